@@ -1,0 +1,83 @@
+"""What can go wrong, as a few typed errors. Only the command line catches and prints them.
+
+Each kind has the exit code that scripts can rely on; the message says what, which thing and why,
+`remedy` says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ZooadaptError(Exception):
+    """An expected failure, shown to the user as one line and never as a traceback.
+
+    `thing` is the file, name or option at fault, for `--json`; `remedy` is the next step to try.
+    """
+
+    code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, thing: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.thing = thing
+        self.remedy = remedy
+
+
+class UsageError(ZooadaptError):
+    """Options that contradict each other, or a value that cannot be meant."""
+
+    code = 2
+
+
+class DataError(ZooadaptError):
+    """A data set, model file or configuration that is there but not usable."""
+
+    code = 65
+
+
+class NotFoundError(ZooadaptError):
+    """An input that is not there."""
+
+    code = 66
+
+
+class UnavailableError(ZooadaptError):
+    """A service that cannot be reached, or must not be while offline."""
+
+    code = 69
+
+
+class PluginError(ZooadaptError):
+    """A plugin that broke its contract."""
+
+    code = 70
+
+
+class ResourceError(ZooadaptError):
+    """Not enough memory, disk or processes for the work asked for."""
+
+    code = 71
+
+
+class OutputError(ZooadaptError):
+    """An output that cannot be created or must not be replaced."""
+
+    code = 73
+
+
+class FileError(ZooadaptError):
+    """The operating system failed a read or write."""
+
+    code = 74
+
+
+class TryAgainError(ZooadaptError):
+    """Somebody else got in between; the same command may succeed later."""
+
+    code = 75
+
+
+class AccessError(ZooadaptError):
+    """Access denied, on disk or on the Hub."""
+
+    code = 77

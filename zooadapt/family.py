@@ -1,0 +1,171 @@
+"""The plugin interface, version 1: what one family of pretrained networks declares about itself.
+
+A family turns its network into an ordered chain of stages. Everything else (freezing, caching,
+training, head surgery, saving) is written once, in the core, on top of that chain. This module
+imports no torch, and importing a plugin's module must not either.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+API_VERSION = 1
+
+Carry = dict[str, "Tensor"]
+"""Named tensors between two stages; each has leading dimension N, one row per sample.
+
+Trailing dimensions may be padded with zeros at their end to put samples of different lengths
+into one batch; a family whose inputs vary in length carries what it needs to ignore the padding.
+"""
+
+Sample = dict[str, "Tensor"]
+"""One preprocessed input: the tensors of a carry without their leading dimension."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One link of the chain: takes what the stage before it gave and gives the next carry.
+
+    `run` must not change its input carry, and calls only modules that the stage owns. `owns` holds
+    the dotted paths of the submodules, parameters and buffers of the network that belong to this
+    stage; a path covers everything below it. Together with the head, the stages own every entry of
+    the network's `state_dict()` exactly once. Modules without state that behave differently in
+    training (dropout) are owned too, so that a frozen stage can be kept in eval mode.
+    """
+
+    name: str
+    run: Callable[[Carry], Carry]
+    owns: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A source that a family knows of: a name for `zooadapt adapt`, its licence and its size."""
+
+    source: str
+    license: str | None = None
+    parameters: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a family can do beyond the minimum; the conformance checks prove every flag that is set.
+
+    `input_size`: `with_input` takes another image size. `input_channels`: it takes another channel
+    count. `variable_length`: inputs of different lengths share a batch, and padding changes nothing.
+    """
+
+    input_size: bool = False
+    input_channels: bool = False
+    variable_length: bool = False
+
+
+class Preprocessor(Protocol):
+    """Raw samples (a `PIL.Image.Image`, a `str`) to the carry that stage 0 takes."""
+
+    min_side: int | None
+    """Images: a shorter side, in pixels, that is enough for full quality; None decodes in full."""
+
+    def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
+        """One sample. `rng=None` is the deterministic eval transform, otherwise an augmented one
+        that is a function of the sample and `rng` alone; safe to call from several threads."""
+        ...
+
+    def collate(self, samples: Sequence[Sample]) -> Carry:
+        """Stack N samples into stage 0's carry, padding with zeros where lengths differ."""
+        ...
+
+    def config(self) -> dict:
+        """JSON that says all of it; equal configs give equal tensors."""
+        ...
+
+
+class Family(ABC):
+    """One family of pretrained networks. Subclass it, name the class in the entry-point group
+    `zooadapt.families`, and every command of zooadapt works for the family.
+
+    Every `config` is the parsed `config.json` of a source: data, never code. Methods raise
+    `zooadapt.errors.DataError` for a config that they cannot use, naming the key.
+    """
+
+    api: ClassVar[int]
+    """The interface version it was written for, as a literal: `api = 1`."""
+    name: ClassVar[str]
+    """Equal to its entry-point name."""
+    modality: ClassVar[str]
+    """What the preprocessor takes: `"image"` (`PIL.Image.Image`) or `"text"` (`str`)."""
+    library: ClassVar[str] = "zooadapt"
+    """The Hub's `library_name` of an export: the tool that loads it without zooadapt, if any."""
+    can: ClassVar[Capabilities] = Capabilities()
+    bundled: ClassVar[Mapping[str, str]] = {}
+    """Sources shipped in the plugin's package: name -> folder relative to the module's file."""
+    fetches: ClassVar[tuple[str, ...]] = ()
+    """Names of further files that a source of this family needs beside its config and weights."""
+
+    def variants(self) -> Iterable[Variant]:
+        """Known sources, for `zooadapt models`; may be empty, may import what it needs."""
+        return ()
+
+    @abstractmethod
+    def claims(self, config: Mapping[str, Any]) -> bool:
+        """Whether this `config.json` is one of this family's. Looks at data only, without torch."""
+
+    @abstractmethod
+    def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
+        """The native network in eval mode with a fresh head of `num_classes` >= 1 outputs, on the
+        CPU in fp32. No file or network access: weights are loaded by the core."""
+
+    @abstractmethod
+    def stages(self, net: nn.Module) -> Sequence[Stage]:
+        """The chain, in order. The last stage's carry holds `features`, `(N, D)`: what the head
+        takes. Composed and followed by the head, the stages compute what `net` computes."""
+
+    @abstractmethod
+    def head(self, net: nn.Module) -> str:
+        """Dotted path of the network's last layer, an `nn.Linear(D, K)` (or a 1x1 `nn.Conv2d`)."""
+
+    @abstractmethod
+    def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> Preprocessor:
+        """The source's own input transform. `augment` says what a given `rng` varies: `"none"`,
+        `"crop"`, `"flip"` (crop and mirror) or `"rand"` (stronger); families may ignore it."""
+
+    @abstractmethod
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        """What the family's own loader wants in `config.json`, for a head with these `classes` in
+        this order. Claimed by this family, and `preprocessor(native_config(...))` equals the old."""
+
+    def convert(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        """Source tensors under the names and shapes of `build(config, ...)`. What is left out here
+        is reported as unused; native sources return `state` as it is."""
+        return state
+
+    def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
+        """Names of the source head's rows, in order, where the native config knows them."""
+        return None
+
+    def with_input(
+        self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
+    ) -> dict[str, Any]:
+        """The config of the same network for square inputs of `size` pixels or with `channels`
+        input channels; `convert` then adapts the weights. See `Capabilities`."""
+        raise _unsupported(self.name)
+
+
+def _unsupported(name: str) -> Exception:
+    from zooadapt.errors import UsageError
+
+    return UsageError(
+        f"family '{name}' takes no other input size or channel count",
+        thing=name,
+        remedy="leave out --input-size and --in-chans",
+    )
