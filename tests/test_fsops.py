@@ -1,0 +1,274 @@
+"""What is on disk after every kind of death and failure: the old state or the complete new one."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import stat
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from zooadapt import fsops
+from zooadapt.errors import FileError, NotFoundError, OutputError, TryAgainError
+
+fork = multiprocessing.get_context("fork")
+OLD = {"config.json": b"old", "model": b"old weights"}
+NEW = {"config.json": b"new", "model": b"new weights", "sub/more": b"x" * 5000}
+
+
+def write_folder(target: Path, files: dict[str, bytes]) -> None:
+    with fsops.new_folder(target, overwrite=True) as folder:
+        for name, data in files.items():
+            fsops.write_file(folder / name, data)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def strays(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".*")]
+
+
+def run_with_fault(root: Path, action, at: int, fault) -> int:
+    """Run `action` in a process of its own; its `at`-th operation on a file below `root` meets the
+    `fault`: a signal, or the number of a system error. Exit status; 0: there was no such operation.
+    """
+
+    def child() -> None:
+        left = at
+
+        def hook(event: str, args: tuple) -> None:
+            nonlocal left
+            if event != "open" and not event.startswith("os."):
+                return
+            if not any(isinstance(arg, (str, Path)) and str(root) in str(arg) for arg in args):
+                return
+            left -= 1
+            if left == 0 and isinstance(fault, signal.Signals):
+                os.kill(os.getpid(), fault)
+            if left == 0:
+                raise OSError(fault, os.strerror(fault))
+
+        sys.addaudithook(hook)
+        try:
+            action()
+        except (FileError, OutputError) as error:
+            os._exit(error.code)
+        os._exit(0 if left > 0 else 1)
+
+    process = fork.Process(target=child)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_kill_at_every_operation_leaves_the_old_or_the_new_folder(tmp_path, exists):
+    target = tmp_path / "model"
+    for at in range(1, 200):
+        if exists:
+            write_folder(target, OLD)
+        ended = run_with_fault(tmp_path, lambda: write_folder(target, NEW), at, signal.SIGKILL)
+        fsops.recover(target)
+        assert content(target) in ((OLD, NEW) if exists else ({}, NEW)), at
+        assert strays(tmp_path) == [], at
+        if ended == 0:
+            break
+        if target.exists() and not exists:
+            write_folder(target, {})
+            target.rmdir()
+    assert ended == 0 and at > 15
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EROFS])
+def test_failure_of_every_operation_is_typed_and_keeps_the_old_folder(tmp_path, number):
+    target, ends = tmp_path / "model", []
+    while 0 not in ends:
+        write_folder(target, OLD)
+        at = len(ends) + 1
+        ends.append(run_with_fault(tmp_path, lambda: write_folder(target, NEW), at, number))
+        assert content(target) in (OLD, NEW), at
+        assert content(target) == NEW or ends[-1] in (FileError.code, OutputError.code), at
+        fsops.recover(target)
+        assert strays(tmp_path) == [], at
+    assert len([end for end in ends if end > 1]) > 15
+
+
+def test_kill_at_every_operation_leaves_the_old_or_the_new_file(tmp_path):
+    path = tmp_path / "data"
+    for at in range(1, 50):
+        path.write_bytes(b"old")
+        ended = run_with_fault(tmp_path, lambda: fsops.write_file(path, b"new"), at, signal.SIGKILL)
+        assert path.read_bytes() in (b"old", b"new")
+        fsops.recover(path)
+        assert strays(tmp_path) == []
+        if ended == 0:
+            break
+    assert ended == 0 and at > 4
+
+
+def test_full_disk_is_told_with_what_is_free(tmp_path):
+    with pytest.raises(FileError, match=r"cannot write '/dev/full'.*") as caught:
+        with fsops.writing(Path("/dev/full")):
+            Path("/dev/full").write_bytes(b"x" * 100_000)
+    assert "MB free" in str(caught.value) and caught.value.remedy
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_modes_are_what_the_umask_says(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        fsops.write_file(tmp_path / "file", b"")
+        write_folder(tmp_path / "folder", NEW)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder/model").stat().st_mode) == 0o666 & ~umask
+
+
+def test_json_is_the_same_bytes_whatever_the_order(tmp_path):
+    fsops.write_json(tmp_path / "a", {"b": [1.5, "ü😀"], "a": None})
+    fsops.write_json(tmp_path / "b", {"a": None, "b": [1.5, "ü😀"]})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_text().endswith("}\n") and "ü😀" in (tmp_path / "a").read_text()
+    with pytest.raises(ValueError):
+        fsops.write_json(tmp_path / "a", float("nan"))
+
+
+def test_json_keeps_names_that_are_no_text(tmp_path):
+    import json
+
+    name = os.fsdecode(b"\xff.png")
+    fsops.write_json(tmp_path / "a", [name])
+    assert json.loads((tmp_path / "a").read_bytes()) == [name]
+
+
+def test_a_failed_block_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError):
+        with fsops.new_folder(tmp_path / "model", overwrite=False) as folder:
+            fsops.write_file(folder / "a", b"a")
+            raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_output_is_refused(tmp_path):
+    write_folder(tmp_path / "model", OLD)
+    for refuse in (
+        lambda: fsops.check_output(tmp_path / "model", overwrite=False),
+        lambda: fsops.new_folder(tmp_path / "model", overwrite=False).__enter__(),
+    ):
+        with pytest.raises(OutputError, match="exists") as caught:
+            refuse()
+        assert "--overwrite" in caught.value.remedy
+
+
+def test_a_folder_that_is_no_model_is_never_replaced(tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "one.jpg").touch()
+    with pytest.raises(OutputError, match="not a model's folder"):
+        fsops.check_output(photos, overwrite=True)
+    (photos / "config.json").touch()
+    fsops.check_output(photos, overwrite=True)
+    monkeypatch.chdir(photos)
+    with pytest.raises(OutputError, match="not a model's folder"):
+        fsops.check_output(photos, overwrite=True)
+    assert (photos / "one.jpg").exists()
+
+
+def test_output_that_cannot_be_made_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file/model", Path("/proc/model"), tmp_path / ("x" * 300) / "y"):
+        with pytest.raises(OutputError):
+            fsops.check_output(target, overwrite=False)
+            write_folder(target, NEW)
+
+
+def test_hub_cache_is_no_output(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(OutputError, match="Hub's cache"):
+        fsops.check_output(tmp_path / "models--a--b/snapshots/new", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["a b", "-x", "ü" * 127, "é😀", os.fsdecode(b"\xff\xfe")])
+def test_unusual_names_work(tmp_path, name):
+    write_folder(tmp_path / name, NEW)
+    fsops.write_file(tmp_path / name / name, b"x")
+    assert content(tmp_path / name) == NEW | {name: b"x"}
+
+
+def test_check_output_takes_missing_parents_and_leaves_no_trace(tmp_path):
+    fsops.check_output(tmp_path / "a/b/c", overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+    write_folder(tmp_path / "a/b/c", NEW)
+    assert content(tmp_path / "a/b/c") == NEW
+
+
+def test_a_link_is_replaced_and_not_what_it_points_to(tmp_path):
+    (tmp_path / "blob").write_bytes(b"shared")
+    (tmp_path / "link").symlink_to(tmp_path / "blob")
+    fsops.write_file(tmp_path / "link", b"mine")
+    assert (tmp_path / "blob").read_bytes() == b"shared"
+    assert (tmp_path / "link").read_bytes() == b"mine"
+
+
+def test_sweeping_spares_what_a_living_process_writes(tmp_path):
+    with ExitStack() as stack:
+        folder = stack.enter_context(fsops.new_folder(tmp_path / "model", overwrite=False))
+        process = fork.Process(target=fsops.recover, args=(tmp_path / "model",))
+        process.start()
+        process.join()
+        fsops.write_file(folder / "config.json", b"new")
+    assert content(tmp_path / "model") == {"config.json": b"new"}
+
+
+def test_eight_writers_of_one_file_leave_one_whole_file(tmp_path):
+    path = tmp_path / "shared"
+
+    def write(k: int) -> None:
+        for _ in range(20):
+            fsops.write_file(path, bytes([k]) * 100_000)
+
+    processes = [fork.Process(target=write, args=(k,)) for k in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert len(path.read_bytes()) == 100_000 and len(set(path.read_bytes())) == 1
+    assert strays(tmp_path) == []
+
+
+def test_lock_names_its_holder_and_dies_with_it(tmp_path):
+    path, ready = tmp_path / "locks/it", fork.Event()
+
+    def hold() -> None:
+        with fsops.lock(path, what="the output"):
+            ready.set()
+            signal.pause()
+
+    process = fork.Process(target=hold)
+    process.start()
+    assert ready.wait(10)
+    with pytest.raises(TryAgainError, match=f"the output is in use by process {process.pid}"):
+        with fsops.lock(path, what="the output"):
+            pass
+    process.kill()
+    process.join()
+    with fsops.lock(path, what="the output", wait=10):
+        pass
+
+
+def test_sha256_of_a_file(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert fsops.file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+    with pytest.raises(NotFoundError, match="nothing-here"):
+        fsops.file_sha256(tmp_path / "nothing-here")
+    with pytest.raises(FileError, match="[Dd]irectory"):
+        fsops.file_sha256(tmp_path)
