@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 
+FILES = "$files"
+"""Reserved key of every `config` mapping of a family with `fetches`: `{name: text}` of those files
+that the source has. `native_config` may give it too: the core writes them beside `config.json`."""
+
 Carry = dict[str, "Tensor"]
 """Named tensors between two stages; each has leading dimension N, one row per sample.
 
@@ -43,6 +47,8 @@ class Stage:
     name: str
     run: Callable[[Carry], Carry]
     owns: tuple[str, ...]
+    note: str = ""
+    """A sentence that `zooadapt inspect` shows, such as why a network is a single stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +111,13 @@ class Family(ABC):
     library: ClassVar[str] = "zooadapt"
     """The Hub's `library_name` of an export: the tool that loads it without zooadapt, if any."""
     can: ClassVar[Capabilities] = Capabilities()
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that its methods import; the core imports them ahead, while it reads the data."""
     bundled: ClassVar[Mapping[str, str]] = {}
     """Sources shipped in the plugin's package: name -> folder relative to the module's file."""
     fetches: ClassVar[tuple[str, ...]] = ()
-    """Names of further files that a source of this family needs beside its config and weights."""
+    """Names of further UTF-8 files of a source, such as a tokenizer; those that are there arrive as
+    text in `config[FILES]`."""
 
     def variants(self) -> Iterable[Variant]:
         """Known sources, for `zooadapt models`; may be empty, may import what it needs."""

@@ -1,0 +1,3 @@
+from zooadapt.cli import main
+
+main()

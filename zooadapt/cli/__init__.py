@@ -1,0 +1,113 @@
+"""The command line: lazy, so that help and usage errors cost no heavy import, and the only place
+that catches a ZooadaptError and prints."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from zooadapt import __version__
+from zooadapt.errors import ZooadaptError
+
+COMMANDS = {
+    "adapt": ("zooadapt.cli.adapt:adapt", "Adapt a pretrained model to your data."),
+    "demo": ("zooadapt.cli.demo:demo", "See the main job done, offline, in under two minutes."),
+    "evaluate": ("zooadapt.cli.use:evaluate", "Metrics of a model on a labelled set."),
+    "features": ("zooadapt.cli.use:features", "Embeddings and labels of a data set."),
+    "inspect": ("zooadapt.cli.look:inspect", "Stages, costs and cuts of a source."),
+    "models": ("zooadapt.cli.look:models", "Sources that the installed families know."),
+    "plugins": ("zooadapt.cli.plugins:plugins", "List, check and create plugins."),
+    "predict": ("zooadapt.cli.use:predict", "Labels with probabilities for new inputs."),
+    "pull": ("zooadapt.cli.hub:pull", "Download a source, verified, to use it offline."),
+    "push": ("zooadapt.cli.hub:push", "Publish a model on the Hub."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zooadapt")
+def root() -> None:
+    """The best model from the public zoos for your own small data set."""
+
+
+class Interrupted(BaseException):
+    """A signal asked to stop. No KeyboardInterrupt, so that a plugin cannot fake one."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def main() -> None:
+    """Run a command and exit with the code that `zooadapt.errors` promises."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    as_json = "--json" in sys.argv
+    try:
+        code = root.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = 130
+    except Interrupted as stop:
+        code = stop.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except ZooadaptError as error:
+        code = _fail(type(error).__name__, str(error), error.thing, error.remedy, error.code,
+                     as_json=as_json)
+    except MemoryError:
+        code = _fail("ResourceError", "out of memory", "memory", "give a smaller --batch-size", 71,
+                     as_json=as_json)
+    except OSError as error:
+        thing = str(error.filename or "output")
+        code = _fail("FileError", f"cannot read or write '{thing}': {error.strerror or error}",
+                     thing, "check the disk and its permissions", 74, as_json=as_json)
+    except Exception as error:
+        if os.environ.get("ZOOADAPT_DEBUG"):
+            raise
+        code = _fail("Bug", f"zooadapt failed: {type(error).__name__}: {error}", "zooadapt",
+                     "run it again with ZOOADAPT_DEBUG=1 and report what it prints", 1,
+                     as_json=as_json)
+    sys.exit(code or 0)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise Interrupted(128 + number)
+
+
+def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_json: bool) -> int:
+    from zooadapt.cli.output import printable
+
+    line = f"error: {message}" + (f". Try: {remedy}" if remedy else "")
+    print(printable(line), file=sys.stderr)
+    if as_json:
+        import json
+
+        print(json.dumps({"code": code, "kind": kind, "thing": thing, "remedy": remedy}))
+    return code

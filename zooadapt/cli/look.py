@@ -1,0 +1,64 @@
+"""`zooadapt inspect` and `models`: what there is to start from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zooadapt.cli import options as shared
+from zooadapt.cli.output import emit, table
+
+
+@click.command()
+@click.argument("source")
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True,
+              help="Samples in the measured batch.")
+@shared.running
+def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
+    """Stages of SOURCE with parameters and measured milliseconds, and where each cut would be."""
+    from zooadapt.look import inspect as look
+
+    found = look(source, batch_size=batch_size, offline=offline)
+    emit(found, as_json, lambda: _show_source(found))
+
+
+def _show_source(found: dict[str, Any]) -> None:
+    print(f"{found['source']['location']}: {found['family']}, {found['modality']}, "
+          f"licence {found['license'] or 'unknown'}, head {found['head']}, "
+          f"{found['parameters']:,} parameters")
+    if found["classes"]:
+        more = " …" if len(found["classes"]) > 12 else ""
+        print(f"classes: {', '.join(found['classes'][:12])}{more}")
+    for note in found["notes"]:
+        print(f"note: {note}")
+    rows, before = [], 0.0
+    whole = sum(stage["milliseconds"] for stage in found["stages"]) or 1.0
+    for k, stage in enumerate(found["stages"]):
+        rows.append([k, stage["name"], f"{stage['parameters']:,}", f"{stage['milliseconds']:.2f}",
+                     f"{stage['carry_bytes'] / 1024:.0f}", f"from:{stage['name']}",
+                     f"{100 * (1 - before / whole):.0f} %"])
+        before += stage["milliseconds"]
+    table("stages, for one sample on this machine",
+          ["cut", "stage", "parameters", "ms", "KiB out", "strategy that trains from here",
+           "forward left"], rows)
+
+
+@click.command()
+@click.argument("search", default="")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@shared.running
+def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
+    """Sources that the installed families know, bundled ones first; SEARCH is part of a name."""
+    from zooadapt.look import models as look
+
+    found = look(search)
+    shown = found if as_json else found[:limit]
+
+    def show() -> None:
+        table("", ["source", "family", "licence", "note"],
+              [[m["source"], m["family"], m["license"] or "unknown", m["note"]] for m in shown])
+        if len(found) > len(shown):
+            print(f"{len(found) - len(shown)} more; narrow the search or raise --limit")
+
+    emit({"models": found}, as_json, show)

@@ -1,0 +1,54 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from zooadapt.data import ReadOptions
+
+_READING = (
+    click.option("--text-column", default="text", show_default=True, help="Tables: the text."),
+    click.option("--label-column", default="label", show_default=True, help="Tables: the label."),
+    click.option("--encoding", default="utf-8", show_default=True, help="Tables: of the file."),
+    click.option("--skip-bad", is_flag=True, help="Leave out, and count, images that are broken."),
+    click.option("--drop-unlabelled", is_flag=True, help="Tables: leave out empty labels."),
+    click.option("--allow-tiny", is_flag=True, help="Accept classes with a single sample."),
+    click.option("--follow-links", is_flag=True, help="Follow links that leave the folder."),
+    click.option("--strict", is_flag=True, help="Refuse samples that are in train and test."),
+    click.option("--max-pixels", default=50_000_000, show_default=True,
+                 help="Largest image that is decoded."),
+)
+_RUNNING = (
+    click.option("--offline", is_flag=True, help="Open no connection; use what is cached."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+)
+
+
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a data set is read; the command takes them as `**options` for `read_options`."""
+    return _all(_READING, command)
+
+
+def running(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--offline` and `--json`."""
+    return _all(_RUNNING, command)
+
+
+def precision(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",
+                        show_default=True, help="auto: bf16 where it is faster here.")(command)
+
+
+def read_options(options: dict[str, Any]) -> ReadOptions:
+    """The reading options taken out of a command's options."""
+    names = [parameter for parameter in ReadOptions.__dataclass_fields__ if parameter in options]
+    return ReadOptions(**{name: options.pop(name) for name in names})
+
+
+def _all(options: tuple[Any, ...], command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,105 @@
+"""What people see: progress with time left, tables, and one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from zooadapt.progress import Progress
+
+_QUIET_SECONDS = 30.0
+
+
+def emit(result: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -> None:
+    """The result, on stdout: one JSON object, or what `show` prints for people."""
+    if as_json:
+        print(json.dumps(result, sort_keys=True, ensure_ascii=False, allow_nan=False))
+    else:
+        show()
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout; columns of numbers are set right. Cells are data, never markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None, title_justify="left", header_style="bold")
+    for k, column in enumerate(columns):
+        numbers = rows and all(isinstance(row[k], (int, float)) or row[k] == "" for row in rows)
+        drawn.add_column(column, justify="right" if numbers else "left")
+    for row in rows:
+        drawn.add_row(*[Text(printable(str(cell))) for cell in row])
+    Console(width=None if sys.stdout.isatty() else 120).print(drawn)
+
+
+def progress(as_json: bool) -> Progress:
+    """A bar on a terminal, a line every half minute elsewhere; both on stderr."""
+    return Bars() if sys.stderr.isatty() and not as_json else Lines()
+
+
+def printable(text: str) -> str:
+    """Text from data with control and direction-changing characters made visible."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
+
+
+class Lines(Progress):
+    """Plain lines for logs: what happens, and how far it is, at most every half minute."""
+
+    @contextmanager
+    def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        started = said = time.monotonic()
+        done = 0
+
+        def advance(n: int) -> None:
+            nonlocal done, said
+            done += n
+            now = time.monotonic()
+            if now - said > _QUIET_SECONDS:
+                said = now
+                left = (now - started) / done * (total - done)
+                self.say(f"{what}: {done} of {total}, {left:.0f} s left")
+
+        yield advance
+
+    def plan(self, plan: Any) -> None:
+        for line in plan_lines(plan):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        print(printable(line), file=sys.stderr, flush=True)
+
+
+class Bars(Lines):
+    """rich's bars on a terminal."""
+
+    @contextmanager
+    def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        from rich import progress as bars
+        from rich.console import Console
+
+        columns = (bars.TextColumn("{task.description}"), bars.BarColumn(),
+                   bars.MofNCompleteColumn(), bars.TimeElapsedColumn(),
+                   bars.TextColumn("left"), bars.TimeRemainingColumn())
+        with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+            task = shown.add_task(what, total=total)
+            yield lambda n: shown.advance(task, n)
+
+
+def plan_lines(plan: Any) -> list[str]:
+    """The plan in a few lines, each automatic choice with its reason."""
+    what = []
+    for phase in plan.phases:
+        if phase.kind == "solve":
+            what.append("solve the head on frozen features")
+        else:
+            what.append(f"train from cut {phase.cut} of {plan.depth} for {phase.epochs} epochs "
+                        f"at {phase.lr:g}")
+    lines = [f"plan: {plan.strategy} = {', then '.join(what)}",
+             f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}"]
+    lines += [f"      {c.what}: {c.value} ({c.why})" for c in plan.choices]
+    return lines

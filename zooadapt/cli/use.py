@@ -1,0 +1,95 @@
+"""`zooadapt evaluate`, `predict` and `features`: a model put to use."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zooadapt.cli import options as shared
+from zooadapt.cli.output import emit, printable, progress, table
+
+_batch = click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data")
+@shared.precision
+@_batch
+@shared.reading
+@shared.running
+def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
+    """Accuracy and macro F1 of MODEL on labelled DATA, on its test part where it has one."""
+    settings = _settings(options)
+    from zooadapt import use
+
+    metrics, classes = use.evaluate(model, data, settings, progress(as_json))
+    result = metrics.summary() | {"classes": list(classes),
+                                  "confusion": metrics.confusion.tolist()}
+
+    def show() -> None:
+        low, high = metrics.interval
+        print(f"accuracy {metrics.accuracy:.3f} ({low:.3f} to {high:.3f}), "
+              f"macro F1 {metrics.macro_f1:.3f}, n {metrics.n}")
+        if len(classes) <= 12:
+            rows = [[name, *row] for name, row in zip(classes, metrics.confusion, strict=True)]
+            table("true class (rows), predicted (columns)", ["", *classes], rows)
+
+    emit(result, as_json, show)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("inputs", nargs=-1, required=True)
+@shared.precision
+@_batch
+@shared.reading
+@shared.running
+def predict(model: str, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Labels with probabilities for INPUTS: files, folders, a table, or - for lines on stdin."""
+    settings = _settings(options)
+    from zooadapt import use
+
+    found = use.predict(model, inputs, settings, progress(as_json))
+
+    def show() -> None:
+        for one in found:
+            print(printable(f"{one.input}\t{one.label}\t{one.probability:.4f}"))
+
+    emit({"predictions": [asdict(one) for one in found]}, as_json, show)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path),
+              help="A .safetensors file; the classes go to a .json file beside it.")
+@click.option("--at", help="Stage after which the carry is taken; default: the last.")
+@shared.precision
+@_batch
+@shared.reading
+@shared.running
+def features(
+    model: str, data: str, out: Path, at: str | None, as_json: bool, **options: Any
+) -> None:
+    """Embeddings and labels of DATA under MODEL, as a safetensors file."""
+    settings = _settings(options)
+    from zooadapt import use
+
+    shapes = use.features(model, data, out, settings, progress(as_json), at=at)
+
+    def show() -> None:
+        for name, shape in shapes.items():
+            print(f"{name} {tuple(shape)}")
+
+    emit({"out": str(out), "tensors": {name: list(s) for name, s in shapes.items()}}, as_json, show)
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    reading = shared.read_options(options)
+    from zooadapt.use import Settings
+
+    return Settings(reading=reading, **options)

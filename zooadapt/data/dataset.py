@@ -1,0 +1,147 @@
+"""One data set, wherever it came from: samples in a fixed order, labels, classes, fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a data set is read; the defaults suit most."""
+
+    text_column: str = "text"
+    label_column: str = "label"
+    encoding: str = "utf-8"
+    skip_bad: bool = False
+    """Leave broken images out and count them, at the price of decoding all of them once."""
+    allow_tiny: bool = False
+    """Accept classes with a single training sample."""
+    drop_unlabelled: bool = False
+    """Leave out rows without a label."""
+    follow_links: bool = False
+    """Follow links that lead out of the data set's folder."""
+    strict: bool = False
+    """Refuse, rather than note, samples that are in train and test."""
+    max_pixels: int = 50_000_000
+
+
+class Samples(Protocol):
+    """Where raw samples come from: files, a table's column, a Hub data set."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Stable and relative: a posix path below the root, or `train.csv:ROW`."""
+        ...
+
+    def raw(self, index: int, *, min_side: int | None, channels: int) -> Any: ...
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of the sample's content."""
+        ...
+
+
+class Split:
+    """Samples with labels, in a fixed order; subsets share the samples they came from."""
+
+    def __init__(
+        self, samples: Samples, labels: np.ndarray, *, modality: str,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`."""
+        self.modality = modality
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self._samples = samples
+        self._rows = np.arange(len(samples)) if rows is None else rows
+        self.ids: Sequence[str] = _Names(samples, self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def raw(self, index: int, *, min_side: int | None = None, channels: int = 3) -> Any:
+        """A decoded `PIL.Image.Image` in mode `RGB` (`L` for one channel), or a `str`.
+
+        A JPEG may be decoded smaller, its shorter side at least `min_side`.
+        Raises: DataError naming a file that cannot be decoded.
+        """
+        return self._samples.raw(int(self._rows[index]), min_side=min_side, channels=channels)
+
+    def digest(self, index: int) -> str:
+        """SHA-256 (hex) of a sample's content: a file's bytes, a text's UTF-8."""
+        return self.digests[index].hex()
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """Every sample's SHA-256, read once, by threads."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda row: self._samples.digest(int(row)), self._rows))
+
+    def subset(self, indices: np.ndarray) -> Split:
+        """The samples at these positions, in this order."""
+        indices = np.asarray(indices, dtype=np.int64)
+        part = Split(self._samples, self.labels[indices], modality=self.modality,
+                     rows=self._rows[indices])
+        if "digests" in self.__dict__:
+            part.__dict__["digests"] = [self.digests[k] for k in indices]
+        return part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A labelled set: what is learned from and what is measured on. Classes are sorted names."""
+
+    location: str
+    modality: str
+    classes: tuple[str, ...]
+    everything: Split
+    train: Split
+    test: Split | None
+    has_own_test: bool
+    """Whether the test part is the data's own, not split off here."""
+    notes: tuple[str, ...] = field(default=())
+    """Warnings worth a line in the report, with counts."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in public: without the path to it."""
+        hub = self.location.startswith("hf:")
+        return self.location if hub else Path(self.location).resolve().name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the sorted (part, label, content) of every sample, names left out: renaming
+        files is no other data set."""
+        lines = sorted(
+            f"{part} {self.classes[label]} {digest.hex()}"
+            for part, split in (("train", self.train), ("test", self.test)) if split is not None
+            for label, digest in zip(split.labels, split.digests, strict=True)
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class _Names(Sequence[str]):
+    def __init__(self, samples: Samples, rows: np.ndarray) -> None:
+        self._samples, self._rows = samples, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._samples.name(int(row)) for row in self._rows[index]]
+        return self._samples.name(int(self._rows[index]))
+
+
+def overlap(train: Split, test: Split) -> int:
+    """How many test samples have content that is in train as well."""
+    counts = Counter(train.digests)
+    return sum(digest in counts for digest in test.digests)

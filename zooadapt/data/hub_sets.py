@@ -1,0 +1,103 @@
+"""`hf:ID` data sets through the `datasets` library, imported only here and only then."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from zooadapt.data import images
+from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.folders import PARTS
+from zooadapt.errors import DataError, UnavailableError, UsageError
+
+
+class HubSamples:
+    """Rows of one or more splits of a Hub data set, end to end; Arrow keeps them on disk."""
+
+    def __init__(
+        self, splits: Sequence[tuple[str, Any]], column: str, options: ReadOptions
+    ) -> None:
+        self._splits, self._column, self._options = splits, column, options
+
+    def __len__(self) -> int:
+        return sum(len(rows) for _, rows in self._splits)
+
+    def name(self, index: int) -> str:
+        name, _, row = self._find(index)
+        return f"{name}:{row + 1}"
+
+    def raw(self, index: int, *, min_side: int | None, channels: int) -> Any:
+        value = self._value(index)
+        if isinstance(value, str):
+            return value
+        return images.decode(io.BytesIO(value), name=self.name(index), min_side=min_side,
+                             channels=channels, max_pixels=self._options.max_pixels)
+
+    def digest(self, index: int) -> bytes:
+        value = self._value(index)
+        return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+
+    def _value(self, index: int) -> str | bytes:
+        _, rows, row = self._find(index)
+        value = rows[row][self._column]
+        if isinstance(value, dict):
+            stored = value.get("bytes")
+            if stored is None:
+                with open(value["path"], "rb") as file:
+                    stored = file.read()
+            return stored
+        return value or ""
+
+    def _find(self, index: int) -> tuple[str, Any, int]:
+        for name, rows in self._splits:
+            if index < len(rows):
+                return name, rows, index
+            index -= len(rows)
+        raise IndexError(index)
+
+
+def read_hub_set(location: str, *, modality: str, options: ReadOptions):
+    """Samples, parts, label names and notes of `hf:ID` or `hf:ID:CONFIG`.
+
+    Raises: UsageError without the `datasets` library, UnavailableError when the Hub gives nothing,
+    DataError when a column is missing.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise UsageError("Hub data sets need the 'datasets' library", thing="datasets",
+                         remedy="pip install 'zooadapt[hub]'") from error
+    name, _, config = location.removeprefix("hf:").partition(":")
+    try:
+        loaded = datasets.load_dataset(name, config or None)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise UnavailableError(f"data set '{name}' could not be loaded: "
+                               f"{str(error).splitlines()[0][:200]}", thing=name,
+                               remedy="check its name and your connection") from error
+    chosen = [(PARTS[split.lower()], split) for split in loaded if split.lower() in PARTS]
+    if not any(part == "train" for part, _ in chosen):
+        raise DataError(f"'{name}' has no train split, its splits are {', '.join(loaded)}",
+                        thing=name, remedy="use a data set with a train split")
+    first = loaded[chosen[0][1]]
+    column = options.text_column
+    if modality == "image" and column not in first.column_names:
+        column = next((c for c, f in first.features.items() if isinstance(f, datasets.Image)), column)
+    for wanted in (column, options.label_column):
+        if wanted not in first.column_names:
+            raise DataError(f"'{name}' has no column '{wanted}', its columns are "
+                            f"{', '.join(first.column_names)}", thing=wanted,
+                            remedy="--text-column NAME, --label-column NAME")
+    parts, names, splits = [], [], []
+    for part, split in chosen:
+        rows = loaded[split]
+        feature = rows.features[options.label_column]
+        values = rows[options.label_column]
+        named = isinstance(feature, datasets.ClassLabel)
+        names += [feature.int2str(v) if named else str(v) for v in values]
+        parts += [part] * len(rows)
+        if modality == "image":
+            rows = rows.cast_column(column, datasets.Image(decode=False))
+        splits.append((split, rows))
+    return HubSamples(splits, column, options), parts, names, []

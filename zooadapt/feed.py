@@ -1,0 +1,156 @@
+"""Where a pass over samples gets its carries: fresh from the data, at cut 0, or stored at a cut."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from zooadapt.data import Split
+from zooadapt.family import Carry, Preprocessor, Sample
+
+WORKERS = max(1, os.cpu_count() or 1)
+_AHEAD = 3
+
+
+class Feed(Protocol):
+    """Carries of a fixed list of samples at one cut, batch by batch, in any order asked for."""
+
+    cut: int
+
+    def __len__(self) -> int: ...
+
+    def lengths(self) -> np.ndarray | None:
+        """`(n,)` cost of each sample in a batch, where samples differ; None where all are alike."""
+        ...
+
+    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+        """One carry for each array of sample indices. `key` (seed, epoch) chooses the augmented
+        views, if there are any, as a function of key and sample alone."""
+        ...
+
+
+class Inputs:
+    """Cut 0: samples decoded and preprocessed by threads while the network computes.
+
+    Decoded raw samples are kept, up to `memory` bytes, so that later epochs decode nothing twice.
+    """
+
+    cut = 0
+
+    def __init__(
+        self, split: Split, preprocessor: Preprocessor, *, channels: int = 3,
+        variable_length: bool = False, memory: int = 1 << 30,
+    ) -> None:
+        self.split, self.preprocessor, self.channels = split, preprocessor, channels
+        self.variable_length = variable_length
+        self._varied: Preprocessor | None = None
+        self._raws = _Kept(memory)
+
+    def augmented(self, varied: Preprocessor) -> Inputs:
+        """The same samples, varied anew for every key; what is decoded is shared."""
+        other = copy.copy(self)
+        other._varied = varied
+        return other
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def lengths(self) -> np.ndarray | None:
+        if not self.variable_length:
+            return None
+        return np.array([max(t.numel() for t in self._sample(i, ()).values())
+                         for i in range(len(self))])
+
+    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
+            waiting: list[list[Future[Sample]]] = []
+            try:
+                for indices in order:
+                    waiting.append([pool.submit(self._sample, int(i), key) for i in indices])
+                    if len(waiting) >= _AHEAD:
+                        yield self._collate(waiting.pop(0))
+                while waiting:
+                    yield self._collate(waiting.pop(0))
+            finally:
+                for future in (future for batch in waiting for future in batch):
+                    future.cancel()
+
+    def _collate(self, futures: Sequence[Future[Sample]]) -> Carry:
+        return self.preprocessor.collate([future.result() for future in futures])
+
+    def _sample(self, index: int, key: tuple[int, ...]) -> Sample:
+        if self._varied is None:
+            return self.preprocessor(self._raw(index), rng=None)
+        return self._varied(self._raw(index), rng=np.random.default_rng((*key, index)))
+
+    def _raw(self, index: int) -> Any:
+        raw = self._raws.get(index)
+        if raw is None:
+            raw = self.split.raw(index, min_side=self.preprocessor.min_side, channels=self.channels)
+            self._raws.keep(index, raw)
+        return raw
+
+
+class _Kept:
+    """Decoded samples up to a number of bytes; first come, first kept: an epoch visits them all."""
+
+    def __init__(self, room: int) -> None:
+        self._room, self._items = room, {}
+        self.get = self._items.get
+
+    def keep(self, index: int, raw: Any) -> None:
+        size = len(raw) if isinstance(raw, str) else raw.width * raw.height * len(raw.getbands())
+        if size <= self._room:
+            self._room -= size
+            self._items[index] = raw
+
+
+def in_order(n: int, batch_size: int, lengths: np.ndarray | None = None) -> list[np.ndarray]:
+    """Every index once; sorted by length where lengths differ, which wastes the least padding."""
+    order = np.arange(n) if lengths is None else np.argsort(lengths, kind="stable")
+    return [order[k : k + batch_size] for k in range(0, n, batch_size)]
+
+
+def shuffled(
+    n: int, batch_size: int, *, key: tuple[int, ...], lengths: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Every index once in an order that is a function of `key`. Where lengths differ, samples of
+    like length share a batch: runs of 16 batches are sorted by length, then the batches shuffled."""
+    rng = np.random.default_rng(key)
+    order = rng.permutation(n)
+    if lengths is not None:
+        run = 16 * batch_size
+        runs = [order[k : k + run] for k in range(0, n, run)]
+        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in runs])
+    batches = [order[k : k + batch_size] for k in range(0, n, batch_size)]
+    if lengths is not None:
+        batches = [batches[k] for k in rng.permutation(len(batches))]
+    return batches
+
+
+class Feeds:
+    """The carries of a model's splits, at any cut."""
+
+    def __init__(
+        self, splits: Mapping[str, Split], preprocessor: Preprocessor, *,
+        varied: Preprocessor | None, channels: int, variable_length: bool,
+    ) -> None:
+        self._inputs = {
+            name: Inputs(split, preprocessor, channels=channels, variable_length=variable_length)
+            for name, split in splits.items()
+        }
+        self._varied = varied
+
+    def plain(self, name: str) -> Feed:
+        """A split's carries under the eval transform."""
+        return self._inputs[name]
+
+    def training(self, name: str) -> Feed:
+        """A split's carries as an epoch sees them: augmented, where the plan says so."""
+        inputs = self._inputs[name]
+        return inputs if self._varied is None else inputs.augmented(self._varied)

@@ -1,0 +1,51 @@
+"""Looking before adapting: the stages of a source with their costs, and the known sources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zooadapt import registry
+
+
+def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
+    """The chain of a source, each stage with its parameters, forward milliseconds and carry bytes
+    for one sample, measured here in fp32 on synthetic inputs of the source's own kind."""
+    from zooadapt.model import build, open_source
+    from zooadapt.testing import synthesise
+
+    source = open_source(spec, offline=offline)
+    model = build(source, classes=source.classes or ("class",))
+    raws = synthesise(source.family.modality, batch_size)
+    batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    costs = model.chain.measure(batch)
+    return {
+        "family": source.family.name, "modality": source.family.modality,
+        "source": {"location": source.name, "revision": source.origin.revision,
+                   "sha256": source.sha256},
+        "license": source.origin.license, "head": model.chain.head_path,
+        "input": {name: list(tensor.shape[1:]) for name, tensor in batch.items()},
+        "classes": list(source.classes or ()), "notes": list(model.chain.notes),
+        "parameters": sum(p.numel() for p in model.chain.net.parameters()),
+        "stages": [
+            {"name": cost.name, "cut": k, "parameters": cost.parameters,
+             "milliseconds": 1000 * cost.seconds, "carry_bytes": cost.carry_bytes}
+            for k, cost in enumerate(costs)
+        ],
+    }
+
+
+def models(search: str) -> list[dict[str, Any]]:
+    """Known sources whose name holds `search`, bundled ones first."""
+    found = [
+        {"source": name, "family": family, "license": None, "parameters": None,
+         "note": "bundled, works offline"}
+        for name, (family, _) in registry.bundled().items()
+    ]
+    for plugin in registry.installed():
+        family = registry.load(plugin.name)
+        found += [
+            {"source": v.source, "family": plugin.name, "license": v.license,
+             "parameters": v.parameters, "note": v.note}
+            for v in family.variants()
+        ]
+    return [one for one in found if search.lower() in one["source"].lower()]

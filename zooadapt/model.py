@@ -1,0 +1,193 @@
+"""A source opened: its family, its network as a chain with the weights in it, its preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zooadapt import hub, registry
+from zooadapt.errors import DataError, UsageError
+from zooadapt.family import FILES, Family, Preprocessor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zooadapt.chain import Chain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a model comes from, its family and its config, before any weight is read."""
+
+    origin: hub.Source
+    family: Family
+    config: Mapping[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the source head's rows, in order; None where nobody wrote them down."""
+        named = self.config.get("zooadapt", {}).get("classes") or self.family.classes(self.config)
+        return tuple(named) if named else None
+
+    @property
+    def name(self) -> str:
+        """What to call it in public: the repo id, or a folder's name without the path to it."""
+        local = self.origin.revision is None
+        return Path(self.origin.location).name if local else self.origin.location
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights; a model in several files is named by the hash of their hashes."""
+        files = {n: h for n, h in self.origin.files.items() if n.endswith(".safetensors")}
+        if len(files) == 1:
+            return next(iter(files.values()))
+        return hashlib.sha256("".join(files[n] for n in sorted(files)).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A network with weights, seen as a chain, and what belongs to it."""
+
+    source: Source
+    chain: Chain
+    preprocessor: Preprocessor
+    channels: int
+    classes: tuple[str, ...]
+    carried: tuple[str, ...] = ()
+    """Classes whose head rows are the source's, bit for bit."""
+    unused: tuple[str, ...] = ()
+    """Source tensors that the network has no place for, its old head apart."""
+
+
+def open_source(spec: str, *, offline: bool = False) -> Source:
+    """Find, fetch and verify `[FAMILY:]LOCATION[@REVISION]` and the family that claims it.
+
+    LOCATION is a folder, a bundled source's name or a Hub repo id. Raises: what `hub.fetch` and
+    `registry.family_for` raise.
+    """
+    wanted, location, revision = parse(spec)
+    if not Path(location).exists() and location in (bundled := registry.bundled()):
+        owner, folder = bundled[location]
+        wanted, location = wanted or owner, str(folder)
+    config = hub.fetch_config(location, revision=revision, offline=offline)
+    family = registry.family_for(config, wanted=wanted)
+    origin = hub.fetch(location, revision=revision, names=family.fetches, offline=offline)
+    if family.fetches:
+        config = {**config, FILES: _texts(origin, family.fetches)}
+    return Source(origin=origin, family=family, config=config)
+
+
+def parse(spec: str) -> tuple[str | None, str, str | None]:
+    """`(family, location, revision)` of a source as the user types it; a path that exists is taken
+    as it is, whatever characters it holds."""
+    if Path(spec).exists():
+        return None, spec, None
+    family, colon, rest = spec.partition(":")
+    if colon and "/" not in family and rest:
+        location = rest
+    else:
+        family, location = "", spec
+    if Path(location).exists():
+        return family or None, location, None
+    location, _, revision = location.partition("@")
+    if not location:
+        raise UsageError(f"'{spec}' names no source", thing=spec,
+                         remedy="give a folder, a bundled name or a Hub repo id")
+    return family or None, location, revision or None
+
+
+def build(
+    source: Source, *, classes: Sequence[str] | None = None, from_scratch: bool = False,
+    input_size: int | None = None, in_chans: int | None = None, augment: str = "none",
+    seed: int = 0,
+) -> Model:
+    """The source's network with its weights, for `classes` or, by default, the source's own.
+
+    With new classes the head is new: zeros, but for the rows of classes that the source knows by
+    name. `from_scratch` leaves the network at its random initialisation, a function of `seed`.
+    Every tensor of the backbone must be in the source with its shape, and the other way round.
+    Raises: DataError naming the tensors at fault, or when a source without classes is to be used
+    as it is.
+    """
+    import torch
+
+    from zooadapt import head, weights
+    from zooadapt.chain import Chain
+
+    family, config = source.family, dict(source.config)
+    if input_size is not None or in_chans is not None:
+        config = family.with_input(config, size=input_size, channels=in_chans)
+    keep_head = classes is None
+    names = tuple(classes) if classes is not None else source.classes
+    if names is None:
+        raise DataError(
+            f"'{source.origin.location}' has no class names, it is a source and not an adapted "
+            "model", thing=source.origin.location, remedy="zooadapt adapt it to your data first")
+    torch.manual_seed(seed)
+    chain = Chain(family, family.build(config, len(names)))
+    carried: list[str] = []
+    unused: tuple[str, ...] = ()
+    if not from_scratch:
+        given = weights.read_weights(source.origin.folder)
+        state = family.convert(given, config)
+        weight, bias = (state.get(f"{chain.head_path}.{part}") for part in ("weight", "bias"))
+        _load(chain, state, keep_head=keep_head, where=source.origin.location)
+        unused = _unused(given, state)
+        if not keep_head:
+            carried = head.carry_rows(chain.head, names, source.classes, weight, bias)
+    chain.eval()
+    preprocessor = family.preprocessor(config, augment=augment)
+    return Model(
+        source=Source(origin=source.origin, family=family, config=config), chain=chain,
+        preprocessor=preprocessor, channels=in_chans or _channels(preprocessor), classes=names,
+        carried=tuple(carried), unused=unused,
+    )
+
+
+def _texts(origin: hub.Source, names: Sequence[str]) -> dict[str, str]:
+    texts = {}
+    for name in names:
+        if name in origin.files:
+            try:
+                texts[name] = (origin.folder / name).read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"'{name}' of '{origin.location}' is not UTF-8: {error.reason} at "
+                                f"byte {error.start}", thing=name) from error
+    return texts
+
+
+def _load(chain: Chain, state: Mapping[str, Tensor], *, keep_head: bool, where: str) -> None:
+    own = chain.net.state_dict()
+    head = {name for name in own if name.startswith(chain.head_path + ".")}
+    expected = set(own) if keep_head else set(own) - head
+    missing, extra = sorted(expected - set(state)), sorted(set(state) - set(own))
+    if missing or extra:
+        told = [f"{label} {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
+                for label, names in (("lacks", missing), ("does not know", extra)) if names]
+        raise DataError(f"the weights of '{where}' do not fit the network: "
+                        f"{'; '.join(told)}", thing=(missing or extra)[0],
+                        remedy="check that config.json and the weights belong together")
+    for name in sorted(expected):
+        if own[name].shape != state[name].shape:
+            raise DataError(
+                f"tensor '{name}' of '{where}' has shape {tuple(state[name].shape)}, expected "
+                f"{tuple(own[name].shape)}", thing=name,
+                remedy="check that config.json and the weights belong together")
+        if own[name].is_floating_point() != state[name].is_floating_point():
+            raise DataError(f"tensor '{name}' of '{where}' has type {state[name].dtype}, expected "
+                            f"{own[name].dtype}", thing=name)
+    chain.net.load_state_dict({name: state[name] for name in expected}, strict=False)
+
+
+def _unused(given: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    used = {tensor.data_ptr() for tensor in state.values()}
+    return tuple(sorted(name for name, tensor in given.items()
+                        if name not in state and tensor.data_ptr() not in used))
+
+
+def _channels(preprocessor: Preprocessor) -> int:
+    size = preprocessor.config().get("input_size")
+    return int(size[0]) if size else 3

@@ -1,0 +1,25 @@
+"""How long work says where it is. The core reports; the command line decides how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zooadapt.plan import Plan
+
+
+class Progress:
+    """Silent. Subclasses show something."""
+
+    @contextmanager
+    def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A piece of work of known size; the yielded function says that `n` more are done."""
+        yield lambda n: None
+
+    def plan(self, plan: Plan) -> None:
+        """The plan, once it is decided and before it is carried out."""
+
+    def say(self, line: str) -> None:
+        """A decision or finding worth a line."""

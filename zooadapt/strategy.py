@@ -1,0 +1,108 @@
+"""Strategies as data: what is solved or trained, and where the cut stands while it is."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, replace
+
+from zooadapt.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solve:
+    """Freeze the whole backbone and solve the head on its features: convex, exact, no epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train the stages from the cut on, and the head, by gradient descent."""
+
+    cut: str | float
+    """A stage's name, `start`, `end`, or the share of the stages that stays frozen."""
+    epochs: int
+    lr: float
+    """Peak AdamW rate of the head; SGD takes ten times as much."""
+    warmup: float = 0.1
+    """Share of the phase's steps over which the rate rises, before it falls as a cosine."""
+
+
+Phase = Solve | Train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the trained phases of a strategy are optimised; the same for every family."""
+
+    optimizer: str = "adamw"
+    batch_size: int = 32
+    stage_decay: float = 0.9
+    """Factor on the rate per stage towards the input."""
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    patience: int = 5
+    """Epochs without a lower validation loss before a phase stops."""
+    norm_statistics: str = "frozen"
+    """`frozen` keeps the running statistics of the source's norm layers, `train` moves them."""
+    augment: str = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvePhase:
+    """A solved phase of a plan."""
+
+    kind: str = "solve"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPhase:
+    """A trained phase of a plan, its cut resolved to a number of frozen stages."""
+
+    cut: int
+    epochs: int
+    lr: float
+    warmup: float
+    kind: str = "train"
+
+STRATEGIES: dict[str, tuple[Phase, ...]] = {
+    "probe": (Solve(),),
+    "lp-ft": (Solve(), Train(cut="start", epochs=12, lr=1e-3)),
+    "full": (Train(cut="start", epochs=20, lr=1e-3),),
+    "gradual": (
+        Solve(),
+        Train(cut=2 / 3, epochs=4, lr=1e-3),
+        Train(cut=1 / 3, epochs=4, lr=1e-3),
+        Train(cut="start", epochs=8, lr=1e-3),
+    ),
+}
+"""`probe` is the linear probe; `lp-ft` is Kumar et al. 2022 (arXiv 2202.10054); `gradual` is the
+gradual unfreezing of Howard & Ruder 2018; `full` is plain fine-tuning, the usual baseline."""
+
+FROM = "from:"
+
+
+def phases(name: str, *, from_scratch: bool = False) -> tuple[Phase, ...]:
+    """The phases of a strategy by name; `from:STAGE` solves the head, then trains on from there.
+
+    From scratch there are no features to solve on and nothing worth freezing: the same number of
+    epochs, all of it trained. Raises: UsageError for an unknown name.
+    """
+    if name.startswith(FROM) and len(name) > len(FROM):
+        found: tuple[Phase, ...] = (Solve(), Train(cut=name[len(FROM) :], epochs=12, lr=1e-3))
+    elif name in STRATEGIES:
+        found = STRATEGIES[name]
+    else:
+        known = [*STRATEGIES, "from:STAGE"]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise UsageError(f"there is no strategy '{name}'.{hint} Strategies: {', '.join(known)}",
+                         thing=name)
+    if not from_scratch:
+        return found
+    trained = [phase for phase in found if isinstance(phase, Train)]
+    if not trained:
+        raise UsageError(f"strategy '{name}' trains nothing, so it cannot start from scratch",
+                         thing="--from-scratch", remedy="--strategy full --from-scratch")
+    epochs = sum(phase.epochs for phase in trained)
+    return (replace(trained[-1], cut="start", epochs=epochs),)

@@ -1,0 +1,134 @@
+"""An adapted model put to use: metrics on labelled data, labels for new inputs, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooadapt import fsops, weights
+from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
+from zooadapt.engine import Engine, default_device
+from zooadapt.errors import DataError
+from zooadapt.feed import Inputs
+from zooadapt.metrics import Metrics, measure
+from zooadapt.model import Model, Source, build, open_source
+from zooadapt.precision import choose
+from zooadapt.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The most probable class of one input."""
+
+    input: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a model is run; None leaves the precision to a measurement."""
+
+    precision: str = "auto"
+    batch_size: int = 32
+    offline: bool = False
+    reading: ReadOptions = ReadOptions()
+
+
+def evaluate(
+    spec: str, location: str, settings: Settings, progress: Progress
+) -> tuple[Metrics, tuple[str, ...]]:
+    """Metrics of a model on a labelled set (its test part where it has one), and the classes.
+
+    Raises: DataError when the set holds a class that the model does not know.
+    """
+    source = open_source(spec, offline=settings.offline)
+    data = open_dataset(location, modality=source.family.modality, options=settings.reading)
+    split = data.test if data.has_own_test and data.test else data.everything
+    model = build(source)
+    rows = {name: row for row, name in enumerate(model.classes)}
+    unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
+    if unknown:
+        raise DataError(f"'{location}' holds classes that the model does not know: "
+                        f"{', '.join(unknown[:5])}", thing=unknown[0],
+                        remedy=f"its classes are {', '.join(model.classes[:20])}")
+    labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
+    logits = _logits(model, split, settings, progress)
+    return measure(logits.argmax(1).numpy(), labels, len(rows)), model.classes
+
+
+def predict(
+    spec: str, inputs: Sequence[str], settings: Settings, progress: Progress
+) -> list[Prediction]:
+    """The label of each input with its softmax probability, in the order of the inputs."""
+    source = open_source(spec, offline=settings.offline)
+    split = open_inputs(inputs, modality=source.family.modality, options=settings.reading)
+    model = build(source)
+    probabilities = _logits(model, split, settings, progress).softmax(1)
+    best = probabilities.max(1)
+    return [
+        Prediction(input=name, label=model.classes[row], probability=float(p))
+        for name, row, p in zip(split.ids, best.indices.tolist(), best.values, strict=True)
+    ]
+
+
+def features(
+    spec: str, location: str, out: Path, settings: Settings, progress: Progress,
+    *, at: str | None = None,
+) -> dict[str, tuple[int, ...]]:
+    """Write the embeddings of a labelled set to a safetensors file and return the shapes.
+
+    `features` is `(n, D)` fp32, or the flattened carry after stage `at`, under the names of its
+    tensors; `labels` is `(n,)` int64. Rows are the set's samples in order, train before test;
+    `classes.json` beside the file names the classes and the samples.
+    """
+    fsops.check_output(out, overwrite=True)
+    source = open_source(spec, offline=settings.offline)
+    data = open_dataset(location, modality=source.family.modality, options=settings.reading)
+    model = build(source, classes=data.classes)
+    split = data.everything
+    engine, feed = _placed(model, split, settings)
+    stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
+    tensors: dict[str, Tensor] = {}
+    for indices, carry in engine.carries(
+        model.chain, feed, stop=stop, batch_size=settings.batch_size, progress=progress,
+        what="features",
+    ):
+        for name, rows in carry.items():
+            flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
+            whole = tensors.setdefault(name, torch.empty(len(split), flat.shape[1]))
+            if whole.shape[1] != flat.shape[1]:
+                raise DataError(f"carries at '{at}' differ in length, they make no table",
+                                thing=str(at), remedy="leave out --at")
+            whole[indices] = flat.to(whole.dtype)
+    tensors["labels"] = torch.from_numpy(split.labels)
+    weights.write_weights(out, tensors)
+    fsops.write_json(out.with_suffix(".json"),
+                     {"classes": list(data.classes), "samples": list(split.ids)})
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def open_model(spec: str, *, offline: bool = False) -> tuple[Source, Model]:
+    """A source and its network, under its own classes or, where it has none, one placeholder."""
+    source = open_source(spec, offline=offline)
+    return source, build(source, classes=source.classes or ("class",))
+
+
+def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:
+    engine, feed = _placed(model, split, settings)
+    return engine.logits(model.chain, feed, batch_size=settings.batch_size, progress=progress)
+
+
+def _placed(model: Model, split: Split, settings: Settings) -> tuple[Engine, Inputs]:
+    feed = Inputs(split, model.preprocessor, channels=model.channels,
+                  variable_length=model.source.family.can.variable_length)
+    batch = next(feed.batches([np.arange(min(4, len(split)))]))
+    mode = choose(model.chain, batch, wanted=settings.precision, device=default_device())
+    engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
+    engine.place(model.chain)
+    return engine, feed
