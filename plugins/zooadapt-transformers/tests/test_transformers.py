@@ -1,0 +1,437 @@
+"""transformers backbones: chain, weights of every kind of source, exports in stock transformers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tokenizers
+import torch
+import transformers
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from zooadapt_transformers import TextFamily, VisionFamily
+
+from zooadapt.chain import Chain
+from zooadapt.errors import DataError
+from zooadapt.family import FILES
+
+_ENCODER = {
+    "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
+}  # fmt: skip
+_TEXT = _ENCODER | {"vocab_size": 120, "max_position_embeddings": 24, "pad_token_id": 0}
+_IMAGE = _ENCODER | {"image_size": 28, "patch_size": 14}
+_CONV = {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 2, 1, 1], "drop_path_rate": 0.3}
+TEXT = {
+    "bert": _TEXT,
+    "roberta": _TEXT | {"pad_token_id": 1},
+    "xlm-roberta": _TEXT | {"pad_token_id": 1},
+    "camembert": _TEXT | {"pad_token_id": 1},
+    "distilbert": {
+        "dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 24, "vocab_size": 120,
+        "max_position_embeddings": 24, "pad_token_id": 0,
+    },
+    "electra": _TEXT | {"embedding_size": 8},
+}  # fmt: skip
+IMAGE = {
+    "vit": _IMAGE,
+    "deit": _IMAGE,
+    "dinov2": _IMAGE | {"mlp_ratio": 2},
+    "dinov2_with_registers": _IMAGE | {"mlp_ratio": 2, "num_register_tokens": 2},
+    "convnext": _CONV,
+    "convnextv2": _CONV,
+}
+SENTENCES = [
+    "who was galileo", "what is the capital of france", "a", "", "when did the war end",
+    "how many moons does jupiter have and who found the first of them in which year and where",
+]  # fmt: skip
+
+
+def processor_json(kind: str) -> dict:
+    if kind.startswith("conv"):
+        own = {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 64}}
+    elif kind.startswith("dinov2"):
+        own = {
+            "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 32},
+            "do_center_crop": True, "crop_size": {"height": 28, "width": 28},
+        }  # fmt: skip
+    else:
+        own = {"feature_extractor_type": "ViTFeatureExtractor", "size": 28}
+    return own | {"do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
+
+
+@pytest.fixture(scope="session")
+def tokenizer_json() -> str:
+    """A WordPiece tokenizer trained on the sentences, with BERT's special tokens."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=110, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)]
+    )
+    return tokenizer.to_str()
+
+
+TOKENIZER_CONFIG = {
+    "tokenizer_class": "BertTokenizer", "do_lower_case": False, "model_max_length": 20,
+    "cls_token": "[CLS]", "sep_token": {"content": "[SEP]", "__type": "AddedToken"},
+    "unk_token": "[UNK]", "mask_token": "[MASK]", "vocab_file": "/etc/passwd",
+    "chat_template": "{{ ''.__class__ }}", "padding_side": "left",
+}  # fmt: skip
+
+
+@pytest.fixture
+def source(tokenizer_json):
+    """A config as the core hands it to a family, by model type, with changes to config.json."""
+
+    def make(kind: str, **changes) -> dict:
+        if kind in TEXT:
+            pad = {"pad_token": "[MASK]" if TEXT[kind]["pad_token_id"] else "[PAD]"}
+            files = {
+                "tokenizer.json": tokenizer_json,
+                "tokenizer_config.json": json.dumps(TOKENIZER_CONFIG | pad),
+            }
+        else:
+            files = {"preprocessor_config.json": json.dumps(processor_json(kind))}
+        return {"model_type": kind, **(TEXT | IMAGE)[kind], FILES: files, **changes}
+
+    return make
+
+
+def family_of(config):
+    claiming = [f for f in (TextFamily(), VisionFamily()) if f.claims(config)]
+    assert len(claiming) == 1
+    return claiming[0]
+
+
+def chain_of(config, num_classes=3) -> Chain:
+    torch.manual_seed(0)
+    family = family_of(config)
+    return Chain(family, family.build(config, num_classes))
+
+
+def batch(config, raws=None):
+    family = family_of(config)
+    preprocessor = family.preprocessor(config)
+    if raws is None:
+        raws = SENTENCES if family.modality == "text" else images()
+    return preprocessor.collate([preprocessor(raw, rng=None) for raw in raws])
+
+
+def images() -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+        for size in ((90, 70), (64, 120), (100, 100))
+    ]
+
+
+every_kind = pytest.mark.parametrize("kind", [*TEXT, *IMAGE])
+every_text = pytest.mark.parametrize("kind", TEXT)
+
+
+@every_kind
+@torch.no_grad()
+def test_the_chain_is_the_network_at_every_cut(source, kind):
+    chain, carry = chain_of(source(kind)), batch(source(kind))
+    expected = chain.net(**carry).logits
+    assert len(expected.unique()) > 3 and expected.isfinite().all()
+    assert [s.name for s in chain.stages][-1] == "pooling" and chain.depth >= 5
+    for cut in range(chain.depth + 1):
+        assert torch.equal(chain.logits(chain.run(carry, stop=cut), start=cut), expected)
+
+
+@every_kind
+def test_the_chain_is_the_network_in_training_too(source, kind):
+    chain, carry = chain_of(source(kind)), batch(source(kind))
+    chain.train()
+    torch.manual_seed(1)
+    expected = chain.net(**carry).logits
+    torch.manual_seed(1)
+    logits = chain.logits(carry)
+    assert torch.equal(logits, expected)
+    logits.sum().backward()
+    reached = {n for n, p in chain.net.named_parameters() if p.grad is not None}
+    unreached = {n for n, _ in chain.net.named_parameters()} - reached
+    assert all(name.endswith("mask_token") for name in unreached)
+
+
+@every_text
+@torch.no_grad()
+def test_padding_changes_nothing(source, kind):
+    chain, carry = chain_of(source(kind)), batch(source(kind))
+    expected = chain.logits(carry)
+    for cut in range(chain.depth):
+        longer = {
+            name: torch.nn.functional.pad(t, (0, 0) * (t.ndim - 2) + (0, 9))
+            for name, t in chain.run(carry, stop=cut).items()
+        }
+        assert torch.equal(chain.logits(longer, start=cut), expected)
+    alone = torch.cat([chain.logits(batch(source(kind), [text])) for text in SENTENCES])
+    torch.testing.assert_close(alone, expected, rtol=0, atol=1e-6)
+
+
+@every_kind
+@torch.no_grad()
+def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, tmp_path):
+    config = source(kind, num_labels=7)
+    family, chain, carry = family_of(config), chain_of(config), batch(config)
+    names = ["no", "yes", "müde"]
+    written = family.native_config(config, names)
+    files = written.pop(FILES)
+    assert set(files) == set(family.fetches)
+    (tmp_path / "config.json").write_text(json.dumps(written | {"zooadapt": {"format": 1}}))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    save_file(chain.net.state_dict(), tmp_path / "model.safetensors", {"format": "pt"})
+
+    if family.modality == "text":
+        stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+        given = tokenizer(SENTENCES, padding=True, truncation=True, return_tensors="pt")
+        assert torch.equal(given["attention_mask"], carry["attention_mask"])
+        assert torch.equal(given["input_ids"] * given["attention_mask"], carry["input_ids"])
+    else:
+        stock = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
+        processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+        given = processor(images(), return_tensors="pt")
+        assert torch.equal(given["pixel_values"], carry["pixel_values"])
+    assert torch.equal(stock(**given).logits, chain.logits(carry))
+    assert stock.config.id2label == dict(enumerate(names))
+
+    again = json.loads((tmp_path / "config.json").read_text()) | {FILES: files}
+    assert family.classes(again) == tuple(names)
+    assert family.preprocessor(again).config() == family.preprocessor(config).config()
+    assert family.native_config(again, names) == written | {FILES: files}
+    state = load_file(tmp_path / "model.safetensors")
+    converted = family.convert(state, again)
+    assert set(converted) == set(state)
+    assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())
+
+
+@every_kind
+@torch.no_grad()
+def test_a_headless_checkpoint_of_transformers_is_a_source(source, kind, tmp_path):
+    config = source(kind)
+    torch.manual_seed(5)
+    plain = {key: value for key, value in config.items() if key != FILES}
+    encoder = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**plain)).eval()
+    encoder.save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    chain = chain_of(config)
+    converted = family_of(config).convert(state, config)
+    head = {f"{chain.head_path}.weight", f"{chain.head_path}.bias"}
+    assert set(converted) == set(chain.net.state_dict()) - head
+    chain.net.load_state_dict(converted, strict=False)
+
+    # Layers before the head that an encoder does not have start as the identity.
+    carry = batch(config)
+    theirs = encoder(**carry)
+    first = theirs.last_hidden_state[:, 0]
+    roberta = first.tanh()
+    expected = {
+        "roberta": roberta, "xlm-roberta": roberta, "camembert": roberta,
+        "distilbert": first.relu(), "electra": torch.nn.functional.gelu(first),
+        "vit": first, "deit": first,
+    }.get(kind, theirs.get("pooler_output"))  # fmt: skip
+    features = chain.run(carry)["features"]
+    torch.testing.assert_close(features[:, : expected.shape[1]], expected, rtol=0, atol=1e-6)
+
+
+def test_tensors_of_other_heads_and_old_names_are_understood(source):
+    config = source("bert")
+    chain = chain_of(config)
+    state = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma"): tensor
+        for name, tensor in chain.net.state_dict().items()
+    }
+    state |= {"cls.predictions.bias": torch.zeros(120), "classifier.weight": torch.ones(9, 16)}
+    state["bert.embeddings.position_ids"] = torch.arange(24)[None]
+    converted = TextFamily().convert(state, config)
+    assert set(converted) - set(chain.net.state_dict()) == set()
+    assert converted["classifier.weight"].shape == (9, 16)
+    pointers = {tensor.data_ptr() for tensor in state.values()}
+    backbone = [t for n, t in converted.items() if n.startswith("bert.")]
+    assert all(tensor.data_ptr() in pointers for tensor in backbone)
+
+
+def test_a_tensor_of_another_shape_keeps_it_for_the_core_to_name(source):
+    config = source("bert")
+    state = chain_of(config).net.state_dict()
+    name = "bert.encoder.layer.1.intermediate.dense.weight"
+    state[name] = torch.zeros(5, 16)
+    assert TextFamily().convert(state, config)[name].shape == (5, 16)
+
+
+@every_text
+@torch.no_grad()
+def test_a_text_is_cut_to_the_positions_there_are(source, kind):
+    config = source(kind)
+    config[FILES] = config[FILES] | {"tokenizer_config.json": "{}"}
+    preprocessor = TextFamily().preprocessor(config)
+    counted = TEXT[kind]["pad_token_id"] + 1 if "roberta" in kind or "camem" in kind else 0
+    assert preprocessor.max_length == 24 - counted
+    carry = batch(config, ["war " * 400])
+    assert carry["input_ids"].shape == (1, 24 - counted)
+    assert chain_of(config).logits(carry).isfinite().all()
+
+
+def test_unknown_tokens_are_counted_without_the_special_ones(source):
+    preprocessor = TextFamily().preprocessor(source("bert"))
+    assert preprocessor.unknowns("who was galileo")[0] == 0
+    assert preprocessor.unknowns("\u4e16 \u4e16") == (2, 2)
+    assert preprocessor.unknowns("") == (0, 0)
+    assert preprocessor("\ud800", rng=None)["input_ids"].shape[0] == 3
+
+
+def test_a_tokenizer_without_special_tokens_takes_an_empty_text(source, tokenizer_json):
+    config = source("roberta")
+    bare = json.loads(tokenizer_json) | {"post_processor": None}
+    config[FILES] = config[FILES] | {"tokenizer.json": json.dumps(bare)}
+    carry = batch(config, ["", "war"])
+    assert carry["attention_mask"].sum(dim=1)[0] == 1
+    assert chain_of(config).logits(carry).isfinite().all()
+
+
+def test_an_export_carries_no_path_and_no_program(source):
+    written = TextFamily().native_config(source("bert"), ["a", "b"])[FILES]
+    kept = json.loads(written["tokenizer_config.json"])
+    assert kept == {
+        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 20, "pad_token": "[PAD]",
+        "model_input_names": ["input_ids", "attention_mask"], "cls_token": "[CLS]",
+        "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]",
+    }  # fmt: skip
+
+
+def test_keys_that_choose_code_never_reach_transformers(source):
+    config = source("bert", attn_implementation="kernels-community/x", _name_or_path="/etc")
+    config["_attn_implementation_internal"] = "kernels-community/x"
+    net = TextFamily().build(config, 2)
+    assert net.config._attn_implementation == "sdpa" and net.config._name_or_path == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "thing"),
+    [
+        ("bert", {"auto_map": {"AutoModel": "x--y.Z"}}, "auto_map"),
+        ("bert", {"is_decoder": True}, "is_decoder"),
+        ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ("bert", {"quantization_config": {"quant_method": "x"}}, "quantization_config"),
+        ("bert", {"hidden_size": "16"}, "config.json"),
+        ("bert", {"hidden_size": 1 << 40}, "hidden_size"),
+        ("bert", {"hidden_size": 15}, "config.json"),
+        ("bert", {"hidden_size": 1 << 20, "num_hidden_layers": 1000}, "config.json"),
+        ("bert", {"num_hidden_layers": 100_000}, "num_hidden_layers"),
+        ("bert", {"layer_norm_eps": float("nan")}, "layer_norm_eps"),
+        ("bert", {"hidden_act": "exec"}, "hidden_act"),
+        ("bert", {"vocab_size": {"a": 1}}, "vocab_size"),
+        ("distilbert", {"activation": "exec"}, "activation"),
+        ("vit", {"patch_size": 0}, "config.json"),
+        ("convnext", {"depths": [1] * 5000}, "depths"),
+        ("nobody", {}, "model_type"),
+    ],
+)
+def test_a_wrong_config_is_one_clear_error(source, kind, changes, thing):
+    config = source("bert") | {"model_type": "nobody"} if kind == "nobody" else source(kind)
+    with pytest.raises(DataError) as caught:
+        TextFamily().build(config | changes, 2)
+    assert caught.value.thing == thing and "\n" not in str(caught.value)
+
+
+def _with_regex(text: str) -> str:
+    normalizer = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+    inner = {"type": "Sequence", "normalizers": [normalizer]}
+    return json.dumps(json.loads(text) | {"normalizer": inner})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("tokenizer.json", None, "has no tokenizer.json"),
+        ("tokenizer.json", "{", "not valid JSON"),
+        ("tokenizer.json", "{}", "cannot be used"),
+        ("tokenizer.json", _with_regex, "regular expression"),
+        ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["x.Y", null]}}', "auto_map"),
+        ("tokenizer_config.json", '{"model_max_length": 2}', "model_max_length"),
+        ("tokenizer_config.json", '{"model_max_length": NaN}', "model_max_length"),
+        ("tokenizer_config.json", "[]", "not a JSON object"),
+    ],
+)
+def test_a_wrong_tokenizer_is_one_clear_error(source, tokenizer_json, name, text, says):
+    config = source("bert")
+    files = dict(config[FILES])
+    del files[name]
+    if text is not None:
+        files[name] = text(tokenizer_json) if callable(text) else text
+    with pytest.raises(DataError, match=says) as caught:
+        TextFamily().preprocessor(config | {FILES: files})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"feature_extractor_type": "Evil"}, "image_processor_type"),
+        ({"auto_map": {"AutoImageProcessor": "x.Y"}}, "auto_map"),
+        ({"size": 32}, "takes 28 x 28"),
+        ({"size": 10**6}, "size"),
+        ({"image_mean": ["a"]}, "image_mean"),
+        ({"do_resize": 1}, "do_resize"),
+        ({"rescale_factor": float("inf")}, "rescale_factor"),
+    ],
+)
+def test_a_wrong_image_processor_is_one_clear_error(source, changes, says):
+    config = source("vit")
+    config[FILES] = {"preprocessor_config.json": json.dumps(processor_json("vit") | changes)}
+    with pytest.raises(DataError, match=says):
+        VisionFamily().preprocessor(config)
+
+
+def test_varied_views_are_a_function_of_the_image_and_the_generator(source):
+    image = images()[0]
+    for augment in ("crop", "flip"):
+        preprocessor = VisionFamily().preprocessor(source("vit"), augment=augment)
+        same = [preprocessor(image, rng=np.random.default_rng(3))["pixel_values"] for _ in "ab"]
+        other = preprocessor(image, rng=np.random.default_rng(4))["pixel_values"]
+        plain = preprocessor(image, rng=None)["pixel_values"]
+        assert torch.equal(*same) and not torch.equal(same[0], other)
+        assert not torch.equal(same[0], plain) and same[0].shape == plain.shape
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({"1": "dog", "0": "cat"}, ("cat", "dog")),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, None),
+        ({"0": "cat", "2": "dog"}, None),
+        ({"x": "cat"}, None),
+        (None, None),
+    ],
+)
+def test_class_names_of_a_source(source, named, expected):
+    assert TextFamily().classes(source("bert", id2label=named)) == expected
+
+
+def test_the_plugin_imports_fast_and_without_torch_or_transformers():
+    code = (
+        "import sys, time; import zooadapt.family, zooadapt.errors; start = time.perf_counter();"
+        "import zooadapt_transformers as plugin; seconds = time.perf_counter() - start;"
+        "plugin.TextFamily().claims({'model_type': 'bert'});"
+        "print(seconds, *sorted({'torch', 'transformers', 'tokenizers'} & set(sys.modules)))"
+    )
+    seconds = []
+    for _ in range(3):
+        said = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        assert said[1:] == []
+        seconds.append(float(said[0]))
+    assert min(seconds) < 0.05

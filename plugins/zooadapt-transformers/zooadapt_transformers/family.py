@@ -1,0 +1,111 @@
+"""The families: what the core asks of transformers' networks. Imports no torch.
+
+Text and images are two families of one distribution, since a family takes one kind of input; they
+share everything but the preprocessor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.family import FILES, Capabilities, Family, Stage, Variant
+from zooadapt_transformers import settings
+from zooadapt_transformers.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zooadapt_transformers.image import ImagePreprocessor
+    from zooadapt_transformers.text import TextPreprocessor
+
+
+class _TransformersFamily(Family):
+    """What both have in common: the network, its stages and its config."""
+
+    api = 1
+    library = "transformers"
+
+    def claims(self, config: Mapping[str, Any]) -> bool:
+        kind = config.get("model_type")
+        recipe = RECIPES.get(kind) if isinstance(kind, str) else None
+        return recipe is not None and recipe.modality == self.modality
+
+    def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
+        from zooadapt_transformers import network
+
+        return network.build(config, num_classes)
+
+    def stages(self, net: nn.Module) -> Sequence[Stage]:
+        from zooadapt_transformers import network
+
+        return network.stages(net)
+
+    def head(self, net: nn.Module) -> str:
+        return RECIPES[net.config.model_type].head
+
+    def convert(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        from zooadapt_transformers import network
+
+        return network.convert(state, config)
+
+    def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
+        return settings.labels(config)
+
+
+class TextFamily(_TransformersFamily):
+    """BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT and ELECTRA encoders."""
+
+    name = "transformers"
+    modality = "text"
+    can = Capabilities(variable_length=True)
+    imports = ("transformers.modeling_utils", "tokenizers")
+    fetches = ("tokenizer.json", "tokenizer_config.json")
+
+    def variants(self) -> Iterable[Variant]:
+        return (
+            Variant(source="google-bert/bert-base-uncased", license="apache-2.0"),
+            Variant(source="distilbert/distilbert-base-uncased", license="apache-2.0"),
+            Variant(source="FacebookAI/roberta-base", license="mit"),
+            Variant(source="FacebookAI/xlm-roberta-base", license="mit"),
+        )
+
+    def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> TextPreprocessor:
+        from zooadapt_transformers.text import TextPreprocessor
+
+        return TextPreprocessor(config)
+
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        from zooadapt_transformers import text
+
+        return settings.native(config, classes) | {FILES: text.files(config)}
+
+
+class VisionFamily(_TransformersFamily):
+    """ViT, DeiT, DINOv2, ConvNeXt and ConvNeXt V2."""
+
+    name = "transformers-vision"
+    modality = "image"
+    imports = ("transformers.modeling_utils", "transformers.image_processing_backends")
+    fetches = ("preprocessor_config.json",)
+
+    def variants(self) -> Iterable[Variant]:
+        return (
+            Variant(source="google/vit-base-patch16-224", license="apache-2.0"),
+            Variant(source="facebook/dinov2-small", license="apache-2.0"),
+            Variant(source="facebook/convnext-tiny-224", license="apache-2.0"),
+        )
+
+    def preprocessor(
+        self, config: Mapping[str, Any], *, augment: str = "none"
+    ) -> ImagePreprocessor:
+        from zooadapt_transformers.image import ImagePreprocessor
+
+        return ImagePreprocessor(config, augment=augment)
+
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        from zooadapt_transformers import image
+
+        return settings.native(config, classes) | {FILES: image.files(config)}

@@ -1,0 +1,184 @@
+"""What a source's files say, reduced to what may be believed: named keys, plain types, bounds.
+
+A `config.json` of transformers can ask for code from the Hub, quantisation kernels, attention
+kernels, files. Only the fields that the network's own config class declares are taken from it, so
+there is nothing to ask with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.errors import DataError
+from zooadapt.family import FILES
+from zooadapt_transformers.recipes import RECIPES, Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_LARGEST = 1 << 22
+_LONGEST = 1 << 10
+_REMOTE = ("auto_map", "custom_pipelines", "trust_remote_code")
+_REFUSED = {
+    "is_decoder": (False, None),
+    "add_cross_attention": (False, None),
+    "is_encoder_decoder": (False, None),
+    "position_embedding_type": ("absolute", None),
+    "quantization_config": (None,),
+}
+"""Keys that would make another network of the same weights -> the values that do not."""
+
+
+def recipe(config: Mapping[str, Any]) -> Recipe:
+    """How to read the network of a config that one of the families claims.
+
+    Raises: DataError when the config asks for code, or for a variant that is not supported.
+    """
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in RECIPES:
+        raise bad("model_type", kind, f"one of {', '.join(RECIPES)}")
+    for key in _REMOTE:
+        if config.get(key):
+            raise DataError(
+                f"config.json: '{key}' asks for code from the source, which is never run",
+                thing=key,
+                remedy="use a model whose code is part of transformers",
+            )
+    for key, harmless in _REFUSED.items():
+        if config.get(key) not in harmless:
+            raise bad(key, config[key], f"{harmless[0]}: zooadapt adapts no such variant")
+    return RECIPES[kind]
+
+
+def fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a `config.json` that shape the network, plain and bounded.
+
+    Raises: DataError naming the key that is not.
+    """
+    from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+    declared = set(CONFIG_MAPPING[config["model_type"]].__dataclass_fields__)
+    declared -= set(PreTrainedConfig.__dataclass_fields__)
+    taken = {key: config[key] for key in sorted(declared & set(config))}
+    for key, value in taken.items():
+        _check_plain(key, value)
+    return taken
+
+
+def parse(config: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
+    """The network's config object, with `num_classes` labels, checked by transformers itself.
+
+    Raises: DataError for a key of a wrong type or value, and as `recipe` and `fields`.
+    """
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+
+    counts_padding, taken = recipe(config).counts_padding, fields(config)
+    for key in ("hidden_act", "activation"):
+        if key in taken and taken[key] not in list(transformers.activations.ACT2FN):
+            raise bad(key, taken[key], "an activation that transformers knows")
+    if counts_padding and taken.get("pad_token_id", 1) is None:
+        raise bad("pad_token_id", None, "a token's row: positions are counted from it")
+    try:
+        return transformers.CONFIG_MAPPING[config["model_type"]](**taken, num_labels=num_classes)
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        why = " ".join(str(error).split())
+        raise DataError(
+            f"config.json: transformers refuses it: {why[:200]}",
+            thing="config.json",
+            remedy="correct the source's config.json",
+        ) from error
+
+
+def native(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """`config.json` as transformers' own loaders want it, for a head with these classes."""
+    return {
+        "model_type": config["model_type"],
+        "architectures": [recipe(config).network],
+        **fields(config),
+        "id2label": {str(row): name for row, name in enumerate(classes)},
+        "label2id": {name: row for row, name in enumerate(classes)},
+        "dtype": "float32",
+    }
+
+
+def labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The source head's classes in order; None where it has only numbers for them."""
+    named = config.get("id2label")
+    if not isinstance(named, Mapping) or not named:
+        return None
+    try:
+        by_row = {int(row): name for row, name in named.items()}
+    except ValueError:
+        return None
+    if sorted(by_row) != list(range(len(by_row))):
+        return None
+    names = tuple(by_row[row] for row in range(len(by_row)))
+    if not all(isinstance(name, str) for name in names):
+        return None
+    return None if all(name == f"LABEL_{row}" for row, name in enumerate(names)) else names
+
+
+def text_file(config: Mapping[str, Any], name: str) -> str:
+    """A further file of the source.
+
+    Raises: DataError when the source has none of that name.
+    """
+    found = config.get(FILES, {}).get(name)
+    if found is None:
+        raise DataError(
+            f"the source has no {name}, so its input cannot be prepared as it was in training",
+            thing=name,
+            remedy=f"save it again with a transformers version that writes {name}",
+        )
+    return found
+
+
+def json_file(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A further file of the source, parsed.
+
+    Raises: DataError when there is none, it is no JSON object, or it asks for code.
+    """
+    try:
+        parsed = json.loads(text_file(config, name))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is not valid JSON: {error}", thing=name) from error
+    if not isinstance(parsed, dict):
+        raise DataError(f"{name} is not a JSON object", thing=name)
+    if parsed.get("auto_map"):
+        raise DataError(
+            f"{name}: 'auto_map' asks for code from the source, which is never run",
+            thing=name,
+            remedy="use a model whose code is part of transformers",
+        )
+    return parsed
+
+
+def bad(key: str, value: Any, wanted: str, *, file: str = "config.json") -> DataError:
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return DataError(
+        f"{file}: '{key}' is {shown}, expected {wanted}",
+        thing=key,
+        remedy=f"correct the source's {file}",
+    )
+
+
+def _check_plain(key: str, value: Any) -> None:
+    if isinstance(value, list):
+        if len(value) > _LONGEST:
+            raise bad(key, value, f"at most {_LONGEST} values")
+        for part in value:
+            _check_plain(key, part)
+    elif isinstance(value, str):
+        if len(value) > _LONGEST:
+            raise bad(key, value, "a short name")
+    elif isinstance(value, (int, float)):
+        limit = _LONGEST if "layers" in key or "depth" in key else _LARGEST
+        if not math.isfinite(value) or abs(value) > limit:
+            raise bad(key, value, f"a number of at most {limit}")
+    elif value is not None:
+        raise bad(key, value, "a number, a name or a list of them")

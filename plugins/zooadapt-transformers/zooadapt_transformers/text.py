@@ -1,0 +1,161 @@
+"""Texts to token ids, by the source's own tokenizer: data for a Rust library, never code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch.nn.utils.rnn import pad_sequence
+
+from zooadapt.errors import DataError
+from zooadapt.family import FILES, Carry, Sample
+from zooadapt_transformers import settings
+
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+
+_TOKENS = ("bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token")
+_TOKENS += ("unk_token",)
+_SAFE_PATTERNS = (" {2,}",)
+"""Regular expressions that published sentencepiece tokenizers use; any other could take forever on
+a text made for it, since the library's engine backtracks."""
+_DEFAULT_MAX_LENGTH = 512
+
+
+class TextPreprocessor:
+    """Token ids of a text, `input_ids` and `attention_mask`, both `(T,)`, special tokens included.
+
+    A text is cut to `max_length` tokens: what the tokenizer's config says, at most what the network
+    has positions for. A text without any token is one padding token.
+    """
+
+    min_side = None
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Raises: DataError when a file of the tokenizer is missing or not usable."""
+        described = settings.json_file(config, TOKENIZER)
+        text = settings.text_file(config, TOKENIZER)
+        _refuse_patterns(described)
+        self._tokenizer = _load(text)
+        self._sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self._unknown = _unknown_id(self._tokenizer, described)
+        self.max_length = _max_length(config, self._tokenizer.num_special_tokens_to_add(False))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(self.max_length)
+        self._padding = int(settings.fields(config).get("pad_token_id") or 0)
+
+    def __call__(self, raw: str, *, rng: np.random.Generator | None) -> Sample:
+        """Raises: DataError when the tokenizer fails on the text."""
+        ids = self._encode(raw).ids or [self._padding]
+        return {"input_ids": torch.tensor(ids), "attention_mask": torch.ones(len(ids)).long()}
+
+    def collate(self, samples: Sequence[Sample]) -> Carry:
+        """`input_ids` and `attention_mask`, `(N, T)`, zero after each text's end."""
+        return {
+            key: pad_sequence([sample[key] for sample in samples], batch_first=True)
+            for key in ("input_ids", "attention_mask")
+        }
+
+    def config(self) -> dict[str, Any]:
+        return {"tokenizer_sha256": self._sha256, "max_length": self.max_length}
+
+    def unknowns(self, raw: str) -> tuple[int, int]:
+        """How many tokens of a text are the unknown one, and how many there are, special tokens
+        apart."""
+        encoding = self._encode(raw)
+        parts = zip(encoding.ids, encoding.special_tokens_mask, strict=True)
+        ids = [row for row, special in parts if not special]
+        return ids.count(self._unknown), len(ids)
+
+    def _encode(self, raw: str) -> Any:
+        text = raw.encode("utf-8", errors="replace").decode()
+        return _contained(lambda: self._tokenizer.encode(text))
+
+
+def files(config: Mapping[str, Any]) -> dict[str, str]:
+    """The tokenizer as an export writes it. Of its config only the special tokens' names and the
+    length are kept: a chat template is a program, and a path is somebody else's."""
+    given = _tokenizer_config(config)
+    tokens = {key: _token(given[key]) for key in _TOKENS if key in given}
+    kept = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": TextPreprocessor(config).max_length,
+        "model_input_names": ["input_ids", "attention_mask"],
+        **{key: token for key, token in tokens.items() if token is not None},
+    }
+    return {
+        TOKENIZER: settings.text_file(config, TOKENIZER),
+        TOKENIZER_CONFIG: json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
+    }
+
+
+def _tokenizer_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    present = TOKENIZER_CONFIG in config.get(FILES, {})
+    return settings.json_file(config, TOKENIZER_CONFIG) if present else {}
+
+
+def _token(described: Any) -> str | None:
+    content = described.get("content") if isinstance(described, Mapping) else described
+    return content if isinstance(content, str) else None
+
+
+def _max_length(config: Mapping[str, Any], special: int) -> int:
+    positions = settings.parse(config, 2)
+    limit = getattr(positions, "max_position_embeddings", _DEFAULT_MAX_LENGTH)
+    if settings.recipe(config).counts_padding:
+        limit -= positions.pad_token_id + 1
+    declared = _tokenizer_config(config).get("model_max_length", limit)
+    if not isinstance(declared, (int, float)) or not declared >= 1:
+        raise settings.bad("model_max_length", declared, "a length", file=TOKENIZER_CONFIG)
+    length = int(min(declared, limit))
+    if length <= special:
+        raise settings.bad("model_max_length", length, "room for a text", file=TOKENIZER_CONFIG)
+    return length
+
+
+def _load(text: str) -> Tokenizer:
+    return _contained(lambda: Tokenizer.from_str(text))
+
+
+def _contained(call: Any) -> Any:
+    try:
+        return call()
+    except BaseException as error:  # the library's panics are no Exceptions
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise DataError(
+            f"{TOKENIZER} cannot be used: {' '.join(str(error).split())[:200]}",
+            thing=TOKENIZER,
+            remedy="save the tokenizer again with a current version of transformers",
+        ) from error
+
+
+def _refuse_patterns(part: Any) -> None:
+    if isinstance(part, Mapping):
+        pattern = part.get("Regex")
+        if isinstance(pattern, str) and pattern not in _SAFE_PATTERNS:
+            raise DataError(
+                f"{TOKENIZER} uses the regular expression {pattern[:60]!r}, which is not among "
+                "those known to be safe",
+                thing=TOKENIZER,
+                remedy="use a model with a WordPiece, byte-level or sentencepiece tokenizer",
+            )
+        for inner in (part.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")):
+            _refuse_patterns(inner)
+        for key in ("normalizers", "pretokenizers", "decoders", "pattern"):
+            _refuse_patterns(part.get(key))
+    elif isinstance(part, list):
+        for inner in part:
+            _refuse_patterns(inner)
+
+
+def _unknown_id(tokenizer: Tokenizer, described: Mapping[str, Any]) -> int | None:
+    model = described.get("model", {})
+    if isinstance(model.get("unk_id"), int):
+        return model["unk_id"]
+    token = model.get("unk_token")
+    return tokenizer.token_to_id(token) if isinstance(token, str) else None
