@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 from filelock import FileLock, Timeout, lock_descriptor
 
 from zooadapt.errors import (
@@ -150,6 +151,12 @@ def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         holder.release()
+
+
+def cache_home() -> Path:
+    """Where zooadapt keeps what can be made again: `ZOOADAPT_CACHE`, or the platform's folder."""
+    chosen = os.environ.get("ZOOADAPT_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("zooadapt")
 
 
 def file_sha256(path: Path) -> str:

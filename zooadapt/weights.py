@@ -128,7 +128,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     import torch
     from safetensors.torch import load_file
 
-    _check_header(path)
+    check_header(path)
     with fsops.reading(path), _library_errors(path):
         tensors = load_file(path)
     for name, tensor in tensors.items():
@@ -138,8 +138,12 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_header(path: Path) -> None:
-    """What the safetensors library leaves open: its size, double keys and what names may hold."""
+def check_header(path: Path) -> None:
+    """Check what the safetensors library leaves open: sizes, double keys, what names may hold.
+
+    Raises: DataError naming the tensor at fault; NotFoundError, AccessError or FileError when the
+    file cannot be read.
+    """
     with fsops.reading(path), path.open("rb") as file:
         size = path.stat().st_size
         length = int.from_bytes(file.read(8), "little")

@@ -1,0 +1,28 @@
+"""The Hub: sources in, models out. The only user of huggingface_hub.
+
+A source is resolved to a commit first; every file used is checked against the commit's hashes when
+it comes and against the recorded ones on every later use, from the cache and offline too.
+"""
+
+import os
+
+# huggingface_hub reads these once, at its import. Xet's transfers know no deadline, so they are
+# used only where the user asks for them with HF_HUB_DISABLE_XET=0.
+for _switch in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_UPDATE_CHECK", "HF_HUB_DISABLE_XET"):
+    os.environ.setdefault(_switch, "1")
+
+from zooadapt.hub.pull import Cached, cached, pull  # noqa: E402
+from zooadapt.hub.push import PushResult, push  # noqa: E402
+from zooadapt.hub.source import Source, fetch, fetch_config, resolve  # noqa: E402
+
+__all__ = [
+    "Cached",
+    "PushResult",
+    "Source",
+    "cached",
+    "fetch",
+    "fetch_config",
+    "pull",
+    "push",
+    "resolve",
+]

@@ -1,0 +1,70 @@
+"""A source as a folder of its own, and what of the Hub is on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zooadapt import fsops
+from zooadapt.errors import DataError
+from zooadapt.hub import records
+from zooadapt.hub.source import LOCK, Source, fetch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cached:
+    """A commit of which files were fetched and verified."""
+
+    location: str
+    revision: str
+    files: tuple[str, ...]
+    bytes: int
+    license: str | None
+
+
+def pull(
+    location: str,
+    out: Path | None = None,
+    *,
+    revision: str | None = None,
+    names: Sequence[str] = (),
+    overwrite: bool = False,
+    offline: bool = False,
+) -> Source:
+    """Fetch a source into the cache and, with `out`, copy it to a folder that needs no network. A
+    lock file there says which commit it is and what each file's sha256 has to be.
+
+    Raises: OutputError when `out` exists or cannot be made, and as `fetch`.
+    """
+    if out is not None:
+        fsops.check_output(out, overwrite=overwrite)
+    source = fetch(location, revision=revision, names=names, offline=offline)
+    if out is None:
+        return source
+    with fsops.new_folder(out, overwrite=overwrite) as folder:
+        for name, sha256 in source.files.items():
+            with fsops.writing(folder / name):
+                shutil.copyfile(source.folder / name, folder / name)
+            if fsops.file_sha256(folder / name) != sha256:
+                raise DataError(f"'{name}' changed while it was copied", thing=name,
+                                remedy="run the command again")  # fmt: skip
+        if source.revision is not None:
+            lock = {"location": source.location, "revision": source.revision}
+            fsops.write_json(folder / LOCK, lock | {"files": dict(source.files)})
+    return Source(
+        location=source.location, folder=out, revision=source.revision, files=source.files,
+        license=source.license,
+    )  # fmt: skip
+
+
+def cached() -> list[Cached]:
+    """What `pull` and every other command fetched from the Hub so far, newest record or not."""
+    return [
+        Cached(
+            location=listing.location, revision=listing.revision, files=names,
+            bytes=sum(listing.sizes.get(name) or 0 for name in names), license=listing.license,
+        )
+        for listing, names in records.all_used()
+    ]  # fmt: skip

@@ -1,0 +1,255 @@
+"""A model onto the Hub: looked at first, then one commit or none."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from zooadapt import fsops, weights
+from zooadapt.errors import (
+    AccessError,
+    DataError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
+from zooadapt.hub import card, digests, privacy
+from zooadapt.hub.client import call, is_offline
+from zooadapt.hub.source import CARD, CONFIG
+
+_PUBLISHED = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE|labels\.\w+|report\.json", re.IGNORECASE)
+_LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
+_EMPTY_REPO = frozenset({".gitattributes"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushedFile:
+    """One file of a publication; `change` is `new`, `changed` or `same`."""
+
+    name: str
+    size: int
+    sha256: str
+    change: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushResult:
+    """What was published, or, in a dry run, what would be."""
+
+    repo: str
+    url: str
+    files: tuple[PushedFile, ...]
+    card: str
+    card_diff: str
+    public: bool
+    creates_repo: bool
+    message: str
+    commit: str | None = None
+    """None when nothing was sent: a dry run."""
+    pull_request: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Remote:
+    """The repo as it is before: its head, its files' hashes and its card; None: no such repo."""
+
+    commit: str | None
+    digests: Mapping[str, str]
+    card: str | None
+    public: bool
+
+
+def push(
+    model: Path,
+    repo: str,
+    *,
+    public: bool = False,
+    dry_run: bool = False,
+    create_pr: bool = False,
+    overwrite_repo: bool = False,
+    license: str | None = None,
+    names: tuple[str, ...] = (),
+    offline: bool = False,
+) -> PushResult:
+    """Publish an exported model with one commit, private unless `public`. The same push again
+    changes nothing. `names` are further files that the model's family needs.
+
+    Raises: DataError when the folder is no export or gives something private away; UsageError when
+    it would be public with a licence that nobody stated; TryAgainError when the repo moved in
+    between, in which case nothing was changed; AccessError, UnavailableError and what else the Hub
+    can fail with.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        name = repo.strip("/").rpartition("/")[2]
+        raise UsageError(
+            f"'{repo}' is not a repository's name", thing=repo, remedy=f"give USER/{name}"
+        )
+    if license is not None and not _LICENSE_NAME.fullmatch(license):
+        raise UsageError(
+            f"'{license}' is not a licence's short name",
+            thing="--license",
+            remedy="give one as the Hub spells it: apache-2.0, mit, cc-by-4.0",
+        )
+    if is_offline(offline) and not dry_run:
+        raise UnavailableError("publishing needs a connection", thing=repo, remedy="use --dry-run")
+    config = _config(model)
+    local = _local_files(model, names)
+    remote = None if is_offline(offline) else _look(repo, needs_token=not dry_run)
+    planned, contents = _plan(
+        repo, local, config, remote, public=public, license=license, overwrite_repo=overwrite_repo
+    )
+    if dry_run:
+        return planned
+    from zooadapt.hub.publish import send
+
+    commit, pull_request = send(
+        repo, contents, planned.message, parent=remote.commit if remote else None,
+        public=planned.public, create_pr=create_pr,
+    )  # fmt: skip
+    return replace(planned, commit=commit, pull_request=pull_request)
+
+
+def _config(model: Path) -> dict[str, Any]:
+    config = weights.read_config(model / CONFIG)
+    if not isinstance(config.get("zooadapt"), dict):
+        raise DataError(f"'{model}' was not made by zooadapt adapt", thing=str(model),
+                        remedy="push the folder that adapt wrote")  # fmt: skip
+    return config
+
+
+def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    """Everything that may be published, and no other file of the folder."""
+    with fsops.reading(model):
+        entries = sorted(model.iterdir())
+    needed = {CONFIG, weights.WEIGHTS, CARD}
+    chosen = {
+        entry.name: entry
+        for entry in entries
+        if entry.name in needed or entry.name in names or _PUBLISHED.fullmatch(entry.name)
+    }
+    if missing := sorted(needed - chosen.keys()):
+        raise DataError(f"'{model}' has no {missing[0]}", thing=missing[0],
+                        remedy="push the folder that adapt wrote")  # fmt: skip
+    for name, path in chosen.items():
+        if path.is_symlink() or not path.is_file():
+            raise DataError(f"'{path}' is no plain file and is not published", thing=name,
+                            remedy="put the file itself there")  # fmt: skip
+    weights.check_header(chosen[weights.WEIGHTS])
+    return chosen
+
+
+def _look(repo: str, *, needs_token: bool) -> _Remote | None:
+    from huggingface_hub import HfApi, get_token, hf_hub_download
+
+    if needs_token and not get_token():
+        raise AccessError("publishing needs a Hub token", thing=repo, remedy="hf auth login")
+    try:
+        api = HfApi(library_name="zooadapt")
+        info = call(lambda: api.model_info(repo, files_metadata=True), repo=repo)
+    except NotFoundError:
+        return None
+    except AccessError:
+        if get_token():
+            raise
+        return None  # to somebody without a token the Hub does not say which
+    there = digests.of_repo(info)
+    text = None
+    if CARD in there:
+        path = call(lambda: hf_hub_download(repo, CARD, revision=info.sha), repo=repo)
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    return _Remote(commit=info.sha, digests=there, card=text, public=not info.private)
+
+
+def _plan(
+    repo: str,
+    local: Mapping[str, Path],
+    config: Mapping[str, Any],
+    remote: _Remote | None,
+    *,
+    public: bool,
+    license: str | None,
+    overwrite_repo: bool,
+) -> tuple[PushResult, dict[str, Path | bytes]]:
+    if remote and not overwrite_repo and not card.is_ours(remote.card or ""):
+        if others := sorted(remote.digests.keys() - _EMPTY_REPO):
+            raise DataError(
+                f"'{repo}' holds {others[0]} and was not published by zooadapt",
+                thing=repo,
+                remedy="choose another name, or --overwrite-repo",
+            )
+    theirs = remote.card if remote else None
+    text = _card(repo, local[CARD].read_text(encoding="utf-8"), theirs, license)
+    front, _ = card.split(text, where=CARD)
+    is_public = remote.public if remote else public
+    if (public or is_public) and not front.get("license"):
+        raise UsageError(
+            "the licence of the model that this one was made from is not known, so it cannot be "
+            "public",
+            thing="--license",
+            remedy="look it up, then give --license NAME, or publish it private",
+        )
+    contents: dict[str, Path | bytes] = dict(local) | {CARD: text.encode()}
+    _check_private(contents)
+    files = tuple(
+        _pushed(name, content, remote.digests if remote else {})
+        for name, content in sorted(contents.items())
+    )
+    diff = difflib.unified_diff(
+        (theirs or "").splitlines(True), text.splitlines(True), "README.md there", "README.md"
+    )
+    planned = PushResult(
+        repo=repo, url=_url(repo), files=files, card=text, card_diff="".join(diff),
+        public=is_public, creates_repo=remote is None, message=_message(config),
+    )  # fmt: skip
+    return planned, contents
+
+
+def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:
+    front, body = card.split(ours, where=CARD)
+    for entry in front.get("model-index") or ():
+        entry["name"] = repo.rpartition("/")[2]
+    body = body.replace(f"local-dir:{card.FOLDER}", f"hf-hub:{repo}").replace(card.FOLDER, repo)
+    merged = card.merge(card.join(front, body), theirs)
+    if license is not None:
+        front, body = card.split(merged, where=CARD)
+        merged = card.join(front | {"license": license}, body)
+    return merged
+
+
+def _check_private(contents: Mapping[str, Path | bytes]) -> None:
+    texts = {}
+    for name, content in contents.items():
+        if name == weights.WEIGHTS:
+            with content.open("rb") as file:
+                texts[name] = file.read(int.from_bytes(file.read(8), "little"))
+        else:
+            texts[name] = content if isinstance(content, bytes) else content.read_bytes()
+    privacy.check(texts)
+
+
+def _pushed(name: str, content: Path | bytes, there: Mapping[str, str]) -> PushedFile:
+    change = "new"
+    if name in there:
+        change = "same" if digests.is_same(content, there[name]) else "changed"
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    return PushedFile(name=name, size=size, sha256=digests.sha256(content), change=change)
+
+
+def _message(config: Mapping[str, Any]) -> str:
+    ours = config["zooadapt"]
+    source, scores = ours.get("source") or {}, ours.get("scores") or {}
+    base = str(source.get("location", "a source")).rstrip("/").rpartition("/")[2]
+    measured = next((f", {k} accuracy {v['accuracy']:.3f}" for k in ("test", "val")
+                     if (v := scores.get(k)) and "accuracy" in v), "")  # fmt: skip
+    data = str(ours.get("data", ""))[:12]
+    return f"{base} adapted to data {data}{measured} (zooadapt {ours.get('version', '')})"
+
+
+def _url(repo: str) -> str:
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{repo}"

@@ -1,0 +1,309 @@
+"""Where a source's files are and what they are: resolved to a commit, allowlisted, verified."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zooadapt import fsops, weights
+from zooadapt.errors import DataError, NotFoundError, UnavailableError, ZooadaptError
+from zooadapt.hub import card, digests, records
+from zooadapt.hub.client import call, is_offline
+from zooadapt.hub.records import Listing
+
+CONFIG, CARD, LOCK = "config.json", "README.md", "zooadapt.lock.json"
+_LICENSE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_MAX_CARD = 5_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The files of one model, each verified."""
+
+    location: str
+    """A Hub repo id, or the path of a local folder."""
+    folder: Path
+    revision: str | None
+    """The commit it is of; None for a folder that came from nowhere."""
+    files: Mapping[str, str]
+    """Name -> sha256 of every file used."""
+    license: str | None
+    """As its own card or config says; nothing is assumed."""
+
+
+def resolve(location: str, *, revision: str | None = None, offline: bool = False) -> str | None:
+    """The commit that a repo's revision (default: `main`) is now, or was when last seen if offline.
+    None for a local folder. Fetching by the commit then needs no further look-up.
+
+    Raises: NotFoundError, AccessError, UnavailableError and what else the Hub can fail with.
+    """
+    if _is_folder(location):
+        return None
+    return _listing(location, revision, is_offline(offline)).revision
+
+
+def fetch_config(
+    location: str, *, revision: str | None = None, offline: bool = False
+) -> dict[str, Any]:
+    """The `config.json` of a local folder or Hub repo, verified, as bounded data.
+
+    Raises: DataError for what is malformed or not what the Hub said it is, and as `resolve`.
+    """
+    if _is_folder(location):
+        _locked(Path(location), [CONFIG])
+        return weights.read_config(Path(location) / CONFIG)
+    offline = is_offline(offline)
+    listing = _listing(location, revision, offline)
+    folder, _ = _cached_files(listing, [_required(listing, CONFIG)], offline)
+    return weights.read_config(folder / CONFIG)
+
+
+def fetch(
+    location: str,
+    *,
+    revision: str | None = None,
+    names: Sequence[str] = (),
+    offline: bool = False,
+) -> Source:
+    """A local folder or Hub repo with its config, weights, card, licence texts and the further
+    `names` that its family needs and it has. Nothing else is downloaded, and nothing is run.
+
+    Raises: DataError for a source without safetensors, or whose files are not what the Hub or the
+    record of an earlier use says; and as `resolve`.
+    """
+    if _is_folder(location):
+        return _local(Path(location), location, names)
+    offline = is_offline(offline)
+    listing = _listing(location, revision, offline)
+    _required(listing, CONFIG)
+    main = weights.choose(listing.sizes, where=location)
+    folder, files = _cached_files(listing, _wanted(listing.sizes, main, names), offline)
+    if main == weights.INDEX:
+        parts = [_required(listing, part) for part in weights.shards(folder / main)]
+        files |= _cached_files(listing, parts, offline)[1]
+    return Source(
+        location=location, folder=folder, revision=listing.revision,
+        files=dict(sorted(files.items())), license=_license(folder, files) or listing.license,
+    )  # fmt: skip
+
+
+def _is_folder(location: str) -> bool:
+    path = Path(location)
+    if not path.exists():
+        fsops.recover(path)
+    if path.is_dir():
+        return True
+    if path.exists() or not _REPO.fullmatch(location) or location.startswith("."):
+        raise NotFoundError(
+            f"'{location}' is neither a model's folder nor a Hub repo id",
+            thing=location,
+            remedy="give a folder that exists, or ORG/NAME",
+        )
+    return False
+
+
+def _wanted(there: Collection[str], main: str, names: Sequence[str]) -> list[str]:
+    texts = sorted(name for name in there if _LICENSE.fullmatch(name))
+    further = [name for name in names if name in there and "/" not in name]
+    return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in there], *texts, *further]))
+
+
+def _required(listing: Listing, name: str) -> str:
+    if name not in listing.sizes:
+        raise DataError(
+            f"'{listing.location}' has no {name}", thing=name, remedy="choose another source"
+        )
+    return name
+
+
+# A local folder
+
+
+def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
+    with fsops.reading(folder):
+        there = {entry.name for entry in folder.iterdir() if entry.is_file()}
+    if CONFIG not in there:
+        raise DataError(f"'{location}' has no {CONFIG}", thing=location,
+                        remedy="give a folder that holds a model")  # fmt: skip
+    main = weights.choose(there, where=location)
+    wanted = _wanted(there, main, names)
+    if main == weights.INDEX:
+        wanted += weights.shards(folder / main)
+    lock = _locked(folder, wanted)
+    files = {name: fsops.file_sha256(folder / name) for name in sorted(wanted)}
+    return Source(
+        location=lock.get("location", location), folder=folder, revision=lock.get("revision"),
+        files=files, license=_license(folder, files),
+    )  # fmt: skip
+
+
+def _locked(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """The lock file that `pull` left in a folder, when the files are still what it says."""
+    path = folder / LOCK
+    if not path.exists():
+        return {}
+    lock = weights.read_config(path)
+    files = lock.get("files")
+    if not (isinstance(files, dict) and records.is_commit(lock.get("revision"))
+            and isinstance(lock.get("location"), str)):  # fmt: skip
+        raise DataError(f"'{path}' is not a lock file of zooadapt pull", thing=str(path))
+    for name in names:
+        if name in files and fsops.file_sha256(folder / name) != files[name]:
+            raise DataError(
+                f"'{folder / name}' is not what was pulled: its sha256 differs from {LOCK}",
+                thing=str(folder / name),
+                remedy=f"zooadapt pull {lock['location']}@{lock['revision']} again",
+            )
+    return lock
+
+
+def _license(folder: Path, files: Collection[str]) -> str | None:
+    """What the model says of its own licence: in its card, else in its config."""
+    front: dict[str, Any] = {}
+    if CARD in files:
+        text = (folder / CARD).read_bytes()[:_MAX_CARD].decode(errors="replace")
+        try:
+            front, _ = card.split(text, where=str(folder / CARD))
+        except DataError:
+            front = {}
+    config = weights.read_config(folder / CONFIG)
+    inner = [config.get(part) for part in ("zooadapt", "pretrained_cfg")]
+    places = [front, config, *(part for part in inner if isinstance(part, dict))]
+    found = (place["license"] for place in places if isinstance(place.get("license"), str))
+    return next((text for text in found if text), None)
+
+
+# A repo on the Hub
+
+
+def _listing(location: str, revision: str | None, offline: bool) -> Listing:
+    revision = revision or "main"
+    commit = revision if records.is_commit(revision) else None
+    if commit is None and offline:
+        commit = records.known_commit(location, revision)
+    if commit is not None and (listing := records.known_listing(location, commit)):
+        return listing
+    if offline:
+        raise UnavailableError(
+            f"'{location}@{revision}' is not in the cache, and this is offline",
+            thing=location,
+            remedy=f"zooadapt pull {location} once with a connection",
+        )
+    listing = _ask(location, revision)
+    records.remember_listing(listing)
+    if commit is None:
+        records.remember_revision(location, revision, listing.revision)
+    return listing
+
+
+def _ask(location: str, revision: str) -> Listing:
+    from huggingface_hub import HfApi
+
+    info = call(
+        lambda: HfApi(library_name="zooadapt").model_info(
+            location, revision=revision, files_metadata=True
+        ),
+        repo=location,
+    )
+    if not records.is_commit(info.sha):
+        raise UnavailableError(
+            f"what answered for '{location}' is not a Hub: it names no commit",
+            thing=location,
+            remedy="check HF_ENDPOINT",
+        )
+    there = digests.of_repo(info)
+    names = [name for name in there if "/" not in name]
+    said = (info.card_data.to_dict() if info.card_data else {}).get("license")
+    return Listing(
+        location=location, revision=info.sha,
+        sizes={file.rfilename: file.size for file in info.siblings or ()},
+        digests={name: there[name] for name in names},
+        license=said if isinstance(said, str) else None,
+    )  # fmt: skip
+
+
+def _cached_files(
+    listing: Listing, names: Sequence[str], offline: bool
+) -> tuple[Path, dict[str, str]]:
+    """The folder of the commit in huggingface_hub's cache, and the sha256 of each named file."""
+    files: dict[str, str] = {}
+    folders = set()
+    for name in names:
+        path, files[name] = _verified(listing, name, offline)
+        folders.add(path.parent)
+    if len(folders) != 1:
+        raise UnavailableError(
+            f"what answered for '{listing.location}' is not a Hub: it mixes commits",
+            thing=listing.location,
+            remedy="check HF_ENDPOINT",
+        )
+    return folders.pop(), files
+
+
+def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
+    from huggingface_hub import try_to_load_from_cache
+
+    where, commit = listing.location, listing.revision
+    found = try_to_load_from_cache(where, name, revision=commit)
+    if isinstance(found, str) and (sha256 := _check(listing, name, Path(found))):
+        return Path(found), sha256
+    if offline:
+        raise _unusable_offline(listing, name, there=isinstance(found, str))
+    for force in (isinstance(found, str), True):
+        path = _download(listing, name, force=force)
+        if sha256 := _check(listing, name, path):
+            return path, sha256
+    # Other tools look at sizes only and would load it.
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    raise DataError(
+        f"'{name}' of '{where}' is not what the Hub says it is: its hash differs, twice",
+        thing=name,
+        remedy="try again later, or another revision",
+    )
+
+
+def _check(listing: Listing, name: str, path: Path) -> str | None:
+    """The sha256 of a file in the cache, or None when it is not the file it should be."""
+    try:
+        sha256 = fsops.file_sha256(path)
+    except ZooadaptError:
+        return None
+    known = records.known_sha256(listing.location, listing.revision, name)
+    if known is None and digests.is_same(path, listing.digests[name]):
+        records.remember_sha256(listing.location, listing.revision, name, sha256)
+        known = sha256
+    return sha256 if sha256 == known else None
+
+
+def _download(listing: Listing, name: str, *, force: bool) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(
+        call(
+            lambda: hf_hub_download(
+                listing.location, name, revision=listing.revision, library_name="zooadapt",
+                force_download=force,
+            ),
+            repo=listing.location,
+        )
+    )  # fmt: skip
+
+
+def _unusable_offline(listing: Listing, name: str, *, there: bool) -> ZooadaptError:
+    pull = f"zooadapt pull {listing.location}@{listing.revision} once with a connection"
+    if there:
+        return DataError(
+            f"the cached '{name}' of '{listing.location}' is damaged, and this is offline",
+            thing=name,
+            remedy=pull,
+        )
+    return UnavailableError(
+        f"'{name}' of '{listing.location}' is not in the cache, and this is offline",
+        thing=name,
+        remedy=pull,
+    )

@@ -1,0 +1,150 @@
+"""One HTTP request of huggingface_hub, with a deadline and an answer that can be acted on.
+
+Imported only where the Hub is talked to. The client's own retries sleep for as long as a server
+says and take a trickle of bytes for progress; here a request that failed for now ends at once, and
+`zooadapt.hub.client` decides what comes next.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from huggingface_hub import constants, get_token, set_client_factory
+from huggingface_hub.utils import httpx
+from huggingface_hub.utils._http import default_client_factory
+
+from zooadapt.errors import UnavailableError, UsageError
+
+SLOWEST = 1024
+"""Bytes per second; a transfer that stays below for the stall time has failed."""
+_FOR_NOW = {408, 429, 500, 502, 503, 504}
+
+
+class FailedForNow(Exception):
+    """A try that may succeed later. No subclass of what huggingface_hub catches."""
+
+    def __init__(self, why: str, *, retry_after: float = 0.0, busy: bool = False) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
+        self.busy = busy
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Every request of huggingface_hub inside the block, of any thread, goes through `_Client`."""
+    set_client_factory(_Client)
+    try:
+        yield
+    finally:
+        set_client_factory(default_client_factory)
+
+
+def failed_for_now(error: BaseException) -> FailedForNow | None:
+    """The failure behind an error that huggingface_hub wrapped it in."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, FailedForNow):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    if isinstance(error, OSError) and "Consistency check failed" in str(error):
+        return FailedForNow("fewer bytes came than were announced")
+    return None
+
+
+def duration(variable: str, default: float) -> float:
+    """Seconds that the user set in the environment.
+
+    Raises: UsageError for what is no positive number.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{variable}='{text}' is not a number of seconds", thing=variable)
+    return seconds
+
+
+class _Client(httpx.Client):
+    """Sends what huggingface_hub's own client would, with deadlines and without its patience."""
+
+    def __init__(self) -> None:
+        hooks = default_client_factory().event_hooks
+        super().__init__(
+            event_hooks={"request": hooks["request"], "response": [self._check]},
+            follow_redirects=True,
+        )
+        self._stall = duration("ZOOADAPT_HUB_STALL", 30.0)
+
+    def send(self, request: httpx.Request, **options) -> httpx.Response:
+        limits = request.extensions.get("timeout") or {}
+        request.extensions["timeout"] = {
+            step: min(limits.get(step) or self._stall, self._stall)
+            for step in ("connect", "read", "write", "pool")
+        }
+        _keep_token_home(request)
+        try:
+            return super().send(request, **options)
+        except httpx.TransportError as error:
+            raise FailedForNow(f"{request.url.host}: {error or type(error).__name__}") from error
+
+    def _check(self, response: httpx.Response) -> None:
+        status = response.status_code
+        if status in _FOR_NOW:
+            asked = response.headers.get("retry-after", "")
+            raise FailedForNow(
+                f"{response.request.url.host} answered {status} {response.reason_phrase}",
+                retry_after=float(asked) if asked.isdigit() else 0.0,
+                busy=status == 429,
+            )
+        response.stream = _Paced(response.stream, self._stall)
+
+
+class _Paced(httpx.SyncByteStream):
+    """A body whose slowness and breaking off are failures."""
+
+    def __init__(self, body: httpx.SyncByteStream, stall: float) -> None:
+        self._body, self._stall = body, stall
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks = iter(self._body)
+        received, pace, waited = 0, 0, 0.0
+        while True:
+            asked = time.monotonic()
+            try:
+                chunk = next(chunks, None)
+            except httpx.TransportError as error:
+                if received >= constants.DOWNLOAD_CHUNK_SIZE:
+                    # huggingface_hub goes on from its last whole chunk when it sees this class.
+                    raise httpx.RemoteProtocolError(str(error)) from error
+                raise FailedForNow(f"the transfer broke off: {error}") from error
+            if chunk is None:
+                return
+            waited += time.monotonic() - asked
+            received, pace = received + len(chunk), pace + len(chunk)
+            if waited >= self._stall:
+                if pace < SLOWEST * waited:
+                    raise UnavailableError(
+                        f"the Hub sent {pace} bytes in {waited:.0f} s, too slow to go on",
+                        thing="transfer",
+                        remedy="try again on a better connection; ZOOADAPT_HUB_STALL sets the time",
+                    )
+                pace, waited = 0, 0.0
+            yield chunk
+
+    def close(self) -> None:
+        self._body.close()
+
+
+def _keep_token_home(request: httpx.Request) -> None:
+    """The user's token goes to the Hub's own host alone, and never unencrypted over a network."""
+    token, host = get_token(), request.url.host
+    if token and request.headers.get("authorization") == f"Bearer {token}":
+        safe = request.url.scheme == "https" or host in ("localhost", "127.0.0.1", "::1")
+        if not safe or host != urlsplit(constants.ENDPOINT).hostname:
+            del request.headers["authorization"]
