@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from zooadapt import export, fsops, plan, report
+from zooadapt.cache import Cache, cache_folder
+from zooadapt.carries import Carries
 from zooadapt.chain import frozen_proof
 from zooadapt.data import Dataset, Split, hold_out, open_dataset, sample_per_class
 from zooadapt.engine import Engine, default_device
-from zooadapt.feed import Feeds, Inputs
+from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics
 from zooadapt.model import Model, build, open_source
 from zooadapt.plan import Plan, Request
@@ -43,37 +45,67 @@ def adapt(request: Request, progress: Progress) -> Result:
         source = open_source(request.source, offline=request.offline)
     imports = Imports(source.family.imports)
     with clock.part("data"):
-        data = open_dataset(request.data, modality=source.family.modality,
-                            options=request.reading, seed=request.seed)
+        data = open_dataset(
+            request.data,
+            modality=source.family.modality,
+            options=request.reading,
+            seed=request.seed,
+        )
         splits = _splits(request, data)
     with clock.part("imports"):
         imports.wait()
     with clock.part("plan"):
-        model = build(source, classes=data.classes, from_scratch=request.from_scratch,
-                      seed=request.seed, input_size=request.input_size, in_chans=request.in_chans)
+        model = build(
+            source,
+            classes=data.classes,
+            from_scratch=request.from_scratch,
+            seed=request.seed,
+            input_size=request.input_size,
+            in_chans=request.in_chans,
+        )
         mode = _mode(request, model, splits)
-        decided = plan.resolve(request, source=source, data=data, chain=model.chain, mode=mode,
-                               train_samples=len(splits[TRAIN]))
+        decided = plan.resolve(
+            request,
+            source=source,
+            data=data,
+            chain=model.chain,
+            mode=mode,
+            train_samples=len(splits[TRAIN]),
+        )
         progress.plan(decided)
     engine = Engine(precision=decided.precision, channels_last=decided.channels_last)
     engine.place(model.chain)
-    run = Run(decided, engine, _feeds(decided, model, splits), splits, progress)
+    carries = _carries(request, decided, model, engine, splits, progress)
+    run = Run(decided, model.chain, engine, carries, splits, progress)
     with frozen_proof(model.chain, decided.cut) as proof:
+        with clock.part("features"):
+            run.prepare()
         with clock.part("solve"):
-            run.solve(model.chain)
+            run.solve()
         with clock.part("train"):
-            history = run.train(model.chain)
+            history = run.train()
     with clock.part("evaluate"):
-        val = run.validation(model.chain)
-        test = run.score(model.chain, TEST) if TEST in splits else None
+        val = run.validation()
+        test = run.score(TEST) if TEST in splits else None
     with clock.part("export"):
         written = report.compose(
-            plan=decided, model=model, data=data, splits=splits, proof=proof,
-            history=history, val=val, test=test, seconds=clock.seconds(),
+            plan=decided,
+            model=model,
+            data=data,
+            splits=splits,
+            proof=proof,
+            history=history,
+            val=val,
+            test=test,
+            seconds=clock.seconds(),
         )
         export.save(model, request.out, written, overwrite=request.overwrite)
-    return Result(plan=decided, val=val, test=test,
-                  report=written.report | {"out": str(request.out), "seconds": clock.seconds()})
+    return Result(
+        plan=decided,
+        val=val,
+        test=test,
+        report=written.report | {"out": str(request.out), "seconds": clock.seconds()},
+    )
 
 
 def _splits(request: Request, data: Dataset) -> dict[str, Split]:
@@ -90,13 +122,31 @@ def _splits(request: Request, data: Dataset) -> dict[str, Split]:
     return splits
 
 
-def _feeds(decided: Plan, model: Model, splits: Mapping[str, Split]) -> Feeds:
-    family, augment = model.source.family, decided.recipe.augment
-    varied = None
+def _carries(
+    request: Request,
+    decided: Plan,
+    model: Model,
+    engine: Engine,
+    splits: Mapping[str, Split],
+    progress: Progress,
+) -> Carries:
+    augment, varied = decided.recipe.augment, None
     if augment != "none":
-        varied = family.preprocessor(model.source.config, augment=augment)
-    return Feeds(splits, model.preprocessor, varied=varied, channels=model.channels,
-                 variable_length=family.can.variable_length)
+        varied = model.source.family.preprocessor(model.source.config, augment=augment)
+    cache = None
+    if request.cache_gb > 0:
+        cache = Cache(cache_folder(), limit=round(request.cache_gb * 1e9))
+    return Carries(
+        model,
+        engine,
+        splits,
+        batch_size=decided.recipe.batch_size,
+        progress=progress,
+        cache=cache,
+        varied=varied,
+        views=request.views,
+        seed=decided.seed,
+    )
 
 
 def _mode(request: Request, model: Model, splits: Mapping[str, Split]) -> Mode:

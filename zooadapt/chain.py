@@ -75,7 +75,8 @@ class Chain:
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise UsageError(
             f"the network has no stage '{where}'.{hint} Stages: {', '.join(names)}",
-            thing=str(where), remedy="zooadapt inspect SOURCE",
+            thing=str(where),
+            remedy="zooadapt inspect SOURCE",
         )
 
     def run(self, carry: Carry, *, start: int = 0, stop: int | None = None) -> Carry:
@@ -137,8 +138,12 @@ class Chain:
         """Optimiser groups for everything from cut `lowest` on, built once for a whole run: one per
         stage and weight-decay setting, rates shrinking by `stage_decay` per stage towards the
         input; norms and biases are spared the decay. The head's group is the last."""
-        spared = {id(p) for m in self.net.modules() if isinstance(m, _NORMS)
-                  for p in m.parameters(recurse=False)}
+        spared = {
+            id(p)
+            for m in self.net.modules()
+            if isinstance(m, _NORMS)
+            for p in m.parameters(recurse=False)
+        }
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.net.named_parameters():
             stage = self.stage_of(name)
@@ -146,8 +151,12 @@ class Chain:
                 decays = parameter.ndim > 1 and id(parameter) not in spared
                 groups.setdefault((stage, decays), []).append(parameter)
         return [
-            {"params": params, "lr": lr * stage_decay ** (self.depth - stage), "stage": stage,
-             "weight_decay": weight_decay if decays else 0.0}
+            {
+                "params": params,
+                "lr": lr * stage_decay ** (self.depth - stage),
+                "stage": stage,
+                "weight_decay": weight_decay if decays else 0.0,
+            }
             for (stage, decays), params in sorted(groups.items(), key=lambda item: item[0])
         ]
 
@@ -164,13 +173,18 @@ class Chain:
                 after = stage.run(carry)
                 _synchronize(after)
                 seconds.append(time.perf_counter() - started)
-            costs.append(StageCost(
-                name=stage.name,
-                parameters=sum(p.numel() for name, p in self.net.named_parameters()
-                               if self.stage_of(name) == k),
-                seconds=sorted(seconds[1:])[len(seconds[1:]) // 2] / n,
-                carry_bytes=sum(t.numel() * t.element_size() for t in after.values()) // n,
-            ))
+            costs.append(
+                StageCost(
+                    name=stage.name,
+                    parameters=sum(
+                        p.numel()
+                        for name, p in self.net.named_parameters()
+                        if self.stage_of(name) == k
+                    ),
+                    seconds=sorted(seconds[1:])[len(seconds[1:]) // 2] / n,
+                    carry_bytes=sum(t.numel() * t.element_size() for t in after.values()) // n,
+                )
+            )
             carry = after
         return costs
 
@@ -179,16 +193,20 @@ class Chain:
             raise PluginError(f"family '{family}' gave no stages", thing=family)
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names) or {"start", "end"} & set(names):
-            raise PluginError(f"family '{family}' gave stage names that are not unique: {names}",
-                              thing=family)
+            raise PluginError(
+                f"family '{family}' gave stage names that are not unique: {names}", thing=family
+            )
         owners = [(path, stage.name) for stage in self.stages for path in stage.owns]
         owners.append((self.head_path, "head"))
         for key in self.net.state_dict():
             found = {owner for path, owner in owners if _below(key, (path,))}
             if len(found) != 1:
                 who = " and ".join(sorted(found)) or "no stage"
-                raise PluginError(f"family '{family}': tensor '{key}' is owned by {who}",
-                                  thing=key, remedy=f"zooadapt plugins check {family}")
+                raise PluginError(
+                    f"family '{family}': tensor '{key}' is owned by {who}",
+                    thing=key,
+                    remedy=f"zooadapt plugins check {family}",
+                )
 
 
 @dataclass(kw_only=True)
@@ -200,8 +218,11 @@ class FrozenProof:
     sha256_after: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"tensors": self.tensors, "sha256_before": self.sha256_before,
-                "sha256_after": self.sha256_after}
+        return {
+            "tensors": self.tensors,
+            "sha256_before": self.sha256_before,
+            "sha256_after": self.sha256_after,
+        }
 
 
 @contextmanager
@@ -217,8 +238,11 @@ def frozen_proof(chain: Chain, cut: int) -> Iterator[FrozenProof]:
     chain.freeze(cut)
     proof.sha256_after = state_sha256(chain.frozen_state())
     if proof.sha256_after != proof.sha256_before:
-        raise ZooadaptError("a frozen tensor changed during training", thing=chain.head_path,
-                            remedy="report this as a bug, with the report of the run")
+        raise ZooadaptError(
+            "a frozen tensor changed during training",
+            thing=chain.head_path,
+            remedy="report this as a bug, with the report of the run",
+        )
 
 
 def apply_head(head: nn.Module, features: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from zooadapt.errors import DataError
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, in_order, shuffled
 from zooadapt.progress import Progress
+from zooadapt.ridge import Rows
 from zooadapt.strategy import Recipe, TrainPhase
 
 
@@ -39,6 +40,9 @@ class History:
     steps: int = 0
 
 
+_ROWS = 4096
+
+
 def default_device() -> torch.device:
     """The device that `accelerate` gives this process."""
     return PartialState().device
@@ -50,6 +54,7 @@ class Engine:
     def __init__(self, *, precision: str, channels_last: bool) -> None:
         self.accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
         self.device = self.accelerator.device
+        self.precision = precision
         self.channels_last = channels_last
 
     def place(self, chain: Chain) -> Chain:
@@ -61,42 +66,78 @@ class Engine:
 
     @torch.inference_mode()
     def carries(
-        self, chain: Chain, feed: Feed, *, stop: int, batch_size: int, progress: Progress, what: str
-    ) -> Iterator[tuple[np.ndarray, Carry]]:
-        """Every sample's carry at cut `stop`, fp32 on the CPU, with the samples' indices; batches
-        come in order of length. In eval mode, so nothing of the network moves."""
+        self,
+        chain: Chain,
+        feed: Feed,
+        *,
+        stops: Sequence[int],
+        batch_size: int,
+        progress: Progress,
+        what: str,
+        only: np.ndarray | None = None,
+    ) -> Iterator[tuple[np.ndarray, dict[int, Carry]]]:
+        """Every sample's carries at each of the cuts `stops`, in one pass, on the CPU and in the
+        precision they were computed in, with the samples' indices; batches come in order of length.
+        `only` leaves out other samples. In eval mode, so nothing of the network moves."""
         chain.eval()
-        order = in_order(len(feed), batch_size, feed.lengths())
-        with progress.task(what, len(feed)) as advance:
+        wanted = np.arange(len(feed)) if only is None else only
+        lengths = feed.lengths()
+        order = [
+            wanted[k]
+            for k in in_order(len(wanted), batch_size, None if lengths is None else lengths[wanted])
+        ]
+        with progress.task(what, len(wanted)) as advance:
             for indices, carry in zip(order, feed.batches(order), strict=True):
+                carry, at, found = self._to_device(carry), feed.cut, {}
                 with self.accelerator.autocast():
-                    carry = chain.run(self._to_device(carry), start=feed.cut, stop=stop)
-                yield indices, {name: _to_cpu(t) for name, t in carry.items()}
+                    for stop in sorted(stops):
+                        carry, at = chain.run(carry, start=at, stop=stop), stop
+                        found[stop] = {name: t.cpu() for name, t in carry.items()}
+                yield indices, found
                 advance(len(indices))
 
     def features(
-        self, chain: Chain, feed: Feed, *, batch_size: int, progress: Progress,
+        self,
+        chain: Chain,
+        feed: Feed,
+        *,
+        batch_size: int,
+        progress: Progress,
         what: str = "features",
     ) -> Tensor:
         """`(n, D)` fp32 features on the CPU, in the order of the samples."""
         out: Tensor | None = None
-        for indices, carry in self.carries(
-            chain, feed, stop=chain.depth, batch_size=batch_size, progress=progress, what=what
+        for indices, found in self.carries(
+            chain, feed, stops=[chain.depth], batch_size=batch_size, progress=progress, what=what
         ):
-            rows = carry["features"]
+            rows = found[chain.depth]["features"].float()
             if out is None:
                 out = torch.empty(len(feed), rows.shape[1])
             out[indices] = rows
         return out if out is not None else torch.empty(0, 0)
 
+    def feature_rows(
+        self, chain: Chain, feed: Feed, *, batch_size: int, progress: Progress
+    ) -> Rows:
+        """`(n, D)` features in chunks, in the order of the samples, as often as asked for: stored
+        ones are read anew each time, others are computed once and kept."""
+        if feed.cut == chain.depth:
+            chunks = in_order(len(feed), _ROWS)
+            return lambda: (carry["features"].float() for carry in feed.batches(chunks))
+        features = self.features(chain, feed, batch_size=batch_size, progress=progress)
+        return lambda: iter(features.split(_ROWS))
+
     def logits(
-        self, chain: Chain, feed: Feed, *, batch_size: int, progress: Progress,
+        self,
+        chain: Chain,
+        feed: Feed,
+        *,
+        batch_size: int,
+        progress: Progress,
         what: str = "evaluating",
     ) -> Tensor:
         """`(n, K)` fp32 logits on the CPU, in the order of the samples. The head runs in fp32."""
-        features = self.features(
-            chain, feed, batch_size=batch_size, progress=progress, what=what
-        )
+        features = self.features(chain, feed, batch_size=batch_size, progress=progress, what=what)
         return self.head_logits(chain, features)
 
     @torch.inference_mode()
@@ -109,9 +150,17 @@ class Engine:
         )
 
     def fit(
-        self, chain: Chain, phases: Sequence[TrainPhase], recipe: Recipe, *,
-        feed_at: Callable[[int, bool], Feed], labels: Tensor, val_labels: Tensor, seed: int,
-        keep_start: bool, progress: Progress,
+        self,
+        chain: Chain,
+        phases: Sequence[TrainPhase],
+        recipe: Recipe,
+        *,
+        feed_at: Callable[[int, bool], Feed],
+        labels: Tensor,
+        val_labels: Tensor,
+        seed: int,
+        keep_start: bool,
+        progress: Progress,
     ) -> History:
         """Train through the phases and leave the chain with its best epoch by validation loss.
 
@@ -143,23 +192,34 @@ class Engine:
                         for group in optimizer.param_groups:
                             group["lr"] = group["share"] * phase.lr * rate
                         torch.manual_seed(_seed(seed, number, step))
-                        loss = self._step(chain, carry, labels[indices], optimizer, recipe,
-                                          start=feed.cut)
+                        loss = self._step(
+                            chain, carry, labels[indices], optimizer, recipe, start=feed.cut
+                        )
                         if not math.isfinite(loss):
                             raise DataError(
                                 f"the loss became {loss} at step {step + 1} of phase {number + 1} "
-                                f"(rate {phase.lr * rate:.2g})", thing="loss",
-                                remedy=f"--lr {phase.lr / 10:.1g}")
+                                f"(rate {phase.lr * rate:.2g})",
+                                thing="loss",
+                                remedy=f"--lr {phase.lr / 10:.1g}",
+                            )
                         total += loss * len(indices)
                         step += 1
                         advance(len(indices))
                 history.steps += len(order)
                 loss, accuracy = self._validate(chain, held_out, val_labels, recipe, progress)
-                history.epochs.append(Epoch(
-                    phase=number, epoch=epoch, train_loss=total / len(feed), val_loss=loss,
-                    val_accuracy=accuracy))
-                progress.say(f"epoch {len(history.epochs)}: loss {total / len(feed):.3f}, "
-                             f"validation {loss:.3f}, accuracy {accuracy:.3f}")
+                history.epochs.append(
+                    Epoch(
+                        phase=number,
+                        epoch=epoch,
+                        train_loss=total / len(feed),
+                        val_loss=loss,
+                        val_accuracy=accuracy,
+                    )
+                )
+                progress.say(
+                    f"epoch {len(history.epochs)}: loss {total / len(feed):.3f}, "
+                    f"validation {loss:.3f}, accuracy {accuracy:.3f}"
+                )
                 waited += 1
                 if loss < best_loss:
                     best_loss, best_state, waited = loss, _snapshot(chain), 0
@@ -171,8 +231,14 @@ class Engine:
         return history
 
     def _step(
-        self, chain: Chain, carry: Carry, labels: Tensor, optimizer: torch.optim.Optimizer,
-        recipe: Recipe, *, start: int,
+        self,
+        chain: Chain,
+        carry: Carry,
+        labels: Tensor,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        *,
+        start: int,
     ) -> float:
         chain.train()
         with self.accelerator.autocast():
@@ -198,7 +264,9 @@ class Engine:
         self, chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]
     ) -> torch.optim.Optimizer:
         groups = chain.parameter_groups(
-            lr=1.0, stage_decay=recipe.stage_decay, weight_decay=recipe.weight_decay,
+            lr=1.0,
+            stage_decay=recipe.stage_decay,
+            weight_decay=recipe.weight_decay,
             lowest=min(phase.cut for phase in phases),
         )
         for group in groups:
@@ -219,11 +287,6 @@ class Engine:
 
 def _seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
-
-
-def _to_cpu(tensor: Tensor) -> Tensor:
-    tensor = tensor.cpu()
-    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _snapshot(chain: Chain) -> dict[str, Tensor]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 
+from zooadapt.cache import Stored, cat
 from zooadapt.data import Split
 from zooadapt.family import Carry, Preprocessor, Sample
 
@@ -43,12 +44,18 @@ class Inputs:
     cut = 0
 
     def __init__(
-        self, split: Split, preprocessor: Preprocessor, *, channels: int = 3,
-        variable_length: bool = False, memory: int = 1 << 30,
+        self,
+        split: Split,
+        preprocessor: Preprocessor,
+        *,
+        channels: int = 3,
+        variable_length: bool = False,
+        memory: int = 1 << 30,
     ) -> None:
         self.split, self.preprocessor, self.channels = split, preprocessor, channels
         self.variable_length = variable_length
         self._varied: Preprocessor | None = None
+        self._fixed: tuple[int, ...] | None = None
         self._raws = _Kept(memory)
 
     def augmented(self, varied: Preprocessor) -> Inputs:
@@ -57,14 +64,21 @@ class Inputs:
         other._varied = varied
         return other
 
+    def fixed(self, key: tuple[int, ...]) -> Inputs:
+        """The same augmented samples, in the one view that `key` chooses."""
+        other = copy.copy(self)
+        other._fixed = key
+        return other
+
     def __len__(self) -> int:
         return len(self.split)
 
     def lengths(self) -> np.ndarray | None:
         if not self.variable_length:
             return None
-        return np.array([max(t.numel() for t in self._sample(i, ()).values())
-                         for i in range(len(self))])
+        return np.array(
+            [max(t.numel() for t in self._sample(i, ()).values()) for i in range(len(self))]
+        )
 
     def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
@@ -86,7 +100,9 @@ class Inputs:
     def _sample(self, index: int, key: tuple[int, ...]) -> Sample:
         if self._varied is None:
             return self.preprocessor(self._raw(index), rng=None)
-        return self._varied(self._raw(index), rng=np.random.default_rng((*key, index)))
+        return self._varied(
+            self._raw(index), rng=np.random.default_rng((*(self._fixed or key), index))
+        )
 
     def _raw(self, index: int) -> Any:
         raw = self._raws.get(index)
@@ -110,6 +126,49 @@ class _Kept:
             self._items[index] = raw
 
 
+class FromCache:
+    """Carries at a cut, read from the cache."""
+
+    def __init__(self, cut: int, stored: Stored, lengths: np.ndarray | None) -> None:
+        self.cut, self._stored, self._lengths = cut, stored, lengths
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def lengths(self) -> np.ndarray | None:
+        return self._lengths
+
+    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+        for indices in order:
+            yield self._stored.gather(indices)
+
+
+class Views:
+    """Stored augmented views of the same samples; every epoch draws one of them for each sample."""
+
+    def __init__(self, views: Sequence[FromCache]) -> None:
+        self._views = views
+        self.cut = views[0].cut
+
+    def __len__(self) -> int:
+        return len(self._views[0])
+
+    def lengths(self) -> np.ndarray | None:
+        return self._views[0].lengths()
+
+    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+        drawn = np.random.default_rng(key).integers(len(self._views), size=len(self))
+        for indices in order:
+            views = drawn[indices]
+            parts, places = [], []
+            for view in np.unique(views):
+                here = np.flatnonzero(views == view)
+                parts.append(next(self._views[view].batches([indices[here]])))
+                places.append(here)
+            back = np.argsort(np.concatenate(places), kind="stable")
+            yield {name: cat([part[name] for part in parts])[back] for name in parts[0]}
+
+
 def in_order(n: int, batch_size: int, lengths: np.ndarray | None = None) -> list[np.ndarray]:
     """Every index once; sorted by length where lengths differ, which wastes the least padding."""
     order = np.arange(n) if lengths is None else np.argsort(lengths, kind="stable")
@@ -131,26 +190,3 @@ def shuffled(
     if lengths is not None:
         batches = [batches[k] for k in rng.permutation(len(batches))]
     return batches
-
-
-class Feeds:
-    """The carries of a model's splits, at any cut."""
-
-    def __init__(
-        self, splits: Mapping[str, Split], preprocessor: Preprocessor, *,
-        varied: Preprocessor | None, channels: int, variable_length: bool,
-    ) -> None:
-        self._inputs = {
-            name: Inputs(split, preprocessor, channels=channels, variable_length=variable_length)
-            for name, split in splits.items()
-        }
-        self._varied = varied
-
-    def plain(self, name: str) -> Feed:
-        """A split's carries under the eval transform."""
-        return self._inputs[name]
-
-    def training(self, name: str) -> Feed:
-        """A split's carries as an epoch sees them: augmented, where the plan says so."""
-        inputs = self._inputs[name]
-        return inputs if self._varied is None else inputs.augmented(self._varied)

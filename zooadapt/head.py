@@ -1,8 +1,8 @@
 """The head: rows kept for classes the source already knows, and a frozen backbone's head solved.
 
-A head on frozen features is a convex problem, so it is solved, not stepped: ridge regression whose
-leave-one-out predictions are exact and free, which chooses the L2 and gives an honest accuracy
-without holding anything out.
+A head on frozen features is a convex problem, so it is solved, not stepped: by ridge regression,
+whose leave-one-out predictions are exact and free, or by logistic regression with cross-validation.
+Both choose their L2 and give an honest accuracy without holding anything out.
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-L2_PATH = tuple(10.0**exponent for exponent in np.arange(-5.0, 2.01, 0.5))
-"""Candidate L2 penalties, as multiples of the mean squared feature norm."""
+from zooadapt.logistic import Logistic
+from zooadapt.ridge import Ridge, Rows
 
-_CHUNK = 8192
+RIDGE_PATH = tuple(10.0**exponent for exponent in np.arange(-4.0, 2.01, 0.5))
+"""Candidate L2 penalties, as multiples of the mean squared distance of a feature row from the mean
+row, which is what one sample adds to the Gram matrix."""
+LOGISTIC_PATH = tuple(10.0**exponent for exponent in np.arange(0.0, -6.01, -0.5))
+"""The same for logistic regression, large to small: the path ends where the loss rises again."""
+FOLDS = 5
+_COMPARED = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +35,18 @@ class HeadFit:
     bias: Tensor
     """`(K,)`, fp32."""
     held_out_logits: Tensor
-    """`(n, K)`: leave-one-out logits of the training samples."""
+    """`(n, K)`: logits of each training sample by a head that was solved without it."""
     l2: float
     scale: float
     """Factor already folded into weight and bias so that softmax gives probabilities."""
 
 
 def carry_rows(
-    head: nn.Module, classes: Sequence[str],
-    source_classes: Sequence[str] | None, source_weight: Tensor | None, source_bias: Tensor | None,
+    head: nn.Module,
+    classes: Sequence[str],
+    source_classes: Sequence[str] | None,
+    source_weight: Tensor | None,
+    source_bias: Tensor | None,
 ) -> list[str]:
     """Start a head: the source's rows, bit for bit, for classes it knows by name, zeros elsewhere.
 
@@ -68,90 +77,100 @@ def install(head: nn.Module, fit: HeadFit) -> None:
 
 
 def solve(
-    features: Tensor, labels: Tensor, num_classes: int, *, class_weights: Tensor | None = None
+    rows: Rows,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    kind: str = "ridge",
+    class_weights: Tensor | None = None,
+    seed: int = 0,
 ) -> HeadFit:
-    """Ridge regression onto one-hot targets with an unpenalised bias, L2 by exact leave-one-out.
+    """A head for frozen features, its L2 chosen on predictions for samples not seen.
 
-    features: `(n, D)`, any float dtype, may be memory-mapped (read in chunks of rows).
-    labels: `(n,)` int64. class_weights: `(K,)`, a sample's weight by its class.
-    One eigendecomposition of the smaller of the `n x n` and `D x D` Gram matrices serves every
-    candidate of `L2_PATH`; leave-one-out residuals are the residuals over `1 - leverage` (Allen
-    1974, PRESS). The L2 kept has the lowest leave-one-out cross-entropy, each candidate's logits
-    scaled by the temperature that suits them best (Guo et al. 2017); that scale is folded in.
+    rows: `(n, D)` in chunks. labels: `(n,)` int64. class_weights: `(K,)`, a sample's weight by its
+    class. `ridge` has exact leave-one-out predictions; `logistic` has cross-validated ones, of
+    `FOLDS` folds drawn by `seed`. Candidates are compared by cross-entropy, each at the temperature
+    that suits it best (Guo et al. 2017), and that temperature is folded into the head.
     """
-    n = len(labels)
-    weights = torch.ones(n, dtype=torch.float64)
+    weights = torch.ones(len(labels), dtype=torch.float64)
     if class_weights is not None:
         weights = class_weights.double()[labels]
-    weights = weights * (n / weights.sum())
-    targets = nn.functional.one_hot(labels, num_classes).double() * 2 - 1
-    problem = _Ridge(features, targets, weights)
+    weights = weights * (len(labels) / weights.sum())
+    solver = {"ridge": _solve_ridge, "logistic": _solve_logistic}[kind]
+    return solver(rows, labels, num_classes, weights, seed)
 
-    best: tuple[float, float, float] | None = None
-    for multiple in L2_PATH:
-        l2 = multiple * problem.mean_square
-        scale, loss = _best_scale(problem.held_out(l2), labels, weights)
-        if best is None or loss < best[0]:
-            best = (loss, l2, scale)
-    _, l2, scale = best
-    weight, bias = problem.solution(l2)
+
+def _solve_ridge(
+    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, seed: int
+) -> HeadFit:
+    ridge = Ridge(rows, labels, num_classes, weights)
+    l2s = [multiple * ridge.mean_square for multiple in RIDGE_PATH]
+    step = max(1, len(labels) // _COMPARED)
+    found = ridge.held_out(l2s, step=step)
+    scales, losses = zip(
+        *(_best_scale(logits, labels[::step], weights[::step]) for logits in found), strict=True
+    )
+    best = min(range(len(l2s)), key=losses.__getitem__)
+    held_out = found[best] if step == 1 else ridge.held_out([l2s[best]])[0]
+    weight, bias = ridge.solution(l2s[best])
+    scale = scales[best]
     return HeadFit(
-        weight=(scale * weight).float(), bias=(scale * bias).float(),
-        held_out_logits=(scale * problem.held_out(l2)).float(), l2=float(l2), scale=float(scale),
+        weight=(scale * weight).float(),
+        bias=(scale * bias).float(),
+        held_out_logits=(scale * held_out).float(),
+        l2=l2s[best],
+        scale=scale,
     )
 
 
-class _Ridge:
-    """Weighted, centred ridge regression in the eigenbasis of its smaller Gram matrix, float64."""
+def _solve_logistic(
+    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, seed: int
+) -> HeadFit:
+    geometry = Ridge(rows, labels, num_classes, weights)
+    fold = torch.from_numpy(folds(labels.numpy(), FOLDS, seed))
+    parts = [
+        Logistic(rows, labels, num_classes, weights * (fold != number), geometry)
+        for number in range(FOLDS)
+    ]
+    best: tuple[float, float, float, Tensor] | None = None
+    for l2 in LOGISTIC_PATH:
+        held_out = _out_of_fold(rows, fold, [part.solve(l2) for part in parts])
+        scale, loss = _best_scale(held_out.double(), labels, weights)
+        if best is not None and loss > best[0]:
+            break
+        best = (loss, l2, scale, held_out)
+    _, l2, scale, held_out = best
+    weight, bias = Logistic(rows, labels, num_classes, weights, geometry).solve(l2)
+    return HeadFit(
+        weight=scale * weight,
+        bias=scale * bias,
+        held_out_logits=scale * held_out,
+        l2=l2,
+        scale=scale,
+    )
 
-    def __init__(self, features: Tensor, targets: Tensor, weights: Tensor) -> None:
-        self.features, self.weights = features, weights
-        n, dim = features.shape
-        total = weights.sum()
-        self.mean = sum(w @ x for x, w in self._chunks(weights)) / total
-        self.target_mean = weights @ targets / total
-        self.targets = targets - self.target_mean
-        self.root = weights.sqrt()[:, None]
-        if n <= dim:
-            rows = (features.double() - self.mean) * self.root
-            values, vectors = torch.linalg.eigh(rows @ rows.T)
-            keep = values > values.max().clamp_min(1e-30) * 1e-12
-            self.values = values[keep]
-            self.basis = rows.T @ (vectors[:, keep] / self.values.sqrt())
-            self.projected = vectors[:, keep] * self.values.sqrt()
-        else:
-            gram = torch.zeros(dim, dim, dtype=torch.float64)
-            for x, w in self._chunks(weights):
-                centred = x - self.mean
-                gram.addmm_(centred.T, centred * w[:, None])
-            values, vectors = torch.linalg.eigh(gram)
-            keep = values > values.max().clamp_min(1e-30) * 1e-12
-            self.values, self.basis = values[keep], vectors[:, keep]
-            self.projected = torch.cat(
-                [(x - self.mean) @ self.basis * w.sqrt()[:, None] for x, w in self._chunks(weights)]
-            )
-        self.moment = self.projected.T @ (self.targets * self.root)
-        self.mean_square = float(self.values.sum() / n)
 
-    def held_out(self, l2: float) -> Tensor:
-        """`(n, K)` predictions for each sample by the solution without it."""
-        shrink = 1 / (self.values + l2)
-        fitted = self.projected @ (shrink[:, None] * self.moment) / self.root
-        leverage = (self.projected.square() @ shrink)[:, None] + (
-            self.weights / self.weights.sum()
-        )[:, None]
-        residual = (self.targets - fitted) / (1 - leverage).clamp_min(1e-9)
-        return self.targets + self.target_mean - residual
+def _out_of_fold(rows: Rows, fold: Tensor, heads: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """`(n, K)` logits of each sample by the head of its own fold."""
+    out, start = [], 0
+    for part in rows():
+        mine = fold[start : start + len(part)]
+        start += len(part)
+        logits = part.new_empty(len(part), len(heads[0][1]))
+        for number, (weight, bias) in enumerate(heads):
+            logits[mine == number] = part[mine == number] @ weight.T + bias
+        out.append(logits)
+    return torch.cat(out)
 
-    def solution(self, l2: float) -> tuple[Tensor, Tensor]:
-        """`(K, D)` weight and `(K,)` bias."""
-        weight = (self.basis @ (self.moment / (self.values + l2)[:, None])).T
-        return weight, self.target_mean - weight @ self.mean
 
-    def _chunks(self, weights: Tensor):
-        for start in range(0, len(weights), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            yield self.features[rows].double(), weights[rows]
+def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`(n,)` the fold of each sample: stratified by class, drawn by seed."""
+    rng = np.random.default_rng((seed, 0xF01D))
+    fold = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        fold[members] = (np.arange(len(members)) + rng.integers(count)) % count
+    return fold
 
 
 def _best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, float]:

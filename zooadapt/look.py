@@ -19,16 +19,27 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     costs = model.chain.measure(batch)
     return {
-        "family": source.family.name, "modality": source.family.modality,
-        "source": {"location": source.name, "revision": source.origin.revision,
-                   "sha256": source.sha256},
-        "license": source.origin.license, "head": model.chain.head_path,
+        "family": source.family.name,
+        "modality": source.family.modality,
+        "source": {
+            "location": source.name,
+            "revision": source.origin.revision,
+            "sha256": source.sha256,
+        },
+        "license": source.origin.license,
+        "head": model.chain.head_path,
         "input": {name: list(tensor.shape[1:]) for name, tensor in batch.items()},
-        "classes": list(source.classes or ()), "notes": list(model.chain.notes),
+        "classes": list(source.classes or ()),
+        "notes": list(model.chain.notes),
         "parameters": sum(p.numel() for p in model.chain.net.parameters()),
         "stages": [
-            {"name": cost.name, "cut": k, "parameters": cost.parameters,
-             "milliseconds": 1000 * cost.seconds, "carry_bytes": cost.carry_bytes}
+            {
+                "name": cost.name,
+                "cut": k,
+                "parameters": cost.parameters,
+                "milliseconds": 1000 * cost.seconds,
+                "carry_bytes": cost.carry_bytes,
+            }
             for k, cost in enumerate(costs)
         ],
     }
@@ -37,15 +48,25 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
 def models(search: str) -> list[dict[str, Any]]:
     """Known sources whose name holds `search`, bundled ones first."""
     found = [
-        {"source": name, "family": family, "license": None, "parameters": None,
-         "note": "bundled, works offline"}
+        {
+            "source": name,
+            "family": family,
+            "license": None,
+            "parameters": None,
+            "note": "bundled, works offline",
+        }
         for name, (family, _) in registry.bundled().items()
     ]
     for plugin in registry.installed():
         family = registry.load(plugin.name)
         found += [
-            {"source": v.source, "family": plugin.name, "license": v.license,
-             "parameters": v.parameters, "note": v.note}
+            {
+                "source": v.source,
+                "family": plugin.name,
+                "license": v.license,
+                "parameters": v.parameters,
+                "note": v.note,
+            }
             for v in family.variants()
         ]
     return [one for one in found if search.lower() in one["source"].lower()]

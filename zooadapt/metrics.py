@@ -26,9 +26,13 @@ class Metrics:
     """`(K, K)` counts, rows true, columns predicted."""
 
     def summary(self) -> dict[str, Any]:
-        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1,
-                "balanced_accuracy": self.balanced_accuracy, "n": self.n,
-                "interval": list(self.interval)}
+        return {
+            "accuracy": self.accuracy,
+            "macro_f1": self.macro_f1,
+            "balanced_accuracy": self.balanced_accuracy,
+            "n": self.n,
+            "interval": list(self.interval),
+        }
 
 
 def measure(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> Metrics:
@@ -39,7 +43,10 @@ def measure(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> Metr
     occurs, either = true > 0, (true + said) > 0
     n, right = int(confusion.sum()), int(hits.sum())
     return Metrics(
-        accuracy=right / n, n=n, interval=wilson(right, n), confusion=confusion,
+        accuracy=right / n,
+        n=n,
+        interval=wilson(right, n),
+        confusion=confusion,
         macro_f1=float((2 * hits[either] / (true + said)[either]).mean()),
         balanced_accuracy=float((hits[occurs] / true[occurs]).mean()),
     )

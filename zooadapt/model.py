@@ -72,6 +72,7 @@ def open_source(spec: str, *, offline: bool = False) -> Source:
     if not Path(location).exists() and location in (bundled := registry.bundled()):
         owner, folder = bundled[location]
         wanted, location = wanted or owner, str(folder)
+    revision = hub.resolve(location, revision=revision, offline=offline)
     config = hub.fetch_config(location, revision=revision, offline=offline)
     family = registry.family_for(config, wanted=wanted)
     origin = hub.fetch(location, revision=revision, names=family.fetches, offline=offline)
@@ -94,14 +95,22 @@ def parse(spec: str) -> tuple[str | None, str, str | None]:
         return family or None, location, None
     location, _, revision = location.partition("@")
     if not location:
-        raise UsageError(f"'{spec}' names no source", thing=spec,
-                         remedy="give a folder, a bundled name or a Hub repo id")
+        raise UsageError(
+            f"'{spec}' names no source",
+            thing=spec,
+            remedy="give a folder, a bundled name or a Hub repo id",
+        )
     return family or None, location, revision or None
 
 
 def build(
-    source: Source, *, classes: Sequence[str] | None = None, from_scratch: bool = False,
-    input_size: int | None = None, in_chans: int | None = None, augment: str = "none",
+    source: Source,
+    *,
+    classes: Sequence[str] | None = None,
+    from_scratch: bool = False,
+    input_size: int | None = None,
+    in_chans: int | None = None,
+    augment: str = "none",
     seed: int = 0,
 ) -> Model:
     """The source's network with its weights, for `classes` or, by default, the source's own.
@@ -125,7 +134,10 @@ def build(
     if names is None:
         raise DataError(
             f"'{source.origin.location}' has no class names, it is a source and not an adapted "
-            "model", thing=source.origin.location, remedy="zooadapt adapt it to your data first")
+            "model",
+            thing=source.origin.location,
+            remedy="zooadapt adapt it to your data first",
+        )
     torch.manual_seed(seed)
     chain = Chain(family, family.build(config, len(names)))
     carried: list[str] = []
@@ -141,9 +153,13 @@ def build(
     chain.eval()
     preprocessor = family.preprocessor(config, augment=augment)
     return Model(
-        source=Source(origin=source.origin, family=family, config=config), chain=chain,
-        preprocessor=preprocessor, channels=in_chans or _channels(preprocessor), classes=names,
-        carried=tuple(carried), unused=unused,
+        source=Source(origin=source.origin, family=family, config=config),
+        chain=chain,
+        preprocessor=preprocessor,
+        channels=in_chans or _channels(preprocessor),
+        classes=names,
+        carried=tuple(carried),
+        unused=unused,
     )
 
 
@@ -154,8 +170,11 @@ def _texts(origin: hub.Source, names: Sequence[str]) -> dict[str, str]:
             try:
                 texts[name] = (origin.folder / name).read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"'{name}' of '{origin.location}' is not UTF-8: {error.reason} at "
-                                f"byte {error.start}", thing=name) from error
+                raise DataError(
+                    f"'{name}' of '{origin.location}' is not UTF-8: {error.reason} at "
+                    f"byte {error.start}",
+                    thing=name,
+                ) from error
     return texts
 
 
@@ -165,27 +184,42 @@ def _load(chain: Chain, state: Mapping[str, Tensor], *, keep_head: bool, where: 
     expected = set(own) if keep_head else set(own) - head
     missing, extra = sorted(expected - set(state)), sorted(set(state) - set(own))
     if missing or extra:
-        told = [f"{label} {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
-                for label, names in (("lacks", missing), ("does not know", extra)) if names]
-        raise DataError(f"the weights of '{where}' do not fit the network: "
-                        f"{'; '.join(told)}", thing=(missing or extra)[0],
-                        remedy="check that config.json and the weights belong together")
+        told = [
+            f"{label} {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
+            for label, names in (("lacks", missing), ("does not know", extra))
+            if names
+        ]
+        raise DataError(
+            f"the weights of '{where}' do not fit the network: {'; '.join(told)}",
+            thing=(missing or extra)[0],
+            remedy="check that config.json and the weights belong together",
+        )
     for name in sorted(expected):
         if own[name].shape != state[name].shape:
             raise DataError(
                 f"tensor '{name}' of '{where}' has shape {tuple(state[name].shape)}, expected "
-                f"{tuple(own[name].shape)}", thing=name,
-                remedy="check that config.json and the weights belong together")
+                f"{tuple(own[name].shape)}",
+                thing=name,
+                remedy="check that config.json and the weights belong together",
+            )
         if own[name].is_floating_point() != state[name].is_floating_point():
-            raise DataError(f"tensor '{name}' of '{where}' has type {state[name].dtype}, expected "
-                            f"{own[name].dtype}", thing=name)
+            raise DataError(
+                f"tensor '{name}' of '{where}' has type {state[name].dtype}, expected "
+                f"{own[name].dtype}",
+                thing=name,
+            )
     chain.net.load_state_dict({name: state[name] for name in expected}, strict=False)
 
 
 def _unused(given: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, ...]:
     used = {tensor.data_ptr() for tensor in state.values()}
-    return tuple(sorted(name for name, tensor in given.items()
-                        if name not in state and tensor.data_ptr() not in used))
+    return tuple(
+        sorted(
+            name
+            for name, tensor in given.items()
+            if name not in state and tensor.data_ptr() not in used
+        )
+    )
 
 
 def _channels(preprocessor: Preprocessor) -> int:

@@ -30,6 +30,7 @@ class Request:
     lr: float | None = None
     batch_size: int | None = None
     optimizer: str = "adamw"
+    head: str = "ridge"
     precision: str = "auto"
     norm_statistics: str = "auto"
     augment: str = "auto"
@@ -39,6 +40,8 @@ class Request:
     seed: int = 0
     val_fraction: float = 0.2
     labels_per_class: int | None = None
+    cache_gb: float = 10.0
+    views: int = 0
     input_size: int | None = None
     in_chans: int | None = None
     from_scratch: bool = False
@@ -49,8 +52,16 @@ class Request:
 
     def __post_init__(self) -> None:
         """Raises: UsageError naming the option whose value cannot be meant."""
-        at_least = {"epochs": 0, "batch_size": 1, "labels_per_class": 1, "input_size": 8,
-                    "in_chans": 1, "seed": 0}
+        at_least = {
+            "epochs": 0,
+            "batch_size": 1,
+            "labels_per_class": 1,
+            "input_size": 8,
+            "in_chans": 1,
+            "seed": 0,
+            "views": 0,
+            "cache_gb": 0,
+        }
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -60,8 +71,11 @@ class Request:
         if not 0 < self.val_fraction < 1:
             raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
         if self.overwrite and self.resume:
-            raise UsageError("--resume and --overwrite contradict each other", thing="--resume",
-                             remedy="give one of them")
+            raise UsageError(
+                "--resume and --overwrite contradict each other",
+                thing="--resume",
+                remedy="give one of them",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +98,8 @@ class Plan:
     data: str
     strategy: str
     phases: tuple[SolvePhase | TrainPhase, ...]
+    head: str
+    """How a head is solved: `ridge` or `logistic`."""
     recipe: Recipe
     precision: str
     channels_last: bool
@@ -127,7 +143,12 @@ MAX_EPOCHS = 60
 
 
 def resolve(
-    request: Request, *, source: Source, data: Dataset, chain: Chain, mode: Mode,
+    request: Request,
+    *,
+    source: Source,
+    data: Dataset,
+    chain: Chain,
+    mode: Mode,
     train_samples: int,
 ) -> Plan:
     """Every default filled in for this data and this network, with the reason for each.
@@ -148,23 +169,41 @@ def resolve(
     norm, why = _norm_statistics(request)
     augment, why_augment = _augment(request, data.modality, trains)
     if trains:
-        choices += [Choice(what="norm statistics", value=norm, why=why),
-                    Choice(what="augment", value=augment, why=why_augment)]
+        choices += [
+            Choice(what="norm statistics", value=norm, why=why),
+            Choice(what="augment", value=augment, why=why_augment),
+        ]
     defaults = Recipe()
     recipe = Recipe(
-        optimizer=request.optimizer, batch_size=batch_size, norm_statistics=norm, augment=augment,
+        optimizer=request.optimizer,
+        batch_size=batch_size,
+        norm_statistics=norm,
+        augment=augment,
         stage_decay=_or(request.stage_decay, 1.0 if request.from_scratch else defaults.stage_decay),
         weight_decay=_or(request.weight_decay, defaults.weight_decay),
         label_smoothing=_or(request.label_smoothing, defaults.label_smoothing),
     )
     return Plan(
-        source=source.name, revision=source.origin.revision, sha256=source.sha256,
-        family=source.family.name, data=data.name, strategy=request.strategy,
-        phases=tuple(_resolved(phase, chain) for phase in phases), recipe=recipe,
-        precision=mode.precision, channels_last=mode.channels_last, device=mode.device,
-        seed=request.seed, depth=chain.depth, num_classes=len(data.classes), train_samples=train_samples,
-        val="held out" if trains else "leave-one-out", val_fraction=request.val_fraction,
-        from_scratch=request.from_scratch, choices=tuple(choices),
+        source=source.name,
+        revision=source.origin.revision,
+        sha256=source.sha256,
+        family=source.family.name,
+        data=data.name,
+        strategy=request.strategy,
+        phases=tuple(_resolved(phase, chain) for phase in phases),
+        head=request.head,
+        recipe=recipe,
+        precision=mode.precision,
+        channels_last=mode.channels_last,
+        device=mode.device,
+        seed=request.seed,
+        depth=chain.depth,
+        num_classes=len(data.classes),
+        train_samples=train_samples,
+        val="held out" if trains else "leave-one-out",
+        val_fraction=request.val_fraction,
+        from_scratch=request.from_scratch,
+        choices=tuple(choices),
     )
 
 
@@ -177,8 +216,7 @@ def _resolved(phase: Phase, chain: Chain) -> SolvePhase | TrainPhase:
     if isinstance(phase, Solve):
         return SolvePhase()
     cut = phase.cut if isinstance(phase.cut, str) else round(phase.cut * chain.depth)
-    return TrainPhase(cut=chain.resolve(cut), epochs=phase.epochs, lr=phase.lr,
-                      warmup=phase.warmup)
+    return TrainPhase(cut=chain.resolve(cut), epochs=phase.epochs, lr=phase.lr, warmup=phase.warmup)
 
 
 def _enough_steps(
@@ -219,8 +257,11 @@ def _augment(request: Request, modality: str, trains: bool) -> tuple[str, str]:
         return request.augment, "asked for"
     if modality != "image" or not trains:
         return "none", "nothing to vary"
-    return "crop", "cropped anew in every epoch; mirroring is left to --augment flip, since " \
-                   "letters and signs do not survive it"
+    return (
+        "crop",
+        "cropped anew in every epoch; mirroring is left to --augment flip, since "
+        "letters and signs do not survive it",
+    )
 
 
 def _mode_name(mode: Mode) -> str:

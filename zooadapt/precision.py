@@ -47,17 +47,24 @@ def choose(chain: Chain, carry: Carry, *, wanted: str, device: torch.device) -> 
     plain = modes[0]
     size = features[plain].norm().clamp_min(1e-12)
     allowed = [
-        mode for mode in modes
-        if len(precisions) == 1 or mode[0] == "fp32"
+        mode
+        for mode in modes
+        if len(precisions) == 1
+        or mode[0] == "fp32"
         or float((features[mode] - features[plain]).norm() / size) <= TOLERANCE
     ]
     best = min(allowed, key=seconds.__getitem__)
     if seconds[plain] < _WORTH * seconds[best]:
         best = plain
-    told = ", ".join(f"{p}{' channels-last' if c else ''} {1000 * seconds[p, c]:.0f} ms"
-                     for p, c in modes)
-    return Mode(precision=best[0], channels_last=best[1], device=device.type,
-                why=f"measured on one batch: {told}")
+    told = ", ".join(
+        f"{p}{' channels-last' if c else ''} {1000 * seconds[p, c]:.0f} ms" for p, c in modes
+    )
+    return Mode(
+        precision=best[0],
+        channels_last=best[1],
+        device=device.type,
+        why=f"measured on one batch: {told}",
+    )
 
 
 def _run(
@@ -67,8 +74,9 @@ def _run(
     precision, channels_last = mode
     layout = torch.channels_last if channels_last else torch.contiguous_format
     chain.net.to(memory_format=layout)
-    carry = {name: t.contiguous(memory_format=layout) if t.ndim == 4 else t
-             for name, t in carry.items()}
+    carry = {
+        name: t.contiguous(memory_format=layout) if t.ndim == 4 else t for name, t in carry.items()
+    }
     started = time.perf_counter()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         features = chain.run(carry)["features"].float().cpu()

@@ -49,15 +49,26 @@ def installed() -> tuple[Plugin, ...]:
 
 def describe(plugin: Plugin) -> dict[str, Any]:
     """A plugin as `plugins list` shows it: loaded if that can be, else with the reason."""
-    facts = {"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version,
-             "entry_point": plugin.value, "api": None, "modality": None, "where": None,
-             "error": None, "remedy": None}
+    facts = {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "entry_point": plugin.value,
+        "api": None,
+        "modality": None,
+        "where": None,
+        "error": None,
+        "remedy": None,
+    }
     try:
         family = load(plugin.name)
     except ZooadaptError as error:
         return facts | {"error": str(error), "remedy": error.remedy}
-    return facts | {"api": family.api, "modality": family.modality,
-                    "where": str(Path(inspect.getfile(type(family))).parent)}
+    return facts | {
+        "api": family.api,
+        "modality": family.modality,
+        "where": str(Path(inspect.getfile(type(family))).parent),
+    }
 
 
 def load(name: str) -> Family:
@@ -71,12 +82,16 @@ def load(name: str) -> Family:
         known = [entry.name for entry in _entries()]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"installed: {', '.join(known)}"
-        raise UsageError(f"no plugin '{name}' is installed: {hint}", thing=name,
-                         remedy="zooadapt plugins list")
+        raise UsageError(
+            f"no plugin '{name}' is installed: {hint}", thing=name, remedy="zooadapt plugins list"
+        )
     if len(matches) > 1:
         owners = ", ".join(sorted(_where(entry) for entry in matches))
-        raise DataError(f"plugin name '{name}' is claimed by {owners}", thing=name,
-                        remedy="uninstall all but one of them")
+        raise DataError(
+            f"plugin name '{name}' is claimed by {owners}",
+            thing=name,
+            remedy="uninstall all but one of them",
+        )
     return _load(matches[0])
 
 
@@ -99,12 +114,18 @@ def family_for(config: Mapping[str, Any], *, wanted: str | None = None) -> Famil
         return claims[0]
     if claims:
         names = [family.name for family in claims]
-        raise DataError(f"families {', '.join(names)} all claim this source",
-                        thing="config.json", remedy=f"say which: {names[0]}:SOURCE")
+        raise DataError(
+            f"families {', '.join(names)} all claim this source",
+            thing="config.json",
+            remedy=f"say which: {names[0]}:SOURCE",
+        )
     kind = config.get("architecture") or config.get("model_type") or "no architecture"
     also = f"; broken plugins: {'; '.join(broken)}" if broken else ""
-    raise DataError(f"no installed family claims this source ({kind}){also}", thing="config.json",
-                    remedy="zooadapt plugins list")
+    raise DataError(
+        f"no installed family claims this source ({kind}){also}",
+        thing="config.json",
+        remedy="zooadapt plugins list",
+    )
 
 
 def bundled() -> dict[str, tuple[str, Path]]:
@@ -142,8 +163,11 @@ def _load(entry: EntryPoint) -> Family:
         raise _broken(entry, f"its entry point {entry.value} is no Family subclass")
     api = getattr(found, "api", None)
     if api != API_VERSION:
-        raise _broken(entry, f"it was written for plugin interface {api}, this is {API_VERSION}",
-                      remedy=f"install a version of it for interface {API_VERSION}")
+        raise _broken(
+            entry,
+            f"it was written for plugin interface {api}, this is {API_VERSION}",
+            remedy=f"install a version of it for interface {API_VERSION}",
+        )
     missing = sorted(found.__abstractmethods__)
     missing += [a for a in ("name", "modality") if not isinstance(getattr(found, a, None), str)]
     if missing:
@@ -156,8 +180,11 @@ def _load(entry: EntryPoint) -> Family:
 
 
 def _broken(entry: EntryPoint, why: str, *, remedy: str = "") -> PluginError:
-    return PluginError(f"plugin '{entry.name}' of {_where(entry)} cannot be used: {why}",
-                       thing=entry.name, remedy=remedy or f"zooadapt plugins check {entry.name}")
+    return PluginError(
+        f"plugin '{entry.name}' of {_where(entry)} cannot be used: {why}",
+        thing=entry.name,
+        remedy=remedy or f"zooadapt plugins check {entry.name}",
+    )
 
 
 def _contained(who: str, call: Any) -> Any:
@@ -170,8 +197,11 @@ def _contained(who: str, call: Any) -> Any:
             result = call()
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         detail = str(error) or "no message"
-        raise PluginError(f"plugin {who} failed: {type(error).__name__}: {detail}", thing=who,
-                          remedy="update or uninstall it; zooadapt plugins list") from error
+        raise PluginError(
+            f"plugin {who} failed: {type(error).__name__}: {detail}",
+            thing=who,
+            remedy="update or uninstall it; zooadapt plugins list",
+        ) from error
     if noise.getvalue():
         print(f"plugin {who} printed: {noise.getvalue().strip()[:200]}", file=sys.stderr)
     return result

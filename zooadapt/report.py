@@ -38,29 +38,45 @@ class Written:
 
 
 def compose(
-    *, plan: Plan, model: Model, data: Dataset, splits: Mapping[str, Split],
-    proof: FrozenProof, history: History, val: Metrics, test: Metrics | None,
+    *,
+    plan: Plan,
+    model: Model,
+    data: Dataset,
+    splits: Mapping[str, Split],
+    proof: FrozenProof,
+    history: History,
+    val: Metrics,
+    test: Metrics | None,
     seconds: Mapping[str, float],
 ) -> Written:
     """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
     this machine or name of its user goes into config or card."""
     source = model.source
-    origin = {"location": source.name, "revision": source.origin.revision,
-              "sha256": source.sha256}
+    origin = {"location": source.name, "revision": source.origin.revision, "sha256": source.sha256}
     scores = {"val": val.summary(), "test": test.summary() if test else None}
     trainable = _trainable(model, plan)
     result = {
-        "family": plan.family, "source": origin,
-        "strategy": plan.strategy, "num_classes": plan.num_classes,
-        "classes": list(model.classes), **scores, "seconds": dict(seconds),
-        "trainable_parameters": trainable, "frozen": proof.to_json(),
-        "carried_classes": list(model.carried), "unused_tensors": list(model.unused),
+        "family": plan.family,
+        "source": origin,
+        "strategy": plan.strategy,
+        "num_classes": plan.num_classes,
+        "classes": list(model.classes),
+        **scores,
+        "seconds": dict(seconds),
+        "trainable_parameters": trainable,
+        "frozen": proof.to_json(),
+        "carried_classes": list(model.carried),
+        "unused_tensors": list(model.unused),
         "plan": plan.to_json(),
-        "epochs": [asdict(epoch) for epoch in history.epochs], "best_epoch": history.best,
-        "steps": history.steps, "notes": list(data.notes),
-        "data": {"fingerprint": data.fingerprint,
-                 "samples": {name: len(split) for name, split in splits.items()},
-                 "held_out": list(splits["val"].ids) if "val" in splits else None},
+        "epochs": [asdict(epoch) for epoch in history.epochs],
+        "best_epoch": history.best,
+        "steps": history.steps,
+        "notes": list(data.notes),
+        "data": {
+            "fingerprint": data.fingerprint,
+            "samples": {name: len(split) for name, split in splits.items()},
+            "held_out": list(splits["val"].ids) if "val" in splits else None,
+        },
         "confusion": (test or val).confusion.tolist(),
         "versions": {"zooadapt": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _VERSIONS},
@@ -68,8 +84,9 @@ def compose(
     native = dict(source.family.native_config(source.config, model.classes))
     files = native.pop(FILES, {})
     config = native | {"zooadapt": _facts(plan, model, data, origin, scores)}
-    return Written(config=config, files=files, report=result,
-                   card=_card(plan, model, data, val, test))
+    return Written(
+        config=config, files=files, report=result, card=_card(plan, model, data, val, test)
+    )
 
 
 def _facts(
@@ -77,11 +94,18 @@ def _facts(
 ) -> dict[str, Any]:
     family = model.source.family
     return {
-        "format": FORMAT, "version": __version__, "family": family.name,
-        "plugin": version_of(family), "classes": list(model.classes),
-        "preprocessing": model.preprocessor.config(), "source": origin,
-        "license": model.source.origin.license, "strategy": plan.strategy, "seed": plan.seed,
-        "data": data.fingerprint, "scores": scores,
+        "format": FORMAT,
+        "version": __version__,
+        "family": family.name,
+        "plugin": version_of(family),
+        "classes": list(model.classes),
+        "preprocessing": model.preprocessor.config(),
+        "source": origin,
+        "license": model.source.origin.license,
+        "strategy": plan.strategy,
+        "seed": plan.seed,
+        "data": data.fingerprint,
+        "scores": scores,
     }
 
 
@@ -94,27 +118,36 @@ def version_of(family: Any) -> str:
 
 def _trainable(model: Model, plan: Plan) -> int:
     chain = model.chain
-    return sum(p.numel() for name, p in chain.net.named_parameters()
-               if chain.stage_of(name) >= plan.cut)
+    return sum(
+        p.numel() for name, p in chain.net.named_parameters() if chain.stage_of(name) >= plan.cut
+    )
 
 
-def _card(
-    plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None
-) -> str:
+def _card(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None) -> str:
     source = model.source
     base = source.origin.location if source.origin.revision else None
     kind = {"image": "image-classification", "text": "text-classification"}
     task = kind[source.family.modality]
     shown, split = (test, "test") if test else (val, plan.val)
     meta: dict[str, Any] = {
-        "library_name": source.family.library, "pipeline_tag": task,
+        "library_name": source.family.library,
+        "pipeline_tag": task,
         "tags": [task, "zooadapt", source.family.name],
-        "model-index": [{"name": "adapted model", "results": [{
-            "task": {"type": task}, "dataset": {"type": "private", "name": "target data",
-                                                "split": split},
-            "metrics": [{"type": "accuracy", "value": round(shown.accuracy, 6)},
-                        {"type": "f1", "name": "macro F1", "value": round(shown.macro_f1, 6)}],
-        }]}],
+        "model-index": [
+            {
+                "name": "adapted model",
+                "results": [
+                    {
+                        "task": {"type": task},
+                        "dataset": {"type": "private", "name": "target data", "split": split},
+                        "metrics": [
+                            {"type": "accuracy", "value": round(shown.accuracy, 6)},
+                            {"type": "f1", "name": "macro F1", "value": round(shown.macro_f1, 6)},
+                        ],
+                    }
+                ],
+            }
+        ],
     }
     if source.origin.license:
         meta["license"] = source.origin.license
@@ -126,31 +159,36 @@ def _card(
     return f"---\n{front}---\n\n{BEGIN}\n{_body(plan, model, data, val, test)}{END}\n"
 
 
-def _body(
-    plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None
-) -> str:
+def _body(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None) -> str:
     source, shown = model.source, test or val
     revision = f" at `{source.origin.revision}`" if source.origin.revision else ""
     what = "trained from scratch on the network of" if plan.from_scratch else "adapted from"
     name = escape(source.name)
-    rows = [f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {m.n} |"
-            for label, m in (("test", test), (f"validation ({plan.val})", val)) if m]
+    rows = [
+        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {m.n} |"
+        for label, m in (("test", test), (f"validation ({plan.val})", val))
+        if m
+    ]
     parts = [
         f"# {len(model.classes)} classes, {what} {name}\n",
         f"Strategy `{plan.strategy}`, seed {plan.seed}, {plan.train_samples} training samples; "
         f"source `{source.sha256[:16]}`{revision}; data `{data.fingerprint[:16]}`.\n",
         "| measured on | accuracy (95 % interval) | macro F1 | n |\n|---|---|---|---|\n"
-        + "\n".join(rows) + "\n",
+        + "\n".join(rows)
+        + "\n",
         "## Classes\n\n" + _class_table(model.classes, shown),
         "## Use\n\n```sh\nzooadapt predict PATH_OF_THIS_FOLDER INPUT\n```\n",
     ]
     if source.family.library == "timm":
         parts.append(
             "```python\nimport timm\n\nmodel = timm.create_model("
-            '"local-dir:PATH_OF_THIS_FOLDER", pretrained=True).eval()\n```\n')
+            '"local-dir:PATH_OF_THIS_FOLDER", pretrained=True).eval()\n```\n'
+        )
     if len(model.classes) <= _MOST_CLASSES:
-        parts.append("## Confusion\n\nRows are true classes, columns predictions.\n\n"
-                     + _confusion_table(model.classes, shown))
+        parts.append(
+            "## Confusion\n\nRows are true classes, columns predictions.\n\n"
+            + _confusion_table(model.classes, shown)
+        )
     return "\n".join(parts)
 
 

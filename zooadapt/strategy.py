@@ -65,6 +65,7 @@ class TrainPhase:
     warmup: float
     kind: str = "train"
 
+
 STRATEGIES: dict[str, tuple[Phase, ...]] = {
     "probe": (Solve(),),
     "lp-ft": (Solve(), Train(cut="start", epochs=12, lr=1e-3)),
@@ -96,13 +97,17 @@ def phases(name: str, *, from_scratch: bool = False) -> tuple[Phase, ...]:
         known = [*STRATEGIES, "from:STAGE"]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise UsageError(f"there is no strategy '{name}'.{hint} Strategies: {', '.join(known)}",
-                         thing=name)
+        raise UsageError(
+            f"there is no strategy '{name}'.{hint} Strategies: {', '.join(known)}", thing=name
+        )
     if not from_scratch:
         return found
     trained = [phase for phase in found if isinstance(phase, Train)]
     if not trained:
-        raise UsageError(f"strategy '{name}' trains nothing, so it cannot start from scratch",
-                         thing="--from-scratch", remedy="--strategy full --from-scratch")
+        raise UsageError(
+            f"strategy '{name}' trains nothing, so it cannot start from scratch",
+            thing="--from-scratch",
+            remedy="--strategy full --from-scratch",
+        )
     epochs = sum(phase.epochs for phase in trained)
     return (replace(trained[-1], cut="start", epochs=epochs),)

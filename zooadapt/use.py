@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from zooadapt import fsops, weights
+from zooadapt.cache import Cache, cache_folder
+from zooadapt.carries import Carries
 from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
 from zooadapt.engine import Engine, default_device
 from zooadapt.errors import DataError
@@ -19,6 +21,8 @@ from zooadapt.metrics import Metrics, measure
 from zooadapt.model import Model, Source, build, open_source
 from zooadapt.precision import choose
 from zooadapt.progress import Progress
+
+_ALL = "samples"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,7 @@ class Settings:
     precision: str = "auto"
     batch_size: int = 32
     offline: bool = False
+    cache_gb: float = 10.0
     reading: ReadOptions = ReadOptions()
 
 
@@ -54,9 +59,11 @@ def evaluate(
     rows = {name: row for row, name in enumerate(model.classes)}
     unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
     if unknown:
-        raise DataError(f"'{location}' holds classes that the model does not know: "
-                        f"{', '.join(unknown[:5])}", thing=unknown[0],
-                        remedy=f"its classes are {', '.join(model.classes[:20])}")
+        raise DataError(
+            f"'{location}' holds classes that the model does not know: {', '.join(unknown[:5])}",
+            thing=unknown[0],
+            remedy=f"its classes are {', '.join(model.classes[:20])}",
+        )
     labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
     logits = _logits(model, split, settings, progress)
     return measure(logits.argmax(1).numpy(), labels, len(rows)), model.classes
@@ -78,8 +85,13 @@ def predict(
 
 
 def features(
-    spec: str, location: str, out: Path, settings: Settings, progress: Progress,
-    *, at: str | None = None,
+    spec: str,
+    location: str,
+    out: Path,
+    settings: Settings,
+    progress: Progress,
+    *,
+    at: str | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """Write the embeddings of a labelled set to a safetensors file and return the shapes.
 
@@ -92,24 +104,33 @@ def features(
     data = open_dataset(location, modality=source.family.modality, options=settings.reading)
     model = build(source, classes=data.classes)
     split = data.everything
-    engine, feed = _placed(model, split, settings)
     stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
+    engine, carries = _placed(model, split, settings, progress)
+    carries.prepare(_ALL, [stop])
     tensors: dict[str, Tensor] = {}
-    for indices, carry in engine.carries(
-        model.chain, feed, stop=stop, batch_size=settings.batch_size, progress=progress,
+    for indices, found in engine.carries(
+        model.chain,
+        carries.at(_ALL, stop),
+        stops=[stop],
+        batch_size=settings.batch_size,
+        progress=progress,
         what="features",
     ):
-        for name, rows in carry.items():
+        for name, rows in found[stop].items():
             flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
             whole = tensors.setdefault(name, torch.empty(len(split), flat.shape[1]))
             if whole.shape[1] != flat.shape[1]:
-                raise DataError(f"carries at '{at}' differ in length, they make no table",
-                                thing=str(at), remedy="leave out --at")
+                raise DataError(
+                    f"carries at '{at}' differ in length, they make no table",
+                    thing=str(at),
+                    remedy="leave out --at",
+                )
             whole[indices] = flat.to(whole.dtype)
     tensors["labels"] = torch.from_numpy(split.labels)
     weights.write_weights(out, tensors)
-    fsops.write_json(out.with_suffix(".json"),
-                     {"classes": list(data.classes), "samples": list(split.ids)})
+    fsops.write_json(
+        out.with_suffix(".json"), {"classes": list(data.classes), "samples": list(split.ids)}
+    )
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
@@ -120,15 +141,27 @@ def open_model(spec: str, *, offline: bool = False) -> tuple[Source, Model]:
 
 
 def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:
-    engine, feed = _placed(model, split, settings)
-    return engine.logits(model.chain, feed, batch_size=settings.batch_size, progress=progress)
+    engine, carries = _placed(model, split, settings, progress)
+    carries.prepare(_ALL, [model.chain.depth])
+    return engine.logits(
+        model.chain,
+        carries.at(_ALL, model.chain.depth),
+        batch_size=settings.batch_size,
+        progress=progress,
+    )
 
 
-def _placed(model: Model, split: Split, settings: Settings) -> tuple[Engine, Inputs]:
-    feed = Inputs(split, model.preprocessor, channels=model.channels,
-                  variable_length=model.source.family.can.variable_length)
+def _placed(
+    model: Model, split: Split, settings: Settings, progress: Progress
+) -> tuple[Engine, Carries]:
+    feed = Inputs(split, model.preprocessor, channels=model.channels)
     batch = next(feed.batches([np.arange(min(4, len(split)))]))
     mode = choose(model.chain, batch, wanted=settings.precision, device=default_device())
     engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
     engine.place(model.chain)
-    return engine, feed
+    cache = None
+    if settings.cache_gb > 0:
+        cache = Cache(cache_folder(), limit=round(settings.cache_gb * 1e9))
+    return engine, Carries(
+        model, engine, {_ALL: split}, batch_size=settings.batch_size, progress=progress, cache=cache
+    )

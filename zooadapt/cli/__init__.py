@@ -78,21 +78,39 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except ZooadaptError as error:
-        code = _fail(type(error).__name__, str(error), error.thing, error.remedy, error.code,
-                     as_json=as_json)
+        code = _fail(
+            type(error).__name__, str(error), error.thing, error.remedy, error.code, as_json=as_json
+        )
     except MemoryError:
-        code = _fail("ResourceError", "out of memory", "memory", "give a smaller --batch-size", 71,
-                     as_json=as_json)
+        code = _fail(
+            "ResourceError",
+            "out of memory",
+            "memory",
+            "give a smaller --batch-size",
+            71,
+            as_json=as_json,
+        )
     except OSError as error:
         thing = str(error.filename or "output")
-        code = _fail("FileError", f"cannot read or write '{thing}': {error.strerror or error}",
-                     thing, "check the disk and its permissions", 74, as_json=as_json)
+        code = _fail(
+            "FileError",
+            f"cannot read or write '{thing}': {error.strerror or error}",
+            thing,
+            "check the disk and its permissions",
+            74,
+            as_json=as_json,
+        )
     except Exception as error:
         if os.environ.get("ZOOADAPT_DEBUG"):
             raise
-        code = _fail("Bug", f"zooadapt failed: {type(error).__name__}: {error}", "zooadapt",
-                     "run it again with ZOOADAPT_DEBUG=1 and report what it prints", 1,
-                     as_json=as_json)
+        code = _fail(
+            "Bug",
+            f"zooadapt failed: {type(error).__name__}: {error}",
+            "zooadapt",
+            "run it again with ZOOADAPT_DEBUG=1 and report what it prints",
+            1,
+            as_json=as_json,
+        )
     sys.exit(code or 0)
 
 

@@ -15,27 +15,67 @@ from zooadapt.cli.output import emit, progress, table
 @click.argument("source")
 @click.argument("data")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
-@click.option("--strategy", default="probe", show_default=True,
-              help="probe, lp-ft, full, gradual or from:STAGE.")
+@click.option(
+    "--strategy",
+    default="probe",
+    show_default=True,
+    help="probe, lp-ft, full, gradual or from:STAGE.",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["ridge", "logistic"]),
+    default="ridge",
+    show_default=True,
+    help="How a head on frozen features is solved.",
+)
 @click.option("--epochs", type=int, help="Epochs in all; default: by strategy and data size.")
 @click.option("--lr", type=float, help="Peak rate of the head.")
 @click.option("--batch-size", type=int, help="Samples per step.")
-@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw",
-              show_default=True)
+@click.option(
+    "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
+)
 @click.option("--stage-decay", type=float, help="Factor on the rate per stage towards the input.")
 @click.option("--weight-decay", type=float, help="Norms and biases are spared.")
 @click.option("--label-smoothing", type=float)
-@click.option("--norm-statistics", type=click.Choice(["auto", "frozen", "train"]), default="auto",
-              show_default=True, help="Running statistics of trained norm layers.")
-@click.option("--augment", type=click.Choice(["auto", "none", "crop", "flip", "rand"]),
-              default="auto", show_default=True)
+@click.option(
+    "--norm-statistics",
+    type=click.Choice(["auto", "frozen", "train"]),
+    default="auto",
+    show_default=True,
+    help="Running statistics of trained norm layers.",
+)
+@click.option(
+    "--augment",
+    type=click.Choice(["auto", "none", "crop", "flip", "rand"]),
+    default="auto",
+    show_default=True,
+)
 @shared.precision
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--val-fraction", type=float, default=0.2, show_default=True,
-              help="Share held out to compare epochs; a probe needs none.")
+@click.option(
+    "--val-fraction",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Share held out to compare epochs; a probe needs none.",
+)
 @click.option("--labels-per-class", type=int, help="Use only so many training samples a class.")
 @click.option("--input-size", type=int, help="Image side in pixels; default: the source's.")
 @click.option("--in-chans", type=int, help="Input channels; 1 for greyscale.")
+@click.option(
+    "--cache-gb",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="Disk for stored carries; 0 turns the cache off.",
+)
+@click.option(
+    "--views",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Augmented views to store of each image where training starts from a cut.",
+)
 @click.option("--from-scratch", is_flag=True, help="The same network from random weights.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run stopped.")
@@ -63,11 +103,22 @@ def _show(report: dict[str, Any]) -> None:
         if scores:
             low, high = scores["interval"]
             how = report["plan"]["val"] if name == "val" else "test part"
-            rows.append([name, how, f"{scores['accuracy']:.3f}", f"{low:.3f} to {high:.3f}",
-                         f"{scores['macro_f1']:.3f}", scores["n"]])
+            rows.append(
+                [
+                    name,
+                    how,
+                    f"{scores['accuracy']:.3f}",
+                    f"{low:.3f} to {high:.3f}",
+                    f"{scores['macro_f1']:.3f}",
+                    scores["n"],
+                ]
+            )
     table("", ["", "measured on", "accuracy", "95 % interval", "macro F1", "n"], rows)
     seconds = report["seconds"]
-    parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()
-                      if name != "total" and value >= 0.05)
+    parts = ", ".join(
+        f"{name} {value:.1f}"
+        for name, value in seconds.items()
+        if name != "total" and value >= 0.05
+    )
     print(f"{seconds['total']:.1f} s of work ({parts})")
     print(f"model: {report['out']}")

@@ -12,8 +12,13 @@ from zooadapt.cli.output import emit, table
 
 @click.command()
 @click.argument("source")
-@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True,
-              help="Samples in the measured batch.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Samples in the measured batch.",
+)
 @shared.running
 def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
     """Stages of SOURCE with parameters and measured milliseconds, and where each cut would be."""
@@ -24,9 +29,11 @@ def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
 
 
 def _show_source(found: dict[str, Any]) -> None:
-    print(f"{found['source']['location']}: {found['family']}, {found['modality']}, "
-          f"licence {found['license'] or 'unknown'}, head {found['head']}, "
-          f"{found['parameters']:,} parameters")
+    print(
+        f"{found['source']['location']}: {found['family']}, {found['modality']}, "
+        f"licence {found['license'] or 'unknown'}, head {found['head']}, "
+        f"{found['parameters']:,} parameters"
+    )
     if found["classes"]:
         more = " …" if len(found["classes"]) > 12 else ""
         print(f"classes: {', '.join(found['classes'][:12])}{more}")
@@ -35,13 +42,31 @@ def _show_source(found: dict[str, Any]) -> None:
     rows, before = [], 0.0
     whole = sum(stage["milliseconds"] for stage in found["stages"]) or 1.0
     for k, stage in enumerate(found["stages"]):
-        rows.append([k, stage["name"], f"{stage['parameters']:,}", f"{stage['milliseconds']:.2f}",
-                     f"{stage['carry_bytes'] / 1024:.0f}", f"from:{stage['name']}",
-                     f"{100 * (1 - before / whole):.0f} %"])
+        rows.append(
+            [
+                k,
+                stage["name"],
+                f"{stage['parameters']:,}",
+                f"{stage['milliseconds']:.2f}",
+                f"{stage['carry_bytes'] / 1024:.0f}",
+                f"from:{stage['name']}",
+                f"{100 * (1 - before / whole):.0f} %",
+            ]
+        )
         before += stage["milliseconds"]
-    table("stages, for one sample on this machine",
-          ["cut", "stage", "parameters", "ms", "KiB out", "strategy that trains from here",
-           "forward left"], rows)
+    table(
+        "stages, for one sample on this machine",
+        [
+            "cut",
+            "stage",
+            "parameters",
+            "ms",
+            "KiB out",
+            "strategy that trains from here",
+            "forward left",
+        ],
+        rows,
+    )
 
 
 @click.command()
@@ -56,8 +81,11 @@ def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
     shown = found if as_json else found[:limit]
 
     def show() -> None:
-        table("", ["source", "family", "licence", "note"],
-              [[m["source"], m["family"], m["license"] or "unknown", m["note"]] for m in shown])
+        table(
+            "",
+            ["source", "family", "licence", "note"],
+            [[m["source"], m["family"], m["license"] or "unknown", m["note"]] for m in shown],
+        )
         if len(found) > len(shown):
             print(f"{len(found) - len(shown)} more; narrow the search or raise --limit")
 

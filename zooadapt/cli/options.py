@@ -18,8 +18,9 @@ _READING = (
     click.option("--allow-tiny", is_flag=True, help="Accept classes with a single sample."),
     click.option("--follow-links", is_flag=True, help="Follow links that leave the folder."),
     click.option("--strict", is_flag=True, help="Refuse samples that are in train and test."),
-    click.option("--max-pixels", default=50_000_000, show_default=True,
-                 help="Largest image that is decoded."),
+    click.option(
+        "--max-pixels", default=50_000_000, show_default=True, help="Largest image that is decoded."
+    ),
 )
 _RUNNING = (
     click.option("--offline", is_flag=True, help="Open no connection; use what is cached."),
@@ -38,8 +39,13 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def precision(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",
-                        show_default=True, help="auto: bf16 where it is faster here.")(command)
+    return click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="auto: bf16 where it is faster here.",
+    )(command)
 
 
 def read_options(options: dict[str, Any]) -> ReadOptions:

@@ -82,9 +82,14 @@ class Bars(Lines):
         from rich import progress as bars
         from rich.console import Console
 
-        columns = (bars.TextColumn("{task.description}"), bars.BarColumn(),
-                   bars.MofNCompleteColumn(), bars.TimeElapsedColumn(),
-                   bars.TextColumn("left"), bars.TimeRemainingColumn())
+        columns = (
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("left"),
+            bars.TimeRemainingColumn(),
+        )
         with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
             task = shown.add_task(what, total=total)
             yield lambda n: shown.advance(task, n)
@@ -97,9 +102,13 @@ def plan_lines(plan: Any) -> list[str]:
         if phase.kind == "solve":
             what.append("solve the head on frozen features")
         else:
-            what.append(f"train from cut {phase.cut} of {plan.depth} for {phase.epochs} epochs "
-                        f"at {phase.lr:g}")
-    lines = [f"plan: {plan.strategy} = {', then '.join(what)}",
-             f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}"]
+            what.append(
+                f"train from cut {phase.cut} of {plan.depth} for {phase.epochs} epochs "
+                f"at {phase.lr:g}"
+            )
+    lines = [
+        f"plan: {plan.strategy} = {', then '.join(what)}",
+        f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}",
+    ]
     lines += [f"      {c.what}: {c.value} ({c.why})" for c in plan.choices]
     return lines

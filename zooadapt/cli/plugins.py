@@ -23,8 +23,20 @@ def list_plugins(as_json: bool) -> None:
     found: list[dict[str, Any]] = [registry.describe(plugin) for plugin in registry.installed()]
 
     def show() -> None:
-        table("", ["plugin", "distribution", "version", "interface", "modality", "status"],
-              [[p["name"], p["distribution"], p["version"], p["api"] or "", p["modality"] or "",
-                p["error"] or "ok"] for p in found])
+        table(
+            "",
+            ["plugin", "distribution", "version", "interface", "modality", "status"],
+            [
+                [
+                    p["name"],
+                    p["distribution"],
+                    p["version"],
+                    p["api"] or "",
+                    p["modality"] or "",
+                    p["error"] or "ok",
+                ]
+                for p in found
+            ],
+        )
 
     emit({"plugins": found}, as_json, show)

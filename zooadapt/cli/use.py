@@ -27,13 +27,14 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
     from zooadapt import use
 
     metrics, classes = use.evaluate(model, data, settings, progress(as_json))
-    result = metrics.summary() | {"classes": list(classes),
-                                  "confusion": metrics.confusion.tolist()}
+    result = metrics.summary() | {"classes": list(classes), "confusion": metrics.confusion.tolist()}
 
     def show() -> None:
         low, high = metrics.interval
-        print(f"accuracy {metrics.accuracy:.3f} ({low:.3f} to {high:.3f}), "
-              f"macro F1 {metrics.macro_f1:.3f}, n {metrics.n}")
+        print(
+            f"accuracy {metrics.accuracy:.3f} ({low:.3f} to {high:.3f}), "
+            f"macro F1 {metrics.macro_f1:.3f}, n {metrics.n}"
+        )
         if len(classes) <= 12:
             rows = [[name, *row] for name, row in zip(classes, metrics.confusion, strict=True)]
             table("true class (rows), predicted (columns)", ["", *classes], rows)
@@ -65,8 +66,13 @@ def predict(model: str, inputs: tuple[str, ...], as_json: bool, **options: Any) 
 @click.command()
 @click.argument("model")
 @click.argument("data")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path),
-              help="A .safetensors file; the classes go to a .json file beside it.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A .safetensors file; the classes go to a .json file beside it.",
+)
 @click.option("--at", help="Stage after which the carry is taken; default: the last.")
 @shared.precision
 @_batch

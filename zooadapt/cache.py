@@ -1,0 +1,224 @@
+"""Carries on disk: what a frozen prefix gave for a sample, so that it is never computed twice.
+
+An entry is a folder named by everything its carries depend on; it holds safetensors shards, each
+named by the hash of its own bytes and carrying the content hashes of its samples. A shard is there
+completely or not at all, so that nothing has to be repaired after a crash, processes may write side
+by side, and a flipped bit is a shard that is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from zooadapt import fsops, weights
+from zooadapt.errors import DataError, ZooadaptError
+from zooadapt.family import Carry
+
+SHARD_BYTES = 32 << 20
+_SAMPLES = "sha256"
+_OPEN = 4
+
+
+def cache_folder() -> Path:
+    """`ZOOADAPT_CACHE`, or the platform's cache folder for zooadapt."""
+    chosen = os.environ.get("ZOOADAPT_CACHE")
+    return Path(chosen) if chosen else user_cache_path("zooadapt")
+
+
+class Cache:
+    """All entries below a folder, together at most `limit` bytes: least recently used go first."""
+
+    def __init__(self, folder: Path, *, limit: int) -> None:
+        self.folder, self.limit = folder / "carries", limit
+
+    def entry(self, facts: Mapping[str, Any]) -> Entry:
+        """The entry of exactly these facts; any difference is another entry."""
+        name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        return Entry(self.folder / name)
+
+    def room_for(self, size: int) -> bool:
+        """Whether `size` more bytes fit under the limit and leave a tenth of the disk free."""
+        place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+        usage = shutil.disk_usage(place)
+        return size <= self.limit and size <= usage.free - usage.total // 10
+
+    def trim(self) -> None:
+        """Remove the least recently used entries until the rest is within the limit."""
+        if not self.folder.exists():
+            return
+        with fsops.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
+            entries = [
+                (path.stat().st_mtime, path, sum(f.stat().st_size for f in path.iterdir()))
+                for path in self.folder.iterdir()
+                if path.is_dir()
+            ]
+            total = sum(size for _, _, size in entries)
+            for _, path, size in sorted(entries):
+                if total <= self.limit:
+                    break
+                shutil.rmtree(path, ignore_errors=True)
+                total -= size
+
+
+class Entry:
+    """The stored carries of one cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[bytes, tuple[Path, int]] = {}
+        self._verified: set[str] = set()
+
+    def missing(self, digests: Sequence[bytes]) -> np.ndarray:
+        """Positions of the samples whose carry is not here. New shards are verified on the way: one
+        whose bytes do not hash to its name is removed."""
+        if self.folder.exists():
+            os.utime(self.folder)
+            for path in sorted(self.folder.glob("*.safetensors")):
+                if path.name not in self._verified:
+                    self._verify(path)
+        return np.array([k for k, d in enumerate(digests) if d not in self._places], dtype=np.int64)
+
+    def rows(self, digests: Sequence[bytes]) -> Stored:
+        """The carries of samples that are all here, in this order."""
+        return Stored([self._places[digest] for digest in digests])
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[Sequence[bytes], Carry], None]]:
+        """A function that adds a batch of carries under their samples' content hashes. Shards hold
+        carries of like shapes, about 32 MiB each, and are written as they fill.
+
+        Raises: FileError when the disk fails or fills; what was written before stays good.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        waiting: list[tuple[Sequence[bytes], Carry]] = []
+        size = 0
+
+        def add(digests: Sequence[bytes], carry: Carry) -> None:
+            nonlocal size
+            if waiting and (size > SHARD_BYTES or _shapes(carry) != _shapes(waiting[0][1])):
+                self._flush(waiting)
+                waiting.clear()
+                size = 0
+            waiting.append((digests, carry))
+            size += sum(t.numel() * t.element_size() for t in carry.values())
+
+        yield add
+        if waiting:
+            self._flush(waiting)
+
+    def _flush(self, batches: Sequence[tuple[Sequence[bytes], Carry]]) -> None:
+        whole = {name: torch.cat([carry[name] for _, carry in batches]) for name in batches[0][1]}
+        flat = b"".join(digest for digests, _ in batches for digest in digests)
+        whole[_SAMPLES] = torch.frombuffer(bytearray(flat), dtype=torch.uint8).view(-1, 32)
+        draft = self.folder / f"draft-{os.getpid()}-{time.monotonic_ns()}"
+        weights.write_weights(draft, whole)
+        os.replace(draft, self.folder / f"{fsops.file_sha256(draft)[:32]}.safetensors")
+
+    def _verify(self, path: Path) -> None:
+        try:
+            if fsops.file_sha256(path)[:32] != path.stem:
+                path.unlink(missing_ok=True)
+                return
+            samples = _open(path)[_SAMPLES].numpy()
+        except ZooadaptError:  # another process removed it, or it is broken
+            return
+        self._verified.add(path.name)
+        for row, digest in enumerate(samples):
+            self._places[digest.tobytes()] = (path, row)
+
+
+class Stored:
+    """Carries read from shards, memory-mapped; only a few shards are open at a time."""
+
+    def __init__(self, places: Sequence[tuple[Path, int]]) -> None:
+        self._paths = sorted({path for path, _ in places})
+        number = {path: k for k, path in enumerate(self._paths)}
+        self._shard = np.array([number[path] for path, _ in places], dtype=np.int32)
+        self._row = np.array([row for _, row in places], dtype=np.int64)
+        self._open: dict[int, Carry] = {}
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def gather(self, indices: np.ndarray) -> Carry:
+        """One carry of these samples; where they differ in length, padded with zeros at the end."""
+        shards, rows = self._shard[indices], self._row[indices]
+        parts, order = [], []
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            tensors = self._mapped(int(shard))
+            parts.append(
+                {
+                    name: t[torch.from_numpy(rows[here])]
+                    for name, t in tensors.items()
+                    if name != _SAMPLES
+                }
+            )
+            order.append(here)
+        back = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable"))
+        return {name: cat([part[name] for part in parts])[back] for name in parts[0]}
+
+    def _mapped(self, shard: int) -> Carry:
+        if shard not in self._open:
+            while len(self._open) >= _OPEN:
+                self._open.pop(next(iter(self._open)))
+            self._open[shard] = _open(self._paths[shard])
+        return self._open[shard]
+
+
+def remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -> dict[str, Any]:
+    """A small measured fact about this machine: measured once, then read from the cache folder."""
+    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    path = cache_folder() / kind / f"{name}.json"
+    try:
+        return weights.read_config(path)
+    except ZooadaptError:
+        found = measure()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fsops.write_json(path, found)
+        return found
+
+
+def _open(path: Path) -> Carry:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"cached shard '{path.name}' cannot be read",
+            thing=str(path),
+            remedy="run it again; the shard will be made anew",
+        ) from error
+
+
+def _shapes(carry: Carry) -> dict[str, tuple]:
+    return {name: (t.dtype, tuple(t.shape[1:])) for name, t in carry.items()}
+
+
+def cat(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors end to end; where they differ in length, padded with zeros at the end."""
+    shape = [max(sizes) for sizes in zip(*(p.shape[1:] for p in parts), strict=True)]
+    if all(list(p.shape[1:]) == shape for p in parts):
+        return torch.cat(list(parts))
+    whole = parts[0].new_zeros(sum(len(p) for p in parts), *shape)
+    start = 0
+    for part in parts:
+        region = (slice(start, start + len(part)), *(slice(0, size) for size in part.shape[1:]))
+        whole[region] = part
+        start += len(part)
+    return whole

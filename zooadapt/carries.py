@@ -1,0 +1,228 @@
+"""The carries of a model's samples at any cut: from the cache where that pays, else from the data.
+
+Whether a stored carry is the right one is decided by what it depends on and nothing else: the
+weights before the cut, the modules they sit in, the preprocessing, the precision, the sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+from zooadapt.cache import Cache, Entry
+from zooadapt.chain import state_sha256
+from zooadapt.data import Split
+from zooadapt.engine import Engine
+from zooadapt.errors import ZooadaptError
+from zooadapt.family import Preprocessor
+from zooadapt.feed import Feed, FromCache, Inputs, Views
+from zooadapt.model import Model
+from zooadapt.progress import Progress
+
+
+class Carries:
+    """Feeds of a model's splits. With a cache, one pass over a split stores its carries at every
+    cut that is asked for together, and later passes, runs and commands start from there."""
+
+    def __init__(
+        self,
+        model: Model,
+        engine: Engine,
+        splits: Mapping[str, Split],
+        *,
+        batch_size: int,
+        progress: Progress,
+        cache: Cache | None,
+        varied: Preprocessor | None = None,
+        views: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """varied: the augmenting preprocessor, for training; views: how many augmented views of
+        each sample are stored where training starts from a stored carry."""
+        self._chain, self._engine, self._cache = model.chain, engine, cache
+        self._batch_size, self._progress = batch_size, progress
+        self._varied, self._views, self._seed = varied, views, seed
+        self._inputs = {
+            name: Inputs(
+                split,
+                model.preprocessor,
+                channels=model.channels,
+                variable_length=model.source.family.can.variable_length,
+            )
+            for name, split in splits.items()
+        }
+        self._splits = splits
+        self._facts = _facts(model, engine)
+        self._ready: dict[tuple[str, int], FromCache | Views] = {}
+        self.notes: list[str] = []
+
+    def at(self, name: str, cut: int) -> Feed:
+        """A split's carries under the eval transform: stored ones at `cut` if they were prepared,
+        else fresh ones at cut 0, from which the network has to run."""
+        return self._ready.get((name, cut), self._inputs[name])
+
+    def training(self, name: str, cut: int) -> Feed:
+        """A split's carries as an epoch sees them: augmented, if they are fresh or in views."""
+        if (name, cut) in self._ready:
+            return self._ready.get((f"{name} views", cut), self._ready[name, cut])
+        inputs = self._inputs[name]
+        return inputs if self._varied is None else inputs.augmented(self._varied)
+
+    def prepare(self, name: str, cuts: Sequence[int]) -> None:
+        """Store a split's carries at these cuts, in one pass over what is not stored yet. A cut
+        whose carries would not fit is left to be computed, and a note says so."""
+        cuts = sorted({cut for cut in cuts if cut > 0})
+        if self._cache is None or not cuts or not len(self._splits[name]):
+            return
+        inputs = self._inputs[name]
+        digests = self._splits[name].digests
+        self._store(name, inputs, digests, cuts, {})
+        if self._views and self._varied is not None:
+            varied = inputs.augmented(self._varied)
+            for cut in cuts:
+                if cut < self._chain.depth and (name, cut) in self._ready:
+                    self._store_views(name, varied, digests, cut)
+        self._cache.trim()
+
+    def _store_views(self, name: str, varied: Inputs, digests: list[bytes], cut: int) -> None:
+        augment = self._varied.config()
+        feeds = []
+        for view in range(self._views):
+            label = f"{name} view {view + 1}"
+            self._store(
+                label,
+                varied.fixed((self._seed, view)),
+                digests,
+                [cut],
+                {"augment": augment, "seed": self._seed, "view": view},
+            )
+            if (label, cut) in self._ready:
+                feeds.append(self._ready.pop((label, cut)))
+        if len(feeds) == self._views:
+            self._ready[f"{name} views", cut] = Views(feeds)
+
+    def _store(
+        self,
+        name: str,
+        inputs: Inputs,
+        digests: list[bytes],
+        cuts: list[int],
+        more: Mapping[str, Any],
+    ) -> None:
+        entries = {cut: self._entry(cut, more) for cut in cuts}
+        missing = {cut: entry.missing(digests) for cut, entry in entries.items()}
+        wanted = [cut for cut in cuts if len(missing[cut])]
+        if wanted:
+            todo = np.unique(np.concatenate([missing[cut] for cut in wanted]))
+            wanted = self._fitting(inputs, wanted, len(todo))
+            self._pass(name, inputs, digests, {cut: entries[cut] for cut in wanted}, todo)
+        lengths = inputs.lengths()
+        for cut, entry in entries.items():
+            if not len(entry.missing(digests)):
+                fixed = cut == self._chain.depth
+                self._ready[name, cut] = FromCache(
+                    cut, entry.rows(digests), None if fixed else lengths
+                )
+
+    def _pass(
+        self,
+        name: str,
+        inputs: Inputs,
+        digests: list[bytes],
+        entries: Mapping[int, Entry],
+        todo: np.ndarray,
+    ) -> None:
+        if not entries:
+            return
+        with ExitStack() as stack:
+            add = {cut: stack.enter_context(entry.writing()) for cut, entry in entries.items()}
+            for indices, found in self._engine.carries(
+                self._chain,
+                inputs,
+                stops=list(entries),
+                batch_size=self._batch_size,
+                progress=self._progress,
+                what=f"features of {name}",
+                only=todo,
+            ):
+                for cut, carry in found.items():
+                    add[cut]([digests[k] for k in indices], carry)
+
+    def _fitting(self, inputs: Inputs, cuts: list[int], samples: int) -> list[int]:
+        """The cuts whose carries of so many samples fit together, the deepest first: that one saves
+        the most and is the smallest."""
+        _, found = next(
+            self._engine.carries(
+                self._chain,
+                inputs,
+                stops=cuts,
+                batch_size=4,
+                progress=Progress(),
+                what="",
+                only=np.arange(min(4, len(inputs))),
+            )
+        )
+        fitting, total = [], 0
+        for cut in sorted(cuts, reverse=True):
+            carry = found[cut]
+            n = len(next(iter(carry.values())))
+            size = samples * sum(t.numel() * t.element_size() for t in carry.values()) // n
+            if self._cache.room_for(total + size):
+                total += size
+                fitting.append(cut)
+            else:
+                self.notes.append(
+                    f"carries at cut {cut} need {size / 1e9:.1f} GB, more than the "
+                    "cache may take: they are computed in every epoch"
+                )
+        return sorted(fitting)
+
+    def _entry(self, cut: int, more: Mapping[str, Any]) -> Entry:
+        return self._cache.entry(
+            self._facts | dict(more) | {"cut": cut, "prefix": _prefix_sha256(self._chain, cut)}
+        )
+
+
+def _prefix_sha256(chain, cut: int) -> str:
+    """Hash of everything that computes the carry at `cut`: the weights and buffers of the stages
+    before it, and the modules they sit in with their settings."""
+    names = [stage.name for stage in chain.stages[:cut]]
+    state = {
+        name: tensor
+        for name, tensor in chain.net.state_dict().items()
+        if chain.stage_of(name) < cut
+    }
+    modules = [
+        f"{name} {type(module).__qualname__}({module.extra_repr()})"
+        for name, module in chain.net.named_modules()
+        if name and not f"{name}.".startswith(f"{chain.head_path}.")
+    ]
+    text = "\n".join([*names, *modules, state_sha256(state)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _facts(model: Model, engine: Engine) -> dict[str, Any]:
+    family = model.source.family
+    return {
+        "family": family.name,
+        "preprocessing": model.preprocessor.config(),
+        "channels": model.channels,
+        "min_side": model.preprocessor.min_side,
+        "precision": engine.precision,
+        "device": engine.device.type,
+        "torch": torch.__version__,
+        "libraries": {name: _version(name) for name in family.imports},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,94 @@
+"""Ridge regression whose leave-one-out predictions are exact, over rows that stream from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Rows = Callable[[], Iterator[Tensor]]
+"""Feature rows in order, `(m, D)` at a time, as often as they are asked for."""
+
+
+class Ridge:
+    """Weighted ridge regression onto one-hot targets of -1 and 1, with an unpenalised bias.
+
+    One eigendecomposition of the smaller of the `n x n` and the `D x D` Gram matrix, in float64,
+    serves every L2; memory does not grow with `n` beyond labels and weights once `n > D`. `mean`
+    `(D,)`, `basis` `(D, r)` and `values` `(r,)` are the rows' mean and the centred Gram matrix's
+    eigenvectors and eigenvalues, as far as they are not zero.
+    """
+
+    def __init__(self, rows: Rows, labels: Tensor, num_classes: int, weights: Tensor) -> None:
+        """labels: `(n,)` int64; weights: `(n,)` float64, their mean 1."""
+        self._rows, self._labels, self._classes = rows, labels, num_classes
+        self._weights, self._total = weights, float(weights.sum())
+        self._target_mean = weights @ self._targets(labels) / self._total
+        dim = next(rows()).shape[1]
+        if len(labels) <= dim:
+            self._from_samples()
+        else:
+            self._from_dimensions(dim)
+        self.mean_square = float(self.values.sum()) / len(labels)
+        """Mean squared distance of a row from the mean row."""
+
+    def solution(self, l2: float) -> tuple[Tensor, Tensor]:
+        """`(K, D)` weight and `(K,)` bias, float64."""
+        weight = (self.basis @ (self._moment / (self.values + l2)[:, None])).T
+        return weight, self._target_mean - weight @ self.mean
+
+    def held_out(self, l2s: Sequence[float], *, step: int = 1) -> list[Tensor]:
+        """For each L2, `(ceil(n / step), K)` predictions for every `step`-th sample by the solution
+        without it: the residual over 1 - leverage (Allen 1974, PRESS)."""
+        found: list[list[Tensor]] = [[] for _ in l2s]
+        for x, y, w in self._chunks(step):
+            inside = (x - self.mean) @ self.basis
+            for l2, parts in zip(l2s, found, strict=True):
+                shrink = 1 / (self.values + l2)
+                fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
+                leverage = w * (inside.square() @ shrink + 1 / self._total)
+                parts.append(y - (y - fitted) / (1 - leverage).clamp_min(1e-9)[:, None])
+        return [torch.cat(parts) for parts in found]
+
+    def _from_samples(self) -> None:
+        x = torch.cat([part.double() for part in self._rows()])
+        y, root = self._targets(self._labels), self._weights.sqrt()[:, None]
+        self.mean = self._weights @ x / self._total
+        rows = (x - self.mean) * root
+        values, vectors = torch.linalg.eigh(rows @ rows.T)
+        keep = _significant(values)
+        self.values, vectors = values[keep], vectors[:, keep]
+        self.basis = rows.T @ (vectors / self.values.sqrt())
+        self._moment = (vectors * self.values.sqrt()).T @ ((y - self._target_mean) * root)
+
+    def _from_dimensions(self, dim: int) -> None:
+        gram = torch.zeros(dim, dim, dtype=torch.float64)
+        moment = torch.zeros(dim, self._classes, dtype=torch.float64)
+        first = torch.zeros(dim, dtype=torch.float64)
+        for x, y, w in self._chunks():
+            weighted = x * w[:, None]
+            gram.addmm_(weighted.T, x)
+            moment.addmm_(weighted.T, y)
+            first += weighted.sum(0)
+        self.mean = first / self._total
+        values, vectors = torch.linalg.eigh(gram - torch.outer(first, self.mean))
+        keep = _significant(values)
+        self.values, self.basis = values[keep], vectors[:, keep]
+        self._moment = self.basis.T @ (moment - torch.outer(first, self._target_mean))
+
+    def _targets(self, labels: Tensor) -> Tensor:
+        return nn.functional.one_hot(labels, self._classes).double() * 2 - 1
+
+    def _chunks(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        start = 0
+        for part in self._rows():
+            here = torch.arange(-(-start // step) * step, start + len(part), step)
+            if len(here):
+                x = part[here - start].double()
+                yield x, self._targets(self._labels[here]), self._weights[here]
+            start += len(part)
+
+
+def _significant(values: Tensor) -> Tensor:
+    return values > values.max().clamp_min(1e-30) * 1e-12
