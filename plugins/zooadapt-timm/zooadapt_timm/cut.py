@@ -1,0 +1,174 @@
+"""An outline cut into one graph for each stage."""
+
+from __future__ import annotations
+
+import math
+import operator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from zooadapt_timm.outline import Uncuttable
+
+_ARITHMETIC = {f for f in (*vars(operator).values(), *vars(math).values()) if callable(f)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One stage's graph. Its placeholders are the values named `inputs`, then the batch size; its
+    output is the tuple of those named `outputs`. `uses`: paths of its modules and parameters."""
+
+    graph: fx.Graph
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    uses: tuple[str, ...]
+
+
+def cut(
+    graph: fx.Graph, net: nn.Module, group_of: Mapping[nn.Parameter, int], head: str
+) -> list[Piece]:
+    """The stages' graphs, in order. A stage begins with each call into a higher group than all
+    before it; a last one of nothing but norms joins the one before it.
+
+    Raises: Uncuttable when the output is not the head's.
+    """
+    features = _features(graph, net, head)
+    recomputed = _recomputed(graph)
+    place = _places(graph, net, group_of, features, recomputed)
+    depth = 1 + place[features]
+    needed: list[list[fx.Node]] = [[features]]
+    for k in reversed(range(depth)):
+        wanted = set(needed[0])
+        for node, stage in place.items():
+            if stage == k:
+                wanted.update(_sources(node, recomputed))
+        needed.insert(0, [node for node in place if node in wanted and place[node] < k])
+    names = [_names(len(nodes)) for nodes in needed[:-1]] + [("features",)]
+    return [
+        _piece(
+            [node for node in place if place[node] == k], recomputed,
+            dict(zip(needed[k], names[k], strict=True)),
+            dict(zip(needed[k + 1], names[k + 1], strict=True)),
+        )
+        for k in range(depth)
+    ]  # fmt: skip
+
+
+def _features(graph: fx.Graph, net: nn.Module, head: str) -> fx.Node:
+    """What the head is given, where nothing but reshaping follows the head."""
+    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == head]
+    if len(calls) != 1:
+        raise Uncuttable(f"its head is called {len(calls)} times")
+    (output,) = graph.find_nodes(op="output")
+    node = output.args[0]
+    while isinstance(node, fx.Node) and node is not calls[0] and _reshapes(node, net):
+        node = node.args[0]
+    if node is not calls[0]:
+        raise Uncuttable("it computes something after its head")
+    return calls[0].args[0]
+
+
+def _reshapes(node: fx.Node, net: nn.Module) -> bool:
+    if node.op == "call_module":
+        return isinstance(net.get_submodule(node.target), (nn.Flatten, nn.Identity))
+    return node.target in ("flatten", torch.flatten)
+
+
+def _recomputed(graph: fx.Graph) -> dict[fx.Node, bool]:
+    """Nodes that are evaluated anew wherever they are used, so that none of them crosses a cut:
+    what depends on no value of the input, except for sizes other than N. True for N itself."""
+    found: dict[fx.Node, bool] = {}
+    sizes: set[fx.Node] = set()
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        if node.op in ("placeholder", "output"):
+            continue
+        if _is_shape(node):
+            sizes.add(node)
+            found[node] = False
+        elif _is_size(node) or (node.target is operator.getitem and inputs[0] in sizes):
+            sizes.add(node)
+            index = node.args[1]
+            if not (index.start if isinstance(index, slice) else index):
+                found[node] = index == 0
+        elif all(n in found or n in sizes for n in inputs):
+            arithmetic = node.target in _ARITHMETIC and inputs and sizes.issuperset(inputs)
+            if arithmetic:
+                sizes.add(node)
+            if not arithmetic or any(n in found for n in inputs):
+                found[node] = False
+    return found
+
+
+def _is_shape(node: fx.Node) -> bool:
+    return (node.target is getattr and node.args[1] == "shape") or (
+        node.target == "size" and node.op == "call_method" and len(node.args) == 1
+    )
+
+
+def _is_size(node: fx.Node) -> bool:
+    return node.target == "size" and node.op == "call_method" and len(node.args) == 2
+
+
+def _places(
+    graph: fx.Graph, net: nn.Module, group_of: Mapping[nn.Parameter, int], features: fx.Node,
+    recomputed: Mapping[fx.Node, bool],
+) -> dict[fx.Node, int]:  # fmt: skip
+    """The stage of each node up to the features, in order; -1 for the input."""
+    reached: dict[fx.Node, int] = {}
+    rank: dict[int, int] = {}
+    level = -1
+    for node in graph.nodes:
+        if node in recomputed or node.op == "placeholder":
+            continue
+        called = net.get_submodule(node.target) if node.op == "call_module" else nn.Identity()
+        level = max([level, *(group_of[p] for p in called.parameters())])
+        reached[node] = level
+        rank[level] = max([rank.get(level, 0), *(p.ndim for p in called.parameters())])
+        if node is features:
+            break
+    first, *starts = sorted(rank)
+    if starts and rank[first] == 0:
+        starts.pop(0)
+    if starts and rank[starts[-1]] <= 1:
+        starts.pop()
+    place = dict.fromkeys(graph.find_nodes(op="placeholder"), -1)
+    return place | {node: bisect_right(starts, level) for node, level in reached.items()}
+
+
+def _sources(node: fx.Node, recomputed: Mapping[fx.Node, bool]) -> Iterator[fx.Node]:
+    """The nodes whose values evaluating this one takes, given N."""
+    for source in node.all_input_nodes:
+        if source not in recomputed:
+            yield source
+        elif not recomputed[source]:
+            yield from _sources(source, recomputed)
+
+
+def _names(count: int) -> tuple[str, ...]:
+    return (*(f"skip{k}" for k in range(count - 1)), "x")
+
+
+def _piece(
+    nodes: Sequence[fx.Node], recomputed: Mapping[fx.Node, bool],
+    inputs: Mapping[fx.Node, str], outputs: Mapping[fx.Node, str],
+) -> Piece:  # fmt: skip
+    graph = fx.Graph()
+    copies = {node: graph.placeholder(name) for node, name in inputs.items()}
+    size = graph.placeholder("n")
+
+    def copy(node: fx.Node) -> fx.Node:
+        if node not in copies:
+            copies[node] = size if recomputed.get(node) else graph.node_copy(node, copy)
+        return copies[node]
+
+    for node in nodes:
+        copy(node)
+    graph.output(tuple(copy(node) for node in outputs))
+    return Piece(
+        graph=graph, inputs=tuple(inputs.values()), outputs=tuple(outputs.values()),
+        uses=tuple(node.target for node in graph.nodes if node.op in ("call_module", "get_attr")),
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""Photos to the network's input: timm's own eval transform, and augmentation as a function of a
+given random generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_data_config
+from timm.data.transforms import str_to_pil_interp
+from torchvision.transforms import functional as F
+
+from zooadapt.family import Carry, Sample
+from zooadapt_timm.augment import random_box, vary
+
+_SMALLEST_CROP = 0.35
+
+
+class ImagePreprocessor:
+    """`x`, `(C, H, W)` float32, from a PIL image of C bands.
+
+    Without an rng it is the transform that timm resolves for the source, bit for bit. With one,
+    and `augment` other than `"none"`, the whole image gives way to a random box of 35 to 100 % of
+    its area, which `"flip"` mirrors at random and `"rand"` also varies in colour or shape.
+    """
+
+    def __init__(self, pretrained: Mapping[str, Any], *, augment: str) -> None:
+        self._data = resolve_data_config(pretrained_cfg=dict(pretrained))
+        self._augment = augment
+        self._eval = create_transform(**self._data, is_training=False)
+        self._finish = self._eval.transforms[-2:]
+        self._size = tuple(self._data["input_size"][1:])
+        self._resample = str_to_pil_interp(
+            "bicubic" if self._data["interpolation"] == "random" else self._data["interpolation"]
+        )
+
+    @property
+    def min_side(self) -> int:
+        """What the resize scales the shorter side to; what a random box needs, where it is used."""
+        if self._augment == "none":
+            return math.floor(max(self._size) / self._data["crop_pct"])
+        return math.ceil(max(self._size) / math.sqrt(_SMALLEST_CROP))
+
+    def __call__(self, raw: Image.Image, *, rng: np.random.Generator | None) -> Sample:
+        if rng is None or self._augment == "none":
+            return {"x": self._eval(raw)}
+        left, top, width, height = random_box(raw.size, rng, scale=(_SMALLEST_CROP, 1.0))
+        image = F.resized_crop(raw, top, left, height, width, self._size, self._resample)
+        image = vary(image, rng, self._augment)
+        for transform in self._finish:
+            image = transform(image)
+        return {"x": image}
+
+    def collate(self, samples: Sequence[Sample]) -> Carry:
+        """`x` `(N, C, H, W)`."""
+        return {"x": torch.stack([sample["x"] for sample in samples])}
+
+    def config(self) -> dict[str, Any]:
+        return {
+            key: list(value) if isinstance(value, (tuple, list)) else value
+            for key, value in self._data.items()
+        }

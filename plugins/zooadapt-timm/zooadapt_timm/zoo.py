@@ -1,0 +1,101 @@
+"""timm's registry: its architectures, its defaults for them, its loading of weights."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import timm
+import torch
+from timm.models import PretrainedCfg, get_pretrained_cfg
+from torch import Tensor, nn
+
+from zooadapt.errors import DataError
+from zooadapt.family import Variant
+from zooadapt_timm.config import Settings
+
+
+def variants() -> Iterator[Variant]:
+    """The pretrained networks that timm keeps on the Hub."""
+    for name in timm.list_pretrained():
+        known = get_pretrained_cfg(name)
+        if known.hf_hub_id and known.hf_hub_id.startswith("timm/"):
+            yield Variant(source=known.hf_hub_id, license=known.license)
+
+
+def create(settings: Settings, num_classes: int) -> nn.Module:
+    """The network in eval mode with random weights.
+
+    Raises: DataError when timm has no such architecture, or it refuses the arguments.
+    """
+    default(settings)
+    try:
+        return _create(settings, num_classes, pretrained_cfg(settings))
+    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
+        raise DataError(
+            f"config.json: timm cannot build '{settings.architecture}' with 'model_args' "
+            f"{dict(settings.model_args)}: {error}",
+            thing="model_args", remedy="correct the source's config.json",
+        ) from error  # fmt: skip
+
+
+def fitted(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tensor]:
+    """Source weights under the names and shapes of `create(settings, settings.num_classes)`.
+
+    Weights that timm cannot fit are given back as they are, for the core to name what is wrong.
+    """
+    with torch.device("meta"):
+        own = create(settings, settings.num_classes).state_dict()
+    if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
+        return state
+    source = {**pretrained_cfg(settings), "num_classes": settings.num_classes}
+    if settings.weights_input_size:
+        source["input_size"] = settings.weights_input_size
+    source["state_dict"] = dict(state)
+    try:
+        return _create(settings, settings.num_classes, source, load=True).state_dict()
+    except RuntimeError:
+        return state
+
+
+def with_input(
+    settings: Settings, *, size: int | None, channels: int | None
+) -> Settings:  # fmt: skip
+    """For square inputs of `size` pixels or for `channels` channels."""
+    fixed = settings.pretrained.get("fixed_input_size", default(settings).fixed_input_size)
+    full = replace(settings, pretrained=pretrained_cfg(settings))
+    return full.with_input(size=size, channels=channels, fixed=fixed)
+
+
+def pretrained_cfg(settings: Settings) -> dict[str, Any]:
+    """What the config says about input and layers; where it says nothing at all, timm's default
+    for the architecture. Just so timm reads it."""
+    if settings.pretrained:
+        return dict(settings.pretrained)
+    return default(settings).to_dict(remove_source=True)
+
+
+def default(settings: Settings) -> PretrainedCfg:
+    """timm's own for the architecture. Raises: DataError when timm has no such architecture."""
+    name = settings.architecture
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f". Closest: {', '.join(close)}" if close else ""
+        raise DataError(
+            f"config.json: 'architecture' is '{name}', which timm {timm.__version__} does not "
+            f"have{hint}", thing="architecture", remedy="correct it, or update timm",
+        )  # fmt: skip
+    return get_pretrained_cfg(name) or PretrainedCfg()
+
+
+def _create(
+    settings: Settings, num_classes: int, source: Mapping[str, Any], *, load: bool = False
+) -> nn.Module:
+    args = {key: tuple(value) if isinstance(value, list) else value
+            for key, value in settings.model_args.items()}  # fmt: skip
+    return timm.create_model(
+        settings.architecture, pretrained=load, pretrained_cfg=dict(source),
+        num_classes=num_classes, **args,
+    ).eval()  # fmt: skip
