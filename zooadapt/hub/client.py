@@ -41,7 +41,7 @@ def call(action: Callable[[], T], *, repo: str) -> T:
     from zooadapt.hub import transport
 
     first_pause = transport.duration("ZOOADAPT_HUB_PAUSE", 1.0)
-    with transport.installed():
+    with transport.in_charge():
         for tries in range(1, MAX_TRIES + 1):
             try:
                 return action()
@@ -160,5 +160,6 @@ def _foreign(error: Exception, repo: str) -> Exception:
 
 def _line(error: BaseException) -> str:
     """What an error says, as one printable line of bounded length."""
-    text = " ".join(getattr(error, "server_message", None) or str(error).split("\n\n")[0].split())
+    said = getattr(error, "server_message", None) or str(error).split("\n\n")[0]
+    text = " ".join(said.split())
     return "".join(char for char in text if char.isprintable())[:300] or type(error).__name__

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-from huggingface_hub import constants, get_token, set_client_factory
+from huggingface_hub import constants, get_session, get_token, set_client_factory
 from huggingface_hub.utils import httpx
-from huggingface_hub.utils._http import default_client_factory
 
 from zooadapt.errors import UnavailableError, UsageError
 
@@ -34,13 +34,17 @@ class FailedForNow(Exception):
 
 
 @contextmanager
-def installed() -> Iterator[None]:
-    """Every request of huggingface_hub inside the block, of any thread, goes through `_Client`."""
-    set_client_factory(_Client)
+def in_charge() -> Iterator[None]:
+    """Inside the block every request of huggingface_hub, of any thread, ends as said above;
+    outside of it they are huggingface_hub's own business, as other users of it expect."""
+    if not _Client.hooks:
+        _Client.hooks = get_session().event_hooks["request"]
+        set_client_factory(_Client)
+    _Client.in_charge = True
     try:
         yield
     finally:
-        set_client_factory(default_client_factory)
+        _Client.in_charge = False
 
 
 def failed_for_now(error: BaseException) -> FailedForNow | None:
@@ -73,15 +77,21 @@ def duration(variable: str, default: float) -> float:
 class _Client(httpx.Client):
     """Sends what huggingface_hub's own client would, with deadlines and without its patience."""
 
+    in_charge: ClassVar[bool] = False
+    hooks: ClassVar[Sequence[Callable[[httpx.Request], object]]] = ()
+    """huggingface_hub's own, run before each request."""
+
     def __init__(self) -> None:
-        hooks = default_client_factory().event_hooks
         super().__init__(
-            event_hooks={"request": hooks["request"], "response": [self._check]},
+            event_hooks={"request": list(self.hooks), "response": [self._check]},
             follow_redirects=True,
+            timeout=None,
         )
         self._stall = duration("ZOOADAPT_HUB_STALL", 30.0)
 
     def send(self, request: httpx.Request, **options) -> httpx.Response:
+        if not self.in_charge:
+            return super().send(request, **options)
         limits = request.extensions.get("timeout") or {}
         request.extensions["timeout"] = {
             step: min(limits.get(step) or self._stall, self._stall)
@@ -94,6 +104,8 @@ class _Client(httpx.Client):
             raise FailedForNow(f"{request.url.host}: {error or type(error).__name__}") from error
 
     def _check(self, response: httpx.Response) -> None:
+        if not self.in_charge:
+            return
         status = response.status_code
         if status in _FOR_NOW:
             asked = response.headers.get("retry-after", "")

@@ -1,0 +1,87 @@
+"""zooadapt's hub in a process of its own, and small models to send to and from it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+TOKEN = "hf_CANARYcanaryCANARYcanary0000"
+
+
+class HubError(Exception):
+    """A typed error of the client process: `kind`, `code`, `message`, `thing`, `remedy`."""
+
+    def __init__(self, fields: dict) -> None:
+        super().__init__(f"{fields['kind']}: {fields['message']}. Try: {fields['remedy']}")
+        self.__dict__.update(fields)
+
+
+class Client:
+    """Calls functions of `zooadapt.hub`; its Hub, home and caches are its own."""
+
+    def __init__(self, url: str, home: Path, **environment: str) -> None:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
+        self.home, self.seconds, self.events = home, 0.0, []
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "worker.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=kept | {"HF_ENDPOINT": url, "HF_HOME": str(home / "hf"), "HOME": str(home),
+                        "ZOOADAPT_CACHE": str(home / "zoo"), "ZOOADAPT_HUB_PAUSE": "0.02",
+                        "ZOOADAPT_HUB_STALL": "1", "NO_PROXY": "*"} | environment,
+        )  # fmt: skip
+
+    def ask(self, call: str, *args: object, **kwargs: object) -> None:
+        """Start a call; `answer` waits for its end."""
+        request = {"call": call, "args": [str(arg) for arg in args], "kwargs": kwargs}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the client process died")
+        reply = json.loads(line)
+        self.seconds, self.events = reply["seconds"], reply["events"]
+        if "error" in reply:
+            raise HubError(reply["error"])
+        return reply["result"]
+
+    def __call__(self, call: str, *args: object, **kwargs: object):
+        self.ask(call, *args, **kwargs)
+        return self.answer()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    def cached(self, repo: str, name: str) -> Path | None:
+        """Where the bytes of a file of a repo's latest commit lie in huggingface_hub's cache."""
+        folder = self.home / "hf/hub" / f"models--{repo.replace('/', '--')}" / "snapshots"
+        found = sorted(folder.glob(f"*/{name}"))
+        return found[-1].resolve() if found else None
+
+
+def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {"body.weight": torch.randn(64, 32, generator=generator),
+            "head.weight": torch.randn(3, 64, generator=generator)}  # fmt: skip
+
+
+def model_files(seed: int = 0, license: str | None = "mit") -> dict[str, bytes]:
+    """A source as somebody published it, with what must not be fetched beside it."""
+    front = f"---\nlicense: {license}\n---\n" if license else ""
+    return {
+        "config.json": json.dumps({"architecture": "toy", "num_classes": 3}).encode(),
+        "model.safetensors": save(tensors(seed), {"format": "pt"}),
+        "README.md": f"{front}# A toy\n".encode(),
+        "LICENSE": b"Do what you like.\n",
+        "pytorch_model.bin": b"\x80\x04pickle",
+        "modeling.py": b"raise SystemExit('executed')\n",
+        "training_args.json": b"{}",
+    }

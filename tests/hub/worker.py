@@ -1,0 +1,67 @@
+"""A process that calls `zooadapt.hub` for the tests: the Hub's client reads its environment once.
+
+Reads one JSON object per line (`call`, `args`, `kwargs`), writes one per line: the result or the
+typed error, the seconds it took and what the audit hook saw meanwhile.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+WATCHED = ("socket.connect", "socket.getaddrinfo", "pickle.find_class", "os.system", "os.exec",
+           "subprocess.Popen", "os.posix_spawn", "import.never", "os.startfile")  # fmt: skip
+seen: list[str] = []
+
+
+def hook(event: str, args: tuple) -> None:
+    if event in WATCHED:
+        seen.append(f"{event} {args!r}")
+    if event == "exec" and "HF_HOME" in os.environ:
+        code = args[0]
+        if str(getattr(code, "co_filename", "")).startswith(os.environ["HF_HOME"]):
+            seen.append(f"exec {code.co_filename}")
+
+
+sys.addaudithook(hook)
+
+from zooadapt import hub  # noqa: E402
+from zooadapt.errors import ZooadaptError  # noqa: E402
+
+
+def plain(value):
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def run(call: str, args: list, kwargs: dict):
+    if call == "pull":
+        args = [args[0], *map(Path, args[1:])]
+    if call == "push":
+        args = [Path(args[0]), *args[1:]]
+    return getattr(hub, call)(*args, **kwargs)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        started = time.monotonic()
+        try:
+            answer = {"result": plain(run(asked["call"], asked["args"], asked["kwargs"]))}
+        except ZooadaptError as error:
+            answer = {"error": {"kind": type(error).__name__, "code": error.code,
+                                "message": str(error), "thing": error.thing,
+                                "remedy": error.remedy}}  # fmt: skip
+        answer |= {"seconds": time.monotonic() - started, "events": list(seen)}
+        seen.clear()
+        print(json.dumps(answer), flush=True)
+
+
+main()
