@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zooadapt.errors import UsageError
 from zooadapt.family import Capabilities, Family, Stage, Variant
-from zooadapt_timm.settings import parse
+from zooadapt_timm.config import parse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,21 +26,25 @@ class TimmFamily(Family):
     imports = ("timm",)
 
     def variants(self) -> Iterable[Variant]:
-        from zooadapt_timm import network
+        """The pretrained networks that timm keeps on the Hub."""
+        from zooadapt_timm.zoo import variants
 
-        return network.variants()
+        return variants()
 
     def claims(self, config: Mapping[str, Any]) -> bool:
+        architecture = config.get("architecture")
         return (
-            isinstance(config.get("architecture"), str)
-            and ("pretrained_cfg" in config or "num_classes" in config)
+            isinstance(architecture, str)
+            and not architecture.startswith("char_")
             and "model_type" not in config
+            and ("pretrained_cfg" in config or "num_classes" in config)
         )
 
     def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
-        from zooadapt_timm import network
+        """Raises: DataError for an architecture or arguments that timm does not have."""
+        from zooadapt_timm.zoo import create
 
-        return network.build(parse(config), num_classes)
+        return create(parse(config), num_classes)
 
     def stages(self, net: nn.Module) -> Sequence[Stage]:
         from zooadapt_timm.split import split
@@ -47,6 +52,7 @@ class TimmFamily(Family):
         return split(net)
 
     def head(self, net: nn.Module) -> str:
+        """Raises: DataError for a network with several heads or none."""
         from zooadapt_timm.head import head_path
 
         return head_path(net)
@@ -55,19 +61,22 @@ class TimmFamily(Family):
         self, config: Mapping[str, Any], *, augment: str = "none"
     ) -> ImagePreprocessor:
         from zooadapt_timm.preprocess import ImagePreprocessor
+        from zooadapt_timm.zoo import pretrained_cfg
 
-        return ImagePreprocessor(parse(config), augment=augment)
+        return ImagePreprocessor(pretrained_cfg(parse(config)), augment=augment)
 
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        """timm's Hub format, as `timm.create_model("local-dir:…" or "hf-hub:…")` reads it."""
         return parse(config).native(classes)
 
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        """As timm loads it: old names, another channel count, another size of image."""
-        from zooadapt_timm import network
+        """As it is where every shape fits; else what timm makes of it when it loads it: first
+        convolutions for other channel counts, resampled position embeddings, older names."""
+        from zooadapt_timm.zoo import fitted
 
-        return network.convert(state, parse(config))
+        return fitted(state, parse(config))
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).label_names
@@ -75,6 +84,12 @@ class TimmFamily(Family):
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:
-        from zooadapt_timm import network
+        """Raises: UsageError for channels that no image mode has (1 to 4)."""
+        from zooadapt_timm.zoo import with_input
 
-        return network.with_input(config, size=size, channels=channels)
+        if channels is not None and not 1 <= channels <= 4:
+            raise UsageError(
+                f"images have 1 to 4 channels, not {channels}", thing=str(channels),
+                remedy="give --in-chans 1, 2, 3 or 4",
+            )  # fmt: skip
+        return with_input(parse(config), size=size, channels=channels).config()
