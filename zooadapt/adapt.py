@@ -12,6 +12,7 @@ from zooadapt import export, fsops, plan, report
 from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
 from zooadapt.chain import frozen_proof
+from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Dataset, Split, hold_out, open_dataset, sample_per_class
 from zooadapt.engine import Engine, default_device
 from zooadapt.feed import Inputs
@@ -77,13 +78,18 @@ def adapt(request: Request, progress: Progress) -> Result:
     engine.place(model.chain)
     carries = _carries(request, decided, model, engine, splits, progress)
     run = Run(decided, model.chain, engine, carries, splits, progress)
+    checkpoint = Checkpoint(
+        request.out,
+        facts={"plan": decided.to_json(), "data": data.fingerprint, "versions": report.versions()},
+        every=request.checkpoint_seconds,
+    )
     with frozen_proof(model.chain, decided.cut) as proof:
         with clock.part("features"):
             run.prepare()
         with clock.part("solve"):
             run.solve()
         with clock.part("train"):
-            history = run.train()
+            history = run.train(checkpoint, resume=request.resume)
     with clock.part("evaluate"):
         val = run.validation()
         test = run.score(TEST) if TEST in splits else None
@@ -100,6 +106,7 @@ def adapt(request: Request, progress: Progress) -> Result:
             seconds=clock.seconds(),
         )
         export.save(model, request.out, written, overwrite=request.overwrite)
+        checkpoint.remove()
     return Result(
         plan=decided,
         val=val,

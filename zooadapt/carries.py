@@ -19,7 +19,6 @@ from zooadapt.cache import Cache, Entry
 from zooadapt.chain import state_sha256
 from zooadapt.data import Split
 from zooadapt.engine import Engine
-from zooadapt.errors import ZooadaptError
 from zooadapt.family import Preprocessor
 from zooadapt.feed import Feed, FromCache, Inputs, Views
 from zooadapt.model import Model

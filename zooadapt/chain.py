@@ -1,4 +1,4 @@
-"""A network as a chain of stages and a head, and the cut: stages before it frozen, the rest trained.
+"""A network as a chain of stages and a head, and the cut: stages before it frozen, others trained.
 
 From the cut alone come freezing, feature extraction at any depth, layer-wise learning rates and
 the cost of a plan.
@@ -133,11 +133,12 @@ class Chain:
         return self.depth
 
     def parameter_groups(
-        self, *, lr: float, stage_decay: float, weight_decay: float, lowest: int
+        self, *, stage_decay: float, weight_decay: float, lowest: int
     ) -> list[dict[str, Any]]:
         """Optimiser groups for everything from cut `lowest` on, built once for a whole run: one per
-        stage and weight-decay setting, rates shrinking by `stage_decay` per stage towards the
-        input; norms and biases are spared the decay. The head's group is the last."""
+        stage and weight-decay setting. A group's `share` of the rate shrinks by `stage_decay` per
+        stage towards the input; norms and biases are spared the weight decay. The head's group is
+        the last."""
         spared = {
             id(p)
             for m in self.net.modules()
@@ -153,7 +154,7 @@ class Chain:
         return [
             {
                 "params": params,
-                "lr": lr * stage_decay ** (self.depth - stage),
+                "share": stage_decay ** (self.depth - stage),
                 "stage": stage,
                 "weight_decay": weight_decay if decays else 0.0,
             }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -12,32 +11,10 @@ from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from zooadapt.chain import Chain
-from zooadapt.errors import DataError
 from zooadapt.family import Carry
-from zooadapt.feed import Feed, in_order, shuffled
+from zooadapt.feed import Feed, in_order
 from zooadapt.progress import Progress
 from zooadapt.ridge import Rows
-from zooadapt.strategy import Recipe, TrainPhase
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """What one epoch ended with."""
-
-    phase: int
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-
-
-@dataclass
-class History:
-    """The epochs of a run and which of them was kept (0: the state before the first)."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-    best: int = 0
-    steps: int = 0
 
 
 _ROWS = 4096
@@ -88,8 +65,8 @@ class Engine:
         ]
         with progress.task(what, len(wanted)) as advance:
             for indices, carry in zip(order, feed.batches(order), strict=True):
-                carry, at, found = self._to_device(carry), feed.cut, {}
-                with self.accelerator.autocast():
+                carry, at, found = self.to_device(carry), feed.cut, {}
+                with self.autocast():
                     for stop in sorted(stops):
                         carry, at = chain.run(carry, start=at, stop=stop), stop
                         found[stop] = {name: t.cpu() for name, t in carry.items()}
@@ -149,133 +126,12 @@ class Engine:
             features, weight, None if bias is None else bias.detach().cpu().float()
         )
 
-    def fit(
-        self,
-        chain: Chain,
-        phases: Sequence[TrainPhase],
-        recipe: Recipe,
-        *,
-        feed_at: Callable[[int, bool], Feed],
-        labels: Tensor,
-        val_labels: Tensor,
-        seed: int,
-        keep_start: bool,
-        progress: Progress,
-    ) -> History:
-        """Train through the phases and leave the chain with its best epoch by validation loss.
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision of this engine, around a forward pass."""
+        return self.accelerator.autocast()
 
-        `feed_at(cut, held_out)` gives the training or validation carries at a cut; labels are
-        `(n,)` int64. `keep_start` lets the state before training win, if no epoch is better.
-        Everything random is a function of (seed, phase, epoch, step, sample).
-        Raises: DataError when the loss is not finite, naming the step and the rate.
-        """
-        optimizer = self._optimizer(chain, recipe, phases)
-        history = History()
-        best_loss, best_state = math.inf, None
-        if keep_start:
-            feed = feed_at(phases[0].cut, True)
-            best_loss, _ = self._validate(chain, feed, val_labels, recipe, progress)
-            best_state = _snapshot(chain)
-        for number, phase in enumerate(phases):
-            chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics)
-            feed, held_out = feed_at(phase.cut, False), feed_at(phase.cut, True)
-            lengths, waited = feed.lengths(), 0
-            steps = phase.epochs * math.ceil(len(feed) / recipe.batch_size)
-            step = 0
-            for epoch in range(phase.epochs):
-                key = (seed, number, epoch)
-                order = shuffled(len(feed), recipe.batch_size, key=key, lengths=lengths)
-                total = 0.0
-                with progress.task(f"epoch {epoch + 1}/{phase.epochs}", len(feed)) as advance:
-                    for indices, carry in zip(order, feed.batches(order, key=key), strict=True):
-                        rate = _schedule(step, steps, phase.warmup)
-                        for group in optimizer.param_groups:
-                            group["lr"] = group["share"] * phase.lr * rate
-                        torch.manual_seed(_seed(seed, number, step))
-                        loss = self._step(
-                            chain, carry, labels[indices], optimizer, recipe, start=feed.cut
-                        )
-                        if not math.isfinite(loss):
-                            raise DataError(
-                                f"the loss became {loss} at step {step + 1} of phase {number + 1} "
-                                f"(rate {phase.lr * rate:.2g})",
-                                thing="loss",
-                                remedy=f"--lr {phase.lr / 10:.1g}",
-                            )
-                        total += loss * len(indices)
-                        step += 1
-                        advance(len(indices))
-                history.steps += len(order)
-                loss, accuracy = self._validate(chain, held_out, val_labels, recipe, progress)
-                history.epochs.append(
-                    Epoch(
-                        phase=number,
-                        epoch=epoch,
-                        train_loss=total / len(feed),
-                        val_loss=loss,
-                        val_accuracy=accuracy,
-                    )
-                )
-                progress.say(
-                    f"epoch {len(history.epochs)}: loss {total / len(feed):.3f}, "
-                    f"validation {loss:.3f}, accuracy {accuracy:.3f}"
-                )
-                waited += 1
-                if loss < best_loss:
-                    best_loss, best_state, waited = loss, _snapshot(chain), 0
-                    history.best = len(history.epochs)
-                elif waited >= recipe.patience:
-                    break
-        if best_state is not None:
-            chain.net.load_state_dict(best_state)
-        return history
-
-    def _step(
-        self,
-        chain: Chain,
-        carry: Carry,
-        labels: Tensor,
-        optimizer: torch.optim.Optimizer,
-        recipe: Recipe,
-        *,
-        start: int,
-    ) -> float:
-        chain.train()
-        with self.accelerator.autocast():
-            logits = chain.logits(self._to_device(carry), start=start)
-        loss = nn.functional.cross_entropy(
-            logits.float(), labels.to(self.device), label_smoothing=recipe.label_smoothing
-        )
-        self.accelerator.backward(loss)
-        trained = [p for group in optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(trained, recipe.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
-
-    def _validate(
-        self, chain: Chain, feed: Feed, labels: Tensor, recipe: Recipe, progress: Progress
-    ) -> tuple[float, float]:
-        logits = self.logits(chain, feed, batch_size=recipe.batch_size, progress=Progress())
-        loss = nn.functional.cross_entropy(logits, labels)
-        return float(loss), float((logits.argmax(1) == labels).float().mean())
-
-    def _optimizer(
-        self, chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]
-    ) -> torch.optim.Optimizer:
-        groups = chain.parameter_groups(
-            lr=1.0,
-            stage_decay=recipe.stage_decay,
-            weight_decay=recipe.weight_decay,
-            lowest=min(phase.cut for phase in phases),
-        )
-        for group in groups:
-            group["share"] = group["lr"] * (10 if recipe.optimizer == "sgd" else 1)
-        if recipe.optimizer == "sgd":
-            return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
-        return torch.optim.AdamW(groups)
-
-    def _to_device(self, carry: Carry) -> Carry:
+    def to_device(self, carry: Carry) -> Carry:
+        """A carry on the device, images in the memory layout that suits the network."""
         placed = {name: tensor.to(self.device) for name, tensor in carry.items()}
         if self.channels_last:
             placed = {
@@ -283,19 +139,3 @@ class Engine:
                 for name, t in placed.items()
             }
         return placed
-
-
-def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
-
-
-def _snapshot(chain: Chain) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in chain.net.state_dict().items()}
-
-
-def _schedule(step: int, steps: int, warmup: float) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017)."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

@@ -1,4 +1,4 @@
-"""What the user asked for, and the Plan: every default resolved, with the reason for each choice."""
+"""What the user asked for, and the Plan: every default resolved, every choice with its reason."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Request:
     seed: int = 0
     val_fraction: float = 0.2
     labels_per_class: int | None = None
+    checkpoint_seconds: float = 60.0
     cache_gb: float = 10.0
     views: int = 0
     input_size: int | None = None

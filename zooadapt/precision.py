@@ -27,7 +27,7 @@ class Mode:
     why: str
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def choose(chain: Chain, carry: Carry, *, wanted: str, device: torch.device) -> Mode:
     """The fastest of fp32 and bf16 autocast, plain and channels-last, on a small batch of real
     inputs. bf16 is taken only where its features stay within `TOLERANCE` of fp32's. `wanted` may

@@ -14,11 +14,11 @@ import yaml
 from zooadapt import __version__
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
-from zooadapt.engine import History
 from zooadapt.family import FILES
 from zooadapt.metrics import Metrics
 from zooadapt.model import Model
 from zooadapt.plan import Plan
+from zooadapt.training import History
 
 FORMAT = 1
 BEGIN, END = "<!-- zooadapt:begin -->", "<!-- zooadapt:end -->"
@@ -78,8 +78,7 @@ def compose(
             "held_out": list(splits["val"].ids) if "val" in splits else None,
         },
         "confusion": (test or val).confusion.tolist(),
-        "versions": {"zooadapt": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in _VERSIONS},
+        "versions": versions(),
     }
     native = dict(source.family.native_config(source.config, model.classes))
     files = native.pop(FILES, {})
@@ -107,6 +106,12 @@ def _facts(
         "data": data.fingerprint,
         "scores": scores,
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    ours = {"zooadapt": __version__, "python": platform.python_version()}
+    return ours | {name: version(name) for name in _VERSIONS}
 
 
 def version_of(family: Any) -> str:

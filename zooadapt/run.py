@@ -10,12 +10,14 @@ from zooadapt import head
 from zooadapt.carries import Carries
 from zooadapt.chain import Chain
 from zooadapt.data import Split
-from zooadapt.engine import Engine, History
+from zooadapt.checkpoint import Checkpoint
+from zooadapt.engine import Engine
 from zooadapt.feed import Feed
 from zooadapt.head import HeadFit
 from zooadapt.metrics import Metrics, measure
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
+from zooadapt.training import History, Training
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -58,7 +60,7 @@ class Run:
         )
         head.install(self._chain.head, self._fit)
 
-    def train(self) -> History:
+    def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
         solved head's before the first epoch included."""
         if not self._plan.trained:
@@ -67,17 +69,18 @@ class Run:
         def feed_at(cut: int, held_out: bool) -> Feed:
             return self._carries.at(VAL, cut) if held_out else self._carries.training(TRAIN, cut)
 
-        return self._engine.fit(
+        training = Training(
             self._chain,
+            self._engine,
             self._plan.trained,
             self._plan.recipe,
             feed_at=feed_at,
             labels=torch.from_numpy(self._splits[TRAIN].labels),
             val_labels=torch.from_numpy(self._splits[VAL].labels),
             seed=self._plan.seed,
-            keep_start=self._plan.solves,
             progress=self._progress,
         )
+        return training.run(keep_start=self._plan.solves, checkpoint=checkpoint, resume=resume)
 
     def validation(self) -> Metrics:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was solved

@@ -78,6 +78,13 @@ from zooadapt.cli.output import emit, progress, table
 )
 @click.option("--from-scratch", is_flag=True, help="The same network from random weights.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
+@click.option(
+    "--checkpoint-seconds",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Least time between two checkpoints, which are written after an epoch.",
+)
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run stopped.")
 @shared.reading
 @shared.running

@@ -1,0 +1,68 @@
+"""`zooadapt demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zooadapt.cli.output import emit, progress, table
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("zooadapt-demo"),
+    show_default=True,
+    help="Folder for the images and the two models.",
+)
+@click.option("--data-only", is_flag=True, help="Write the images and stop.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def demo(out: Path, data_only: bool, as_json: bool) -> None:
+    """Adapt a bundled source to ten images a class, beside the same network from scratch.
+
+    The source was trained on the handwritten digits 0 to 4 and meets the digits 5 to 9.
+    """
+    from zooadapt.demo import LABELS, SOURCE, write_digits
+
+    _, target = write_digits(out / "data")
+    if data_only:
+        emit({"out": str(out), "data": str(out / "data")}, as_json, lambda: print(out / "data"))
+        return
+    from zooadapt.adapt import adapt
+    from zooadapt.plan import Request
+
+    rows, results = [], {}
+    for name, strategy, from_scratch in (
+        ("adapted", "lp-ft", False),
+        ("from scratch", "full", True),
+    ):
+        shown = progress(as_json)
+        shown.say(f"digits 5 to 9, {LABELS} images a class, {name}:")
+        request = Request(
+            source=SOURCE,
+            data=str(target),
+            out=out / name.replace(" ", "-"),
+            strategy=strategy,
+            epochs=40,
+            from_scratch=from_scratch,
+            overwrite=True,
+        )
+        report = adapt(request, shown).report
+        low, high = report["test"]["interval"]
+        seconds = report["seconds"]["total"]
+        rows.append([name, f"{report['test']['accuracy']:.3f}", f"{low:.3f} to {high:.3f}",
+                     report["test"]["n"], f"{seconds:.1f}", report["out"]])  # fmt: skip
+        results[name] = {key: report[key] for key in ("out", "test", "seconds")}
+
+    def show() -> None:
+        table(
+            "digits 5 to 9 from ten images each",
+            ["", "test accuracy", "95 % interval", "n", "seconds", "model"],
+            rows,
+        )
+        print(f"try it: zooadapt predict {out / 'adapted'} {target / 'test' / '7'}")
+
+    emit({"out": str(out), "models": results}, as_json, show)

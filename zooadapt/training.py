@@ -1,0 +1,225 @@
+"""The one training loop: phases of a strategy over carries, resumable, a function of its seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zooadapt.chain import Chain
+from zooadapt.checkpoint import Checkpoint
+from zooadapt.engine import Engine
+from zooadapt.errors import DataError
+from zooadapt.family import Carry
+from zooadapt.feed import Feed, shuffled
+from zooadapt.progress import Progress
+from zooadapt.strategy import Recipe, TrainPhase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one epoch ended with."""
+
+    phase: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+
+
+@dataclass(kw_only=True)
+class History:
+    """The epochs of a run and which of them was kept (0: the state before the first)."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: int = 0
+    best_loss: float | None = None
+    steps: int = 0
+
+
+FeedAt = Callable[[int, bool], Feed]
+"""The feed of training (False) or validation (True) carries at a cut."""
+
+
+class Training:
+    """Trains a chain through phases and leaves it at its best epoch by validation loss.
+
+    Everything random is a function of (seed, phase, epoch, step, sample), and the state between two
+    epochs is all there is: a resumed run ends in the same bytes as one that was not interrupted.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        engine: Engine,
+        phases: Sequence[TrainPhase],
+        recipe: Recipe,
+        *,
+        feed_at: FeedAt,
+        labels: Tensor,
+        val_labels: Tensor,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        """labels and val_labels: `(n,)` int64, in the order of the feeds' samples."""
+        self._chain, self._engine, self._phases, self._recipe = chain, engine, phases, recipe
+        self._feed_at, self._labels, self._val_labels = feed_at, labels, val_labels
+        self._seed, self._progress = seed, progress
+        self._optimizer = _optimizer(chain, recipe, phases)
+        self._history = History()
+        self._best: dict[str, Tensor] = {}
+        self._phase, self._epoch, self._waited = 0, 0, 0
+
+    def run(self, *, keep_start: bool, checkpoint: Checkpoint, resume: bool) -> History:
+        """Train to the end. `keep_start` lets the state before training win if no epoch is better.
+
+        Raises: DataError when the loss is not finite, naming the step and the rate.
+        """
+        if resume:
+            self._restore(*checkpoint.load())
+        elif keep_start:
+            loss, _ = self._validate(self._phases[0].cut)
+            self._keep(loss)
+        for number in range(self._phase, len(self._phases)):
+            self._run_phase(number, checkpoint)
+        if self._best:
+            self._chain.net.load_state_dict(self._best)
+        return self._history
+
+    def _run_phase(self, number: int, checkpoint: Checkpoint) -> None:
+        phase = self._phases[number]
+        self._chain.freeze(phase.cut, norm_statistics=self._recipe.norm_statistics)
+        feed = self._feed_at(phase.cut, False)
+        while self._epoch < phase.epochs and self._waited < self._recipe.patience:
+            train_loss = self._run_epoch(number, phase, feed)
+            loss, accuracy = self._validate(phase.cut)
+            self._history.epochs.append(
+                Epoch(phase=number, train_loss=train_loss, val_loss=loss, val_accuracy=accuracy)
+            )
+            self._epoch += 1
+            self._waited += 1
+            self._keep(loss)
+            self._progress.say(
+                f"epoch {len(self._history.epochs)}: loss {train_loss:.3f}, "
+                f"validation {loss:.3f}, accuracy {accuracy:.3f}"
+            )
+            if checkpoint.due():
+                checkpoint.save(*self._state())
+        self._phase, self._epoch, self._waited = number + 1, 0, 0
+
+    def _run_epoch(self, number: int, phase: TrainPhase, feed: Feed) -> float:
+        """One pass over the training part; the mean loss."""
+        recipe, key = self._recipe, (self._seed, number, self._epoch)
+        order = shuffled(len(feed), recipe.batch_size, key=key, lengths=feed.lengths())
+        steps, total = phase.epochs * len(order), 0.0
+        what = f"epoch {self._epoch + 1} of {phase.epochs}"
+        with self._progress.task(what, len(feed)) as advance:
+            for k, (indices, carry) in enumerate(
+                zip(order, feed.batches(order, key=key), strict=True)
+            ):
+                step = self._epoch * len(order) + k
+                rate = phase.lr * _schedule(step, steps, phase.warmup)
+                for group in self._optimizer.param_groups:
+                    group["lr"] = group["share"] * rate
+                torch.manual_seed(_seed(self._seed, number, step))
+                loss = self._step(carry, self._labels[indices], start=feed.cut)
+                if not math.isfinite(loss):
+                    raise DataError(
+                        f"the loss became {loss} at step {step + 1} of phase {number + 1} "
+                        f"(rate {rate:.2g})",
+                        thing="loss",
+                        remedy=f"--lr {phase.lr / 10:.1g}",
+                    )
+                total += loss * len(indices)
+                advance(len(indices))
+        self._history.steps += len(order)
+        return total / len(feed)
+
+    def _step(self, carry: Carry, labels: Tensor, *, start: int) -> float:
+        self._chain.train()
+        with self._engine.autocast():
+            logits = self._chain.logits(self._engine.to_device(carry), start=start)
+        loss = nn.functional.cross_entropy(
+            logits.float(),
+            labels.to(self._engine.device),
+            label_smoothing=self._recipe.label_smoothing,
+        )
+        loss.backward()
+        trained = [p for group in self._optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(trained, self._recipe.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    def _validate(self, cut: int) -> tuple[float, float]:
+        logits = self._engine.logits(
+            self._chain,
+            self._feed_at(cut, True),
+            batch_size=self._recipe.batch_size,
+            progress=Progress(),
+        )
+        loss = nn.functional.cross_entropy(logits, self._val_labels)
+        return float(loss), float((logits.argmax(1) == self._val_labels).float().mean())
+
+    def _keep(self, loss: float) -> None:
+        history = self._history
+        if history.best_loss is None or loss < history.best_loss:
+            history.best_loss, history.best, self._waited = loss, len(history.epochs), 0
+            self._best = {k: t.detach().clone() for k, t in self._chain.net.state_dict().items()}
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {f"net.{name}": t for name, t in self._chain.net.state_dict().items()}
+        tensors |= {f"best.{name}": t for name, t in self._best.items()}
+        for number, slots in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{slot}": t for slot, t in slots.items()
+                        if t is not None}  # fmt: skip
+        return tensors, {"phase": self._phase, "epoch": self._epoch, "waited": self._waited,
+                         "history": asdict(self._history)}  # fmt: skip
+
+    def _restore(self, tensors: Any, progress: dict[str, Any]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {"net": {}, "best": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self._chain.net.load_state_dict(parts["net"])
+        self._best = {name: t.to(self._engine.device) for name, t in parts["best"].items()}
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            number, _, slot = name.partition(".")
+            state.setdefault(int(number), {})[slot] = tensor
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
+        self._phase, self._epoch = progress["phase"], progress["epoch"]
+        self._waited = progress["waited"]
+        epochs = [Epoch(**epoch) for epoch in progress["history"].pop("epochs")]
+        self._history = History(epochs=epochs, **progress["history"])
+
+
+def _optimizer(chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]) -> torch.optim.Optimizer:
+    """Built once for all phases: unfreezing only lets gradients in, and a parameter without one is
+    left alone, decay included."""
+    groups = chain.parameter_groups(
+        stage_decay=recipe.stage_decay,
+        weight_decay=recipe.weight_decay,
+        lowest=min(phase.cut for phase in phases),
+    )
+    if recipe.optimizer == "sgd":
+        for group in groups:
+            group["share"] *= 10
+        return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups)
+
+
+def _schedule(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017)."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
