@@ -123,6 +123,11 @@ class Family(ABC):
         """Known sources, for `zooadapt models`; may be empty, may import what it needs."""
         return ()
 
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        """Small configs by name, one for each kind of network that the family builds: the
+        conformance checks build them with random weights. None: they check the bundled sources."""
+        return {}
+
     @abstractmethod
     def claims(self, config: Mapping[str, Any]) -> bool:
         """Whether this `config.json` is one of this family's. Looks at data only, without torch."""
