@@ -22,6 +22,7 @@ from zooadapt.errors import (
 
 MAX_TRIES = 5
 LONGEST_PAUSE = 60.0
+LARGEST_ANSWER = 64_000_000
 _LOGIN = "hf auth login"
 T = TypeVar("T")
 
@@ -31,8 +32,9 @@ def is_offline(offline: bool) -> bool:
     return offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def call(action: Callable[[], T], *, repo: str) -> T:
-    """The result of `action`, which talks to the Hub about `repo` and may be run again.
+def call(action: Callable[[], T], *, repo: str, largest: int = LARGEST_ANSWER) -> T:
+    """The result of `action`, which talks to the Hub about `repo` and may be run again. An answer
+    of more than `largest` bytes is cut off.
 
     Raises: NotFoundError (no such repo, revision or file), AccessError (gated, private, bad token),
     TryAgainError (busy, or changed in between), UnavailableError (not reached, not a Hub, too
@@ -41,7 +43,7 @@ def call(action: Callable[[], T], *, repo: str) -> T:
     from zooadapt.hub import transport
 
     first_pause = transport.duration("ZOOADAPT_HUB_PAUSE", 1.0)
-    with transport.in_charge():
+    with transport.in_charge(largest=largest):
         for tries in range(1, MAX_TRIES + 1):
             try:
                 return action()

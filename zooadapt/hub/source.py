@@ -18,6 +18,7 @@ CONFIG, CARD, LOCK = "config.json", "README.md", "zooadapt.lock.json"
 _LICENSE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_CARD = 5_000_000
+_MAX_FILE = 50_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +291,7 @@ def _download(listing: Listing, name: str, *, force: bool) -> Path:
                 force_download=force,
             ),
             repo=listing.location,
+            largest=max(listing.sizes[name] or _MAX_FILE, _MAX_CARD),
         )
     )  # fmt: skip
 

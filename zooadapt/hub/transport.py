@@ -8,6 +8,7 @@ says and take a trickle of bytes for progress; here a request that failed for no
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from zooadapt.errors import UnavailableError, UsageError
 
 SLOWEST = 1024
 """Bytes per second; a transfer that stays below for the stall time has failed."""
+_ETAG = re.compile(r'(W/)?"?[\w.+=-]+"?')  # it becomes the name of a file in the cache
+_COMMIT = re.compile(r"/resolve/([0-9a-f]{40})/")
 _FOR_NOW = {408, 429, 500, 502, 503, 504}
 
 
@@ -34,13 +37,14 @@ class FailedForNow(Exception):
 
 
 @contextmanager
-def in_charge() -> Iterator[None]:
-    """Inside the block every request of huggingface_hub, of any thread, ends as said above;
-    outside of it they are huggingface_hub's own business, as other users of it expect."""
+def in_charge(*, largest: int) -> Iterator[None]:
+    """Inside the block every request of huggingface_hub, of any thread, ends as said above, and no
+    answer may have more than `largest` bytes. Outside of it they are huggingface_hub's own
+    business, as other users of it expect."""
     if not _Client.hooks:
         _Client.hooks = get_session().event_hooks["request"]
         set_client_factory(_Client)
-    _Client.in_charge = True
+    _Client.in_charge, _Client.largest = True, largest
     try:
         yield
     finally:
@@ -78,6 +82,7 @@ class _Client(httpx.Client):
     """Sends what huggingface_hub's own client would, with deadlines and without its patience."""
 
     in_charge: ClassVar[bool] = False
+    largest: ClassVar[int] = 0
     hooks: ClassVar[Sequence[Callable[[httpx.Request], object]]] = ()
     """huggingface_hub's own, run before each request."""
 
@@ -97,6 +102,7 @@ class _Client(httpx.Client):
             step: min(limits.get(step) or self._stall, self._stall)
             for step in ("connect", "read", "write", "pool")
         }
+        request.headers["accept-encoding"] = "identity"  # a bomb would unpack on the disk
         _keep_token_home(request)
         try:
             return super().send(request, **options)
@@ -114,14 +120,20 @@ class _Client(httpx.Client):
                 retry_after=float(asked) if asked.isdigit() else 0.0,
                 busy=status == 429,
             )
-        response.stream = _Paced(response.stream, self._stall)
+        if wrong := _foreign(response):
+            raise UnavailableError(
+                f"what answered is not a Hub: {response.request.url.host} sent {wrong}",
+                thing=response.request.url.host,
+                remedy="check HF_ENDPOINT and the proxy settings",
+            )
+        response.stream = _Paced(response.stream, self._stall, self.largest)
 
 
 class _Paced(httpx.SyncByteStream):
-    """A body whose slowness and breaking off are failures."""
+    """A body whose slowness, endlessness and breaking off are failures."""
 
-    def __init__(self, body: httpx.SyncByteStream, stall: float) -> None:
-        self._body, self._stall = body, stall
+    def __init__(self, body: httpx.SyncByteStream, stall: float, largest: int) -> None:
+        self._body, self._stall, self._largest = body, stall, largest
 
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self._body)
@@ -139,6 +151,10 @@ class _Paced(httpx.SyncByteStream):
                 return
             waited += time.monotonic() - asked
             received, pace = received + len(chunk), pace + len(chunk)
+            if received > self._largest:
+                raise UnavailableError(
+                    f"the Hub sent more than the {self._largest:,} bytes it may", thing="transfer"
+                )
             if waited >= self._stall:
                 if pace < SLOWEST * waited:
                     raise UnavailableError(
@@ -151,6 +167,19 @@ class _Paced(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._body.close()
+
+
+def _foreign(response: httpx.Response) -> str | None:
+    """What in an answer no Hub would send and huggingface_hub would act upon."""
+    headers = response.headers
+    if headers.get("content-encoding", "identity") != "identity":
+        return "a packed body"
+    if not all(_ETAG.fullmatch(headers.get(name, "x")) for name in ("etag", "x-linked-etag")):
+        return "a malformed ETag"
+    asked = _COMMIT.search(response.request.url.path)
+    if asked and headers.get("x-repo-commit", asked[1]) != asked[1]:
+        return "a file of another commit"
+    return None
 
 
 def _keep_token_home(request: httpx.Request) -> None:
