@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from zooadapt.hub import card
+
 TOKEN = "hf_CANARYcanaryCANARYcanary0000"
 
 
@@ -85,3 +87,25 @@ def model_files(seed: int = 0, license: str | None = "mit") -> dict[str, bytes]:
         "modeling.py": b"raise SystemExit('executed')\n",
         "training_args.json": b"{}",
     }
+
+
+def write_export(folder: Path, *, seed: int = 0, license: str | None = "mit", **front) -> Path:
+    """A folder as `zooadapt adapt` leaves it, with what must not be published beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {"library_name": "timm", "tags": ["zooadapt"], "pipeline_tag": "image-classification",
+            "model-index": [{"name": "adapted model", "results": []}]} | front  # fmt: skip
+    if license:
+        meta["license"] = license
+    ours = {"format": 1, "version": "0.1.0", "classes": ["a", "b", "c"], "data": "da7a" * 16,
+            "source": {"location": "org/toy", "revision": "0" * 40, "sha256": "1" * 64},
+            "scores": {"val": None, "test": {"accuracy": 0.9125, "n": 80}}}  # fmt: skip
+    block = f"{card.BEGIN}\n# 3 classes, seed {seed}\n\nlocal-dir:{card.FOLDER}\n{card.END}\n"
+    files = model_files(seed) | {
+        "config.json": json.dumps({"architecture": "toy", "zooadapt": ours}).encode(),
+        "README.md": card.join(meta, f"\n{block}").encode(),
+        "report.json": json.dumps({"seed": seed}).encode(),
+        "checkpoint.safetensors": b"private", "log.txt": b"private",
+    }  # fmt: skip
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder

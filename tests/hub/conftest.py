@@ -18,9 +18,10 @@ def _hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def hub(_hub) -> Hub:
-    """Without faults; `seen` begins empty."""
+    """Without faults, with nothing seen or uploaded yet."""
     _hub.fault = None
     _hub.seen.clear()
+    _hub.large.clear()
     return _hub
 
 
