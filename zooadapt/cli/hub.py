@@ -1,0 +1,97 @@
+"""`zooadapt pull` and `push`: sources from the Hub, models onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zooadapt.cli import options as shared
+from zooadapt.cli.output import emit, printable, table
+
+if TYPE_CHECKING:
+    from zooadapt.hub import PushResult, Source
+
+
+@click.command()
+@click.argument("source")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Copy it to this folder.")
+@click.option("--overwrite", is_flag=True, help="Replace a model's folder that is there.")
+@shared.running
+def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
+    """Download SOURCE, check every byte, and keep it for use without a network."""
+    from zooadapt import fsops, hub, registry
+    from zooadapt.model import parse
+
+    if out is not None:
+        fsops.check_output(out, overwrite=overwrite)
+    _, location, revision = parse(source)
+    if not Path(location).exists():
+        location = str(registry.bundled().get(location, ("", location))[1])
+    revision = hub.resolve(location, revision=revision, offline=offline)
+    config = hub.fetch_config(location, revision=revision, offline=offline)
+    got = hub.pull(
+        location, out, revision=revision, names=_further(config), overwrite=overwrite,
+        offline=offline,
+    )  # fmt: skip
+    emit(_source(got), as_json, lambda: _show_source(got))
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("repo")
+@click.option("--public", is_flag=True, help="Let everybody see it; private otherwise.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; needs no token.")
+@click.option("--create-pr", is_flag=True, help="Open a pull request instead of committing.")
+@click.option("--overwrite-repo", is_flag=True, help="Take a repo that holds something else.")
+@click.option("--license", help="Short name of the licence, where the source's is not known.")
+@shared.running
+def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
+    """Publish MODEL, a folder that adapt wrote, as REPO (USER/NAME) on the Hub."""
+    from zooadapt import hub, weights
+
+    names = _further(weights.read_config(model / "config.json"))
+    done = hub.push(model, repo, names=names, **options)
+    emit(asdict(done), as_json, lambda: _show_push(done, wanted_public=options["public"]))
+
+
+def _further(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files that the model's family needs beside the usual ones; none where no family knows it."""
+    from zooadapt import registry
+    from zooadapt.errors import DataError
+
+    try:
+        return registry.family_for(config).fetches
+    except DataError:
+        return ()
+
+
+def _source(got: Source) -> dict[str, Any]:
+    return {
+        "location": got.location, "revision": got.revision, "folder": str(got.folder),
+        "license": got.license, "files": dict(got.files),
+    }  # fmt: skip
+
+
+def _show_source(got: Source) -> None:
+    commit = f" at {got.revision}" if got.revision else ""
+    print(printable(f"{got.location}{commit}, licence {got.license or 'unknown'}"))
+    table("", ["file", "sha256"], [[name, sha256] for name, sha256 in got.files.items()])
+    print(printable(f"in {got.folder}"))
+
+
+def _show_push(done: PushResult, *, wanted_public: bool) -> None:
+    rows = [[f.name, f"{f.size:,}", f.sha256[:16], f.change] for f in done.files]
+    table("", ["file", "bytes", "sha256", "there"], rows)
+    if done.commit is None:
+        kind = "public" if done.public else "private"
+        new = f"a new {kind} repository" if done.creates_repo else f"the {kind} repository"
+        print(printable(done.card_diff or "README.md: no change\n"), end="")
+        print(printable(f"nothing was sent; without --dry-run it goes to {new} {done.url}"))
+    else:
+        print(printable(f"published as {done.pull_request or done.url}, commit {done.commit}"))
+    if wanted_public and not done.public:
+        print("note: the repository exists and is private; its settings page makes it public")
