@@ -6,7 +6,6 @@ weights before the cut, the modules they sit in, the preprocessing, the precisio
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from zooadapt.cache import Cache, Entry
-from zooadapt.chain import state_sha256
+from zooadapt.chain import prefix_sha256
 from zooadapt.data import Split
 from zooadapt.engine import Engine
 from zooadapt.family import Preprocessor
@@ -184,26 +183,8 @@ class Carries:
 
     def _entry(self, cut: int, more: Mapping[str, Any]) -> Entry:
         return self._cache.entry(
-            self._facts | dict(more) | {"cut": cut, "prefix": _prefix_sha256(self._chain, cut)}
+            self._facts | dict(more) | {"cut": cut, "prefix": prefix_sha256(self._chain, cut)}
         )
-
-
-def _prefix_sha256(chain, cut: int) -> str:
-    """Hash of everything that computes the carry at `cut`: the weights and buffers of the stages
-    before it, and the modules they sit in with their settings."""
-    names = [stage.name for stage in chain.stages[:cut]]
-    state = {
-        name: tensor
-        for name, tensor in chain.net.state_dict().items()
-        if chain.stage_of(name) < cut
-    }
-    modules = [
-        f"{name} {type(module).__qualname__}({module.extra_repr()})"
-        for name, module in chain.net.named_modules()
-        if name and not f"{name}.".startswith(f"{chain.head_path}.")
-    ]
-    text = "\n".join([*names, *modules, state_sha256(state)])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _facts(model: Model, engine: Engine) -> dict[str, Any]:

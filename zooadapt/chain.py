@@ -263,6 +263,24 @@ def state_sha256(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def prefix_sha256(chain: Chain, cut: int) -> str:
+    """Hash of everything that computes the carry at `cut`: the weights and buffers of the stages
+    before it, and the modules they sit in with their settings."""
+    names = [stage.name for stage in chain.stages[:cut]]
+    state = {
+        name: tensor
+        for name, tensor in chain.net.state_dict().items()
+        if chain.stage_of(name) < cut
+    }
+    modules = [
+        f"{name} {type(module).__qualname__}({module.extra_repr()})"
+        for name, module in chain.net.named_modules()
+        if name and not f"{name}.".startswith(f"{chain.head_path}.")
+    ]
+    text = "\n".join([*names, *modules, state_sha256(state)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _below(name: str, paths: tuple[str, ...]) -> bool:
     return any(name == path or name.startswith(path + ".") for path in paths)
 

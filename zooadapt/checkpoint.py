@@ -1,4 +1,4 @@
-"""An interrupted run's state on disk: tensors and JSON, written as a whole at the end of an epoch."""
+"""An interrupted run's state on disk: tensors and JSON, written as a whole after an epoch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Checkpoint:
         """Replace the saved state by this one, as a whole or not at all."""
         with fsops.new_folder(self.folder, overwrite=True) as folder:
             weights.write_weights(folder / "model.safetensors", tensors)
-            fsops.write_json(folder / "progress.json", {"facts": self._facts, "progress": progress})
+            fsops.write_json(folder / "config.json", {"facts": self._facts, "progress": progress})
         self._saved = time.monotonic()
 
     def load(self) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
@@ -48,7 +48,7 @@ class Checkpoint:
                 thing=str(self.folder),
                 remedy="run it without --resume",
             )
-        saved = weights.read_config(self.folder / "progress.json")
+        saved = weights.read_config(self.folder / "config.json")
         for name, value in self._facts.items():
             if saved["facts"].get(name) != value:
                 raise DataError(

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 from torch import Tensor, nn
 
 from zooadapt.chain import Chain
@@ -15,7 +15,6 @@ from zooadapt.family import Carry
 from zooadapt.feed import Feed, in_order
 from zooadapt.progress import Progress
 from zooadapt.ridge import Rows
-
 
 _ROWS = 4096
 
@@ -29,8 +28,8 @@ class Engine:
     """Runs chains on the device, precision and processes that `accelerate` was given."""
 
     def __init__(self, *, precision: str, channels_last: bool) -> None:
-        self.accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
-        self.device = self.accelerator.device
+        self.processes = PartialState()
+        self.device = self.processes.device
         self.precision = precision
         self.channels_last = channels_last
 
@@ -128,7 +127,7 @@ class Engine:
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of this engine, around a forward pass."""
-        return self.accelerator.autocast()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def to_device(self, carry: Carry) -> Carry:
         """A carry on the device, images in the memory layout that suits the network."""

@@ -66,7 +66,7 @@ class Capabilities:
     """What a family can do beyond the minimum; the conformance checks prove every flag that is set.
 
     `input_size`: `with_input` takes another image size. `input_channels`: it takes another channel
-    count. `variable_length`: inputs of different lengths share a batch, and padding changes nothing.
+    count. `variable_length`: inputs of different lengths share a batch, padding changes nothing.
     """
 
     input_size: bool = False
@@ -154,7 +154,7 @@ class Family(ABC):
     @abstractmethod
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         """What the family's own loader wants in `config.json`, for a head with these `classes` in
-        this order. Claimed by this family, and `preprocessor(native_config(...))` equals the old."""
+        this order. Claimed by this family, and its preprocessor equals the source's."""
 
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]

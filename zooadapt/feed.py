@@ -179,7 +179,8 @@ def shuffled(
     n: int, batch_size: int, *, key: tuple[int, ...], lengths: np.ndarray | None = None
 ) -> list[np.ndarray]:
     """Every index once in an order that is a function of `key`. Where lengths differ, samples of
-    like length share a batch: runs of 16 batches are sorted by length, then the batches shuffled."""
+    like length share a batch: runs of 16 batches are sorted by length, then the batches shuffled.
+    """
     rng = np.random.default_rng(key)
     order = rng.permutation(n)
     if lengths is not None:

@@ -41,6 +41,14 @@ class HeadFit:
     """Factor already folded into weight and bias so that softmax gives probabilities."""
 
 
+def rescale(head: nn.Module, scale: float) -> None:
+    """Multiply a head's logits by a factor, which is folded into its weights."""
+    with torch.no_grad():
+        head.weight.mul_(scale)
+        if head.bias is not None:
+            head.bias.mul_(scale)
+
+
 def carry_rows(
     head: nn.Module,
     classes: Sequence[str],
@@ -108,7 +116,7 @@ def _solve_ridge(
     step = max(1, len(labels) // _COMPARED)
     found = ridge.held_out(l2s, step=step)
     scales, losses = zip(
-        *(_best_scale(logits, labels[::step], weights[::step]) for logits in found), strict=True
+        *(best_scale(logits, labels[::step], weights[::step]) for logits in found), strict=True
     )
     best = min(range(len(l2s)), key=losses.__getitem__)
     held_out = found[best] if step == 1 else ridge.held_out([l2s[best]])[0]
@@ -135,7 +143,7 @@ def _solve_logistic(
     best: tuple[float, float, float, Tensor] | None = None
     for l2 in LOGISTIC_PATH:
         held_out = _out_of_fold(rows, fold, [part.solve(l2) for part in parts])
-        scale, loss = _best_scale(held_out.double(), labels, weights)
+        scale, loss = best_scale(held_out.double(), labels, weights)
         if best is not None and loss > best[0]:
             break
         best = (loss, l2, scale, held_out)
@@ -173,9 +181,13 @@ def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return fold
 
 
-def _best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, float]:
-    """The factor on the logits with the lowest weighted cross-entropy, and that cross-entropy:
-    convex in the factor, found by Newton's method on its derivative."""
+def best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, float]:
+    """The factor on `(n, K)` logits with the lowest weighted cross-entropy, and that cross-entropy.
+
+    weights: `(n,)` float64. Temperature scaling (Guo et al. 2017): convex in the factor, found by
+    Newton's method. What is left of the loss says how well classes are told apart, whatever the
+    confidence (Berta et al. 2025, arXiv 2501.19195: compare epochs by that).
+    """
     scale = 1.0
     chosen = logits.gather(1, labels[:, None])[:, 0]
     share = weights / weights.sum()

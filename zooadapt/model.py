@@ -83,7 +83,10 @@ def open_source(spec: str, *, offline: bool = False) -> Source:
 
 def parse(spec: str) -> tuple[str | None, str, str | None]:
     """`(family, location, revision)` of a source as the user types it; a path that exists is taken
-    as it is, whatever characters it holds."""
+    as it is, whatever characters it holds.
+
+    Raises: UsageError when it names no location.
+    """
     if Path(spec).exists():
         return None, spec, None
     family, colon, rest = spec.partition(":")

@@ -180,6 +180,7 @@ def resolve(
         batch_size=batch_size,
         norm_statistics=norm,
         augment=augment,
+        patience=max(5, *(math.ceil(p.epochs / 2) for p in phases if isinstance(p, Train)), 0),
         stage_decay=_or(request.stage_decay, 1.0 if request.from_scratch else defaults.stage_decay),
         weight_decay=_or(request.weight_decay, defaults.weight_decay),
         label_smoothing=_or(request.label_smoothing, defaults.label_smoothing),

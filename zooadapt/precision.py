@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
-from zooadapt.chain import Chain
+from zooadapt.cache import remember
+from zooadapt.chain import Chain, prefix_sha256
 from zooadapt.family import Carry
 
 TOLERANCE = 0.02
@@ -27,11 +28,27 @@ class Mode:
     why: str
 
 
-@torch.no_grad()
 def choose(chain: Chain, carry: Carry, *, wanted: str, device: torch.device) -> Mode:
     """The fastest of fp32 and bf16 autocast, plain and channels-last, on a small batch of real
     inputs. bf16 is taken only where its features stay within `TOLERANCE` of fp32's. `wanted` may
-    fix the precision; the layout is measured all the same, for inputs that are images."""
+    fix the precision; the layout is measured all the same, for inputs that are images.
+
+    Measured once for a network and kind of input on a machine, then remembered: a run that is
+    repeated is the same run.
+    """
+    facts = {
+        "network": prefix_sha256(chain, chain.depth),
+        "inputs": {name: [str(t.dtype), *t.shape[2:]] for name, t in carry.items()},
+        "wanted": wanted,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    return Mode(**remember("modes", facts, lambda: asdict(_measure(chain, carry, wanted, device))))
+
+
+@torch.no_grad()
+def _measure(chain: Chain, carry: Carry, wanted: str, device: torch.device) -> Mode:
     chain.eval()
     image = any(t.ndim == 4 for t in carry.values())
     precisions = [wanted] if wanted != "auto" else ["fp32", "bf16"]

@@ -2,114 +2,79 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import inspect
-import io
 import os
 import sys
-import time
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from zooadapt.errors import DataError, PluginError, UsageError, ZooadaptError
-from zooadapt.family import API_VERSION, Family
+from zooadapt.family import API_VERSION, Capabilities, Family
+from zooadapt.guard import Guarded, Owner, contained
 
 GROUP = "zooadapt.families"
 SLOW_IMPORT_SECONDS = 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plugin:
-    """What a plugin's metadata says, known without importing it."""
-
-    name: str
-    distribution: str
-    version: str
-    value: str
-
-
-def installed() -> tuple[Plugin, ...]:
+def installed() -> tuple[Owner, ...]:
     """Every plugin by metadata alone, sorted by name; `ZOOADAPT_PLUGINS=a,b` leaves only those."""
-    return tuple(
-        Plugin(
-            name=entry.name,
-            distribution=entry.dist.name if entry.dist else "?",
-            version=entry.dist.version if entry.dist else "?",
-            value=entry.value,
-        )
-        for entry in _entries()
-    )
+    return tuple(_owner(entry) for entry in _entries())
 
 
-def describe(plugin: Plugin) -> dict[str, Any]:
-    """A plugin as `plugins list` shows it: loaded if that can be, else with the reason."""
-    facts = {
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "entry_point": plugin.value,
-        "api": None,
-        "modality": None,
-        "where": None,
-        "error": None,
-        "remedy": None,
-    }
-    try:
-        family = load(plugin.name)
-    except ZooadaptError as error:
-        return facts | {"error": str(error), "remedy": error.remedy}
-    return facts | {
-        "api": family.api,
-        "modality": family.modality,
-        "where": str(Path(inspect.getfile(type(family))).parent),
-    }
+def describe() -> list[dict[str, Any]]:
+    """Every plugin as `plugins list` shows it: loaded if that can be, else with the reason."""
+    return [_described(entry) for entry in _entries()]
 
 
 def load(name: str) -> Family:
-    """Import and validate one family.
+    """Import and validate one family; what it does from then on is contained.
 
     Raises: UsageError for a name that nobody installed; DataError when two distributions claim the
     name; PluginError when its import fails or it does not keep the interface.
     """
-    matches = [entry for entry in _entries() if entry.name == name]
-    if not matches:
-        known = [entry.name for entry in _entries()]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"installed: {', '.join(known)}"
-        raise UsageError(
-            f"no plugin '{name}' is installed: {hint}", thing=name, remedy="zooadapt plugins list"
-        )
-    if len(matches) > 1:
-        owners = ", ".join(sorted(_where(entry) for entry in matches))
-        raise DataError(
-            f"plugin name '{name}' is claimed by {owners}",
-            thing=name,
-            remedy="uninstall all but one of them",
-        )
-    return _load(matches[0])
+    return _load(_entry(name))
+
+
+def load_class(name: str) -> type[Family]:
+    """One family's own class, validated and with nothing in between, for its author.
+
+    Raises: as `load`.
+    """
+    return _import(_entry(name))
+
+
+def families() -> Iterator[Family]:
+    """Every family that can be loaded; broken plugins are left out."""
+    for name in _names():
+        try:
+            yield load(name)
+        except ZooadaptError:
+            continue
 
 
 def family_for(config: Mapping[str, Any], *, wanted: str | None = None) -> Family:
-    """The family that claims a `config.json`, or the `wanted` one if the user named it.
+    """The family that claims a `config.json`, or the `wanted` one if the user named it, in which
+    case no other is imported.
 
     Raises: DataError when no installed family or more than one claims it, and as `load`.
     """
     if wanted is not None:
         return load(wanted)
     claims, broken = [], []
-    for name in sorted({entry.name for entry in _entries()}):
+    for name in _names():
         try:
             family = load(name)
-            if _contained(name, lambda family=family: family.claims(config)):
+            if family.claims(config):
                 claims.append(family)
-        except (PluginError, DataError) as error:
-            broken.append(f"{name} ({error})")
+        except ZooadaptError as error:
+            broken.append(str(error))
     if len(claims) == 1:
         return claims[0]
     if claims:
@@ -130,15 +95,11 @@ def family_for(config: Mapping[str, Any], *, wanted: str | None = None) -> Famil
 
 def bundled() -> dict[str, tuple[str, Path]]:
     """Sources that come inside plugins: name -> (family, folder). Broken plugins are left out."""
-    found = {}
-    for plugin in installed():
-        try:
-            family = load(plugin.name)
-        except (PluginError, DataError):
-            continue
-        base = Path(inspect.getfile(type(family))).parent
-        found.update({name: (plugin.name, base / sub) for name, sub in family.bundled.items()})
-    return found
+    return {
+        name: (family.name, _folder(load_class(family.name)) / place)
+        for family in families()
+        for name, place in family.bundled.items()
+    }
 
 
 def _entries() -> list[EntryPoint]:
@@ -148,60 +109,128 @@ def _entries() -> list[EntryPoint]:
     return sorted(entries, key=lambda entry: (entry.name, entry.value))
 
 
-def _where(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+def _names() -> list[str]:
+    return sorted({entry.name for entry in _entries()})
+
+
+def _entry(name: str) -> EntryPoint:
+    matches = [entry for entry in _entries() if entry.name == name]
+    if not matches:
+        close = difflib.get_close_matches(name, _names(), n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"installed: {', '.join(_names())}"
+        raise UsageError(
+            f"no plugin '{name}' is installed: {hint}", thing=name, remedy="zooadapt plugins list"
+        )
+    if len(matches) > 1:
+        owners = [_owner(entry) for entry in matches]
+        told = " and ".join(sorted(f"{owner.distribution} {owner.version}" for owner in owners))
+        raise DataError(
+            f"plugin name '{name}' is claimed by {told}",
+            thing=name,
+            remedy="uninstall all but one of them",
+        )
+    return matches[0]
+
+
+def _owner(entry: EntryPoint) -> Owner:
+    dist = entry.dist
+    return Owner(
+        name=entry.name,
+        distribution=dist.name if dist else entry.value,
+        version=dist.version if dist else "",
+    )
+
+
+def _folder(family: type[Family]) -> Path:
+    return Path(inspect.getfile(family)).parent
+
+
+def _described(entry: EntryPoint) -> dict[str, Any]:
+    owner = _owner(entry)
+    facts = {
+        "name": owner.name,
+        "distribution": owner.distribution,
+        "version": owner.version,
+        "entry_point": entry.value,
+        "where": str(entry.dist.locate_file("")) if entry.dist else None,
+        "api": None,
+        "modality": None,
+        "claims": None,
+        "can": [],
+        "bundled": [],
+        "error": None,
+        "remedy": None,
+    }
+    try:
+        family = load_class(entry.name)
+    except ZooadaptError as error:
+        return facts | {"error": str(error), "remedy": error.remedy}
+    said = inspect.getdoc(family) or ""
+    return facts | {
+        "where": str(_folder(family)),
+        "api": family.api,
+        "modality": family.modality,
+        "claims": " ".join(said.partition("\n\n")[0].split()),
+        "can": [flag.name for flag in fields(Capabilities) if getattr(family.can, flag.name)],
+        "bundled": sorted(family.bundled),
+    }
 
 
 @cache
 def _load(entry: EntryPoint) -> Family:
-    started = time.monotonic()
-    found = _contained(_where(entry), entry.load)
-    seconds = time.monotonic() - started
-    if seconds > SLOW_IMPORT_SECONDS:
-        print(f"plugin '{entry.name}' took {seconds:.0f} s to import", file=sys.stderr)
+    owner = _owner(entry)
+    return Guarded(contained(owner, "its construction", _import(entry), kind=Family), owner)
+
+
+@cache
+def _import(entry: EntryPoint) -> type[Family]:
+    owner = _owner(entry)
+    with _telling_slow(owner):
+        found = contained(owner, "its import", entry.load)
     if not (inspect.isclass(found) and issubclass(found, Family)):
-        raise _broken(entry, f"its entry point {entry.value} is no Family subclass")
+        raise _unusable(owner, f"its entry point {entry.value} is no Family subclass")
     api = getattr(found, "api", None)
     if api != API_VERSION:
-        raise _broken(
-            entry,
-            f"it was written for plugin interface {api}, this is {API_VERSION}",
-            remedy=f"install a version of it for interface {API_VERSION}",
-        )
+        newer = isinstance(api, int) and api > API_VERSION
+        raise _unusable(
+            owner,
+            f"it was written for plugin interface {api}, this zooadapt has {API_VERSION}",
+            remedy="update zooadapt, or install an older "
+            f"{owner.distribution}" if newer else f"update {owner.distribution}",
+        )  # fmt: skip
     missing = sorted(found.__abstractmethods__)
     missing += [a for a in ("name", "modality") if not isinstance(getattr(found, a, None), str)]
     if missing:
-        raise _broken(entry, f"it lacks {', '.join(missing)}")
+        raise _unusable(owner, f"it lacks {', '.join(missing)}")
     if found.name != entry.name:
-        raise _broken(entry, f"the class calls itself '{found.name}'")
+        raise _unusable(owner, f"the class calls itself '{found.name}'")
     if found.modality not in ("image", "text"):
-        raise _broken(entry, f"its modality '{found.modality}' is neither image nor text")
-    return _contained(_where(entry), found)
+        raise _unusable(owner, f"its modality '{found.modality}' is neither image nor text")
+    if not isinstance(found.can, Capabilities):
+        raise _unusable(owner, f"its 'can' is {found.can!r:.80}, no Capabilities")
+    return found
 
 
-def _broken(entry: EntryPoint, why: str, *, remedy: str = "") -> PluginError:
+def _unusable(owner: Owner, why: str, *, remedy: str = "") -> PluginError:
     return PluginError(
-        f"plugin '{entry.name}' of {_where(entry)} cannot be used: {why}",
-        thing=entry.name,
-        remedy=remedy or f"zooadapt plugins check {entry.name}",
+        f"plugin '{owner.name}' of {owner.distribution} {owner.version} cannot be used: {why}",
+        thing=owner.name,
+        remedy=remedy or f"update {owner.distribution}, or uninstall it",
     )
 
 
-def _contained(who: str, call: Any) -> Any:
-    """Call into a plugin: what it prints is kept off stdout, and whatever it raises, an exit or an
-    interrupt of its own included, becomes a PluginError with its name."""
-    noise = io.StringIO()
+@contextmanager
+def _telling_slow(owner: Owner) -> Iterator[None]:
+    """Say who it is that the user is waiting for."""
+
+    def tell() -> None:
+        said = f"still importing plugin '{owner.name}' of {owner.distribution} {owner.version}"
+        print(f"{said} after {SLOW_IMPORT_SECONDS:.0f} s", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(SLOW_IMPORT_SECONDS, tell)
+    timer.daemon = True
+    timer.start()
     try:
-        with contextlib.redirect_stdout(noise), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            result = call()
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        detail = str(error) or "no message"
-        raise PluginError(
-            f"plugin {who} failed: {type(error).__name__}: {detail}",
-            thing=who,
-            remedy="update or uninstall it; zooadapt plugins list",
-        ) from error
-    if noise.getvalue():
-        print(f"plugin {who} printed: {noise.getvalue().strip()[:200]}", file=sys.stderr)
-    return result
+        yield
+    finally:
+        timer.cancel()

@@ -9,8 +9,8 @@ import torch
 from zooadapt import head
 from zooadapt.carries import Carries
 from zooadapt.chain import Chain
-from zooadapt.data import Split
 from zooadapt.checkpoint import Checkpoint
+from zooadapt.data import Split
 from zooadapt.engine import Engine
 from zooadapt.feed import Feed
 from zooadapt.head import HeadFit

@@ -41,7 +41,7 @@ class Recipe:
     label_smoothing: float = 0.1
     clip: float = 1.0
     """Largest norm of the gradient."""
-    patience: int = 5
+    patience: int = 10
     """Epochs without a lower validation loss before a phase stops."""
     norm_statistics: str = "frozen"
     """`frozen` keeps the running statistics of the source's norm layers, `train` moves them."""

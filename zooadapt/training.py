@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zooadapt import head
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.engine import Engine
@@ -31,6 +32,16 @@ class Epoch:
     val_accuracy: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The validation part at one moment: the loss at the temperature that suits it best, which
+    tells epochs apart by what they know and not by how sure they are of it."""
+
+    loss: float
+    accuracy: float
+    scale: float
+
+
 @dataclass(kw_only=True)
 class History:
     """The epochs of a run and which of them was kept (0: the state before the first)."""
@@ -38,6 +49,8 @@ class History:
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
     best_loss: float | None = None
+    best_scale: float = 1.0
+    """Temperature factor that the validation part asks for, folded into the head at the end."""
     steps: int = 0
 
 
@@ -82,12 +95,12 @@ class Training:
         if resume:
             self._restore(*checkpoint.load())
         elif keep_start:
-            loss, _ = self._validate(self._phases[0].cut)
-            self._keep(loss)
+            self._keep(self._validate(self._phases[0].cut))
         for number in range(self._phase, len(self._phases)):
             self._run_phase(number, checkpoint)
         if self._best:
             self._chain.net.load_state_dict(self._best)
+            head.rescale(self._chain.head, self._history.best_scale)
         return self._history
 
     def _run_phase(self, number: int, checkpoint: Checkpoint) -> None:
@@ -96,16 +109,21 @@ class Training:
         feed = self._feed_at(phase.cut, False)
         while self._epoch < phase.epochs and self._waited < self._recipe.patience:
             train_loss = self._run_epoch(number, phase, feed)
-            loss, accuracy = self._validate(phase.cut)
+            found = self._validate(phase.cut)
             self._history.epochs.append(
-                Epoch(phase=number, train_loss=train_loss, val_loss=loss, val_accuracy=accuracy)
+                Epoch(
+                    phase=number,
+                    train_loss=train_loss,
+                    val_loss=found.loss,
+                    val_accuracy=found.accuracy,
+                )
             )
             self._epoch += 1
             self._waited += 1
-            self._keep(loss)
+            self._keep(found)
             self._progress.say(
                 f"epoch {len(self._history.epochs)}: loss {train_loss:.3f}, "
-                f"validation {loss:.3f}, accuracy {accuracy:.3f}"
+                f"validation {found.loss:.3f}, accuracy {found.accuracy:.3f}"
             )
             if checkpoint.due():
                 checkpoint.save(*self._state())
@@ -155,20 +173,23 @@ class Training:
         self._optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
 
-    def _validate(self, cut: int) -> tuple[float, float]:
+    def _validate(self, cut: int) -> Validation:
         logits = self._engine.logits(
             self._chain,
             self._feed_at(cut, True),
             batch_size=self._recipe.batch_size,
             progress=Progress(),
         )
-        loss = nn.functional.cross_entropy(logits, self._val_labels)
-        return float(loss), float((logits.argmax(1) == self._val_labels).float().mean())
+        even = torch.ones(len(logits), dtype=torch.float64)
+        scale, loss = head.best_scale(logits.double(), self._val_labels, even)
+        right = (logits.argmax(1) == self._val_labels).float().mean()
+        return Validation(loss=loss, accuracy=float(right), scale=scale)
 
-    def _keep(self, loss: float) -> None:
+    def _keep(self, found: Validation) -> None:
         history = self._history
-        if history.best_loss is None or loss < history.best_loss:
-            history.best_loss, history.best, self._waited = loss, len(history.epochs), 0
+        if history.best_loss is None or found.loss < history.best_loss:
+            history.best_loss, history.best_scale = found.loss, found.scale
+            history.best, self._waited = len(history.epochs), 0
             self._best = {k: t.detach().clone() for k, t in self._chain.net.state_dict().items()}
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -97,7 +97,9 @@ def features(
 
     `features` is `(n, D)` fp32, or the flattened carry after stage `at`, under the names of its
     tensors; `labels` is `(n,)` int64. Rows are the set's samples in order, train before test;
-    `classes.json` beside the file names the classes and the samples.
+    a `.json` file of the same name beside it names the classes and the samples.
+
+    Raises: DataError when the carries at that stage differ in length between samples.
     """
     fsops.check_output(out, overwrite=True)
     source = open_source(spec, offline=settings.offline)

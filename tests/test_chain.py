@@ -1,0 +1,128 @@
+"""The chain and the cut on a real small network: what is frozen stays, what is trained moves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from zooadapt.chain import Chain, frozen_proof, state_sha256
+from zooadapt.errors import PluginError, UsageError, ZooadaptError
+from zooadapt.family import Stage
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.high = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.Dropout(0.5))
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.high(self.low(x)).mean((2, 3)))
+
+
+class Toy:
+    name = "toy"
+
+    def __init__(self, owns: tuple[str, ...] = ("high",)) -> None:
+        self.owns = owns
+
+    def stages(self, net: Net) -> list[Stage]:
+        return [
+            Stage(name="low", run=lambda c: {"h": net.low(c["x"])}, owns=("low",)),
+            Stage(
+                name="high",
+                run=lambda c: {"features": net.high(c["h"]).mean((2, 3))},
+                owns=self.owns,
+            ),
+        ]
+
+    def head(self, net: Net) -> str:
+        return "head"
+
+
+@pytest.fixture
+def chain() -> Chain:
+    torch.manual_seed(0)
+    return Chain(Toy(), Net())
+
+
+def batch() -> dict[str, torch.Tensor]:
+    return {"x": torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(1))}
+
+
+def test_composes_to_the_network(chain: Chain) -> None:
+    chain.eval()
+    x = batch()
+    assert torch.equal(chain.logits(x), chain.net(x["x"]))
+    half = chain.run(x, stop=1)
+    assert torch.equal(chain.logits(half, start=1), chain.net(x["x"]))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_what_is_before_the_cut_stays_bit_for_bit(chain: Chain, cut: int) -> None:
+    chain.freeze(cut)
+    before = {name: tensor.clone() for name, tensor in chain.frozen_state().items()}
+    moving = {name: p.clone() for name, p in chain.net.named_parameters() if p.requires_grad}
+    groups = chain.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=cut)
+    optimizer = torch.optim.AdamW(groups, lr=0.1)
+    for _ in range(2):
+        chain.train()
+        loss = nn.functional.cross_entropy(chain.logits(batch()), torch.arange(8) % 2)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    after = chain.frozen_state()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    now = dict(chain.net.named_parameters())
+    assert moving and all(not torch.equal(moving[name], now[name]) for name in moving)
+
+
+def test_frozen_statistics_stay_while_their_affine_parameters_train(chain: Chain) -> None:
+    chain.freeze(0, norm_statistics="frozen")
+    mean = chain.net.low[1].running_mean.clone()
+    chain.train()
+    chain.logits(batch()).sum().backward()
+    assert torch.equal(chain.net.low[1].running_mean, mean)
+    assert chain.net.low[1].weight.grad is not None
+
+
+def test_rates_fall_towards_the_input_and_norms_are_spared(chain: Chain) -> None:
+    groups = chain.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=0)
+    shares = {group["stage"]: group["share"] for group in groups}
+    assert shares == {0: 0.25, 1: 0.5, 2: 1.0}
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    assert id(chain.net.low[0].weight) in decayed
+    assert id(chain.net.low[1].weight) not in decayed and id(chain.net.head.bias) not in decayed
+
+
+def test_a_changed_frozen_tensor_fails_the_run(chain: Chain) -> None:
+    with pytest.raises(ZooadaptError, match="frozen tensor changed"):
+        with frozen_proof(chain, 1):
+            chain.net.low[1].running_mean.add_(1)
+
+
+def test_hash_sees_names_types_shapes_and_values() -> None:
+    one = {"a": torch.zeros(2, 3)}
+    others = [
+        {"b": torch.zeros(2, 3)},
+        {"a": torch.zeros(3, 2)},
+        {"a": torch.zeros(2, 3).int()},
+        {"a": torch.ones(2, 3)},
+    ]
+    assert state_sha256(one) == state_sha256({"a": torch.zeros(2, 3)})
+    assert all(state_sha256(one) != state_sha256(other) for other in others)
+
+
+def test_an_unknown_stage_is_named_with_the_closest(chain: Chain) -> None:
+    assert [chain.resolve(w) for w in ("start", "low", "high", "end")] == [0, 0, 1, 2]
+    with pytest.raises(UsageError, match="no stage 'hihg'. Did you mean 'high'"):
+        chain.resolve("hihg")
+
+
+@pytest.mark.parametrize("owns", [(), ("high", "low.0"), ("high.0",)])
+def test_state_that_nobody_or_two_stages_own_is_refused(owns: tuple[str, ...]) -> None:
+    with pytest.raises(PluginError, match="is owned by"):
+        Chain(Toy(owns), Net())

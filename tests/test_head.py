@@ -1,0 +1,105 @@
+"""Solved heads against what they claim to be: brute-force leave-one-out, a reference optimum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zooadapt import head
+from zooadapt.logistic import Logistic
+from zooadapt.ridge import Ridge
+
+
+def problem(n: int, dim: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(n + dim)
+    x = torch.randn(n, dim, generator=rng) + 3
+    table = torch.randn(classes, dim, generator=rng)
+    labels = (x @ table.T + 4 * torch.randn(n, classes, generator=rng)).argmax(1)
+    weights = torch.rand(n, generator=rng).double() + 0.5
+    return x, labels, weights * n / weights.sum()
+
+
+@pytest.mark.parametrize(("n", "dim"), [(30, 8), (12, 40)])
+def test_leave_one_out_equals_solving_without_each_sample(n: int, dim: int) -> None:
+    x, labels, weights = problem(n, dim, 3)
+    ridge = Ridge(lambda: iter(x.split(5)), labels, 3, weights)
+    found = ridge.held_out([4.0])[0]
+    y = nn.functional.one_hot(labels, 3).double() * 2 - 1
+    for k in range(n):
+        keep = torch.arange(n) != k
+        a, b, w = x[keep].double(), y[keep], weights[keep]
+        mean, target = w @ a / w.sum(), w @ b / w.sum()
+        rows = (a - mean) * w.sqrt()[:, None]
+        gram = rows.T @ rows + 4.0 * torch.eye(dim).double()
+        solved = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
+        expected = (x[k].double() - mean) @ solved + target
+        torch.testing.assert_close(found[k], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_both_gram_matrices_give_the_same_solution() -> None:
+    x, labels, weights = problem(24, 24, 3)
+    by_samples = Ridge(lambda: iter(x.split(7)), labels, 3, weights).solution(1.0)
+    wide = torch.cat([x, torch.zeros(24, 1)], 1)[:, :24]
+    tall = torch.cat([wide, wide[:1]])
+    more = torch.cat([weights, torch.zeros(1).double() + 1e-12])
+    by_dims = Ridge(lambda: iter(tall.split(7)), torch.cat([labels, labels[:1]]), 3, more)
+    for one, other in zip(by_samples, by_dims.solution(1.0), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_logistic_finds_the_optimum() -> None:
+    x, labels, weights = problem(80, 6, 3)
+    rows = lambda: iter(x.split(17))  # noqa: E731
+    geometry = Ridge(rows, labels, 3, weights)
+    weight, bias = Logistic(rows, labels, 3, weights, geometry).solve(0.01)
+    w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
+    loss = nn.functional.cross_entropy(x.double() @ w.T + b, labels, reduction="none")
+    objective = loss @ weights / weights.sum()
+    objective = objective + 0.005 * geometry.mean_square * w.square().sum()
+    objective.backward()
+    assert float(b.grad.norm()) < 1e-3 and float(w.grad.norm()) < 2e-3
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logistic"])
+def test_a_solved_head_tells_classes_apart_and_is_calibrated(kind: str) -> None:
+    x, labels, _ = problem(400, 10, 3)
+    fit = head.solve(lambda: iter(x.split(64)), labels, 3, kind=kind)
+    layer = nn.Linear(10, 3)
+    head.install(layer, fit)
+    right = float((layer(x).argmax(1) == labels).float().mean())
+    honest = float((fit.held_out_logits.argmax(1) == labels).float().mean())
+    assert 0.6 < honest <= right
+    probability = fit.held_out_logits.softmax(1).max(1).values.mean()
+    assert abs(float(probability) - honest) < 0.08
+
+
+def test_class_weights_move_the_balance() -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels = (torch.arange(300) % 10 == 0).long()
+    x = torch.randn(300, 4, generator=rng) + labels[:, None] * 0.7
+    plain = head.solve(lambda: iter([x]), labels, 2)
+    even = head.solve(lambda: iter([x]), labels, 2, class_weights=torch.tensor([1.0, 9.0]))
+    said = [int((fit.held_out_logits.argmax(1) == 1).sum()) for fit in (plain, even)]
+    assert said[1] > 2 * said[0]
+
+
+def test_rows_of_known_classes_are_carried_bit_for_bit() -> None:
+    source, target = nn.Linear(5, 3), nn.Linear(5, 3)
+    carried = head.carry_rows(
+        target, ("b", "new", "a"), ("a", "b", "c"), source.weight.data, source.bias.data
+    )
+    assert carried == ["b", "a"]
+    assert torch.equal(target.weight[0], source.weight[1])
+    assert torch.equal(target.bias[2], source.bias[0])
+    assert not target.weight[1].any() and target.bias[1] == 0
+
+
+def test_folds_are_stratified_and_seeded() -> None:
+    labels = np.repeat([0, 1, 2], [50, 20, 5])
+    fold = head.folds(labels, 5, seed=3)
+    assert np.array_equal(fold, head.folds(labels, 5, seed=3))
+    assert not np.array_equal(fold, head.folds(labels, 5, seed=4))
+    for label, count in enumerate((10, 4, 1)):
+        assert (np.bincount(fold[labels == label], minlength=5) == count).all()

@@ -1,0 +1,195 @@
+"""The border to a plugin: whatever its methods raise or return ends as what the interface says, or
+as a PluginError that names it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.errors import PluginError, ZooadaptError
+from zooadapt.family import Carry, Family, Preprocessor, Sample, Stage, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Who answers for a call: the family's name, its distribution and version."""
+
+    name: str
+    distribution: str
+    version: str
+
+    def failed(self, where: str, why: str) -> PluginError:
+        return PluginError(
+            f"plugin '{self.name}' of {self.distribution} {self.version} failed in {where}: {why}",
+            thing=self.name,
+            remedy=f"update {self.distribution}, or report it; "
+            f"zooadapt plugins check {self.name} says more",
+        )
+
+
+def contained(owner: Owner, where: str, call: Callable[[], Any], *, kind: Any = object) -> Any:
+    """The result of a call into a plugin, an instance of `kind`.
+
+    What the plugin prints is kept off stdout. Raises: the plugin's own ZooadaptErrors, MemoryError,
+    and PluginError for all else, an exit or an interrupt of its own included.
+    """
+    noise = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(noise), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = call()
+    except (ZooadaptError, MemoryError):
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if _is_memory(error):
+            raise
+        why = f"{type(error).__name__}: {str(error) or 'no message'}"
+        raise owner.failed(where, why) from error
+    if noise.getvalue():
+        said = noise.getvalue().strip()[:200]
+        print(f"plugin '{owner.name}' printed in {where}: {said}", file=sys.stderr)
+    if not isinstance(result, kind):
+        wanted = getattr(kind, "__name__", kind)
+        raise owner.failed(where, f"it gave a {type(result).__name__}, not a {wanted}")
+    return result
+
+
+class Guarded(Family):
+    """A plugin's family as the core holds it; every call into the plugin is contained."""
+
+    def __init__(self, plugin: Family, owner: Owner) -> None:
+        self._plugin, self._owner = plugin, owner
+        self.api, self.name, self.modality = plugin.api, plugin.name, plugin.modality
+        self.library, self.can, self.imports = plugin.library, plugin.can, plugin.imports
+        self.bundled, self.fetches = plugin.bundled, plugin.fetches
+
+    def variants(self) -> Iterable[Variant]:
+        return self._call("variants", lambda: tuple(self._plugin.variants()))
+
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._call("examples", self._plugin.examples, kind=Mapping)
+
+    def claims(self, config: Mapping[str, Any]) -> bool:
+        return bool(self._call("claims", lambda: self._plugin.claims(config)))
+
+    def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
+        from torch import nn
+
+        return self._call("build", lambda: self._plugin.build(config, num_classes), kind=nn.Module)
+
+    def stages(self, net: nn.Module) -> Sequence[Stage]:
+        """Each stage's first run is contained too, and what it gives is looked at."""
+        stages = self._call("stages", lambda: tuple(self._plugin.stages(net)))
+        for stage in stages:
+            if not (isinstance(stage, Stage) and isinstance(stage.owns, tuple)):
+                raise self._owner.failed("stages()", f"'{stage!r:.80}' is no Stage")
+        return tuple(self._watched(stage, last=stage is stages[-1]) for stage in stages)
+
+    def head(self, net: nn.Module) -> str:
+        from torch import nn
+
+        path = self._call("head", lambda: self._plugin.head(net), kind=str)
+        if not isinstance(dict(net.named_modules()).get(path), (nn.Linear, nn.Conv2d)):
+            raise self._owner.failed("head()", f"'{path}' is no linear layer of the network")
+        return path
+
+    def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> Preprocessor:
+        made = self._call(
+            "preprocessor", lambda: self._plugin.preprocessor(config, augment=augment)
+        )
+        return GuardedPreprocessor(made, self._owner)
+
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        return self._call(
+            "native_config", lambda: self._plugin.native_config(config, classes), kind=dict
+        )
+
+    def convert(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        return self._call("convert", lambda: self._plugin.convert(state, config), kind=Mapping)
+
+    def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
+        return self._call("classes", lambda: self._plugin.classes(config), kind=Sequence | None)
+
+    def with_input(
+        self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
+    ) -> dict[str, Any]:
+        return self._call(
+            "with_input",
+            lambda: self._plugin.with_input(config, size=size, channels=channels),
+            kind=dict,
+        )
+
+    def _call(self, method: str, call: Callable[[], Any], *, kind: Any = object) -> Any:
+        return contained(self._owner, f"{method}()", call, kind=kind)
+
+    def _watched(self, stage: Stage, *, last: bool) -> Stage:
+        where, fresh = f"stage '{stage.name}'", True
+
+        def run(carry: Carry) -> Carry:
+            nonlocal fresh
+            if not fresh:
+                return stage.run(carry)
+            given = contained(self._owner, where, lambda: stage.run(carry), kind=Mapping)
+            _check_rows(self._owner, where, given, len(next(iter(carry.values()))))
+            if last and ("features" not in given or given["features"].ndim != 2):
+                shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
+                why = f"it gave {shapes}, not 'features' of shape (N, D)"
+                raise self._owner.failed(where, why)
+            fresh = False
+            return given
+
+        return replace(stage, run=run)
+
+
+class GuardedPreprocessor:
+    """A plugin's preprocessor; its calls come from several threads, so stdout is left alone."""
+
+    def __init__(self, plugin: Preprocessor, owner: Owner) -> None:
+        self._plugin, self._owner = plugin, owner
+        self.min_side = contained(
+            owner, "preprocessor.min_side", lambda: plugin.min_side, kind=int | None
+        )
+
+    def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
+        try:
+            return self._plugin(raw, rng=rng)
+        except (ZooadaptError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._owner.failed("preprocessor", f"{type(error).__name__}: {error}") from error
+
+    def collate(self, samples: Sequence[Sample]) -> Carry:
+        where = "preprocessor.collate()"
+        carry = contained(self._owner, where, lambda: self._plugin.collate(samples), kind=Mapping)
+        _check_rows(self._owner, where, carry, len(samples))
+        return carry
+
+    def config(self) -> dict:
+        return contained(self._owner, "preprocessor.config()", self._plugin.config, kind=dict)
+
+
+def _check_rows(owner: Owner, where: str, carry: Mapping[str, Any], n: int) -> None:
+    from torch import Tensor
+
+    if not carry:
+        raise owner.failed(where, "it gave no tensors")
+    for name, tensor in carry.items():
+        if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) != n:
+            what = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
+            raise owner.failed(where, f"its '{name}' is {what}, not one row for each of {n}")
+
+
+def _is_memory(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
