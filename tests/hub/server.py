@@ -15,7 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from . import xet
 
 LARGE = (".safetensors", ".bin", ".pt", ".pth", ".h5")
 
@@ -83,6 +86,8 @@ class Hub(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         """Method, path and headers of every request."""
         self.fault: Fault | None = None
+        self.xet: Path | None = None
+        """A folder that is the content store of Xet, which clients then use for large files."""
 
     @property
     def url(self) -> str:
@@ -184,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
             ("GET", r"/api/models/([^/]+/[^/]+)/revision/(.+)", self.info),
             ("GET", r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", self.tree),
             ("GET", r"/api/models/([^/]+/[^/]+)/discussions", self.discussions),
-            ("GET", r"/api/models/([^/]+/[^/]+)/xet-write-token/(.+)", self.no_route),
+            ("GET", r"/api/models/([^/]+/[^/]+)/xet-(?:read|write)-token/(.+)", self.xet_token),
             ("POST", r"/api/models/([^/]+/[^/]+)/preupload/(.+)", self.preupload),
             ("POST", r"/api/models/([^/]+/[^/]+)/commit/(.+)", self.commit),
             ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self.batch),
@@ -278,7 +283,18 @@ class Handler(BaseHTTPRequestHandler):
         self.server.large[sha256(data)] = data
         where = f"{self.server.storage_url}/large/{sha256(data)}"
         linked = {"X-Linked-Etag": f'"{sha256(data)}"', "X-Linked-Size": str(len(data))}
+        if self.server.xet and (hashed := xet.hashes(self.server.xet).get(sha256(data))):
+            token = f"{self.server.url}/api/models/{name}/xet-read-token/{commit.oid}"
+            linked |= {"X-Xet-Hash": hashed, "Link": f'<{token}>; rel="xet-auth"'}
         self.reply(302, b"", mine | linked | {"Location": where})
+
+    def xet_token(self, name: str, revision: str) -> None:
+        if self.server.xet is None or self.repo(name) is None:
+            return self.no_route()
+        store, end = f"local://{self.server.xet}", 4102444800
+        body = json.dumps({"casUrl": store, "accessToken": "xet", "exp": end}).encode()
+        named = {"Cas-Url": store, "Access-Token": "xet", "Token-Expiration": str(end)}
+        self.reply(200, body, {f"X-Xet-{key}": value for key, value in named.items()})
 
     def download(self, oid: str) -> None:
         if oid not in self.server.large:

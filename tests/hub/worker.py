@@ -11,18 +11,21 @@ import sys
 import time
 from pathlib import Path
 
+if os.environ.get("LOAD_TORCH"):
+    import torch  # noqa: F401, I001  before the hook: its import looks for libraries with ldconfig
+
 WATCHED = ("socket.connect", "socket.getaddrinfo", "pickle.find_class", "os.system", "os.exec",
-           "subprocess.Popen", "os.posix_spawn", "import.never", "os.startfile")  # fmt: skip
+           "subprocess.Popen", "os.posix_spawn", "os.fork", "ctypes.dlopen")  # fmt: skip
 seen: list[str] = []
 
 
 def hook(event: str, args: tuple) -> None:
     if event in WATCHED:
         seen.append(f"{event} {args!r}")
-    if event == "exec" and "HF_HOME" in os.environ:
-        code = args[0]
-        if str(getattr(code, "co_filename", "")).startswith(os.environ["HF_HOME"]):
-            seen.append(f"exec {code.co_filename}")
+    if event in ("exec", "compile"):
+        source = getattr(args[0], "co_filename", args[-1])
+        if str(source).startswith(os.environ["HF_HOME"]):
+            seen.append(f"{event} {source}")
 
 
 sys.addaudithook(hook)
@@ -41,7 +44,17 @@ def plain(value):
     return str(value) if isinstance(value, Path) else value
 
 
+def open_and_read(spec: str) -> list[str]:
+    """What every command does with a source before its network is built: names of its tensors."""
+    from zooadapt import weights
+    from zooadapt.model import open_source
+
+    return sorted(weights.read_weights(open_source(spec).origin.folder))
+
+
 def run(call: str, args: list, kwargs: dict):
+    if call == "open_and_read":
+        return open_and_read(*args)
     if call == "pull":
         args = [args[0], *map(Path, args[1:])]
     if call == "push":

@@ -34,6 +34,7 @@ class Listing:
 
 
 def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a full commit sha, which means the same for ever."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
@@ -49,6 +50,7 @@ def known_commit(location: str, revision: str) -> str | None:
 
 
 def remember_listing(listing: Listing) -> None:
+    """Keep a commit's listing; it never changes."""
     fsops.write_json(_commit(listing.location, listing.revision) / "listing.json",
                      listing.to_json())  # fmt: skip
 
@@ -59,10 +61,12 @@ def known_listing(location: str, commit: str) -> Listing | None:
 
 
 def remember_sha256(location: str, commit: str, name: str, sha256: str) -> None:
+    """Keep what a file that was verified has to be from now on."""
     fsops.write_file(_commit(location, commit) / "sha256" / name, sha256.encode())
 
 
 def known_sha256(location: str, commit: str, name: str) -> str | None:
+    """What a file was when it was verified; None when it never was."""
     text = _read(_commit(location, commit) / "sha256" / name)
     return text if text and re.fullmatch(r"[0-9a-f]{64}", text) else None
 
