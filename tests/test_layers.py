@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "zooadapt"
 LAYERS = (
     ("errors",),
     ("family", "timing"),
+    ("guard",),
     ("fsops", "registry"),
     ("weights", "data", "metrics", "strategy", "chain"),
     ("hub", "cache", "ridge"),
@@ -24,7 +25,8 @@ LAYERS = (
     ("engine",),
     ("carries", "training"),
     ("run", "report"),
-    ("export", "use", "testing", "scaffold"),
+    ("export", "use", "scaffold"),
+    ("testing",),
     ("adapt", "look"),
     ("cli",),
 )

@@ -1,0 +1,26 @@
+"""The conformance kit: checks that a family keeps the contract of `zooadapt.family`.
+
+A plugin's whole `tests/test_conformance.py`:
+
+    from zooadapt.testing import parametrize
+    @parametrize("NAME")
+    def test_conformance(check, case): check(case)
+
+Everything is offline, on random weights and synthesised samples. No pytest is needed to import it.
+"""
+
+from zooadapt.testing.case import Broken, Case, Skip
+from zooadapt.testing.samples import synthesise
+from zooadapt.testing.suite import CHECKS, Outcome, cases, parametrize, run
+
+__all__ = [
+    "CHECKS",
+    "Broken",
+    "Case",
+    "Outcome",
+    "Skip",
+    "cases",
+    "parametrize",
+    "run",
+    "synthesise",
+]

@@ -1,0 +1,247 @@
+"""What a check is given: a family, one of its configs, and what has been computed with them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+from unittest import SkipTest
+
+import torch
+from torch import Tensor, nn
+
+from zooadapt import export, hub
+from zooadapt.chain import Chain
+from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample
+from zooadapt.model import Model, Source, build
+from zooadapt.report import Written
+from zooadapt.testing.samples import synthesise
+from zooadapt.testing.steps import Training, train
+
+CLASSES = ("first", "second", "third")
+N = 4
+
+
+class Broken(AssertionError):
+    """A clause of the contract that does not hold: what was declared, what is, what to do."""
+
+    def __init__(self, *, declared: object, actual: object, remedy: str) -> None:
+        super().__init__()
+        self.clause = ""
+        self.declared, self.actual, self.remedy = str(declared), str(actual), remedy
+
+    def __str__(self) -> str:
+        return (
+            f"{self.clause}\n  declared: {self.declared}\n  actual:   {self.actual}\n"
+            f"  do:       {self.remedy}"
+        )
+
+
+class Skip(SkipTest):
+    """A check that does not apply, by the name of the capability or thing that is not there."""
+
+
+Check = Callable[["Case"], None]
+
+
+def clause(check: Check) -> Check:
+    """Make a function a check: its docstring is the clause that a failure shows."""
+
+    @wraps(check)
+    def checked(case: Case) -> None:
+        try:
+            check(case)
+        except Broken as broken:
+            broken.clause = " ".join((inspect.getdoc(check) or "").split())
+            raise
+
+    return checked
+
+
+def need(there: object, what: str) -> None:
+    """Raises: Skip when what a check is about is not there."""
+    if not there:
+        raise Skip(what)
+
+
+def refuse(*, declared: object, actual: object, remedy: str) -> NoReturn:
+    """Raises: Broken, for a clause that does not hold."""
+    raise Broken(declared=declared, actual=actual, remedy=remedy)
+
+
+def require(holds: bool, *, declared: object, actual: object, remedy: str) -> None:
+    """`refuse` unless the clause holds."""
+    if not holds:
+        refuse(declared=declared, actual=actual, remedy=remedy)
+
+
+class Case:
+    """A family and one config of it; what is computed is kept for the next check.
+
+    Without a `source` the network has random weights, a function of nothing, in which nothing is
+    zero or one: what starts out as the identity would hide mistakes. With one it has the source's.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        config: Mapping[str, Any],
+        *,
+        name: str = "",
+        source: Source | None = None,
+    ) -> None:
+        self.family, self.config, self.source = family, config, source
+        self.name = name or "config"
+        self._unbuilt: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Case({self.family.name}, {self.name})"
+
+    @cached_property
+    def model(self) -> Model:
+        """Raises: what building raises, the first time, and Skip with its message from then on."""
+        if self._unbuilt:
+            raise Skip(f"no network could be built: {self._unbuilt}")
+        try:
+            if self.source:
+                return build(self.source, classes=self.source.classes or CLASSES)
+            nowhere = hub.Source(
+                location=self.name, folder=Path(), revision=None, files={}, license=None
+            )
+            source = Source(origin=nowhere, family=self.family, config=self.config)
+            model = build(source, classes=CLASSES, from_scratch=True)
+        except Exception as error:
+            self._unbuilt = f"{type(error).__name__}: {error}"
+            raise
+        _shake(model.chain.net)
+        return model
+
+    @property
+    def chain(self) -> Chain:
+        """In eval mode; to change it, use `workbench`."""
+        return self.model.chain
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        return self.model.preprocessor
+
+    def raws(self, n: int = N, *, seed: int = 0) -> list[Any]:
+        return synthesise(self.family.modality, n, seed, channels=self.model.channels)
+
+    def samples(self, n: int = N, *, seed: int = 0) -> list[Sample]:
+        return [self.preprocessor(raw, rng=None) for raw in self.raws(n, seed=seed)]
+
+    def carry(self, k: int = 0) -> Carry:
+        """A copy of the eval-mode carry of `N` samples at cut `k`."""
+        return {name: tensor.clone() for name, tensor in self._carries[k].items()}
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """`(N, K)` of the chain in eval mode."""
+        with torch.no_grad():
+            return self.chain.logits(self.carry())
+
+    @cached_property
+    def trainings(self) -> list[Training]:
+        """Two steps of training from every cut, each from the same start."""
+        trainings = []
+        for cut in range(self.chain.depth + 1):
+            with self.workbench() as chain:
+                trainings.append(train(chain, cut, self.carry()))
+        return trainings
+
+    @cached_property
+    def exported(self) -> Source:
+        """The network written to disk as an export and opened again as a source."""
+        config = dict(self.family.native_config(self.config, self.model.classes))
+        files = config.pop(FILES, {})
+        config["zooadapt"] = {"classes": list(self.model.classes)}
+        out = Path(self._folder.name) / "export"
+        written = Written(config=config, files=files, report={}, card="")
+        export.save(self.model, out, written, overwrite=False)
+        return reopened(self.family, out)
+
+    @contextmanager
+    def workbench(self) -> Iterator[Chain]:
+        """The chain, to train or spoil: weights, buffers, modes and cut are put back afterwards."""
+        net = self.chain.net
+        before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        try:
+            yield self.chain
+        finally:
+            net.load_state_dict(before)
+            net.zero_grad(set_to_none=True)
+            self.chain.freeze(0)
+            self.chain.eval()
+
+    @cached_property
+    def _carries(self) -> list[Carry]:
+        carries = [self.preprocessor.collate(self.samples())]
+        with torch.no_grad():
+            for k in range(self.chain.depth):
+                carries.append(self.chain.run(_copy(carries[k]), start=k, stop=k + 1))
+        return carries
+
+    @cached_property
+    def _folder(self) -> TemporaryDirectory[str]:
+        return TemporaryDirectory(prefix="zooadapt-check-")
+
+
+def reopened(family: Family, folder: Path) -> Source:
+    """An export as a source, as the core opens it, for a family that need not be installed."""
+    config = hub.fetch_config(str(folder))
+    origin = hub.fetch(str(folder), names=family.fetches)
+    texts = {name: (folder / name).read_text("utf-8") for name in family.fetches
+             if name in origin.files}  # fmt: skip
+    return Source(origin=origin, family=family, config={**config, FILES: texts})
+
+
+def network_logits(net: nn.Module, carry: Carry) -> Tensor:
+    """`(N, K)` of the network's own forward; it gives a tensor, or an object with `.logits`."""
+    given = net(**carry)
+    return getattr(given, "logits", given)
+
+
+def close(actual: Tensor, expected: Tensor) -> bool:
+    """Equal up to rounding: within 1e-4 of the largest expected value."""
+    if actual.shape != expected.shape:
+        return False
+    room = 1e-4 * max(1.0, float(expected.abs().max()))
+    return bool(torch.allclose(actual, expected, rtol=0, atol=room))
+
+
+def apart(actual: Tensor, expected: Tensor) -> str:
+    """How two tensors differ, in words."""
+    if actual.shape != expected.shape:
+        return f"shape {tuple(actual.shape)} against {tuple(expected.shape)}"
+    return f"up to {float((actual - expected).abs().max()):.2g} apart"
+
+
+def same(first: Carry, second: Carry) -> bool:
+    """Equal names, types, shapes and bits."""
+    return first.keys() == second.keys() and all(
+        first[name].dtype == second[name].dtype and torch.equal(first[name], second[name])
+        for name in first
+    )
+
+
+def _copy(carry: Carry) -> Carry:
+    return {name: tensor.clone() for name, tensor in carry.items()}
+
+
+@torch.no_grad()
+def _shake(net: nn.Module) -> None:
+    """Random values for constant parameters (biases, scales, zero-initialised layers) and for
+    running statistics."""
+    random = torch.Generator().manual_seed(0)
+    for parameter in net.parameters():
+        if (parameter == parameter.flatten()[0]).all():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=random)
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            module.running_mean += 0.1 * torch.randn(module.running_mean.shape, generator=random)
+            module.running_var *= 0.5 + torch.rand(module.running_var.shape, generator=random)

@@ -1,0 +1,166 @@
+"""What a family says of itself, before any network is built."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+from zooadapt.errors import ZooadaptError
+from zooadapt.family import API_VERSION, FILES, Capabilities
+from zooadapt.testing import clean
+from zooadapt.testing.case import Case, clause, refuse, require
+
+_IMPORT_SECONDS = 0.5
+_FOREIGN: dict[str, dict[str, Any]] = {
+    "timm": {"architecture": "resnet18", "num_classes": 2, "pretrained_cfg": {}},
+    "rnn": {"architecture": "char_lstm", "vocab_size": 3},
+    "transformers": {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 8},
+    "transformers-vision": {"model_type": "vit", "architectures": ["ViTModel"], "image_size": 8},
+    "diffusers": {"_class_name": "UNet2DModel", "sample_size": 8},
+    "": {},
+}
+"""Configs of other people's models, by the family that may claim them."""
+_JUNK = (None, 3, -1.5, True, "?", [], {}, ["?"], {"?": 1})
+
+
+@clause
+def check_it_declares_itself(case: Case) -> None:
+    """`api` is the interface version as a number; `name`, `modality` and `library` are texts, `can`
+    is a `Capabilities`, `imports` and `fetches` are tuples of names, `bundled` maps names to
+    folders."""
+    family = case.family
+    texts = {"name": family.name, "library": family.library}
+    for attribute, value in texts.items():
+        require(
+            isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", value) is not None,
+            declared=f"{attribute}: a name in lower case",
+            actual=repr(value),
+            remedy=f'set `{attribute} = "..."` in the class',
+        )
+    kinds = {
+        "api": (family.api == API_VERSION and type(family.api) is int, f"the number {API_VERSION}"),
+        "modality": (family.modality in ("image", "text"), '"image" or "text"'),
+        "can": (isinstance(family.can, Capabilities), "Capabilities(...)"),
+        "imports": (_names(family.imports), "a tuple of module names"),
+        "fetches": (_names(family.fetches), "a tuple of file names"),
+        "bundled": (_names(tuple(family.bundled.values())), "a mapping of names to folders"),
+    }
+    for attribute, (holds, wanted) in kinds.items():
+        require(
+            holds,
+            declared=f"{attribute}: {wanted}",
+            actual=repr(getattr(family, attribute)),
+            remedy=f"correct `{attribute}` in the class",
+        )
+
+
+@clause
+def check_importing_it_is_light(case: Case) -> None:
+    """Importing the plugin and asking `claims` loads no torch, prints nothing and takes no time:
+    every command asks every installed plugin."""
+    found = clean.import_alone(case.family, case.config)
+    require(
+        not found["heavy"],
+        declared="torch is imported inside the methods that need it",
+        actual=f"{', '.join(found['heavy'])} loaded",
+        remedy="move the import into the methods, or into a module that they import",
+    )
+    require(
+        not found["printed"],
+        declared="silence",
+        actual=f"printed {found['printed'][:80]!r}",
+        remedy="remove the print",
+    )
+    require(
+        found["seconds"] <= _IMPORT_SECONDS,
+        declared=f"at most {_IMPORT_SECONDS} s",
+        actual=f"{found['seconds']:.2f} s",
+        remedy="python -X importtime shows what takes it; import that inside the methods",
+    )
+
+
+@clause
+def check_variants_are_sources(case: Case) -> None:
+    """Each of `variants()` names a source once, with its licence in the Hub's spelling or None."""
+    seen = set()
+    for variant in case.family.variants():
+        require(
+            variant.source not in seen and re.fullmatch(r"[\w./@-]+", variant.source) is not None,
+            declared="each source once, as the user types it",
+            actual=repr(variant.source),
+            remedy="leave it out, or give ORG/NAME or a bundled name",
+        )
+        seen.add(variant.source)
+        given = variant.license
+        require(
+            given is None or re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", given) is not None,
+            declared=f"the licence of {variant.source} as the Hub spells it",
+            actual=repr(given),
+            remedy="give an identifier such as apache-2.0, or None",
+        )
+
+
+@clause
+def check_it_claims_its_own_alone(case: Case) -> None:
+    """`claims` is True for a config of the family, False for those of others, whatever they hold,
+    and changes nothing."""
+    family, before = case.family, copy.deepcopy(dict(case.config))
+    require(
+        family.claims(case.config) is True,
+        declared="claims(config) is True",
+        actual=repr(family.claims(case.config)),
+        remedy="compare a key that only this family's configs have with a literal",
+    )
+    require(
+        case.config == before,
+        declared="claims changes nothing",
+        actual="the config was changed",
+        remedy="read the config with .get alone",
+    )
+    foreign = [config for owner, config in _FOREIGN.items() if owner != family.name]
+    foreign += [{key: junk} for key in ("architecture", "model_type", "zooadapt") for junk in _JUNK]
+    for config in foreign:
+        require(
+            family.claims(config) is False,
+            declared=f"claims({config}) is False",
+            actual=repr(family.claims(config)),
+            remedy="compare a key that only this family's configs have with a literal",
+        )
+
+
+@clause
+def check_wrong_configs_are_named(case: Case) -> None:
+    """A config with a key missing, or of a wrong type or sign, either makes a network or raises
+    a DataError with the key: a config is a stranger's file."""
+    for key in [key for key in case.config if key != FILES]:
+        for change, config in _spoiled(case.config, key):
+            if case.family.claims(config):
+                try:
+                    case.family.build(config, 2)
+                    case.family.preprocessor(config)
+                except ZooadaptError:
+                    continue
+                except Exception as error:
+                    refuse(
+                        declared=f"a DataError for a config with '{key}' {change}",
+                        actual=f"{type(error).__name__}: {error}",
+                        remedy="check the key before it is used; "
+                        f"raise DataError(..., thing='{key}')",
+                    )
+
+
+def _spoiled(config: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
+    without = {name: value for name, value in config.items() if name != key}
+    value = config[key]
+    changed: list[tuple[str, dict[str, Any]]] = [("missing", without)]
+    for wrong in (None, {"?": []}, "?", [[]]):
+        if type(wrong) is not type(value):
+            changed.append((f"being {wrong!r}", {**without, key: wrong}))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        changed.append(("being -1", {**without, key: -1}))
+    return changed
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)

@@ -1,0 +1,123 @@
+"""What is written, and read again elsewhere; what becomes of a head's rows on the way."""
+
+from __future__ import annotations
+
+import torch
+
+from zooadapt.model import build
+from zooadapt.testing import clean
+from zooadapt.testing.case import CLASSES, Case, apart, clause, need, network_logits, require
+from zooadapt.testing.structure import SEVEN
+
+
+@clause
+def check_native_names_are_kept(case: Case) -> None:
+    """`convert` gives a network's own state back under the same names, bit for bit, and leaves its
+    argument as it is: an export is a source."""
+    state = {name: t.clone() for name, t in case.chain.net.state_dict().items()}
+    given = dict(state)
+    native = case.family.native_config(case.config, case.model.classes)
+    converted = case.family.convert(given, native)
+    changed = sorted(state.keys() ^ converted.keys())
+    changed += [
+        n for n in state.keys() & converted.keys() if not torch.equal(state[n], converted[n])
+    ]
+    require(
+        not changed and given.keys() == state.keys(),
+        declared="convert(state_dict(), native_config) is the same state",
+        actual=f"{', '.join(changed[:3]) or 'the argument'} changed",
+        remedy="recognise the native form in the config or by its names, and return it as it is",
+    )
+
+
+@clause
+def check_native_config_is_claimed(case: Case) -> None:
+    """`native_config` is a config that the family claims, knows the classes of in order, where it
+    knows any, and gives again when asked again."""
+    for classes in (CLASSES, SEVEN):
+        native = case.family.native_config(case.config, classes)
+        require(
+            case.family.claims(native) is True,
+            declared="claims(native_config) is True",
+            actual=f"False for {str(native)[:200]}",
+            remedy="write the key that `claims` looks at",
+        )
+        known = case.family.classes(native)
+        require(
+            known is None or tuple(known) == classes,
+            declared=f"classes(native_config) are {classes} or None",
+            actual=repr(known),
+            remedy="write the names in the order of the head's rows, and read them so",
+        )
+        again = case.family.native_config(native, classes)
+        require(
+            again == native,
+            declared="native_config(native_config) is the same",
+            actual=f"{_differing(again, native)} differ",
+            remedy="read the native form as well as the source's",
+        )
+
+
+@clause
+def check_an_export_loads_in_a_clean_process(case: Case) -> None:
+    """Another process that has the exported folder alone gives the same logits, bit for bit, and
+    there `build` opens no file, connection or process: weights are the core's business."""
+    with torch.no_grad():
+        expected = network_logits(case.chain.net, case.carry())
+    folder = case.exported.origin.folder
+    logits, touched = clean.load_elsewhere(
+        case.family, folder, len(expected), channels=case.model.channels
+    )
+    require(
+        logits.shape == expected.shape and torch.equal(logits, expected),
+        declared="the same logits",
+        actual=apart(logits, expected),
+        remedy="write into native_config all that build and preprocessor read; keep all state in "
+        "parameters and persistent buffers",
+    )
+    require(
+        not touched,
+        declared="build opens nothing",
+        actual=f"it opened {', '.join(touched[:3])}",
+        remedy="build from the config alone",
+    )
+
+
+@clause
+def check_known_classes_keep_their_rows(case: Case) -> None:
+    """A source's head rows of classes that the new data has too are carried over, bit for bit, to
+    where the new order wants them."""
+    model = build(case.exported, classes=SEVEN)
+    require(
+        model.carried == tuple(name for name in SEVEN if name in CLASSES),
+        declared="rows of 'third' and 'first' are carried over",
+        actual=f"carried: {model.carried}",
+        remedy="keep the head's name and rows in `convert`, and the order in `classes`",
+    )
+    old, new = case.chain.head.weight, model.chain.head.weight
+    moved = [n for n in model.carried
+             if not torch.equal(new[SEVEN.index(n)], old[case.model.classes.index(n)])]  # fmt: skip
+    require(
+        not moved,
+        declared="carried rows are the same",
+        actual=f"rows of {', '.join(moved)} differ",
+        remedy="leave the head's weights alone in `convert`",
+    )
+
+
+@clause
+def check_source_weights_fit(case: Case) -> None:
+    """With `--source`: its weights are the network's, under the names that `convert` gives, none
+    missing, none left over, and none of the shape of another."""
+    need(case.source, "no --source given")
+    require(
+        not case.model.unused,
+        declared="every tensor has its place, the old head apart",
+        actual=f"unused: {', '.join(case.model.unused[:5])}",
+        remedy="rename them in `convert`, or give the network what they are for",
+    )
+
+
+def _differing(first: dict, second: dict) -> str:
+    keys = sorted(first.keys() | second.keys(), key=str)
+    return ", ".join(str(key) for key in keys if first.get(key) != second.get(key))

@@ -1,0 +1,137 @@
+"""Raw samples to stage 0's carry."""
+
+from __future__ import annotations
+
+import json
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from zooadapt.family import FILES, Sample
+from zooadapt.testing.case import Case, clause, refuse, require, same
+from zooadapt.testing.samples import extremes
+
+AUGMENTATIONS = ("none", "crop", "flip", "rand")
+
+
+@clause
+def check_preprocessing_is_a_function(case: Case) -> None:
+    """A sample is a function of the raw one and, where one is given, of `rng` alone, whatever else
+    is drawn at random, in any thread; the raw one is left as it is."""
+    raws = case.raws(8)
+    before = [_content(raw) for raw in raws]
+    for augment in AUGMENTATIONS:
+        prepare = case.family.preprocessor(case.config, augment=augment)
+        for seeded in (False, True):
+
+            def one(k: int, prepare=prepare, seeded=seeded) -> Sample:
+                return prepare(raws[k], rng=np.random.default_rng(k) if seeded else None)
+
+            _seed_everything(1)
+            expected = [one(k) for k in range(len(raws))]
+            _seed_everything(2)
+            with ThreadPoolExecutor(4) as pool:
+                again = list(pool.map(one, range(len(raws))))
+            require(
+                all(map(same, again, expected)),
+                declared=f"augment='{augment}', {'a seeded rng' if seeded else 'rng=None'}: the "
+                "same sample each time",
+                actual="samples differ",
+                remedy="draw from the given rng alone; keep no state between calls",
+            )
+    require(
+        [_content(raw) for raw in raws] == before,
+        declared="raw samples are left as they are",
+        actual="a raw sample was changed",
+        remedy="work on a copy: the core keeps decoded samples for the next epoch",
+    )
+
+
+@clause
+def check_samples_fit_together(case: Case) -> None:
+    """Samples of any raw content, varied or not, have the same names and types, and the same shapes
+    unless the family declares `variable_length`; their carry runs."""
+    raws = case.raws() + extremes(case.family.modality, channels=case.model.channels)
+    model = case.samples(1)[0]
+    samples = []
+    for augment in AUGMENTATIONS:
+        prepare = case.family.preprocessor(case.config, augment=augment)
+        samples += [prepare(raw, rng=np.random.default_rng(k)) for k, raw in enumerate(raws)]
+    for sample in samples:
+        require(
+            _kind(sample, case) == _kind(model, case),
+            declared=f"samples like {_kind(model, case)}",
+            actual=_kind(sample, case),
+            remedy="resize, crop or cut to one shape, or declare variable_length",
+        )
+    with torch.no_grad():
+        logits = case.chain.logits(case.preprocessor.collate(samples[: len(raws)]))
+    require(
+        logits.shape == (len(raws), len(case.model.classes)) and bool(logits.isfinite().all()),
+        declared=f"finite logits for {len(raws)} samples, some of them a pixel or no text",
+        actual=f"{tuple(logits.shape)}, finite: {bool(logits.isfinite().all())}",
+        remedy="give an empty input one neutral element",
+    )
+
+
+@clause
+def check_preprocessing_is_written_down(case: Case) -> None:
+    """`config()` is JSON that says all of it, and `native_config` rebuilds the same preprocessor;
+    `min_side` is a number of pixels or None."""
+    native = case.family.native_config(case.config, case.model.classes)
+    told = case.preprocessor.config()
+    for what, value in (
+        ("preprocessor.config()", told),
+        ("native_config", {name: value for name, value in native.items() if name != FILES}),
+    ):
+        try:
+            read = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            refuse(
+                declared=f"{what} is JSON",
+                actual=error,
+                remedy="give lists, texts and numbers alone",
+            )
+        require(
+            read == value,
+            declared=f"{what} is the same once written and read",
+            actual=f"{value} becomes {read}",
+            remedy="give lists for tuples and texts for keys",
+        )
+    rebuilt = case.family.preprocessor(native)
+    raws = case.raws()
+    alike = all(same(rebuilt(raw, rng=None), case.preprocessor(raw, rng=None)) for raw in raws)
+    require(
+        rebuilt.config() == told and alike,
+        declared=f"preprocessor(native_config) is the same: {told}",
+        actual=f"{rebuilt.config()}, samples {'equal' if alike else 'differ'}",
+        remedy="write into native_config every key that the preprocessor reads",
+    )
+    side = case.preprocessor.min_side
+    require(
+        side is None or isinstance(side, int) and side > 0,
+        declared="min_side: pixels or None",
+        actual=repr(side),
+        remedy="set `min_side = None`",
+    )
+
+
+def _kind(sample: Sample, case: Case) -> dict[str, Any]:
+    fixed = not case.family.can.variable_length
+    return {
+        name: f"{tensor.dtype} {tuple(tensor.shape) if fixed else f'{tensor.ndim}-d'}"
+        for name, tensor in sample.items()
+    }
+
+
+def _content(raw: Any) -> Any:
+    return raw if isinstance(raw, str) else (raw.mode, raw.size, raw.tobytes())
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,105 @@
+"""The network, its stages and its head, standing still."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from zooadapt.errors import PluginError
+from zooadapt.family import Stage
+from zooadapt.testing.case import CLASSES, Case, clause, refuse, require
+
+SEVEN = ("third", "a", "b", "first", "c", "d", "e")
+
+
+@clause
+def check_it_builds_a_network(case: Case) -> None:
+    """`build` gives an `nn.Module` in eval mode, in fp32, on the CPU, whose random weights are a
+    function of torch's seed."""
+    case.model  # noqa: B018
+    nets = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        nets.append(case.family.build(case.config, len(CLASSES)))
+    net = nets[0]
+    require(
+        isinstance(net, nn.Module) and not net.training,
+        declared="an nn.Module in eval mode",
+        actual=f"{type(net).__name__}, training={getattr(net, 'training', None)}",
+        remedy="return net.eval()",
+    )
+    for name, tensor in net.state_dict().items():
+        plain = tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.int64)
+        require(
+            plain or not tensor.is_floating_point() and tensor.device.type == "cpu",
+            declared="fp32 on the CPU",
+            actual=f"{name} is {tensor.dtype} on {tensor.device}",
+            remedy="build it in fp32 on the CPU: the core moves and casts it",
+        )
+    first, second = (net.state_dict() for net in nets)
+    moved = [name for name in first if not torch.equal(first[name], second[name])]
+    require(
+        not moved,
+        declared="equal weights for an equal torch seed",
+        actual=f"{', '.join(moved[:3])} differ",
+        remedy="draw random numbers from torch's default generator alone",
+    )
+
+
+@clause
+def check_stages_share_out_the_state(case: Case) -> None:
+    """Stages have unique names, what they own exists, and stages and head together own each entry
+    of `state_dict()` once."""
+    try:
+        chain = case.chain
+    except PluginError as error:
+        refuse(declared="each tensor has one owner", actual=error, remedy="correct `owns`")
+    for stage in chain.stages:
+        require(
+            isinstance(stage, Stage) and isinstance(stage.owns, tuple) and stage.name.isprintable(),
+            declared="Stage(name=..., run=..., owns=(...))",
+            actual=repr(stage)[:200],
+            remedy="return a sequence of zooadapt.family.Stage",
+        )
+        missing = [path for path in stage.owns if not _exists(chain.net, path)]
+        require(
+            not missing,
+            declared=f"stage '{stage.name}' owns {', '.join(stage.owns)}",
+            actual=f"the network has no {', '.join(missing)}",
+            remedy="name submodules, parameters or buffers by their path in the network",
+        )
+
+
+@clause
+def check_its_head_is_linear(case: Case) -> None:
+    """The head is an `nn.Linear(D, K)`, or a 1x1 `nn.Conv2d`, of the features' width D and of as
+    many outputs K as classes were asked for, 7 as well as 1."""
+    for classes in (("only",), SEVEN):
+        net = case.family.build(case.config, len(classes))
+        path = case.family.head(net)
+        head = net.get_submodule(path)
+        linear = isinstance(head, nn.Linear) or (
+            isinstance(head, nn.Conv2d) and head.kernel_size == (1, 1)
+        )
+        require(
+            linear,
+            declared="nn.Linear or a 1x1 nn.Conv2d",
+            actual=f"{path} is {type(head).__name__}",
+            remedy="give the path of the last layer",
+        )
+        shape = tuple(head.weight.shape[:2])
+        width = case.carry(case.chain.depth)["features"].shape[1]
+        require(
+            shape == (len(classes), width),
+            declared=f"weights ({len(classes)}, {width}) for {len(classes)} classes",
+            actual=f"{path} has {shape}",
+            remedy="build the head with num_classes outputs on the features",
+        )
+
+
+def _exists(net: nn.Module, path: str) -> bool:
+    parent, _, leaf = path.rpartition(".")
+    try:
+        return hasattr(net.get_submodule(parent), leaf)
+    except AttributeError:
+        return False

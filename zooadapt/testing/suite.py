@@ -1,0 +1,164 @@
+"""All checks, and the two ways to run them: one by one for a report, or as pytest's own tests."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from unittest import SkipTest
+
+from zooadapt import registry
+from zooadapt.errors import PluginError, UsageError
+from zooadapt.family import Family
+from zooadapt.model import open_source
+from zooadapt.testing import (
+    capabilities,
+    declaration,
+    files,
+    forward,
+    freezing,
+    preprocessing,
+    structure,
+)
+from zooadapt.testing.case import Broken, Case, Check
+
+CHECKS: tuple[Check, ...] = (
+    declaration.check_it_declares_itself,
+    declaration.check_importing_it_is_light,
+    declaration.check_variants_are_sources,
+    declaration.check_it_claims_its_own_alone,
+    declaration.check_wrong_configs_are_named,
+    structure.check_it_builds_a_network,
+    structure.check_stages_share_out_the_state,
+    forward.check_carries_are_batches,
+    structure.check_its_head_is_linear,
+    forward.check_the_chain_is_the_network,
+    forward.check_the_chain_is_the_network_in_training,
+    forward.check_a_carry_is_all_there_is,
+    forward.check_stages_use_what_they_own,
+    forward.check_stages_leave_their_input_alone,
+    forward.check_evaluation_is_repeatable,
+    forward.check_batching_changes_nothing,
+    forward.check_padding_changes_nothing,
+    freezing.check_the_frozen_stays,
+    freezing.check_the_frozen_runs_as_in_evaluation,
+    freezing.check_the_rest_is_trained,
+    preprocessing.check_preprocessing_is_a_function,
+    preprocessing.check_samples_fit_together,
+    preprocessing.check_preprocessing_is_written_down,
+    files.check_native_config_is_claimed,
+    files.check_native_names_are_kept,
+    files.check_known_classes_keep_their_rows,
+    files.check_an_export_loads_in_a_clean_process,
+    capabilities.check_other_input_sizes,
+    capabilities.check_other_channel_counts,
+    files.check_source_weights_fit,
+)
+"""Each checks one clause of the contract of `zooadapt.family`, its docstring. A check takes a
+`Case`, and raises `Broken` when the clause does not hold or `Skip` when it does not apply."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a check of one case came to."""
+
+    check: str
+    case: str
+    status: str
+    """`pass`, `fail` or `skip`."""
+    clause: str = ""
+    declared: str = ""
+    actual: str = ""
+    remedy: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run(case: Case, checks: Sequence[Check] = CHECKS) -> Iterator[Outcome]:
+    """Run the checks one by one; whatever one raises is its outcome."""
+    for check in checks:
+        started = time.perf_counter()
+        told = _tell(check, case)
+        yield Outcome(
+            check=check.__name__,
+            case=case.name,
+            clause=" ".join((check.__doc__ or "").split()),
+            seconds=time.perf_counter() - started,
+            **told,
+        )
+
+
+def cases(family: Family, *, source: str | None = None, offline: bool = True) -> list[Case]:
+    """A case for each of the family's examples, or else its bundled sources; or for one source,
+    with its weights.
+
+    Raises: PluginError when there is nothing to check; what opening the source raises.
+    """
+    if source is not None:
+        opened = open_source(source, offline=offline)
+        return [Case(family, opened.config, name=source, source=opened)]
+    examples = dict(family.examples()) or {
+        name: open_source(f"{family.name}:{name}", offline=True).config for name in family.bundled
+    }
+    if not examples:
+        raise PluginError(
+            f"family '{family.name}' gives nothing to check",
+            thing=family.name,
+            remedy="let its examples() give a small config, or name a --source",
+        )
+    return [Case(family, config, name=name) for name, config in examples.items()]
+
+
+def parametrize(
+    name: str, *, expected_failures: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make `def test_conformance(check, case): check(case)` every check of every case of the
+    installed family `name`.
+
+    `expected_failures` is `{check: reason}`, or `{check-case: reason}`, as in pytest's ids; one
+    that passes all the same fails the test.
+    Raises: UsageError when an expected failure names no check.
+    """
+    import pytest
+
+    expected = dict(expected_failures or {})
+    found, known = [], set()
+    for case in cases(registry.load_class(name)()):
+        for check in CHECKS:
+            ids = (check.__name__, f"{check.__name__}-{case.name}")
+            known.update(ids)
+            reasons = [expected[key] for key in ids if key in expected]
+            marks = [pytest.mark.xfail(reason=reason, strict=True) for reason in reasons]
+            found.append(pytest.param(check, case, id=ids[1], marks=marks))
+    if unknown := sorted(expected.keys() - known):
+        raise UsageError(
+            f"expected_failures names no check of '{name}': {unknown[0]}", thing=unknown[0]
+        )
+    return pytest.mark.parametrize(("check", "case"), found)
+
+
+def _tell(check: Check, case: Case) -> dict[str, str]:
+    try:
+        check(case)
+    except SkipTest as skip:
+        return {"status": "skip", "actual": str(skip)}
+    except Broken as broken:
+        return {
+            "status": "fail",
+            "declared": broken.declared,
+            "actual": broken.actual,
+            "remedy": broken.remedy,
+        }
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return {
+            "status": "fail",
+            "declared": "no error",
+            "actual": f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})",
+            "remedy": getattr(error, "remedy", "") or "read it at the place named",
+        }
+    return {"status": "pass"}

@@ -1,0 +1,71 @@
+"""The other process of `zooadapt.testing.clean`: loads exports as a stranger would."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zooadapt import weights
+from zooadapt.model import build
+from zooadapt.testing.case import network_logits, reopened
+from zooadapt.testing.samples import synthesise
+
+_OPENS = ("open", "socket.connect", "subprocess.Popen", "os.system")
+_CODE = (".py", ".pyc", ".so")
+
+
+def main() -> None:
+    """Answer each line of stdin; what the family prints goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        try:
+            answer = _answer(json.loads(line))
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+@torch.no_grad()
+def _answer(job: dict[str, Any]) -> dict[str, Any]:
+    torch.set_num_threads(job["threads"])
+    family = getattr(importlib.import_module(job["module"]), job["name"])()
+    model = build(reopened(family, Path(job["folder"])))
+    raws = synthesise(family.modality, job["n"], channels=job["channels"])
+    carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    weights.write_weights(Path(job["out"]), {"logits": network_logits(model.chain.net, carry)})
+    return {"touched": _opened(lambda: family.build(model.source.config, len(model.classes)))}
+
+
+def _opened(call: Callable[[], Any]) -> list[str]:
+    """What a call opens besides code. An audit hook cannot be taken away: it is kept and muted."""
+    _seen.clear()
+    _listening.append(True)
+    try:
+        call()
+    finally:
+        _listening.clear()
+    return list(_seen)
+
+
+_seen: list[str] = []
+_listening: list[bool] = []
+
+
+def _hear(event: str, args: tuple[Any, ...]) -> None:
+    if _listening and event in _OPENS:
+        what = str(args[1] if event == "socket.connect" else args[0])
+        if not what.endswith(_CODE):
+            _seen.append(what)
+
+
+if __name__ == "__main__":
+    sys.addaudithook(_hear)
+    main()
