@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zooadapt.errors import DataError
+from zooadapt_timm.one_head import one_head
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 MAX_SIDE = 4096
@@ -73,7 +74,7 @@ MODEL_ARGS: dict[str, Check] = {
     **dict.fromkeys(
         ("class_token", "distilled", "distillation", "dynamic_img_pad", "dynamic_img_size",
          "fc_norm", "final_norm", "no_embed_class", "pre_norm", "qk_norm", "qkv_bias",
-         "strict_img_size"), _FLAG),
+         "strict_img_size", "use_aux_head"), _FLAG),
 }  # fmt: skip
 """The arguments of a network that a config may give, each bounded; `num_classes` is the core's."""
 
@@ -158,7 +159,8 @@ class Settings:
 
 
 def parse(config: Mapping[str, Any]) -> Settings:
-    """Read a `config.json` of timm's, in today's layout or the old flat one.
+    """Read a `config.json` of timm's, in today's layout or the old flat one. Of a network with two
+    heads it gives the same network with one.
 
     Raises: DataError naming the key that is missing, unknown, of a wrong type or out of bounds.
     """
@@ -175,19 +177,23 @@ def parse(config: Mapping[str, Any]) -> Settings:
     described = config.get("label_descriptions", given.get("label_descriptions")) or {}
     if not isinstance(described, Mapping):
         raise _bad("label_descriptions", described, "an object")
+    architecture, args = one_head(
+        _get(config, "architecture", _text(r"[A-Za-z0-9_]{1,100}", "a timm model")),
+        {key: _get(args, key, MODEL_ARGS[key], None, "model_args.")
+         for key in args if key != "num_classes"},
+    )  # fmt: skip
     return Settings(
-        architecture=_get(config, "architecture", _text(r"[A-Za-z0-9_]{1,100}", "a timm model")),
+        architecture=architecture,
         num_classes=_get(
             config, "num_classes", _whole(0, MAX_CLASSES), given.get("num_classes", 1000)),
         num_features=_get(config, "num_features", _whole(1, 1 << 20), None),
         global_pool=_get(config, "global_pool", _NAME, None),
         label_names=tuple(_names(names)) if names else None,
-        weights_input_size=_get(config, "weights_input_size", _SIZE, None),
         label_descriptions={k: v for k, v in described.items() if isinstance(v, str)},
-        model_args={key: _get(args, key, MODEL_ARGS[key], None, "model_args.")
-                    for key in args if key != "num_classes"},
+        model_args={key: value for key, value in args.items() if value is not None},
         pretrained={key: _get(given, key, check, None, "pretrained_cfg.")
                     for key, check in _PRETRAINED.items() if given.get(key) is not None},
+        weights_input_size=_get(config, "weights_input_size", _SIZE, None),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from zooadapt_timm.outline import Uncuttable
+from zooadapt.errors import DataError
 
 _ARITHMETIC = {f for f in (*vars(operator).values(), *vars(math).values()) if callable(f)}
 
@@ -33,7 +33,7 @@ def cut(
     """The stages' graphs, in order. A stage begins with each call into a higher group than all
     before it; a last one of nothing but norms joins the one before it.
 
-    Raises: Uncuttable when the output is not the head's.
+    Raises: DataError when the output is not the head's.
     """
     features = _features(graph, net, head)
     recomputed = _recomputed(graph)
@@ -58,17 +58,33 @@ def cut(
 
 
 def _features(graph: fx.Graph, net: nn.Module, head: str) -> fx.Node:
-    """What the head is given, where nothing but reshaping follows the head."""
+    """What the head is given, as `(N, D)`: of several positions, the one that the network picks
+    from the head's output."""
     calls = [node for node in graph.nodes if node.op == "call_module" and node.target == head]
     if len(calls) != 1:
-        raise Uncuttable(f"its head is called {len(calls)} times")
-    (output,) = graph.find_nodes(op="output")
-    node = output.args[0]
-    while isinstance(node, fx.Node) and node is not calls[0] and _reshapes(node, net):
+        raise _no_head(net, f"calls its head {len(calls)} times")
+    (call,), (output,) = calls, graph.find_nodes(op="output")
+    node, position = output.args[0], None
+    while isinstance(node, fx.Node) and node is not call:
+        if _picks(node) and position is None:
+            position = node.args[1]
+        elif not _reshapes(node, net):
+            raise _no_head(net, "goes on computing after its head")
         node = node.args[0]
-    if node is not calls[0]:
-        raise Uncuttable("it computes something after its head")
-    return calls[0].args[0]
+    if node is not call:
+        raise _no_head(net, "puts out more than its head does")
+    given = call.args[0]
+    with graph.inserting_before(call):
+        if position is not None:
+            return graph.call_function(operator.getitem, (given, position))
+        if isinstance(net.get_submodule(head), nn.Conv2d):
+            return graph.call_method("flatten", (given, 1))
+    return given
+
+
+def _picks(node: fx.Node) -> bool:
+    index = node.args[1] if node.target is operator.getitem else ()
+    return isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None)
 
 
 def _reshapes(node: fx.Node, net: nn.Module) -> bool:
@@ -77,25 +93,40 @@ def _reshapes(node: fx.Node, net: nn.Module) -> bool:
     return node.target in ("flatten", torch.flatten)
 
 
+def _no_head(net: nn.Module, why: str) -> DataError:
+    name = type(net).__name__
+    return DataError(
+        f"'{name}' {why}, and zooadapt replaces one linear head", thing=name,
+        remedy="choose another architecture: zooadapt models",
+    )  # fmt: skip
+
+
 def _recomputed(graph: fx.Graph) -> dict[fx.Node, bool]:
     """Nodes that are evaluated anew wherever they are used, so that none of them crosses a cut:
     what depends on no value of the input, except for sizes other than N. True for N itself."""
     found: dict[fx.Node, bool] = {}
     sizes: set[fx.Node] = set()
+    shapes: set[fx.Node] = set()
     for node in graph.nodes:
         inputs = node.all_input_nodes
         if node.op in ("placeholder", "output"):
             continue
-        if _is_shape(node):
+        if all(n in found and n not in sizes for n in inputs):
+            found[node] = False
+        elif _is_shape(node):
+            shapes.add(node)
             sizes.add(node)
             found[node] = False
-        elif _is_size(node) or (node.target is operator.getitem and inputs[0] in sizes):
+        elif _is_size(node) or (node.target is operator.getitem and inputs[0] in shapes):
             sizes.add(node)
             index = node.args[1]
-            if not (index.start if isinstance(index, slice) else index):
-                found[node] = index == 0
+            if isinstance(index, slice) and not index.start:
+                shapes.add(node)
+                found[node] = False
+            elif index == 0:
+                found[node] = True
         elif all(n in found or n in sizes for n in inputs):
-            arithmetic = node.target in _ARITHMETIC and inputs and sizes.issuperset(inputs)
+            arithmetic = node.target in _ARITHMETIC and sizes.issuperset(inputs)
             if arithmetic:
                 sizes.add(node)
             if not arithmetic or any(n in found for n in inputs):

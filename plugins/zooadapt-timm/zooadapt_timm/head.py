@@ -23,9 +23,9 @@ def head_path(net: nn.Module) -> str:
     if len(found) == 1:
         return found[0]
     name = type(net).__name__
-    why = f"averages {len(found)} heads ({', '.join(found)})" if found else "has no classifier head"
+    why = f"adds up {len(found)} heads ({', '.join(found)})" if found else "has no classifier"
     raise DataError(
-        f"'{name}' {why}; a network with one linear head is needed", thing=name,
+        f"'{name}' {why}, and zooadapt replaces one linear head", thing=name,
         remedy="choose another architecture: zooadapt models",
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -51,12 +52,21 @@ def _pieces(net: nn.Module, head: str) -> list[tuple[Piece, Piece]]:
     return pairs
 
 
+class _Interpreter(fx.Interpreter):
+    """Gives modules lists of their own, which some write to; a graph's are immutable."""
+
+    def call_module(self, target: str, args: tuple, kwargs: dict) -> object:
+        args = tuple(list(value) if isinstance(value, list) else value for value in args)
+        return super().call_module(target, args, kwargs)
+
+
 class _Run:
     """One stage as a function of its carry."""
 
     def __init__(self, net: nn.Module, pieces: tuple[Piece, Piece], owns: tuple[str, ...]) -> None:
-        self._pieces = [(piece, fx.Interpreter(net, graph=piece.graph)) for piece in pieces]
-        self._modules = [found for path in owns if (found := _module(net, path)) is not None]
+        self._pieces = [(piece, _Interpreter(net, graph=piece.graph)) for piece in pieces]
+        found = (_get(net, path) for path in owns)
+        self._modules = [module for module in found if isinstance(module, nn.Module)]
         self._changed: dict[bool, frozenset[str]] = {}
 
     def __call__(self, carry: Carry) -> Carry:
@@ -90,15 +100,18 @@ class _Run:
 
 
 def _pack(name: str, value: object, *, like: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """A value as tensors of leading dimension N: those of a tuple numbered, a whole number repeated
-    for each sample under a name that ends in `#`."""
-    if isinstance(value, (tuple, list)):
-        for k, part in enumerate(value):
-            yield from _pack(f"{name}.{k}", part, like=like)
+    """A value as tensors of leading dimension N. The name says what it was: `x.0` is in a tuple,
+    `x[0]` in a list, `x#` a whole number, repeated for each sample; nothing stands for None."""
+    if isinstance(value, Tensor):
+        yield name, value
     elif isinstance(value, int):
         yield f"{name}#", torch.full((len(like),), value, device=like.device)
-    else:
-        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for k, part in enumerate(value):
+            place = f"[{k}]" if isinstance(value, list) else f".{k}"
+            yield from _pack(name + place, part, like=like)
+    elif value is not None:
+        raise TypeError(f"a {type(value).__name__} cannot be carried from stage to stage")
 
 
 def _unpack(name: str, carry: Carry) -> object:
@@ -106,9 +119,13 @@ def _unpack(name: str, carry: Carry) -> object:
         return carry[name]
     if f"{name}#" in carry:
         return int(carry[f"{name}#"][0])
-    count = len({key[len(name) + 1 :].split(".")[0].rstrip("#")
-                 for key in carry if key.startswith(f"{name}.")})  # fmt: skip
-    return tuple(_unpack(f"{name}.{k}", carry) for k in range(count))
+    for kind, place in ((tuple, "{}.{}"), (list, "{}[{}]")):
+        parts = []
+        while any(key.startswith(place.format(name, len(parts))) for key in carry):
+            parts.append(_unpack(place.format(name, len(parts)), carry))
+        if parts:
+            return kind(parts)
+    return None
 
 
 class _Reached(Exception):
@@ -139,26 +156,27 @@ class _ToHead:
 def _owners(net: nn.Module, head: str, uses: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Paths that each stage owns: what it is the first to use; what none uses goes to the last.
     A module that belongs to one stage as a whole stands for all below it."""
-    owner = {head: len(uses)}
+    last = len(uses) - 1
+    owner = {id(_get(net, head)): len(uses)}
     for k, paths in enumerate(uses):
         for path in paths:
-            owner.setdefault(path, k)
-    owned: list[list[str]] = [[] for _ in range(len(uses) + 1)]
+            owner.setdefault(id(_get(net, path)), k)
 
-    def visit(path: str) -> list[tuple[int, str]]:
-        """(stage, path) of all below, as one where they agree."""
-        if path in owner:
-            return [(owner[path], path)]
-        module = net.get_submodule(path)
+    def visit(path: str, module: nn.Module) -> list[tuple[int, str]]:
+        """(stage, path) of what is below, as one where all agree."""
+        if id(module) in owner:
+            return [(owner[id(module)], path)]
         dot = f"{path}." if path else ""
-        state = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        below = [(owner.get(dot + name, len(uses) - 1), dot + name) for name, _ in state]
-        for name, _ in module.named_children():
-            below += visit(dot + name)
-        stages = {stage for stage, _ in below} or {len(uses) - 1}
+        own = {**module._parameters, **module._buffers}
+        below = [(owner.get(id(tensor), last), dot + name) for name, tensor in own.items()
+                 if tensor is not None]  # fmt: skip
+        for name, child in module._modules.items():
+            below += visit(dot + name, child) if child is not None else []
+        stages = {stage for stage, _ in below} or {last}
         return [(stages.pop(), path)] if path and len(stages) == 1 else below
 
-    for stage, path in visit(""):
+    owned: list[list[str]] = [[] for _ in range(len(uses) + 1)]
+    for stage, path in visit("", net):
         owned[stage].append(path)
     return [tuple(paths) for paths in owned[:-1]]
 
@@ -174,12 +192,9 @@ def _names(net: nn.Module, uses: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _weighty(net: nn.Module, path: str) -> bool:
-    module = _module(net, path)
-    return module is not None and any(True for _ in module.parameters())
+    found = _get(net, path)
+    return isinstance(found, nn.Module) and any(True for _ in found.parameters())
 
 
-def _module(net: nn.Module, path: str) -> nn.Module | None:
-    found = net
-    for name in path.split("."):
-        found = getattr(found, name)
-    return found if isinstance(found, nn.Module) else None
+def _get(net: nn.Module, path: str) -> object:
+    return functools.reduce(getattr, path.split("."), net)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zooadapt.errors import DataError
 from zooadapt.family import Variant
 from zooadapt_timm.config import Settings
+from zooadapt_timm.one_head import without_second_head
 
 
 def variants() -> Iterator[Variant]:
@@ -48,6 +49,7 @@ def fitted(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tens
     """
     with torch.device("meta"):
         own = create(settings, settings.num_classes).state_dict()
+    state = without_second_head(state)
     if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
         return state
     source = {**pretrained_cfg(settings), "num_classes": settings.num_classes}

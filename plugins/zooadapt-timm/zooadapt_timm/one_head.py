@@ -1,0 +1,44 @@
+"""Networks that timm builds with two classifiers, and the same network of timm with only one.
+
+timm averages the logits of both (distillation: Touvron et al., ICML 2021) or adds the second to
+the first (VOLO), but a head that is replaced and solved must be one linear layer. The first head is
+kept: the one that is trained on the labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_WITHOUT = {
+    r"levit_(conv_)?(128s?|192|256|384|384_s8)": {"distilled": False},
+    r"efficientformerv2_\w+": {"distillation": False},
+    r"repvit_\w+": {"distillation": False},
+    r"iformer_\w+_distilled": {"distillation": False},
+    r"volo_\w+": {"use_aux_head": False},
+}
+_DEIT = re.compile(r"(deit_\w+)_distilled(_\w+)")
+_SECOND = re.compile(r"(.*\.)?(head_dist|aux_head)\..*")
+
+
+def one_head(architecture: str, args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The architecture and arguments that build the same backbone with its first head alone.
+
+    A distilled DeiT is a DeiT with a register token: its distillation token, read by no head.
+    """
+    if deit := _DEIT.fullmatch(architecture):
+        return deit[1] + deit[2], {**args, "reg_tokens": 1}
+    for pattern, without in _WITHOUT.items():
+        if re.fullmatch(pattern, architecture):
+            return architecture, {**args, **without}
+    return architecture, dict(args)
+
+
+def without_second_head(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A source's tensors under the names of the network that `one_head` names."""
+    renamed = {"dist_token": "reg_token"}
+    return {renamed.get(k, k): tensor for k, tensor in state.items() if not _SECOND.fullmatch(k)}
