@@ -156,11 +156,12 @@ def test_what_is_cached_is_listed(hub, client, repo_id):
     assert entry["license"] == "mit"
 
 
-def test_eight_processes_share_one_cache(hub, new_client, repo_id):
+@pytest.mark.parametrize("locks", [{}, {"NO_LOCKS": "1"}], ids=["locks", "no locks"])
+def test_eight_processes_share_one_cache(hub, new_client, repo_id, locks):
     expected = sha256(hub.add(repo_id, model_files()).head.files["model.safetensors"])
     other = hub.add(f"{repo_id}-2", model_files(seed=2))
-    first = new_client()
-    clients = [first, *(new_client(first.home) for _ in range(7))]
+    first = new_client(**locks)
+    clients = [first, *(new_client(first.home, **locks) for _ in range(7))]
 
     def ask_all(which):
         for client in clients:

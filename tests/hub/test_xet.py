@@ -7,7 +7,6 @@ import pytest
 from .client import TOKEN, HubError, write_export
 from .server import sha256
 
-
 pytest.importorskip("hf_xet")
 
 

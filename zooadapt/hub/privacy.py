@@ -31,7 +31,7 @@ def _leaks(content: bytes) -> Iterator[tuple[str, re.Match[bytes]]]:
         "your Hub token": token,
         "a Hub token": rb"\bhf_[A-Za-z0-9_]{16,}",
         "the path of your home folder": re.escape(home) + rb"(?![\w.-])" if home != b"/" else b"",
-        "a path in a home folder": rb"(?:/home/|/Users/|/root/|[A-Za-z]:\\+Users\\+)[\w.-]",
+        "a path in a home folder": rb"(?:/home|/Users|[A-Za-z]:\\+Users)[/\\]+[\w.-]+[/\\]",
         "your user name in a path": rb"(?<=[/\\])" + user + rb"(?=[/\\])",
     }
     for what, pattern in patterns.items():

@@ -1,0 +1,53 @@
+"""The whole way with real models: adapt, push, and in a clean home pull, predict, load by stock
+tools."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .client import TOKEN
+from .server import sha256
+
+CASES = {
+    "timm": ("mobilenetv2_035.keras_in1k_headless", "images/ants_bees", ["--input-size", "96"]),
+    "rnn": ("charlstm_darwin.ml5", "text/sms_spam", []),
+}
+
+
+def run(hub, home: Path, *arguments: str) -> str:
+    """A command in a home of its own; its stdout."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
+    home.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=home, capture_output=True, text=True,
+        env=kept | {"HOME": str(home), "HF_HOME": str(home / "hf"), "HF_TOKEN": TOKEN,
+                    "HF_ENDPOINT": hub.url, "NO_PROXY": "*", "OMP_NUM_THREADS": "1",
+                    "ZOOADAPT_CACHE": str(home / "zoo")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert TOKEN not in done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("family", CASES)
+def test_push_then_pull_then_predict(hub, tmp_path, real_data, family):
+    name, data, options = CASES[family]
+    home, model, repo = tmp_path / "home", tmp_path / "model", f"me/{family}-trip"
+    zooadapt = ("-m", "zooadapt")
+    run(hub, home, *zooadapt, "adapt", str(real_data / "weights" / name), str(real_data / data),
+        "-o", str(model), "--labels-per-class", "4", "--precision", "fp32", *options)  # fmt: skip
+    pushed = json.loads(run(hub, home, *zooadapt, "push", str(model), repo, "--json"))
+    compare = str(Path(__file__).parent / "compare.py")
+    told = run(hub, tmp_path / "clean", compare, str(model), repo, family)
+    found = json.loads(told.splitlines()[-1])
+    assert found["equal"] and found.get("stock", 0.0) == 0.0
+    assert found["sha256"] == sha256((model / "model.safetensors").read_bytes())
+    assert found["lock"] == pushed["commit"]
+    published = [data for c in hub.repos[repo].branches["main"] for data in c.files.values()]
+    left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(TOKEN.encode() in data for data in published + left)
+    assert not any(str(tmp_path).encode() in data for data in published)
