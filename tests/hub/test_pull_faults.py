@@ -124,6 +124,15 @@ def test_a_wait_of_more_than_a_minute_is_not_begun(hub, client, repo_id):
     assert len(hub.seen) == 1
 
 
+def test_a_transfer_that_takes_too_long_in_all_is_ended(hub, new_client, repo_id):
+    hub.add(repo_id, model_files())
+    hub.fault = fault(faults.trickle, on=LARGE)
+    client = new_client(ZOOADAPT_HUB_DEADLINE="0.5", ZOOADAPT_HUB_STALL="30")
+    with pytest.raises(HubError, match="took longer than it may") as caught:
+        client("fetch", repo_id)
+    assert caught.value.code == 69 and client.seconds < 4
+
+
 def test_a_cut_transfer_of_a_large_file_goes_on_where_it_was(hub, client, repo_id):
     files = model_files() | {"vocab.bin": random.Random(0).randbytes(25_000_000)}
     hub.add(repo_id, files)

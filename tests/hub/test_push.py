@@ -150,6 +150,21 @@ def test_a_model_of_unknown_licence_is_not_made_public(hub, owner, mine, tmp_pat
     assert front(hub.repos[mine].head.files["README.md"].decode())["license"] == "cc-by-4.0"
 
 
+def test_a_licence_of_its_own_is_linked_to(hub, owner, mine, tmp_path):
+    owner("push", write_export(tmp_path / "m", license="other", base_model="org/toy"), mine)
+    found = front(hub.repos[mine].head.files["README.md"].decode())
+    assert found["license"] == "other" and found["license_name"] == "that of org/toy"
+    assert found["license_link"] == "https://huggingface.co/org/toy"
+
+
+def test_a_damaged_copy_of_the_remote_card_is_not_merged(hub, owner, mine, model):
+    owner("push", model, mine)
+    owner("push", model, mine, dry_run=True)
+    owner.cached(mine, "README.md").write_bytes(b"# spoilt")
+    again = owner("push", model, mine)
+    assert {file["change"] for file in again["files"]} == {"same"}
+
+
 def test_the_licence_is_the_sources_and_is_never_made_up(hub, owner, mine, tmp_path):
     model = write_export(tmp_path / "other", license="gpl-3.0")
     owner("push", model, mine, public=True)

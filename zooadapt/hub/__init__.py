@@ -2,6 +2,9 @@
 
 A source is resolved to a commit first; every file used is checked against the commit's hashes when
 it comes and against the recorded ones on every later use, from the cache and offline too.
+
+Environment, in seconds: a transfer below 1 KiB/s for `ZOOADAPT_HUB_STALL` (30) has failed, one
+call may take `ZOOADAPT_HUB_DEADLINE` (a day), the first retry waits `ZOOADAPT_HUB_PAUSE` (1).
 """
 
 import os

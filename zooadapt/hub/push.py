@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _look(repo: str, *, needs_token: bool) -> _Remote | None:
-    from huggingface_hub import HfApi, get_token, hf_hub_download
+    from huggingface_hub import HfApi, get_token
 
     if needs_token and not get_token():
         raise AccessError("publishing needs a Hub token", thing=repo, remedy="hf auth login")
@@ -157,11 +158,24 @@ def _look(repo: str, *, needs_token: bool) -> _Remote | None:
             raise
         return None  # to somebody without a token the Hub does not say which
     there = digests.of_repo(info)
-    text = None
-    if CARD in there:
-        path = call(lambda: hf_hub_download(repo, CARD, revision=info.sha), repo=repo)
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    text = _remote_card(repo, info.sha, there[CARD]) if CARD in there else None
     return _Remote(commit=info.sha, digests=there, card=text, public=not info.private)
+
+
+def _remote_card(repo: str, commit: str, digest: str) -> str:
+    from huggingface_hub import hf_hub_download
+
+    for force in (False, True):
+        path = call(
+            partial(hf_hub_download, repo, CARD, revision=commit, force_download=force), repo=repo
+        )
+        if digests.is_same(Path(path), digest):
+            return Path(path).read_text(encoding="utf-8", errors="replace")
+    raise DataError(
+        f"the card of '{repo}' is not what the Hub says it is: its hash differs, twice",
+        thing=CARD,
+        remedy="try again later",
+    )
 
 
 def _plan(
@@ -182,7 +196,9 @@ def _plan(
                 remedy="choose another name, or --overwrite-repo",
             )
     theirs = remote.card if remote else None
-    text = _card(repo, local[CARD].read_text(encoding="utf-8"), theirs, license)
+    with fsops.reading(local[CARD]):
+        ours = local[CARD].read_text(encoding="utf-8", errors="replace")
+    text = _card(repo, ours, theirs, license)
     front, _ = card.split(text, where=CARD)
     is_public = remote.public if remote else public
     if (public or is_public) and not front.get("license"):
@@ -211,7 +227,11 @@ def _plan(
 def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:
     front, body = card.split(ours, where=CARD)
     for entry in front.get("model-index") or ():
-        entry["name"] = repo.rpartition("/")[2]
+        if isinstance(entry, dict):
+            entry["name"] = repo.rpartition("/")[2]
+    if front.get("license") == "other" and "base_model" in front:
+        front.setdefault("license_name", f"that of {front['base_model']}")
+        front.setdefault("license_link", f"https://huggingface.co/{front['base_model']}")
     body = body.replace(f"local-dir:{card.FOLDER}", f"hf-hub:{repo}").replace(card.FOLDER, repo)
     merged = card.merge(card.join(front, body), theirs)
     if license is not None:

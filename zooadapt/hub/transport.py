@@ -45,6 +45,7 @@ def in_charge(*, largest: int) -> Iterator[None]:
         _Client.hooks = get_session().event_hooks["request"]
         set_client_factory(_Client)
     _Client.in_charge, _Client.largest = True, largest
+    _Client.end = time.monotonic() + duration("ZOOADAPT_HUB_DEADLINE", 24 * 3600.0)
     try:
         yield
     finally:
@@ -83,6 +84,7 @@ class _Client(httpx.Client):
 
     in_charge: ClassVar[bool] = False
     largest: ClassVar[int] = 0
+    end: ClassVar[float] = 0.0
     hooks: ClassVar[Sequence[Callable[[httpx.Request], object]]] = ()
     """huggingface_hub's own, run before each request."""
 
@@ -126,14 +128,14 @@ class _Client(httpx.Client):
                 thing=response.request.url.host,
                 remedy="check HF_ENDPOINT and the proxy settings",
             )
-        response.stream = _Paced(response.stream, self._stall, self.largest)
+        response.stream = _Paced(response.stream, self._stall, self.largest, self.end)
 
 
 class _Paced(httpx.SyncByteStream):
     """A body whose slowness, endlessness and breaking off are failures."""
 
-    def __init__(self, body: httpx.SyncByteStream, stall: float, largest: int) -> None:
-        self._body, self._stall, self._largest = body, stall, largest
+    def __init__(self, body: httpx.SyncByteStream, stall: float, largest: int, end: float) -> None:
+        self._body, self._stall, self._largest, self._end = body, stall, largest, end
 
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self._body)
@@ -154,6 +156,12 @@ class _Paced(httpx.SyncByteStream):
             if received > self._largest:
                 raise UnavailableError(
                     f"the Hub sent more than the {self._largest:,} bytes it may", thing="transfer"
+                )
+            if time.monotonic() > self._end:
+                raise UnavailableError(
+                    "the transfer took longer than it may",
+                    thing="transfer",
+                    remedy="try again on a better connection; ZOOADAPT_HUB_DEADLINE sets the time",
                 )
             if waited >= self._stall:
                 if pace < SLOWEST * waited:
