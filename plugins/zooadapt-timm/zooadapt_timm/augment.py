@@ -40,6 +40,19 @@ def vary(image: Image.Image, rng: np.random.Generator, augment: str) -> Image.Im
     return image
 
 
+def _tones(operation):
+    """Of the colours alone: transparency is no tone."""
+
+    def apply(image: Image.Image, strength: float) -> Image.Image:
+        if image.mode not in ("LA", "RGBA"):
+            return operation(image, strength)
+        varied = operation(image.convert(image.mode[:-1]), strength)
+        varied.putalpha(image.getchannel("A"))
+        return varied
+
+    return apply
+
+
 def _enhance(kind: type):
     return lambda image, strength: kind(image).enhance(1 + 0.9 * strength)
 
@@ -61,10 +74,10 @@ _OPERATIONS = (
     _enhance(ImageEnhance.Contrast),
     _enhance(ImageEnhance.Color),
     _enhance(ImageEnhance.Sharpness),
-    lambda image, strength: ImageOps.autocontrast(image),
-    lambda image, strength: ImageOps.equalize(image),
-    lambda image, strength: ImageOps.posterize(image, 8 - round(4 * abs(strength))),
-    lambda image, strength: ImageOps.solarize(image, round(255 * (1 - abs(strength)))),
+    _tones(lambda image, strength: ImageOps.autocontrast(image)),
+    _tones(lambda image, strength: ImageOps.equalize(image)),
+    _tones(lambda image, strength: ImageOps.posterize(image, 8 - round(4 * abs(strength)))),
+    _tones(lambda image, strength: ImageOps.solarize(image, round(255 * (1 - abs(strength))))),
     lambda image, strength: image.rotate(30 * strength, Image.Resampling.BILINEAR),
     lambda image, strength: _affine(image, (1, 0.3 * strength, 0), (0, 1, 0)),
     lambda image, strength: _affine(image, (1, 0, 0), (0.3 * strength, 1, 0)),

@@ -173,7 +173,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
     unknown = sorted(set(args) - set(MODEL_ARGS) - {"num_classes"})
     if unknown:
         raise _bad(f"model_args.{unknown[0]}", args[unknown[0]], "no such argument")
-    names = config.get("label_names", given.get("label_names"))
+    names = config.get("label_names") or given.get("label_names") or given.get("labels")
     described = config.get("label_descriptions", given.get("label_descriptions")) or {}
     if not isinstance(described, Mapping):
         raise _bad("label_descriptions", described, "an object")
@@ -191,10 +191,15 @@ def parse(config: Mapping[str, Any]) -> Settings:
         label_names=tuple(_names(names)) if names else None,
         label_descriptions={k: v for k, v in described.items() if isinstance(v, str)},
         model_args={key: value for key, value in args.items() if value is not None},
-        pretrained={key: _get(given, key, check, None, "pretrained_cfg.")
-                    for key, check in _PRETRAINED.items() if given.get(key) is not None},
+        pretrained=parse_pretrained(given),
         weights_input_size=_get(config, "weights_input_size", _SIZE, None),
     )  # fmt: skip
+
+
+def parse_pretrained(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is read of a `pretrained_cfg`. Raises: DataError naming the key at fault."""
+    return {key: value for key, check in _PRETRAINED.items()
+            if (value := _get(given, key, check, None, "pretrained_cfg.")) is not None}  # fmt: skip
 
 
 _MISSING = object()
@@ -203,9 +208,11 @@ _MISSING = object()
 def _get(
     config: Mapping[str, Any], key: str, check: Check, default: Any = _MISSING, where: str = ""
 ) -> Any:
-    value = config.get(key, default)
-    if value is _MISSING or (value is not None and not check[0](value)):
-        raise _bad(where + key, None if value is _MISSING else value, check[1])
+    value = config.get(key)
+    if value is None and default is not _MISSING:
+        return default
+    if value is None or not check[0](value):
+        raise _bad(where + key, value, check[1])
     return value
 
 

@@ -19,7 +19,8 @@ _ARITHMETIC = {f for f in (*vars(operator).values(), *vars(math).values()) if ca
 @dataclass(frozen=True, kw_only=True)
 class Piece:
     """One stage's graph. Its placeholders are the values named `inputs`, then the batch size; its
-    output is the tuple of those named `outputs`. `uses`: paths of its modules and parameters."""
+    output is the tuple of those named `outputs`. `uses`: paths of its modules, those that the input
+    passes through first, and parameters."""
 
     graph: fx.Graph
     inputs: tuple[str, ...]
@@ -199,7 +200,9 @@ def _piece(
     for node in nodes:
         copy(node)
     graph.output(tuple(copy(node) for node in outputs))
+    calls = [node.target for node in nodes if node.op == "call_module"]
+    others = [node.target for node in graph.nodes if node.op in ("call_module", "get_attr")]
     return Piece(
         graph=graph, inputs=tuple(inputs.values()), outputs=tuple(outputs.values()),
-        uses=tuple(node.target for node in graph.nodes if node.op in ("call_module", "get_attr")),
+        uses=tuple(dict.fromkeys(calls + others)),
     )  # fmt: skip

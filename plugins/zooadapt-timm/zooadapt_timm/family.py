@@ -42,9 +42,9 @@ class TimmFamily(Family):
 
     def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
         """Raises: DataError for an architecture or arguments that timm does not have."""
-        from zooadapt_timm.zoo import create
+        from zooadapt_timm import zoo
 
-        return create(parse(config), num_classes)
+        return zoo.create(zoo.resolve(config), num_classes)
 
     def stages(self, net: nn.Module) -> Sequence[Stage]:
         from zooadapt_timm.split import split
@@ -61,22 +61,24 @@ class TimmFamily(Family):
         self, config: Mapping[str, Any], *, augment: str = "none"
     ) -> ImagePreprocessor:
         from zooadapt_timm.preprocess import ImagePreprocessor
-        from zooadapt_timm.zoo import pretrained_cfg
+        from zooadapt_timm.zoo import resolve
 
-        return ImagePreprocessor(pretrained_cfg(parse(config)), augment=augment)
+        return ImagePreprocessor(resolve(config).pretrained, augment=augment)
 
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         """timm's Hub format, as `timm.create_model("local-dir:…" or "hf-hub:…")` reads it."""
-        return parse(config).native(classes)
+        from zooadapt_timm.zoo import resolve
+
+        return resolve(config).native(classes)
 
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
         """As it is where every shape fits; else what timm makes of it when it loads it: first
         convolutions for other channel counts, resampled position embeddings, older names."""
-        from zooadapt_timm.zoo import fitted
+        from zooadapt_timm import zoo
 
-        return fitted(state, parse(config))
+        return zoo.fitted(state, zoo.resolve(config))
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).label_names
@@ -85,11 +87,11 @@ class TimmFamily(Family):
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:
         """Raises: UsageError for channels that no image mode has (1 to 4)."""
-        from zooadapt_timm.zoo import with_input
+        from zooadapt_timm import zoo
 
         if channels is not None and not 1 <= channels <= 4:
             raise UsageError(
                 f"images have 1 to 4 channels, not {channels}", thing=str(channels),
                 remedy="give --in-chans 1, 2, 3 or 4",
             )  # fmt: skip
-        return with_input(parse(config), size=size, channels=channels).config()
+        return zoo.with_input(zoo.resolve(config), size=size, channels=channels).config()

@@ -49,8 +49,13 @@ def outline(net: nn.Module, group_of: Mapping[nn.Parameter, int], head: str) -> 
     """
     try:
         return _Tracer(_whole(net, group_of, head)).trace(net)
-    except Exception as error:  # a network given a stand-in for a tensor can fail in any way
-        raise Uncuttable(f"it cannot be traced ({error})") from error
+    except Exception:  # a network given a stand-in for a tensor can fail in any way
+        single = {path for path, module in net.named_modules() if not any(module.children())}
+        try:
+            return _Tracer(single).trace(net)
+        except Exception as error:
+            first = str(error).split(".")[0]
+            raise Uncuttable(f"it cannot be traced ({first})") from error
 
 
 class _Tracer(fx.Tracer):

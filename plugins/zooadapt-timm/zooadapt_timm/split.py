@@ -31,7 +31,7 @@ def split(net: nn.Module) -> Sequence[Stage]:
     owns = _owners(net, head, uses)
     return [
         Stage(name=name, run=_Run(net, pair, paths), owns=paths)
-        for name, pair, paths in zip(_names(net, uses), pieces, owns, strict=True)
+        for name, pair, paths in zip(_names(net, owns, uses), pieces, owns, strict=True)
     ]
 
 
@@ -74,13 +74,13 @@ class _Run:
         if training not in self._changed:
             return self._first(carry, training)
         changed = self._changed[training]
-        return self._run({k: t.clone() if k in changed else t for k, t in carry.items()}, training)
+        return self._run({k: _copy(t) if k in changed else t for k, t in carry.items()}, training)
 
     def _first(self, carry: Carry, training: bool) -> Carry:
         """Run on a copy, and learn which of the given tensors the stage works on in place."""
         grad = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            copy = {name: tensor.clone() for name, tensor in carry.items()}
+            copy = {name: _copy(tensor) for name, tensor in carry.items()}
             before = {name: tensor._version for name, tensor in copy.items()}
             given = self._run(copy, training)
             self._changed[training] = frozenset(
@@ -99,11 +99,22 @@ class _Run:
         }
 
 
+def _copy(tensor: Tensor) -> Tensor:
+    """A clone with the gaps that a slice has between its rows: kernels round by them."""
+    if 0 in tensor.stride():
+        return tensor.clone()
+    return torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
+    ).copy_(tensor)
+
+
 def _pack(name: str, value: object, *, like: Tensor) -> Iterator[tuple[str, Tensor]]:
     """A value as tensors of leading dimension N. The name says what it was: `x.0` is in a tuple,
-    `x[0]` in a list, `x#` a whole number, repeated for each sample; nothing stands for None."""
+    `x[0]` in a list, `x#` a whole number, repeated for each sample, `x*` had several rows a sample;
+    nothing stands for None."""
     if isinstance(value, Tensor):
-        yield name, value
+        n = len(like)
+        yield (name, value) if len(value) == n else (f"{name}*", value.unflatten(0, (n, -1)))
     elif isinstance(value, int):
         yield f"{name}#", torch.full((len(like),), value, device=like.device)
     elif isinstance(value, (list, tuple)):
@@ -117,6 +128,8 @@ def _pack(name: str, value: object, *, like: Tensor) -> Iterator[tuple[str, Tens
 def _unpack(name: str, carry: Carry) -> object:
     if name in carry:
         return carry[name]
+    if f"{name}*" in carry:
+        return carry[f"{name}*"].flatten(0, 1)
     if f"{name}#" in carry:
         return int(carry[f"{name}#"][0])
     for kind, place in ((tuple, "{}.{}"), (list, "{}[{}]")):
@@ -181,9 +194,14 @@ def _owners(net: nn.Module, head: str, uses: Sequence[Sequence[str]]) -> list[tu
     return [tuple(paths) for paths in owned[:-1]]
 
 
-def _names(net: nn.Module, uses: Sequence[Sequence[str]]) -> list[str]:
+def _names(
+    net: nn.Module, owns: Sequence[Sequence[str]], uses: Sequence[Sequence[str]]
+) -> list[str]:
     """`stem`, then the block that a stage begins with, or the first module, where two share it."""
-    firsts = [next((path for path in paths if _weighty(net, path)), paths[0]) for paths in uses]
+    firsts = []
+    for owned, used in zip(owns, uses, strict=True):
+        own = [path for path in used if any(f"{path}.".startswith(f"{p}.") for p in owned)]
+        firsts.append(next((path for path in own if _weighty(net, path)), (own or owned)[0]))
     blocks = [block(path) for path in firsts]
     return ["stem"] + [
         name if blocks.count(name) == 1 else path

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import timm
 import torch
-from timm.models import PretrainedCfg, get_pretrained_cfg
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from zooadapt.errors import DataError
 from zooadapt.family import Variant
-from zooadapt_timm.config import Settings
+from zooadapt_timm.config import Settings, parse, parse_pretrained
 from zooadapt_timm.one_head import without_second_head
 
 
@@ -26,14 +27,33 @@ def variants() -> Iterator[Variant]:
             yield Variant(source=known.hf_hub_id, license=known.license)
 
 
+def resolve(config: Mapping[str, Any]) -> Settings:
+    """A config parsed; where its `pretrained_cfg` says nothing at all, timm's default for the
+    architecture stands in, as it does when timm reads it.
+
+    Raises: DataError naming the key at fault, and for an architecture that timm does not have.
+    """
+    settings = parse(config)
+    name = settings.architecture
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f". Closest: {', '.join(close)}" if close else ""
+        raise DataError(
+            f"config.json: 'architecture' is '{name}', which timm {timm.__version__} does not "
+            f"have{hint}", thing="architecture", remedy="correct it, or update timm",
+        )  # fmt: skip
+    if settings.pretrained:
+        return settings
+    return replace(settings, pretrained=_default(name))
+
+
 def create(settings: Settings, num_classes: int) -> nn.Module:
     """The network in eval mode with random weights.
 
-    Raises: DataError when timm has no such architecture, or it refuses the arguments.
+    Raises: DataError when timm refuses the arguments.
     """
-    default(settings)
     try:
-        return _create(settings, num_classes, pretrained_cfg(settings))
+        return _create(settings, num_classes, settings.pretrained)
     except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
         raise DataError(
             f"config.json: timm cannot build '{settings.architecture}' with 'model_args' "
@@ -52,44 +72,26 @@ def fitted(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tens
     state = without_second_head(state)
     if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
         return state
-    source = {**pretrained_cfg(settings), "num_classes": settings.num_classes}
+    source = {**settings.pretrained, "num_classes": settings.num_classes, "state_dict": dict(state)}
     if settings.weights_input_size:
         source["input_size"] = settings.weights_input_size
-    source["state_dict"] = dict(state)
     try:
         return _create(settings, settings.num_classes, source, load=True).state_dict()
     except RuntimeError:
         return state
 
 
-def with_input(
-    settings: Settings, *, size: int | None, channels: int | None
-) -> Settings:  # fmt: skip
+def with_input(settings: Settings, *, size: int | None, channels: int | None) -> Settings:
     """For square inputs of `size` pixels or for `channels` channels."""
-    fixed = settings.pretrained.get("fixed_input_size", default(settings).fixed_input_size)
-    full = replace(settings, pretrained=pretrained_cfg(settings))
-    return full.with_input(size=size, channels=channels, fixed=fixed)
+    fixed = settings.pretrained.get("fixed_input_size")
+    if fixed is None:
+        fixed = _default(settings.architecture).get("fixed_input_size", False)
+    return settings.with_input(size=size, channels=channels, fixed=fixed)
 
 
-def pretrained_cfg(settings: Settings) -> dict[str, Any]:
-    """What the config says about input and layers; where it says nothing at all, timm's default
-    for the architecture. Just so timm reads it."""
-    if settings.pretrained:
-        return dict(settings.pretrained)
-    return default(settings).to_dict(remove_source=True)
-
-
-def default(settings: Settings) -> PretrainedCfg:
-    """timm's own for the architecture. Raises: DataError when timm has no such architecture."""
-    name = settings.architecture
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f". Closest: {', '.join(close)}" if close else ""
-        raise DataError(
-            f"config.json: 'architecture' is '{name}', which timm {timm.__version__} does not "
-            f"have{hint}", thing="architecture", remedy="correct it, or update timm",
-        )  # fmt: skip
-    return get_pretrained_cfg(name) or PretrainedCfg()
+def _default(architecture: str) -> dict[str, Any]:
+    known = get_pretrained_cfg(architecture)
+    return parse_pretrained(json.loads(json.dumps(known.to_dict()))) if known else {}
 
 
 def _create(
