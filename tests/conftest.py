@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from zooadapt.scaffold import write_plugin
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,3 +29,46 @@ def real_data() -> Path:
     if not (place / "weights").is_dir():
         pytest.skip(f"no reference data at {place}; ZOOADAPT_TEST_DATA says where it is")
     return place
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on the import path with two plugins, installed as far as Python can tell: the
+    guide's own, `tiles`, taken out of its code blocks, and a generated one for text, `words`."""
+    folder = tmp_path_factory.mktemp("toys")
+    guide = folder / "zooadapt-tiles"
+    for name, text in guide_files().items():
+        (guide / name).parent.mkdir(parents=True, exist_ok=True)
+        (guide / name).write_text(text)
+    words = write_plugin("words", "text", folder)
+    shutil.copy(Path(__file__).parent / "mutants.py", folder)
+    for package in (guide, words):
+        install(package, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
+
+
+def guide_files() -> dict[str, str]:
+    """Files of the guide's example by path: code blocks begin with the path of their file, and
+    blocks of one file follow each other."""
+    text = (ROOT / "plugins" / "README.md").read_text("utf-8")
+    files: dict[str, list[str]] = {}
+    for block in re.findall(r"^```(?:python|toml)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        first, _, rest = block.partition("\n")
+        if path := re.fullmatch(r"# (\S+\.(?:py|toml))", first):
+            files.setdefault(path[1], []).append(rest)
+    return {path: "\n".join(blocks) for path, blocks in files.items()}
+
+
+def install(package: Path, site: Path) -> None:
+    """Do what an installer does with a pure Python package, without one."""
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    module = project["name"].replace("-", "_")
+    shutil.copytree(package / module, site / module)
+    info = site / f"{module}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    lines = [f"{name} = {value}" for name, value in
+             project["entry-points"]["zooadapt.families"].items()]  # fmt: skip
+    (info / "entry_points.txt").write_text("[zooadapt.families]\n" + "\n".join(lines) + "\n")

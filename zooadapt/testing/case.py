@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zooadapt import export, hub
 from zooadapt.chain import Chain
+from zooadapt.errors import ZooadaptError
 from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample
 from zooadapt.model import Model, Source, build
 from zooadapt.report import Written
@@ -49,15 +50,23 @@ Check = Callable[["Case"], None]
 
 
 def clause(check: Check) -> Check:
-    """Make a function a check: its docstring is the clause that a failure shows."""
+    """Make a function a check: its docstring is the clause that a failure shows. Errors that users
+    would see are failures too."""
+    words = " ".join((inspect.getdoc(check) or "").split())
 
     @wraps(check)
     def checked(case: Case) -> None:
         try:
             check(case)
         except Broken as broken:
-            broken.clause = " ".join((inspect.getdoc(check) or "").split())
+            broken.clause = words
             raise
+        except ZooadaptError as error:
+            broken = Broken(
+                declared="no error", actual=error, remedy=error.remedy or "read what it says"
+            )
+            broken.clause = words
+            raise broken from error
 
     return checked
 

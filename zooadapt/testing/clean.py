@@ -63,6 +63,7 @@ def load_elsewhere(
     with TemporaryDirectory(prefix="zooadapt-check-") as out:
         job = {
             **_place(family),
+            "path": sys.path,
             "folder": str(folder),
             "n": n,
             "channels": channels,

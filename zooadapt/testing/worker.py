@@ -35,6 +35,7 @@ def main() -> None:
 
 @torch.no_grad()
 def _answer(job: dict[str, Any]) -> dict[str, Any]:
+    sys.path[:] = job["path"]
     torch.set_num_threads(job["threads"])
     family = getattr(importlib.import_module(job["module"]), job["name"])()
     model = build(reopened(family, Path(job["folder"])))

@@ -1,0 +1,462 @@
+"""Families that break one clause each: the guide's plugin and the generated text plugin, spoiled on
+purpose. `fails` names the check that has to notice. Importing this module imports torch, which is
+itself a broken clause."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from torch import nn
+from zooadapt_tiles import TilesFamily
+from zooadapt_words import WordsFamily
+
+from zooadapt.family import Stage, Variant
+
+
+class TorchAtImport(TilesFamily):
+    fails = "check_importing_it_is_light"
+
+
+class LoudName(TilesFamily):
+    fails = "check_it_declares_itself"
+    library = "My Library"
+
+
+class WordyLicence(TilesFamily):
+    fails = "check_variants_are_sources"
+
+    def variants(self):
+        return (Variant(source="org/tiles", license="Apache 2.0"),)
+
+
+class Greedy(TilesFamily):
+    fails = "check_it_claims_its_own_alone"
+
+    def claims(self, config):
+        return "model_type" in config
+
+
+class Renamed(Greedy):
+    """Greedy under a name of its own, to be installed as one more plugin."""
+
+    name = "greedy"
+
+    def examples(self):
+        return {"colour": super().examples()["colour"]}
+
+
+class Trusting(TilesFamily):
+    fails = "check_wrong_configs_are_named"
+
+    def build(self, config, num_classes):
+        from zooadapt_tiles.network import Tiles
+
+        return Tiles(config["channels"], config["widths"], 0.1, num_classes).eval()
+
+
+class InTrainMode(TilesFamily):
+    fails = "check_it_builds_a_network"
+
+    def build(self, config, num_classes):
+        return super().build(config, num_classes).train()
+
+
+class Unseeded(TilesFamily):
+    fails = "check_it_builds_a_network"
+
+    def build(self, config, num_classes):
+        net = super().build(config, num_classes)
+        random = torch.Generator().manual_seed(int.from_bytes(os.urandom(4), "big"))
+        with torch.no_grad():
+            net.blocks[0].conv.weight += torch.randn(net.blocks[0].conv.weight.shape,
+                                                     generator=random)  # fmt: skip
+        return net
+
+
+class Rewired(TilesFamily):
+    """Its stages are replaced by those that `spoil` makes of them."""
+
+    def stages(self, net):
+        return self.spoil(net, list(super().stages(net)))
+
+
+def replaced(stage, **changes):
+    return Stage(**{"name": stage.name, "run": stage.run, "owns": stage.owns, **changes})
+
+
+class Unowned(Rewired):
+    fails = "check_stages_share_out_the_state"
+
+    def spoil(self, net, stages):
+        stages[1] = replaced(stages[1], owns=("blocks.1.conv",))
+        return stages
+
+
+class OwnedTwice(Rewired):
+    fails = "check_stages_share_out_the_state"
+
+    def spoil(self, net, stages):
+        stages[-1] = replaced(stages[-1], owns=("blocks.0",))
+        return stages
+
+
+class NoRows(Rewired):
+    fails = "check_carries_are_batches"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+        stages[0] = replaced(stages[0], run=lambda c: {**first(c), "scale": torch.ones(())})
+        return stages
+
+
+class Unpooled(Rewired):
+    fails = "check_carries_are_batches"
+
+    def spoil(self, net, stages):
+        stages[-1] = replaced(stages[-1], run=lambda carry: {"features": carry["x"]})
+        return stages
+
+
+class DeepHead(TilesFamily):
+    fails = "check_its_head_is_linear"
+
+    def head(self, net):
+        return "blocks.0"
+
+
+class FixedHead(TilesFamily):
+    fails = "check_its_head_is_linear"
+
+    def build(self, config, num_classes):
+        return super().build(config, max(2, num_classes))
+
+
+class PooledByMax(Rewired):
+    fails = "check_the_chain_is_the_network"
+
+    def spoil(self, net, stages):
+        stages[-1] = replaced(stages[-1], run=lambda c: {"features": c["x"].amax((2, 3))})
+        return stages
+
+
+class NoDropout(Rewired):
+    fails = "check_the_chain_is_the_network_in_training"
+
+    def spoil(self, net, stages):
+        block = net.blocks[0]
+        stages[0] = replaced(
+            stages[0], run=lambda c: {"x": torch.relu(block.norm(block.conv(c["x"])))}
+        )
+        return stages
+
+
+class NormTwice(Rewired):
+    fails = "check_the_chain_is_the_network_in_training"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+
+        def run(carry):
+            net.blocks[0].norm(net.blocks[0].conv(carry["x"]))
+            return first(carry)
+
+        stages[0] = replaced(stages[0], run=run)
+        return stages
+
+
+class BehindTheCarry(Rewired):
+    """The second stage hands something to the third past the carry."""
+
+    fails = "check_a_carry_is_all_there_is"
+
+    def spoil(self, net, stages):
+        second, third, kept = stages[1].run, stages[2].run, {}
+
+        def keep(carry):
+            given = second(carry)
+            kept["mean"] = given["x"].mean((1, 2, 3), keepdim=True)
+            return given
+
+        stages[1] = replaced(stages[1], run=keep)
+        stages[2] = replaced(stages[2], run=lambda c: third({"x": c["x"] + kept["mean"]}))
+        return stages
+
+
+class RunsAhead(Rewired):
+    fails = "check_stages_use_what_they_own"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+
+        def run(carry):
+            given = first(carry)
+            net.blocks[1](given["x"])
+            return given
+
+        stages[0] = replaced(stages[0], run=run)
+        return stages
+
+
+class ReadsAhead(Rewired):
+    """Reads a later stage's weight without calling its module."""
+
+    fails = "check_stages_use_what_they_own"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+        stages[0] = replaced(
+            stages[0], run=lambda c: {"x": first(c)["x"] * net.blocks[1].norm.weight.mean()}
+        )
+        return stages
+
+
+class InPlace(Rewired):
+    fails = "check_stages_leave_their_input_alone"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+        stages[0] = replaced(stages[0], run=lambda c: first({"x": c["x"].mul_(0.5)}))
+        return stages
+
+
+class Noisy(Rewired):
+    fails = "check_evaluation_is_repeatable"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+        stages[0] = replaced(stages[0], run=lambda c: first({"x": c["x"] + torch.rand(())}))
+        return stages
+
+
+class Counting(Rewired):
+    fails = "check_evaluation_is_repeatable"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+
+        def run(carry):
+            net.blocks[0].norm.num_batches_tracked += 1
+            return first(carry)
+
+        stages[0] = replaced(stages[0], run=run)
+        return stages
+
+
+class Sociable(Rewired):
+    """Samples see each other: features are centred over the batch."""
+
+    fails = "check_batching_changes_nothing"
+
+    def spoil(self, net, stages):
+        last = stages[-1].run
+
+        def run(carry):
+            features = last(carry)["features"]
+            return {"features": features - features.mean(0)}
+
+        stages[-1] = replaced(stages[-1], run=run)
+        return stages
+
+
+class PaddingLeak(WordsFamily):
+    """The mean is over all positions, padded ones included."""
+
+    fails = "check_padding_changes_nothing"
+
+    def stages(self, net):
+        *stages, pool = super().stages(net)
+        leak = replaced(pool, run=lambda carry: {"features": carry["states"].mean(dim=1)})
+        return (*stages, leak)
+
+
+class LeakyNorm(Rewired):
+    """Owns the norm's tensors one by one, so nobody can put the norm into eval mode."""
+
+    fails = "check_the_frozen_stays"
+
+    def spoil(self, net, stages):
+        names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+        owns = ("blocks.0.conv", *(f"blocks.0.norm.{name}" for name in names))
+        stages[0] = replaced(stages[0], owns=owns)
+        return stages
+
+
+class DropoutOfNobody(Rewired):
+    fails = "check_the_frozen_runs_as_in_evaluation"
+
+    def spoil(self, net, stages):
+        stages[0] = replaced(stages[0], owns=("blocks.0.conv", "blocks.0.norm"))
+        return stages
+
+
+class DropoutByTheNetwork(Rewired):
+    fails = "check_the_frozen_runs_as_in_evaluation"
+
+    def spoil(self, net, stages):
+        first = stages[0].run
+
+        def run(carry):
+            return {"x": nn.functional.dropout(first(carry)["x"], training=net.training)}
+
+        stages[0] = replaced(stages[0], run=run)
+        return stages
+
+
+class Detached(Rewired):
+    fails = "check_the_rest_is_trained"
+
+    def spoil(self, net, stages):
+        last = stages[-1].run
+        stages[-1] = replaced(stages[-1], run=lambda c: {"features": last(c)["features"].detach()})
+        return stages
+
+
+class Reprocessed(TilesFamily):
+    """Its preprocessor's methods are replaced by those that `spoil` makes of them."""
+
+    def preprocessor(self, config, *, augment="none"):
+        return self.spoil(super().preprocessor(config, augment=augment), config)
+
+
+class GlobalRandom(Reprocessed):
+    fails = "check_preprocessing_is_a_function"
+
+    def spoil(self, inner, config):
+        return Changed(inner, call=lambda raw, rng: {
+            "x": inner(raw, rng=rng)["x"] + float(np.random.rand())})  # fmt: skip
+
+
+class SpoilsRaws(Reprocessed):
+    fails = "check_preprocessing_is_a_function"
+
+    def spoil(self, inner, config):
+        def call(raw, rng):
+            sample = inner(raw, rng=rng)
+            raw.putpixel((0, 0), 7)
+            return sample
+
+        return Changed(inner, call=call)
+
+
+class AnySize(Reprocessed):
+    fails = "check_samples_fit_together"
+
+    def spoil(self, inner, config):
+        def call(raw, rng):
+            x = inner(raw, rng=rng)["x"]
+            return {"x": x if min(raw.size) > 39 else x[:, :16]}
+
+        return Changed(inner, call=call)
+
+
+class Unwritten(Reprocessed):
+    """Reads a key that `native_config` does not write."""
+
+    fails = "check_preprocessing_is_written_down"
+
+    def examples(self):
+        return {"small": {**super().examples()["colour"], "scale": 3.0}}
+
+    def spoil(self, inner, config):
+        return Changed(inner, call=lambda raw, rng: {
+            "x": inner(raw, rng=rng)["x"] * config.get("scale", 1.0)})  # fmt: skip
+
+
+class TupleConfig(Reprocessed):
+    fails = "check_preprocessing_is_written_down"
+
+    def spoil(self, inner, config):
+        return Changed(inner, config={"input_size": (3, 32, 32)})
+
+
+class Changed:
+    def __init__(self, inner, *, call=None, config=None):
+        self.min_side = inner.min_side
+        self.collate = inner.collate
+        self._call = call or (lambda raw, rng: inner(raw, rng=rng))
+        self._config = config or inner.config()
+
+    def __call__(self, raw, *, rng):
+        return self._call(raw, rng)
+
+    def config(self):
+        return self._config
+
+
+class Alphabetical(TilesFamily):
+    fails = "check_native_config_is_claimed"
+
+    def native_config(self, config, classes):
+        return super().native_config(config, sorted(classes))
+
+
+class Renaming(TilesFamily):
+    fails = "check_native_names_are_kept"
+
+    def convert(self, state, config):
+        return {name.replace("head", "classifier"): t for name, t in state.items()}
+
+
+class Rounding(TilesFamily):
+    fails = "check_native_names_are_kept"
+
+    def convert(self, state, config):
+        half = {n: t.bfloat16().float() for n, t in state.items() if t.is_floating_point()}
+        return {**state, **half}
+
+
+class NewHead(TilesFamily):
+    fails = "check_known_classes_keep_their_rows"
+
+    def convert(self, state, config):
+        return {n: t for n, t in super().convert(state, config).items() if n != "head.weight"}
+
+
+class HiddenState(TilesFamily):
+    """Part of what it computes lies outside of its state."""
+
+    fails = "check_an_export_loads_in_a_clean_process"
+
+    def build(self, config, num_classes):
+        net = super().build(config, num_classes)
+        net.blocks[0].norm.eps = 1 / os.getpid()
+        return net
+
+
+class ReadsFiles(TilesFamily):
+    fails = "check_an_export_loads_in_a_clean_process"
+
+    def build(self, config, num_classes):
+        with open(os.devnull):
+            return super().build(config, num_classes)
+
+
+class OneSize(TilesFamily):
+    fails = "check_other_input_sizes"
+
+    def with_input(self, config, *, size=None, channels=None):
+        return super().with_input(config, channels=channels)
+
+
+class ColourOnly(TilesFamily):
+    fails = "check_other_channel_counts"
+
+    def convert(self, state, config):
+        return dict(state)
+
+
+class Forgetful(TilesFamily):
+    """Leaves out whatever the network has no place for."""
+
+    fails = "check_source_weights_fit"
+
+    def convert(self, state, config):
+        return {n: t for n, t in super().convert(state, config).items() if n != "extra"}
+
+
+MUTANTS = [
+    thing for thing in list(globals().values())
+    if isinstance(thing, type) and "fails" in vars(thing)
+]  # fmt: skip

@@ -1,0 +1,111 @@
+"""The plugin guide: its example is a plugin, its table is the interface, its claims hold."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from zooadapt import hub, registry
+from zooadapt.family import Family
+from zooadapt.model import Source, build
+from zooadapt.testing import CHECKS, Case
+from zooadapt.weights import write_weights
+
+ROOT = Path(__file__).parent.parent
+GUIDE = (ROOT / "plugins" / "README.md").read_text("utf-8")
+BUNDLED = ("rnn", "timm", "transformers", "transformers-vision")
+
+
+def members() -> set[str]:
+    """What a plugin author may write in a family."""
+    written = vars(Family) | inspect.get_annotations(Family)
+    return {name for name in written if not name.startswith("_")}
+
+
+def test_the_interface_table_names_every_member_and_no_other():
+    page = GUIDE.partition("## A worked example")[0]
+    rows = re.findall(r"^\| \**`(\w+)[^`]*`\** \|", page, re.MULTILINE)
+    assert set(rows) == members()
+    assert len(rows) == len(set(rows))
+
+
+def test_the_bold_members_are_the_ones_that_must_be_there():
+    bold = re.findall(r"^\| \*\*`(\w+)\(", GUIDE, re.MULTILINE)
+    assert set(bold) == Family.__abstractmethods__
+
+
+def test_the_table_gives_the_arguments_of_every_method():
+    for name, given in re.findall(r"^\| \**`(\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE):
+        parameters = list(inspect.signature(getattr(Family, name)).parameters)[1:]
+        assert [part.strip() for part in given.split(",") if part] == parameters, name
+
+
+def test_every_check_that_the_guide_names_is_there():
+    names = {check.__name__ for check in CHECKS}
+    for named in re.findall(r"`(check_\w+)`", GUIDE):
+        assert named in names
+
+
+def test_the_example_is_lint_free_and_formatted(toys):
+    package = toys / "zooadapt-tiles"
+    ruff = [sys.executable, "-m", "ruff"]
+    config = ["--config", str(ROOT / "pyproject.toml"), str(package)]
+    for step in (["check"], ["format", "--check"]):
+        done = subprocess.run([*ruff, *step, *config], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_prompt_of_the_guide_runs_as_shown(toys):
+    section = GUIDE.partition("## When a check fails")[2]
+    shown = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    names: dict = {}
+    exec(compile(shown, "plugins/README.md", "exec"), names)
+    case = names["case"]
+    assert isinstance(case, Case)
+    assert case.carry(1)["x"].shape[0] == 4 and case.logits.shape == (4, 3)
+
+
+def test_the_size_that_the_guide_states_is_the_network_s(toys):
+    family = registry.load_class("tiles")()
+    (variant,) = family.variants()
+    net = family.build(family.examples()["colour"], 10)
+    backbone = sum(p.numel() for name, p in net.named_parameters() if not name.startswith("head"))
+    assert variant.parameters == backbone
+
+
+def test_checkpoints_saved_from_several_gpus_load_as_the_guide_says(toys, tmp_path):
+    family = registry.load("tiles")
+    config = {**family.examples()["colour"], "classes": ["a", "b"]}
+    torch.manual_seed(0)
+    net = family.build(config, 2)
+    state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    write_weights(tmp_path / "model.safetensors", state)
+    origin = hub.Source(location="x", folder=tmp_path, revision=None, files={}, license=None)
+    loaded = build(Source(origin=origin, family=family, config=config)).chain.net.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_plugin_imports_in_no_time_and_without_torch(name):
+    """At most 50 ms beyond the interpreter, the interface itself included."""
+    module = registry.load_class(name).__module__.partition(".")[0]
+    code = (
+        "import sys, time; start = time.perf_counter();"
+        f"import {module}; seconds = time.perf_counter() - start;"
+        "print(seconds, 'torch' in sys.modules)"
+    )
+    runs = []
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        seconds, torch_loaded = done.stdout.split()
+        assert torch_loaded == "False"
+        runs.append(float(seconds))
+    assert min(runs) < 0.05, runs

@@ -1,0 +1,298 @@
+"""Plugins that misbehave, installed by real metadata: each breaks only itself, and is named."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from zooadapt import registry
+from zooadapt.cli import root
+from zooadapt.errors import DataError, PluginError, UsageError
+from zooadapt.fsops import write_json
+from zooadapt.model import build, open_source
+from zooadapt.testing import synthesise
+from zooadapt.weights import write_weights
+
+CONFIG = {"model_type": "tiles", "side": 32, "channels": 3, "widths": [8, 8], "dropout": 0.0}
+RNN = {"architecture": "char_lstm"}
+
+
+@pytest.fixture
+def plugin(toys, tmp_path, monkeypatch) -> Callable[..., Path]:
+    """Install the guide's plugin under another name, with `body` added to its class and `before`
+    to its module, as version 2.7 of a distribution of its own."""
+
+    def write(
+        body: str = "", *, before: str = "", name: str = "broken", by: str = "zooadapt-broken"
+    ) -> Path:
+        site = tmp_path / by
+        module = f"{by}_{tmp_path.name}".replace("-", "_")
+        info = site / f"{by.replace('-', '_')}-2.7.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{module}.py").write_text(
+            "from zooadapt.family import Family, Stage\n"
+            "from zooadapt_tiles import TilesFamily\n"
+            f"{textwrap.dedent(before)}\n"
+            f"class Broken(TilesFamily):\n    name = {name!r}\n"
+            f"{textwrap.indent(textwrap.dedent(body), '    ')}\n"
+        )
+        (info / "METADATA").write_text(f"Name: {by}\nVersion: 2.7\n")
+        (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{name} = {module}:Broken\n")
+        monkeypatch.syspath_prepend(site)
+        return site
+
+    return write
+
+
+@pytest.fixture
+def source(toys, tmp_path) -> Path:
+    """A folder with weights for the guide's network."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    net = registry.load("tiles").build(CONFIG, 2)
+    write_weights(folder / "model.safetensors", net.state_dict())
+    write_json(folder / "config.json", {**CONFIG, "classes": ["a", "b"]})
+    return folder
+
+
+def listed(name: str) -> dict:
+    (found,) = [one for one in registry.describe() if one["name"] == name]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("class = 3", "SyntaxError"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt: no message"),
+    ],
+)
+def test_one_that_fails_at_import_is_named_and_the_others_work(plugin, before, said):
+    plugin(before=before)
+    with pytest.raises(PluginError) as caught:
+        registry.load("broken")
+    assert said in str(caught.value) and "'broken' of zooadapt-broken 2.7" in str(caught.value)
+    assert caught.value.code == 70 and "zooadapt-broken" in caught.value.remedy
+    assert registry.family_for(RNN).name == "rnn"
+    assert "broken" not in [family.name for family in registry.families()]
+    found = listed("broken")
+    assert found["distribution"] == "zooadapt-broken" and found["version"] == "2.7"
+    assert said in found["error"] and found["remedy"]
+    assert listed("rnn")["error"] is None
+
+
+def test_a_source_that_a_broken_plugin_might_have_claimed_says_so(plugin):
+    plugin(before="1 / 0")
+    with pytest.raises(DataError, match="broken plugins: .*zooadapt-broken 2.7.*ZeroDivision"):
+        registry.family_for({"model_type": "nobody's"})
+
+
+def test_what_one_prints_stays_off_stdout(plugin, capfd):
+    plugin(
+        before="import warnings; print('hello'); warnings.warn('old')",
+        body="""
+        def claims(self, config):
+            print("looking")
+            return False
+        """,
+    )
+    assert registry.load("broken").claims({}) is False
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "plugin 'broken' printed in its import: hello",
+        "plugin 'broken' printed in claims(): looking",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "before", "said"),
+    [
+        ("build = Family.build; head = Family.head", "", "it lacks build, head"),
+        ("modality = 'sound'", "", "its modality 'sound' is neither image nor text"),
+        ("name = 'other'", "", "the class calls itself 'other'"),
+        ("can = {'input_size': True}", "", "no Capabilities"),
+        ("api = 2", "", "written for plugin interface 2, this zooadapt has 1"),
+        ("", "class TilesFamily(Family): api = None", "plugin interface None"),
+        ("def __init__(self): raise OSError('no disk')", "", "OSError: no disk"),
+    ],
+)
+def test_one_that_does_not_keep_the_interface_is_refused(plugin, body, before, said):
+    plugin(body, before=before)
+    with pytest.raises(PluginError) as caught:
+        registry.load("broken")
+    assert said in str(caught.value) and "zooadapt-broken 2.7" in str(caught.value)
+    assert caught.value.code == 70 and caught.value.remedy
+
+
+def test_one_for_a_newer_interface_says_what_to_install(plugin, capsys):
+    plugin("api = 2")
+    with pytest.raises(PluginError) as caught:
+        registry.load("broken")
+    assert caught.value.remedy == "update zooadapt, or install an older zooadapt-broken"
+    assert root.main(["plugins", "list"], standalone_mode=False) is None
+    assert "interface 2, this zooadapt has 1" in capsys.readouterr().out
+
+
+def test_a_name_taken_twice_is_refused_with_both_owners(plugin):
+    plugin()
+    plugin(by="zooadapt-other")
+    with pytest.raises(DataError) as caught:
+        registry.load("broken")
+    assert "claimed by zooadapt-broken 2.7 and zooadapt-other 2.7" in str(caught.value)
+    assert caught.value.code == 65
+
+
+def test_a_bundled_plugin_cannot_be_shadowed(plugin):
+    plugin(name="rnn")
+    with pytest.raises(DataError, match="claimed by zooadapt-broken 2.7 and zooadapt-rnn"):
+        registry.load("rnn")
+    with pytest.raises(DataError, match="no installed family claims this source"):
+        registry.family_for(RNN)
+    assert registry.family_for({"model_type": "tiles"}).name == "tiles"
+
+
+def test_a_config_claimed_twice_is_the_user_s_to_decide(plugin):
+    plugin()
+    with pytest.raises(DataError, match="broken, tiles all claim") as caught:
+        registry.family_for(CONFIG)
+    assert caught.value.remedy == "say which: broken:SOURCE"
+    assert registry.family_for(CONFIG, wanted="tiles").name == "tiles"
+
+
+def test_only_the_one_asked_for_is_imported(plugin, tmp_path):
+    marker = tmp_path / "imported"
+    plugin(before=f"open({str(marker)!r}, 'w').close()")
+    assert registry.load("rnn") and registry.family_for(RNN, wanted="rnn")
+    assert not marker.exists()
+    registry.load("broken")
+    assert marker.exists()
+
+
+def test_the_environment_chooses_who_is_seen(plugin, monkeypatch):
+    plugin()
+    monkeypatch.setenv("ZOOADAPT_PLUGINS", "rnn, broken")
+    assert [owner.name for owner in registry.installed()] == ["broken", "rnn"]
+    with pytest.raises(UsageError, match="no plugin 'rmn' is installed: did you mean 'rnn'"):
+        registry.load("rmn")
+
+
+def test_the_list_shows_what_a_sound_one_claims(toys, capsys):
+    found = listed("tiles")
+    assert found["claims"] == "Small convolutional networks that halve the image block by block."
+    assert found["can"] == ["input_size", "input_channels"] and found["api"] == 1
+    assert Path(found["where"]) == toys / "zooadapt_tiles"
+    root.main(["plugins", "list"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "tiles: zooadapt-tiles 0.1.0, interface 1, image, input_size, input_channels" in out
+    assert str(toys / "zooadapt_tiles") in out
+
+
+MISBEHAVIOUR = {
+    "build()": "def build(self, config, num_classes): return 3",
+    "stages()": "def stages(self, net): return ['block0']",
+    "stage 'rows'": """
+        def stages(self, net):
+            first, *others = super().stages(net)
+            run = lambda carry: {"x": first.run(carry)["x"].flatten(0, 1)}
+            return (Stage(name="rows", run=run, owns=first.owns), *others)
+        """,
+    "stage 'last'": """
+        def stages(self, net):
+            *others, last = super().stages(net)
+            return (*others, Stage(name="last", run=lambda carry: carry, owns=()))
+        """,
+    "stage 'exits'": """
+        def stages(self, net):
+            first, *others = super().stages(net)
+            return (Stage(name="exits", run=lambda carry: exit(3), owns=first.owns), *others)
+        """,
+    "head()": "def head(self, net): return 'blocks.0'",
+    "preprocessor()": "def preprocessor(self, config, *, augment): raise KeyError('side')",
+    "preprocessor:": """
+        def preprocessor(self, config, *, augment="none"):
+            from zooadapt_tiles.preprocess import TilesPreprocessor
+
+            class Own(TilesPreprocessor):
+                def __call__(self, raw, *, rng):
+                    return raw["pixels"]
+
+            return Own(32, 3, augment=augment)
+        """,
+    "preprocessor.collate()": """
+        def preprocessor(self, config, *, augment="none"):
+            made = super().preprocessor(config, augment=augment)
+            made.collate = lambda samples: {"x": samples[0]["x"]}
+            return made
+        """,
+    "convert()": "def convert(self, state, config): return None",
+    "classes()": "def classes(self, config): return 5",
+    "native_config()": "def native_config(self, config, classes): return list(classes)",
+}
+
+
+@pytest.mark.parametrize("place", MISBEHAVIOUR)
+def test_a_method_that_fails_or_gives_the_wrong_thing_is_named(plugin, source, place):
+    plugin(MISBEHAVIOUR[place])
+    with pytest.raises(PluginError) as caught:
+        use(f"broken:{source}")
+    assert f"plugin 'broken' of zooadapt-broken 2.7 failed in {place}" in str(caught.value)
+    assert caught.value.code == 70 and "plugins check broken" in caught.value.remedy
+
+
+def use(spec: str) -> torch.Tensor:
+    """What a run asks of a family."""
+    opened = open_source(spec)
+    assert opened.classes
+    model = build(opened, classes=("a", "c"))
+    raws = synthesise("image", 5)
+    carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    opened.family.native_config(opened.config, model.classes)
+    return model.chain.logits(carry)
+
+
+def test_the_border_changes_nothing_of_a_sound_plugin(plugin, source):
+    plugin()
+    assert torch.equal(use(f"broken:{source}"), use(f"tiles:{source}"))
+
+
+def zooadapt(site: Path, toys: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "zooadapt", *arguments],
+        env=os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{toys}"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_command_ends_with_70_before_anything_is_written(plugin, toys, source, tmp_path):
+    site = plugin(MISBEHAVIOUR["stage 'rows'"])
+    for name in ("a", "c"):
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        for k, image in enumerate(synthesise("image", 6, seed=ord(name))):
+            image.save(folder / f"{k}.png")
+    out = tmp_path / "out"
+    done = zooadapt(site, toys, "adapt", f"broken:{source}", str(tmp_path / "data"), "-o", str(out))
+    assert done.returncode == 70, done.stderr
+    assert "failed in stage 'rows': its 'x' is" in done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    assert not out.exists()
+
+
+def test_the_user_is_told_whose_import_takes_so_long(plugin, toys):
+    site = plugin(before="import time; time.sleep(5.5)")
+    done = zooadapt(site, toys, "plugins", "list")
+    assert done.returncode == 0
+    assert done.stderr == "still importing plugin 'broken' of zooadapt-broken 2.7 after 5 s\n"
+    assert "broken: zooadapt-broken 2.7, interface 1" in done.stdout

@@ -1,0 +1,179 @@
+"""The conformance kit: sound plugins pass it, and every check of it can fail."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from zooadapt import export, registry
+from zooadapt.cli import root
+from zooadapt.family import FILES
+from zooadapt.report import Written
+from zooadapt.testing import CHECKS, Broken, Case, cases, run, synthesise
+from zooadapt.testing.case import reopened
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small lose more by waiting for threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def mutants(toys: Path) -> ModuleType:
+    return importlib.import_module("mutants")
+
+
+@pytest.fixture(scope="session")
+def tiles(toys: Path) -> type:
+    return registry.load_class("tiles")
+
+
+def with_source(family, folder: Path, *, extra: bool) -> Case:
+    """A case of a family with a source on disk, whose weights may hold a tensor too many."""
+    config = next(iter(family.examples().values()))
+    case = Case(family, config)
+    native = family.native_config(config, case.model.classes)
+    native.pop(FILES, None)
+    if extra:
+        case.model.chain.net.register_buffer("extra", torch.ones(2))
+    export.save(case.model, folder, Written(config=native, files={}, report={}, card=""),
+                overwrite=False)  # fmt: skip
+    source = reopened(family, folder)
+    return Case(family, source.config, source=source)
+
+
+def test_sound_plugins_pass_every_check(toys, tmp_path):
+    statuses = {}
+    for name in ("tiles", "words"):
+        family = registry.load_class(name)()
+        found = cases(family) + [with_source(family, tmp_path / name, extra=False)]
+        for case in found:
+            for outcome in run(case):
+                assert outcome.status != "fail", outcome
+                statuses.setdefault(outcome.check, set()).add(outcome.status)
+    never = [check for check, seen in statuses.items() if seen == {"skip"}]
+    assert never == []
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_every_check_is_failed_by_its_mutants(check, mutants, tmp_path):
+    spoiled = [mutant for mutant in mutants.MUTANTS if mutant.fails == check.__name__]
+    assert spoiled, f"no mutant breaks the clause of {check.__name__}"
+    for mutant in spoiled:
+        family = mutant()
+        if check.__name__ == "check_source_weights_fit":
+            case = with_source(family, tmp_path / mutant.__name__, extra=True)
+        else:
+            case = Case(family, next(iter(family.examples().values())))
+        with pytest.raises(Broken) as caught:
+            check(case)
+        broken = caught.value
+        assert broken.clause == " ".join(check.__doc__.split())
+        assert broken.declared and broken.actual and broken.remedy
+
+
+@pytest.fixture
+def conformance(pytester: pytest.Pytester):
+    """Run a plugin's conformance test file, given as text, and count its outcomes."""
+
+    def outcomes(text: str, *arguments: str):
+        pytester.makepyfile(text)
+        return pytester.runpytest("-n0", "-p", "no:cacheprovider", *arguments)
+
+    return outcomes
+
+
+THREE_LINES = """
+from zooadapt.testing import parametrize
+@parametrize("tiles"{expected})
+def test_conformance(check, case): check(case)
+"""
+
+
+def test_three_lines_make_a_test_of_each_check_and_example(toys, conformance):
+    ran = conformance(THREE_LINES.format(expected=""), "-k", "check_carries or check_padding", "-v")
+    ran.assert_outcomes(passed=2, skipped=2, deselected=2 * len(CHECKS) - 4)
+    ran.stdout.fnmatch_lines(["*test_conformance[[]check_carries_are_batches-grey[]]*PASSED*"])
+
+
+def test_an_expected_failure_that_passes_is_a_failure(toys, conformance):
+    expected = ', expected_failures={"check_carries_are_batches-grey": "not yet"}'
+    ran = conformance(THREE_LINES.format(expected=expected), "-k", "check_carries")
+    ran.assert_outcomes(passed=1, failed=1, deselected=2 * len(CHECKS) - 2)
+    ran.stdout.fnmatch_lines(["*XPASS(strict)*not yet*"])
+
+
+def test_an_expected_failure_of_no_check_is_an_error(toys, conformance):
+    ran = conformance(THREE_LINES.format(expected=', expected_failures={"check_it": "typo"}'))
+    ran.assert_outcomes(errors=1)
+    ran.stdout.fnmatch_lines(["*names no check of 'tiles': check_it*"])
+
+
+def test_the_kit_needs_no_pytest():
+    code = "import sys, zooadapt.testing; print('pytest' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def command(capsys, *arguments: str) -> tuple[int, str]:
+    code = root.main(list(arguments), standalone_mode=False) or 0
+    return code, capsys.readouterr().out
+
+
+def test_the_command_runs_the_checks_through_the_entry_point(toys, capsys):
+    code, out = command(capsys, "plugins", "check", "words", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["fail"] == 0 and found["pass"] + found["skip"] == len(CHECKS)
+    skipped = {one["check"]: one["actual"] for one in found["checks"] if one["status"] == "skip"}
+    assert skipped["check_other_input_sizes"] == "capability input_size"
+    code, out = command(capsys, "plugins", "check", "words")
+    assert code == 0 and f"{found['pass']} passed, 0 failed, {found['skip']} skipped" in out
+
+
+def test_the_command_fails_with_what_was_declared_and_what_to_do(
+    mutants, toys, capsys, monkeypatch, tmp_path
+):
+    info = tmp_path / "greedy-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: greedy\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[zooadapt.families]\ngreedy = mutants:Renamed\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out = command(capsys, "plugins", "check", "greedy")
+    assert code == 1
+    assert "check_it_claims_its_own_alone on colour: `claims` is True" in out
+    assert "is False" in out and "actual:   True" in out and "do:       compare a key" in out
+
+
+def test_a_source_on_disk_is_checked_with_its_weights(toys, tiles, capsys, tmp_path):
+    with_source(tiles(), tmp_path / "source", extra=False)
+    code, out = command(
+        capsys, "plugins", "check", "tiles", "--source", str(tmp_path / "source"), "--json"
+    )
+    statuses = {one["check"]: one["status"] for one in json.loads(out)["checks"]}
+    assert code == 0 and statuses["check_source_weights_fit"] == "pass"
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_synthesised_samples_are_a_function_of_the_seed(modality):
+    def content(raws):
+        return [raw if isinstance(raw, str) else (raw.size, raw.tobytes()) for raw in raws]
+
+    first, again, other = (content(synthesise(modality, 6, seed)) for seed in (0, 0, 1))
+    assert first == again and first != other
+    sizes = {len(raw) if isinstance(raw, str) else raw[0] for raw in first}
+    assert len(sizes) > 3
