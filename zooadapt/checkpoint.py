@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ class Checkpoint:
         """facts: what a resumed run must share (plan, data, versions); every: seconds between two
         saves, so that saving a large network costs little of a run."""
         self.folder = out.with_name(out.name + ".checkpoint")
-        self._facts, self._every = dict(facts), every
+        self._facts, self._every = json.loads(json.dumps(facts)), every
         self._saved = time.monotonic()
 
     def due(self) -> bool:

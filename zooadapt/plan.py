@@ -71,6 +71,7 @@ class Request:
             raise _bad("lr", self.lr, "must be a positive number")
         if not 0 < self.val_fraction < 1:
             raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
+        strategy.phases(self.strategy, from_scratch=self.from_scratch)
         if self.overwrite and self.resume:
             raise UsageError(
                 "--resume and --overwrite contradict each other",

@@ -4,5 +4,12 @@ from zooadapt.data.dataset import Dataset, ReadOptions, Split
 from zooadapt.data.opening import open_dataset, open_inputs
 from zooadapt.data.splits import hold_out, sample_per_class
 
-__all__ = ["Dataset", "ReadOptions", "Split", "hold_out", "open_dataset", "open_inputs",
-           "sample_per_class"]
+__all__ = [
+    "Dataset",
+    "ReadOptions",
+    "Split",
+    "hold_out",
+    "open_dataset",
+    "open_inputs",
+    "sample_per_class",
+]

@@ -54,7 +54,11 @@ class Split:
     """Samples with labels, in a fixed order; subsets share the samples they came from."""
 
     def __init__(
-        self, samples: Samples, labels: np.ndarray, *, modality: str,
+        self,
+        samples: Samples,
+        labels: np.ndarray,
+        *,
+        modality: str,
         rows: np.ndarray | None = None,
     ) -> None:
         """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`."""
@@ -88,8 +92,9 @@ class Split:
     def subset(self, indices: np.ndarray) -> Split:
         """The samples at these positions, in this order."""
         indices = np.asarray(indices, dtype=np.int64)
-        part = Split(self._samples, self.labels[indices], modality=self.modality,
-                     rows=self._rows[indices])
+        part = Split(
+            self._samples, self.labels[indices], modality=self.modality, rows=self._rows[indices]
+        )
         if "digests" in self.__dict__:
             part.__dict__["digests"] = [self.digests[k] for k in indices]
         return part
@@ -122,7 +127,8 @@ class Dataset:
         files is no other data set."""
         lines = sorted(
             f"{part} {self.classes[label]} {digest.hex()}"
-            for part, split in (("train", self.train), ("test", self.test)) if split is not None
+            for part, split in (("train", self.train), ("test", self.test))
+            if split is not None
             for label, digest in zip(split.labels, split.digests, strict=True)
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -46,8 +46,13 @@ class FileSamples:
 
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Any:
         name = self._paths[index]
-        return images.decode(self._root / name, name=name, min_side=min_side, channels=channels,
-                             max_pixels=self._options.max_pixels)
+        return images.decode(
+            self._root / name,
+            name=name,
+            min_side=min_side,
+            channels=channels,
+            max_pixels=self._options.max_pixels,
+        )
 
     def digest(self, index: int) -> bytes:
         return self._digests[index]
@@ -75,10 +80,17 @@ class FileSamples:
         try:
             content = path.read_bytes()
         except PermissionError as error:
-            raise AccessError(f"'{name}' may not be read", thing=name,
-                              remedy="change its permissions or remove it") from error
-        look = images.examine(content, name=name, max_pixels=self._options.max_pixels,
-                              thoroughly=self._options.skip_bad)
+            raise AccessError(
+                f"'{name}' may not be read",
+                thing=name,
+                remedy="change its permissions or remove it",
+            ) from error
+        look = images.examine(
+            content,
+            name=name,
+            max_pixels=self._options.max_pixels,
+            thoroughly=self._options.skip_bad,
+        )
         note = ""
         if look.error is None and min(look.size) < _TINY:
             note = f"images with a side below {_TINY} pixels"
@@ -109,12 +121,18 @@ def scan(root: Path, *, options: ReadOptions) -> tuple[list[Found], list[str]]:
             below = Path(name) / label
             files = sorted(files_below(root, below, options=options, notes=notes))
             if not files:
-                raise DataError(f"class folder '{below.as_posix()}' holds no image",
-                                thing=below.as_posix(), remedy="remove it or fill it")
+                raise DataError(
+                    f"class folder '{below.as_posix()}' holds no image",
+                    thing=below.as_posix(),
+                    remedy="remove it or fill it",
+                )
             found += [Found(part=part, label=label, path=path) for path in files]
     if not found:
-        raise NotFoundError(f"'{root}' holds no class folder with images", thing=str(root),
-                            remedy="make one folder for each class and put its images there")
+        raise NotFoundError(
+            f"'{root}' holds no class folder with images",
+            thing=str(root),
+            remedy="make one folder for each class and put its images there",
+        )
     return found, [f"{what}" + (f" ({n})" if n > 1 else "") for what, n in sorted(notes.items())]
 
 
@@ -158,8 +176,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except PermissionError as error:
-        raise AccessError(f"folder '{folder}' may not be read", thing=str(folder),
-                          remedy="change its permissions") from error
+        raise AccessError(
+            f"folder '{folder}' may not be read", thing=str(folder), remedy="change its permissions"
+        ) from error
 
 
 def _kind(entry: os.DirEntry[str], root: Path, options: ReadOptions) -> str:
@@ -168,8 +187,11 @@ def _kind(entry: os.DirEntry[str], root: Path, options: ReadOptions) -> str:
         if not target.exists():
             return "broken links"
         if not options.follow_links and not target.is_relative_to(os.path.realpath(root)):
-            raise DataError(f"link '{entry.name}' leads out of '{root.name}', to '{target}'",
-                            thing=entry.name, remedy="--follow-links, if that is meant")
+            raise DataError(
+                f"link '{entry.name}' leads out of '{root.name}', to '{target}'",
+                thing=entry.name,
+                remedy="--follow-links, if that is meant",
+            )
     mode = entry.stat().st_mode
     if stat.S_ISDIR(mode):
         return "folder"

@@ -32,8 +32,13 @@ class HubSamples:
         value = self._value(index)
         if isinstance(value, str):
             return value
-        return images.decode(io.BytesIO(value), name=self.name(index), min_side=min_side,
-                             channels=channels, max_pixels=self._options.max_pixels)
+        return images.decode(
+            io.BytesIO(value),
+            name=self.name(index),
+            min_side=min_side,
+            channels=channels,
+            max_pixels=self._options.max_pixels,
+        )
 
     def digest(self, index: int) -> bytes:
         value = self._value(index)
@@ -67,28 +72,40 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions):
     try:
         import datasets
     except ImportError as error:
-        raise UsageError("Hub data sets need the 'datasets' library", thing="datasets",
-                         remedy="pip install 'zooadapt[hub]'") from error
+        raise UsageError(
+            "Hub data sets need the 'datasets' library",
+            thing="datasets",
+            remedy="pip install 'zooadapt[hub]'",
+        ) from error
     name, _, config = location.removeprefix("hf:").partition(":")
     try:
         loaded = datasets.load_dataset(name, config or None)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise UnavailableError(f"data set '{name}' could not be loaded: "
-                               f"{str(error).splitlines()[0][:200]}", thing=name,
-                               remedy="check its name and your connection") from error
+        raise UnavailableError(
+            f"data set '{name}' could not be loaded: {str(error).splitlines()[0][:200]}",
+            thing=name,
+            remedy="check its name and your connection",
+        ) from error
     chosen = [(PARTS[split.lower()], split) for split in loaded if split.lower() in PARTS]
     if not any(part == "train" for part, _ in chosen):
-        raise DataError(f"'{name}' has no train split, its splits are {', '.join(loaded)}",
-                        thing=name, remedy="use a data set with a train split")
+        raise DataError(
+            f"'{name}' has no train split, its splits are {', '.join(loaded)}",
+            thing=name,
+            remedy="use a data set with a train split",
+        )
     first = loaded[chosen[0][1]]
     column = options.text_column
     if modality == "image" and column not in first.column_names:
-        column = next((c for c, f in first.features.items() if isinstance(f, datasets.Image)), column)
+        images = [name for name, kind in first.features.items() if isinstance(kind, datasets.Image)]
+        column = next(iter(images), column)
     for wanted in (column, options.label_column):
         if wanted not in first.column_names:
-            raise DataError(f"'{name}' has no column '{wanted}', its columns are "
-                            f"{', '.join(first.column_names)}", thing=wanted,
-                            remedy="--text-column NAME, --label-column NAME")
+            raise DataError(
+                f"'{name}' has no column '{wanted}', its columns are "
+                f"{', '.join(first.column_names)}",
+                thing=wanted,
+                remedy="--text-column NAME, --label-column NAME",
+            )
     parts, names, splits = [], [], []
     for part, split in chosen:
         rows = loaded[split]

@@ -78,9 +78,11 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
 
 def _limit(name: str, size: tuple[int, int], max_pixels: int) -> None:
     if size[0] * size[1] > max_pixels:
-        raise DataError(f"image '{name}' has {size[0]} x {size[1]} pixels, the limit is "
-                        f"{max_pixels:,}", thing=name,
-                        remedy="shrink it or raise --max-pixels")
+        raise DataError(
+            f"image '{name}' has {size[0]} x {size[1]} pixels, the limit is {max_pixels:,}",
+            thing=name,
+            remedy="shrink it or raise --max-pixels",
+        )
 
 
 def _smallest(size: tuple[int, int], min_side: int) -> tuple[int, int]:
@@ -136,5 +138,8 @@ def _one_line(name: str) -> Iterator[None]:
 
 
 def _bad(name: str, what: str) -> DataError:
-    return DataError(f"image '{name}' {what}", thing=name,
-                     remedy="remove it, or --skip-bad to leave such files out")
+    return DataError(
+        f"image '{name}' {what}",
+        thing=name,
+        remedy="remove it, or --skip-bad to leave such files out",
+    )

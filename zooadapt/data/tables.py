@@ -65,24 +65,33 @@ def read(
         if wanted not in table.column_names:
             raise _no_column(path, wanted, table.column_names)
     if table.num_rows == 0:
-        raise NotFoundError(f"'{path.name}' has no rows", thing=path.name,
-                            remedy="give a file with data below its header")
+        raise NotFoundError(
+            f"'{path.name}' has no rows",
+            thing=path.name,
+            remedy="give a file with data below its header",
+        )
     text = _strings(table.column(options.text_column), path, options.text_column)
     longest = pc.max(pc.utf8_length(text)).as_py() or 0
     if longest > MAX_FIELD:
         row = pc.index(pc.utf8_length(text), longest).as_py()
-        raise DataError(f"row {row + 1} of '{path.name}' has a text of {longest:,} characters, the "
-                        f"limit is {MAX_FIELD:,}", thing=path.name,
-                        remedy="look for a missing quote there")
+        raise DataError(
+            f"row {row + 1} of '{path.name}' has a text of {longest:,} characters, the "
+            f"limit is {MAX_FIELD:,}",
+            thing=path.name,
+            remedy="look for a missing quote there",
+        )
     if not labelled:
         return text, None, 0
     labels = _strings(table.column(options.label_column), path, options.label_column)
     empty = pc.or_kleene(pc.is_null(labels), pc.equal(pc.utf8_trim_whitespace(labels), ""))
     missing = [row for row, is_empty in enumerate(empty.to_pylist()) if is_empty is not False]
     if missing and not options.drop_unlabelled:
-        raise DataError(f"'{path.name}' has {len(missing)} rows without a label: "
-                        f"{', '.join(str(row + 1) for row in missing[:5])}", thing=path.name,
-                        remedy="--drop-unlabelled leaves them out")
+        raise DataError(
+            f"'{path.name}' has {len(missing)} rows without a label: "
+            f"{', '.join(str(row + 1) for row in missing[:5])}",
+            thing=path.name,
+            remedy="--drop-unlabelled leaves them out",
+        )
     if missing:
         kept = pc.invert(pc.fill_null(empty, True))
         text, labels = text.filter(kept), labels.filter(kept)
@@ -95,8 +104,11 @@ def _strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
     try:
         return column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"column '{name}' of '{path.name}' has type {column.type}, no text",
-                        thing=name, remedy="name another column") from error
+        raise DataError(
+            f"column '{name}' of '{path.name}' has type {column.type}, no text",
+            thing=name,
+            remedy="name another column",
+        ) from error
 
 
 def _read_csv(path: Path, options: ReadOptions) -> pa.Table:
@@ -117,21 +129,30 @@ def _read_csv(path: Path, options: ReadOptions) -> pa.Table:
         table = csv.read_csv(
             pa.BufferReader(content),
             read_options=csv.ReadOptions(use_threads=False, block_size=max(len(content), 1) + 1),
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True,
-                                           invalid_row_handler=keep),
+            parse_options=csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep
+            ),
             convert_options=csv.ConvertOptions(
                 strings_can_be_null=False,
-                column_types={name: pa.string()
-                              for name in (options.text_column, options.label_column)}),
+                column_types={
+                    name: pa.string() for name in (options.text_column, options.label_column)
+                },
+            ),
         )
     except pa.ArrowInvalid as error:
-        raise DataError(f"'{path.name}' is no CSV: {_first(error)}", thing=path.name,
-                        remedy="look for a quote that is not closed") from error
+        raise DataError(
+            f"'{path.name}' is no CSV: {_first(error)}",
+            thing=path.name,
+            remedy="look for a quote that is not closed",
+        ) from error
     if ragged:
         one = ragged[0]
-        raise DataError(f"row {one.number or '?'} of '{path.name}' has {one.actual_columns} fields,"
-                        f" the header has {one.expected_columns}", thing=path.name,
-                        remedy="quote fields that hold the delimiter")
+        raise DataError(
+            f"row {one.number or '?'} of '{path.name}' has {one.actual_columns} fields,"
+            f" the header has {one.expected_columns}",
+            thing=path.name,
+            remedy="quote fields that hold the delimiter",
+        )
     _check_quotes(path, content)
     return table
 
@@ -142,21 +163,30 @@ def _check_header(path: Path, header: str, delimiter: str) -> None:
     names = next(csv.reader([header], delimiter=delimiter), [])
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"'{path.name}' has two columns named '{twice[0]}'", thing=twice[0],
-                        remedy="rename one of them")
+        raise DataError(
+            f"'{path.name}' has two columns named '{twice[0]}'",
+            thing=twice[0],
+            remedy="rename one of them",
+        )
     if len(names) == 1:
         for other, said in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if other in header and other != delimiter:
-                raise DataError(f"'{path.name}' is separated by {said}, not commas",
-                                thing=path.name, remedy="save it with commas, or as .tsv with tabs")
+                raise DataError(
+                    f"'{path.name}' is separated by {said}, not commas",
+                    thing=path.name,
+                    remedy="save it with commas, or as .tsv with tabs",
+                )
 
 
 def _check_quotes(path: Path, content: bytes) -> None:
     """An unclosed quote swallows the rest of the file as one field, which Arrow accepts."""
     if content.count(b'"') % 2:
         line = 1 + content[: content.rindex(b'"')].count(b"\n")
-        raise DataError(f"'{path.name}' has a quote that is not closed, the last one is in line "
-                        f"{line}", thing=path.name, remedy="close it, or double quotes in a text")
+        raise DataError(
+            f"'{path.name}' has a quote that is not closed, the last one is in line {line}",
+            thing=path.name,
+            remedy="close it, or double quotes in a text",
+        )
 
 
 def decoded(path: Path, encoding: str) -> bytes:
@@ -168,16 +198,22 @@ def decoded(path: Path, encoding: str) -> bytes:
     try:
         text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except UnicodeDecodeError as error:
-        raise DataError(f"'{path.name}' is not {encoding}: byte {error.start} is "
-                        f"0x{content[error.start]:02x}", thing=path.name,
-                        remedy="name its encoding, for example --encoding latin-1") from error
+        raise DataError(
+            f"'{path.name}' is not {encoding}: byte {error.start} is 0x{content[error.start]:02x}",
+            thing=path.name,
+            remedy="name its encoding, for example --encoding latin-1",
+        ) from error
     except LookupError as error:
-        raise DataError(f"there is no encoding '{encoding}'", thing=encoding,
-                        remedy="--encoding utf-8") from error
+        raise DataError(
+            f"there is no encoding '{encoding}'", thing=encoding, remedy="--encoding utf-8"
+        ) from error
     if "\0" in text:
-        raise DataError(f"'{path.name}' holds a NUL byte in line "
-                        f"{1 + text[: text.index(chr(0))].count(chr(10))}", thing=path.name,
-                        remedy="it may be UTF-16: --encoding utf-16")
+        raise DataError(
+            f"'{path.name}' holds a NUL byte in line "
+            f"{1 + text[: text.index(chr(0))].count(chr(10))}",
+            thing=path.name,
+            remedy="it may be UTF-16: --encoding utf-16",
+        )
     return text.encode()
 
 
@@ -191,16 +227,23 @@ def _read_json(path: Path, options: ReadOptions) -> pa.Table:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"line {number} of '{path.name}' is no JSON: {error.msg}",
-                            thing=path.name, remedy="write one JSON object to a line") from error
+            raise DataError(
+                f"line {number} of '{path.name}' is no JSON: {error.msg}",
+                thing=path.name,
+                remedy="write one JSON object to a line",
+            ) from error
         if not isinstance(row, dict):
-            raise DataError(f"line {number} of '{path.name}' is no JSON object", thing=path.name,
-                            remedy="write one JSON object to a line")
+            raise DataError(
+                f"line {number} of '{path.name}' is no JSON object",
+                thing=path.name,
+                remedy="write one JSON object to a line",
+            )
         rows.append(row)
     names = sorted({name for row in rows[:1000] for name in row})
     wanted = [name for name in names if name in (options.text_column, options.label_column)]
-    columns = {name: pa.array([_text(row.get(name)) for row in rows], pa.string())
-               for name in wanted}
+    columns = {
+        name: pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in wanted
+    }
     others = {name: pa.nulls(len(rows)) for name in names if name not in wanted}
     return pa.table(columns | others)
 
@@ -216,8 +259,11 @@ def _read_parquet(path: Path, options: ReadOptions) -> pa.Table:
     try:
         return parquet.read_table(path, memory_map=True)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"'{path.name}' is no Parquet file: {_first(error)}",
-                        thing=path.name, remedy="write it again") from error
+        raise DataError(
+            f"'{path.name}' is no Parquet file: {_first(error)}",
+            thing=path.name,
+            remedy="write it again",
+        ) from error
 
 
 def _read_arrow(path: Path, options: ReadOptions) -> pa.Table:
@@ -226,8 +272,11 @@ def _read_arrow(path: Path, options: ReadOptions) -> pa.Table:
     try:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except pa.ArrowInvalid as error:
-        raise DataError(f"'{path.name}' is no Arrow file: {_first(error)}", thing=path.name,
-                        remedy="write it again") from error
+        raise DataError(
+            f"'{path.name}' is no Arrow file: {_first(error)}",
+            thing=path.name,
+            remedy="write it again",
+        ) from error
 
 
 _READERS = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_json, ".ndjson": _read_json,
@@ -236,10 +285,11 @@ _READERS = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_json, ".ndjson
 
 def _no_column(path: Path, wanted: str, names: Sequence[str]) -> DataError:
     option = "--label-column" if wanted == "label" else "--text-column"
-    return DataError(f"'{path.name}' has no column '{wanted}', its columns are "
-                     f"{', '.join(names[:12])}", thing=wanted,
-                     remedy=f"{option} NAME" if wanted in ("text", "label") else
-                     "name one of them")
+    return DataError(
+        f"'{path.name}' has no column '{wanted}', its columns are {', '.join(names[:12])}",
+        thing=wanted,
+        remedy=f"{option} NAME" if wanted in ("text", "label") else "name one of them",
+    )
 
 
 def _first(error: Exception) -> str:

@@ -51,7 +51,10 @@ Check = Callable[["Case"], None]
 
 def clause(check: Check) -> Check:
     """Make a function a check: its docstring is the clause that a failure shows. Errors that users
-    would see are failures too."""
+    would see are failures too.
+
+    Raises: Broken, from the function made, with that clause.
+    """
     words = " ".join((inspect.getdoc(check) or "").split())
 
     @wraps(check)

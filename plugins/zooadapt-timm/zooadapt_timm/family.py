@@ -94,4 +94,5 @@ class TimmFamily(Family):
                 f"images have 1 to 4 channels, not {channels}", thing=str(channels),
                 remedy="give --in-chans 1, 2, 3 or 4",
             )  # fmt: skip
-        return zoo.with_input(zoo.resolve(config), size=size, channels=channels).config()
+        adapted = zoo.with_input(zoo.resolve(config), size=size, channels=channels)
+        return {**config, **adapted.config()}

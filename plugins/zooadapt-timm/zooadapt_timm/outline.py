@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from timm.models import get_notrace_functions, group_parameters
+from timm.models import get_notrace_functions, get_notrace_modules, group_parameters
 from torch import fx, nn
 
 
@@ -50,12 +50,12 @@ def outline(net: nn.Module, group_of: Mapping[nn.Parameter, int], head: str) -> 
     try:
         return _Tracer(_whole(net, group_of, head)).trace(net)
     except Exception:  # a network given a stand-in for a tensor can fail in any way
-        single = {path for path, module in net.named_modules() if not any(module.children())}
-        try:
-            return _Tracer(single).trace(net)
-        except Exception as error:
-            first = str(error).split(".")[0]
-            raise Uncuttable(f"it cannot be traced ({first})") from error
+        pass  # the stand-in may pass where it meets no whole blocks, which give it no sizes
+    try:
+        return _Tracer(_single(net)).trace(net)
+    except Exception as error:
+        first = str(error).split(".")[0]
+        raise Uncuttable(f"it cannot be traced ({first})") from error
 
 
 class _Tracer(fx.Tracer):
@@ -83,3 +83,10 @@ def _whole(net: nn.Module, group_of: Mapping[nn.Parameter, int], head: str) -> s
         if path and one and not f"{head}.".startswith(f"{path}."):
             whole.add(path)
     return whole
+
+
+def _single(net: nn.Module) -> set[str]:
+    """Paths of the modules that no trace looks into: those without submodules, and timm's list."""
+    untraced = tuple(get_notrace_modules())
+    return {path for path, module in net.named_modules()
+            if isinstance(module, untraced) or not any(module.children())}  # fmt: skip

@@ -1,0 +1,164 @@
+"""A generated plugin: it installs, passes its tests, and does the main job with no change to it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zooadapt.errors import OutputError, UsageError
+from zooadapt.scaffold import write_plugin
+
+ROOT = Path(__file__).parent.parent
+DRIVER = """
+import json, sys
+from zooadapt.cli import root
+for line in sys.stdin:
+    code = root.main(json.loads(line), standalone_mode=False)
+    assert not code, code
+"""
+WEIGHTS = """
+import sys, torch
+from pathlib import Path
+from zooadapt import fsops, registry, weights
+family, folder = registry.load(sys.argv[1]), Path(sys.argv[2])
+(config,) = family.examples().values()
+torch.manual_seed(0)
+weights.write_weights(folder / "model.safetensors", family.build(config, 2).state_dict())
+fsops.write_json(folder / "config.json", config)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Callable[[Path], Path]:
+    """Install a package into an environment of its own, which sees this one's packages besides, and
+    return its interpreter."""
+
+    def make(package: Path) -> Path:
+        place = tmp_path / "environment"
+        uv = shutil.which("uv")
+        create = [uv, "venv", "-q"] if uv else [sys.executable, "-m", "venv"]
+        subprocess.run([*create, str(place)], check=True)
+        site = next(place.glob("lib/python*/site-packages"))
+        shared = sysconfig.get_path("purelib")
+        (site / "shared.pth").write_text(f"import site; site.addsitedir({shared!r})\n")
+        python = place / "bin" / "python"
+        pip = [uv, "pip"] if uv else [python, "-m", "pip"]
+        pip += ["install", "-q", *(["--python", python] if uv else [])]
+        done = subprocess.run([*pip, "--no-deps", package], capture_output=True, text=True)
+        if done.returncode and "hatchling" in done.stderr:
+            pytest.skip(f"the build backend cannot be had here: {done.stderr.strip()[-200:]}")
+        assert done.returncode == 0, done.stderr
+        return python
+
+    return make
+
+
+def image_data(folder: Path) -> Path:
+    """Dark pictures and light ones."""
+    rng = np.random.default_rng(0)
+    for low, name in ((0, "dark"), (120, "light")):
+        for part, n in (("train", 12), ("test", 5)):
+            place = folder / part / name
+            place.mkdir(parents=True)
+            for k in range(n):
+                pixels = rng.integers(low, low + 130, (48, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{k}.png")
+    return folder
+
+
+def text_data(folder: Path) -> Path:
+    """Texts of digits and texts of letters."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for part, n in (("train", 24), ("test", 10)):
+        with (folder / f"{part}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "label"])
+            for k in range(n):
+                letters = list("0123456789" if k % 2 else "abcdefghij")
+                rows.writerow(
+                    ["".join(rng.choice(letters, 12 + k)), "digits" if k % 2 else "words"]
+                )
+    return folder
+
+
+@pytest.mark.parametrize(("modality", "data"), [("image", image_data), ("text", text_data)])
+def test_a_generated_plugin_does_the_main_job(modality, data, tmp_path, environment):
+    package = write_plugin("my-net", modality, tmp_path)
+    python = environment(package)
+    outside = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def ran(*arguments: str | Path, lines: str | None = None) -> str:
+        done = subprocess.run(
+            [python, "-P", *arguments],
+            input=lines, capture_output=True, text=True, cwd=tmp_path, env=outside,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    tested = ran("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "tests")
+    assert " passed" in tested and "failed" not in tested
+
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    ran("-c", WEIGHTS, "my-net", source)
+    where = data(tmp_path / "data")
+    commands = [
+        ["adapt", str(source), str(where), "-o", str(out), "--json"],
+        ["evaluate", str(out), str(where), "--json"],
+        ["adapt", str(out), str(where), "-o", str(tmp_path / "again"), "--json"],
+    ]
+    adapted, evaluated, again = map(
+        json.loads, ran("-c", DRIVER, lines="\n".join(map(json.dumps, commands))).splitlines()
+    )
+    assert adapted["family"] == "my-net" and adapted["test"]["n"] == 10
+    assert adapted["test"]["accuracy"] == evaluated["accuracy"] == 1.0
+    assert again["carried_classes"] == adapted["classes"]
+    config = json.loads((out / "config.json").read_text())
+    assert config["model_type"] == "my-net" and config["classes"] == adapted["classes"]
+    assert config["zooadapt"]["plugin"] == "0.1.0"
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_generated_code_is_lint_free_and_its_family_short(modality, tmp_path):
+    package = write_plugin("a-b", modality, tmp_path)
+    ruff = [sys.executable, "-m", "ruff"]
+    config = ["--no-cache", "--config", str(ROOT / "pyproject.toml"), "."]
+    for step in (["check"], ["format", "--check"]):
+        done = subprocess.run([*ruff, *step, *config], cwd=package, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+    family = (package / "zooadapt_a_b" / "family.py").read_text()
+    assert "class ABFamily(Family)" in family and len(family.splitlines()) <= 65
+    assert "$" not in "".join(path.read_text() for path in package.rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", ["Big", "1st", "a_b", "a--b", "-a", "../a", "", "a" * 41])
+def test_names_that_no_package_can_have_are_refused(name, tmp_path):
+    with pytest.raises(UsageError, match="is no name for a plugin"):
+        write_plugin(name, "image", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="'rnn' already, of zooadapt-rnn"):
+        write_plugin("rnn", "text", tmp_path)
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path):
+    folder = tmp_path / "zooadapt-mine"
+    folder.mkdir()
+    (folder / "precious").write_text("work")
+    with pytest.raises(OutputError):
+        write_plugin("mine", "image", tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["precious"]
