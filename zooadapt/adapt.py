@@ -27,10 +27,11 @@ from zooadapt.timing import Clock, Imports
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a run ended with; `report` is what `report.json` holds and `--json` prints."""
+    """What a run ended with; `report` is what `report.json` holds and `--json` prints. Without
+    metrics where only the plan was asked for."""
 
     plan: Plan
-    val: Metrics
+    val: Metrics | None
     test: Metrics | None
     report: dict[str, Any]
 
@@ -74,6 +75,8 @@ def adapt(request: Request, progress: Progress) -> Result:
             train_samples=len(splits[TRAIN]),
         )
         progress.plan(decided)
+    if request.plan_only:
+        return Result(plan=decided, val=None, test=None, report={"plan": decided.to_json()})
     engine = Engine(precision=decided.precision, channels_last=decided.channels_last)
     engine.place(model.chain)
     carries = _carries(request, decided, model, engine, splits, progress)

@@ -52,7 +52,8 @@ def contained(owner: Owner, where: str, call: Callable[[], Any], *, kind: Any = 
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         if _is_memory(error):
             raise
-        why = f"{type(error).__name__}: {str(error) or 'no message'}"
+        said = str(error).strip() or "no message"
+        why = f"{type(error).__name__}: {said.splitlines()[0]}"
         raise owner.failed(where, why) from error
     if noise.getvalue():
         said = noise.getvalue().strip()[:200]

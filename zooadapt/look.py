@@ -15,7 +15,7 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
 
     source = open_source(spec, offline=offline)
     model = build(source, classes=source.classes or ("class",))
-    raws = synthesise(source.family.modality, batch_size)
+    raws = synthesise(source.family.modality, batch_size, channels=model.channels)
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     costs = model.chain.measure(batch)
     return {

@@ -46,6 +46,8 @@ class Request:
     input_size: int | None = None
     in_chans: int | None = None
     from_scratch: bool = False
+    plan_only: bool = False
+    """Decide everything and stop before any long work."""
     overwrite: bool = False
     resume: bool = False
     offline: bool = False

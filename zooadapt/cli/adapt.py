@@ -77,6 +77,8 @@ from zooadapt.cli.output import emit, progress, table
     help="Augmented views to store of each image where training starts from a cut.",
 )
 @click.option("--from-scratch", is_flag=True, help="The same network from random weights.")
+@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--why", is_flag=True, help="List each automatic choice and the fact it rests on.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 @click.option(
     "--checkpoint-seconds",
@@ -88,7 +90,7 @@ from zooadapt.cli.output import emit, progress, table
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run stopped.")
 @shared.reading
 @shared.running
-def adapt(as_json: bool, **options: Any) -> None:
+def adapt(as_json: bool, why: bool, **options: Any) -> None:
     """Adapt SOURCE to DATA and write an export to OUT.
 
     SOURCE is [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or a bundled source's name.
@@ -100,10 +102,16 @@ def adapt(as_json: bool, **options: Any) -> None:
     from zooadapt.adapt import adapt as run
 
     result = run(request, progress(as_json))
-    emit(result.report, as_json, lambda: _show(result.report))
+    emit(result.report, as_json, lambda: _show(result.report, why=why))
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any], *, why: bool) -> None:
+    if why:
+        choices = report["plan"]["choices"]
+        rows = [[choice["what"], choice["value"], choice["why"]] for choice in choices]
+        table("what was chosen, and why", ["", "choice", "because"], rows)
+    if "out" not in report:
+        return
     rows = []
     for name in ("val", "test"):
         scores = report[name]

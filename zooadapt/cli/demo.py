@@ -36,7 +36,7 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
 
     rows, results = [], {}
     for name, strategy, from_scratch in (
-        ("adapted", "lp-ft", False),
+        ("adapted", "probe", False),
         ("from scratch", "full", True),
     ):
         shown = progress(as_json)
@@ -46,7 +46,7 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
             data=str(target),
             out=out / name.replace(" ", "-"),
             strategy=strategy,
-            epochs=40,
+            epochs=40 if from_scratch else None,
             from_scratch=from_scratch,
             overwrite=True,
         )

@@ -22,6 +22,7 @@ class TimmFamily(Family):
     name = "timm"
     modality = "image"
     library = "timm"
+    bundled = {"digits04": "sources/digits04"}
     can = Capabilities(input_size=True, input_channels=True)
     imports = ("timm",)
 
