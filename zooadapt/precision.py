@@ -63,19 +63,16 @@ def _measure(chain: Chain, carry: Carry, wanted: str, device: torch.device) -> M
     chain.net.to(memory_format=torch.contiguous_format)
     plain = modes[0]
     size = features[plain].norm().clamp_min(1e-12)
-    allowed = [
-        mode
-        for mode in modes
-        if len(precisions) == 1
-        or mode[0] == "fp32"
-        or float((features[mode] - features[plain]).norm() / size) <= TOLERANCE
-    ]
+    errors = {mode: float((features[mode] - features[plain]).norm() / size) for mode in modes}
+    allowed = [m for m in modes if len(precisions) == 1 or m[0] == "fp32" or errors[m] <= TOLERANCE]
     best = min(allowed, key=seconds.__getitem__)
     if seconds[plain] < _WORTH * seconds[best]:
         best = plain
     told = ", ".join(
         f"{p}{' channels-last' if c else ''} {1000 * seconds[p, c]:.0f} ms" for p, c in modes
     )
+    if refused := [errors[mode] for mode in modes if mode not in allowed]:
+        told += f"; bf16 moves the features by {max(refused):.1%}, more than the {TOLERANCE:.0%} allowed"
     return Mode(
         precision=best[0],
         channels_last=best[1],

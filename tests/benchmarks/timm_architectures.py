@@ -25,6 +25,7 @@ from pathlib import Path
 
 import timm
 import torch
+from accelerate import init_empty_weights
 from torch import nn
 from zooadapt_timm import TimmFamily
 
@@ -82,7 +83,7 @@ def examine(name: str, *, train: bool, largest: float) -> dict:
 
 def _examine(name: str, *, train: bool, largest: float) -> dict:
     config = {"architecture": name, "num_classes": CLASSES, "pretrained_cfg": {}}
-    with torch.device("meta"):
+    with init_empty_weights(include_buffers=True):
         net = FAMILY.build(config, CLASSES)
         FAMILY.head(net)
         parameters = sum(parameter.numel() for parameter in net.parameters())

@@ -87,7 +87,7 @@ _PRETRAINED: dict[str, Check] = {
     "crop_mode": (lambda v: v in ("center", "squash", "border"), "'center', 'squash' or 'border'"),
     "mean": _listed(_number(-10, 10), 1, 64), "std": _listed(_number(1e-6, 1000), 1, 64),
     "pool_size": _listed(_SIDE, 1, 2), "test_pool_size": _listed(_SIDE, 1, 2),
-    "first_conv": _or(_PATH, _listed(_PATH, 1, 8)), "classifier": _or(
+    "first_conv": _or(_PATH, _listed(_PATH, 0, 8)), "classifier": _or(
         _PATH, _listed(_PATH, 1, 8)),
     "tag": _text(r"[\w.\-]{0,200}", "a tag"), "license": _PROSE, "notes": _or(
         _PROSE, _listed(_PROSE, 0, 20)),
