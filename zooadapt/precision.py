@@ -72,7 +72,7 @@ def _measure(chain: Chain, carry: Carry, wanted: str, device: torch.device) -> M
         f"{p}{' channels-last' if c else ''} {1000 * seconds[p, c]:.0f} ms" for p, c in modes
     )
     if refused := [errors[mode] for mode in modes if mode not in allowed]:
-        told += f"; bf16 moves the features by {max(refused):.1%}, more than the {TOLERANCE:.0%} allowed"
+        told += f"; bf16 moves the features by {max(refused):.1%}, {TOLERANCE:.0%} are allowed"
     return Mode(
         precision=best[0],
         channels_last=best[1],

@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm  # noqa: F401  imported here, so that no side's seconds hold an import
 import torch
 from torch import Tensor, nn
+
+from zooadapt.data import ReadOptions, hold_out, open_dataset
+from zooadapt.model import build, open_source
 
 BATCH = 32
 
@@ -42,9 +46,6 @@ class Task:
     """A source's network and a data set's samples, with nothing of zooadapt's engine around."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        from zooadapt.data import ReadOptions, open_dataset
-        from zooadapt.model import build, open_source
-
         source = open_source(options.source)
         self.data = open_dataset(
             options.data, modality=source.family.modality, options=ReadOptions()
@@ -123,8 +124,6 @@ def loop(options: argparse.Namespace) -> dict:
     after every epoch: the steps that `full` takes."""
     started = time.perf_counter()
     task = Task(options)
-    from zooadapt.data import hold_out
-
     train, val = hold_out(task.data.train, 0.2, 0)
     raws, raws_val = task.decoded(train), task.decoded(val)
     chain, labels = task.chain, torch.from_numpy(train.labels)
@@ -201,24 +200,21 @@ def timm_loop(options: argparse.Namespace) -> dict:
 
 def fastai(options: argparse.Namespace) -> dict:
     """fastai's `fine_tune` with its defaults, on the same weights."""
-    from fastai.vision.all import (
-        ImageDataLoaders, Learner, Normalize, Resize, accuracy, aug_transforms, create_head,
-        default_split,
-    )  # fmt: skip
+    import fastai.vision.all as vision
     from fastai.vision.learner import TimmBody
 
     net, _, config = _timm(options.source, classes=0)
     started = time.perf_counter()
     side = config["input_size"][-1]
-    loaders = ImageDataLoaders.from_folder(
-        options.data, train="train", valid="test", item_tfms=Resize(side), num_workers=2,
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(config["mean"], config["std"])],
+    loaders = vision.ImageDataLoaders.from_folder(
+        options.data, train="train", valid="test", item_tfms=vision.Resize(side), num_workers=2,
+        batch_tfms=[*vision.aug_transforms(), vision.Normalize.from_stats(config["mean"], config["std"])],
     )  # fmt: skip
     body = TimmBody(net)
     with torch.inference_mode():
         width = body(torch.zeros(2, 3, side, side)).shape[1]
-    model = nn.Sequential(body, create_head(width, loaders.c))
-    learner = Learner(loaders, model, splitter=default_split, metrics=accuracy)
+    model = nn.Sequential(body, vision.create_head(width, loaders.c))
+    learner = vision.Learner(loaders, model, splitter=vision.default_split, metrics=vision.accuracy)
     training = time.perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(options.epochs)
@@ -230,7 +226,6 @@ def fastai(options: argparse.Namespace) -> dict:
 
 
 def _timm(source: str, *, classes: int) -> tuple[nn.Module, Any, dict]:
-    import timm
     from safetensors.torch import load_file
 
     config = json.loads((Path(source) / "config.json").read_text())

@@ -142,7 +142,7 @@ def _child(command: list[str], environment: dict[str, str]) -> tuple[dict, float
 
 
 def table(rows: list[dict]) -> str:
-    """Medians over the rounds, with the range; `x` is the work's time as a multiple of a probe's."""
+    """Medians over the rounds, with the range; `x probe` is the work as a multiple of a probe's."""
     lines = [
         "| side | work, s | x probe | whole process, s | samples/s | ms per step | peak MB "
         "| test accuracy |",
