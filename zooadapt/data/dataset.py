@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,8 +29,10 @@ class ReadOptions:
     follow_links: bool = False
     """Follow links that lead out of the data set's folder."""
     strict: bool = False
-    """Refuse, rather than note, samples that are in train and test."""
+    """Refuse, rather than note, samples that are in train and test, and compare images by their
+    pixels for it, at the price of decoding all of them once."""
     max_pixels: int = 50_000_000
+    """Images with more are refused by their header, before they are decoded."""
 
 
 class Samples(Protocol):
@@ -50,6 +51,19 @@ class Samples(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """What a reader found: samples, and for each row of them that counts its part and class."""
+
+    samples: Samples
+    rows: Sequence[int]
+    parts: Sequence[str]
+    """`train`, `val`, `test`, or `all` where the data is not divided."""
+    names: Sequence[str | None]
+    """Class names as written; None where there is none."""
+    notes: Sequence[str] = ()
+
+
 class Split:
     """Samples with labels, in a fixed order; subsets share the samples they came from."""
 
@@ -61,7 +75,8 @@ class Split:
         modality: str,
         rows: np.ndarray | None = None,
     ) -> None:
-        """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`."""
+        """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`, whose
+        labels these are, by default all of them."""
         self.modality = modality
         self.labels = np.asarray(labels, dtype=np.int64)
         self._samples = samples
@@ -85,9 +100,8 @@ class Split:
 
     @cached_property
     def digests(self) -> list[bytes]:
-        """Every sample's SHA-256, read once, by threads."""
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda row: self._samples.digest(int(row)), self._rows))
+        """Every sample's SHA-256, in order."""
+        return [self._samples.digest(row) for row in self._rows.tolist()]
 
     def subset(self, indices: np.ndarray) -> Split:
         """The samples at these positions, in this order."""
@@ -147,7 +161,20 @@ class _Names(Sequence[str]):
         return self._samples.name(int(self._rows[index]))
 
 
-def overlap(train: Split, test: Split) -> int:
-    """How many test samples have content that is in train as well."""
-    counts = Counter(train.digests)
-    return sum(digest in counts for digest in test.digests)
+def overlap(train: Split, test: Split, *, decoded: bool) -> list[str]:
+    """Ids of the test samples whose content is in train as well: the same bytes or, if `decoded`,
+    which reads every image in full, the same pixels or text."""
+    known, asked = (_decoded(train), _decoded(test)) if decoded else (train.digests, test.digests)
+    known = set(known)
+    return [name for name, digest in zip(test.ids, asked, strict=True) if digest in known]
+
+
+def _decoded(split: Split) -> list[bytes]:
+    def digest(index: int) -> bytes:
+        raw = split.raw(index)
+        if isinstance(raw, str):
+            return split.digests[index]
+        return hashlib.sha256(b"%d %d " % raw.size + raw.tobytes()).digest()
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(digest, range(len(split))))

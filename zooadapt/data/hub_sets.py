@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from zooadapt.data import images
-from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.dataset import Labelled, ReadOptions
 from zooadapt.data.folders import PARTS
+from zooadapt.data.reading import read_bytes
 from zooadapt.errors import DataError, UnavailableError, UsageError
 
 
@@ -17,9 +18,15 @@ class HubSamples:
     """Rows of one or more splits of a Hub data set, end to end; Arrow keeps them on disk."""
 
     def __init__(
-        self, splits: Sequence[tuple[str, Any]], column: str, options: ReadOptions
+        self,
+        splits: Sequence[tuple[str, Any]],
+        column: str,
+        options: ReadOptions,
+        *,
+        images: bool,
     ) -> None:
         self._splits, self._column, self._options = splits, column, options
+        self._images = images
 
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self._splits)
@@ -33,7 +40,7 @@ class HubSamples:
         if isinstance(value, str):
             return value
         return images.decode(
-            io.BytesIO(value),
+            value,
             name=self.name(index),
             min_side=min_side,
             channels=channels,
@@ -45,14 +52,18 @@ class HubSamples:
         return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
 
     def _value(self, index: int) -> str | bytes:
+        """The text, or the image file's content."""
         _, rows, row = self._find(index)
         value = rows[row][self._column]
+        if value is None and self._images:
+            raise DataError(
+                f"'{self.name(index)}' has no image",
+                thing=self.name(index),
+                remedy="leave such rows out of the data set",
+            )
         if isinstance(value, dict):
             stored = value.get("bytes")
-            if stored is None:
-                with open(value["path"], "rb") as file:
-                    stored = file.read()
-            return stored
+            return read_bytes(Path(value["path"]), name=value["path"]) if stored is None else stored
         return value or ""
 
     def _find(self, index: int) -> tuple[str, Any, int]:
@@ -63,8 +74,8 @@ class HubSamples:
         raise IndexError(index)
 
 
-def read_hub_set(location: str, *, modality: str, options: ReadOptions):
-    """Samples, parts, label names and notes of `hf:ID` or `hf:ID:CONFIG`.
+def read_hub_set(location: str, *, modality: str, options: ReadOptions) -> Labelled:
+    """The labelled rows of `hf:ID` or `hf:ID:CONFIG`.
 
     Raises: UsageError without the `datasets` library, UnavailableError when the Hub gives nothing,
     DataError when a column is missing.
@@ -96,8 +107,8 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions):
     first = loaded[chosen[0][1]]
     column = options.text_column
     if modality == "image" and column not in first.column_names:
-        images = [name for name, kind in first.features.items() if isinstance(kind, datasets.Image)]
-        column = next(iter(images), column)
+        kinds = first.features.items()
+        column = next((name for name, kind in kinds if isinstance(kind, datasets.Image)), column)
     for wanted in (column, options.label_column):
         if wanted not in first.column_names:
             raise DataError(
@@ -109,12 +120,19 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions):
     parts, names, splits = [], [], []
     for part, split in chosen:
         rows = loaded[split]
-        feature = rows.features[options.label_column]
-        values = rows[options.label_column]
-        named = isinstance(feature, datasets.ClassLabel)
-        names += [feature.int2str(v) if named else str(v) for v in values]
+        names += _class_names(rows, options.label_column)
         parts += [part] * len(rows)
         if modality == "image":
             rows = rows.cast_column(column, datasets.Image(decode=False))
         splits.append((split, rows))
-    return HubSamples(splits, column, options), parts, names, []
+    samples = HubSamples(splits, column, options, images=modality == "image")
+    return Labelled(samples=samples, rows=range(len(samples)), parts=parts, names=names)
+
+
+def _class_names(rows: Any, column: str) -> list[str | None]:
+    """Names of the labels of a split; a `ClassLabel` of -1 is the Hub's way to say none."""
+    feature, values = rows.features[column], rows[column]
+    named = getattr(feature, "names", None)
+    if named is None:
+        return [None if value is None else str(value) for value in values]
+    return [None if value is None or value < 0 else named[value] for value in values]

@@ -3,12 +3,12 @@ for, or it is an error."""
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from zooadapt.errors import DataError
 
@@ -21,12 +21,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "MPO")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm",
                       ".pgm", ".pbm", ".mpo"})  # fmt: skip
 
-_END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
-_TAIL = 4096
+_JPEG_END = b"\xff\xd9"
+_PADDING = b"\0\t\n\r "
 
 
 def decode(
-    file: Path | BinaryIO, *, name: str, min_side: int | None, channels: int, max_pixels: int
+    content: bytes, *, name: str, min_side: int | None, channels: int, max_pixels: int
 ) -> Image:
     """The first frame of an image file, upright (EXIF), in mode `RGB` or, for one channel, `L`.
 
@@ -35,15 +35,16 @@ def decode(
     still at least `min_side` pixels. Raises: DataError for what is no image, is cut off, or has
     more than `max_pixels` pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with _one_line(name), Image.open(file, formats=FORMATS) as image:
-        _limit(name, image.size, max_pixels)
+    with _opened(content, name, max_pixels) as image:
         if min_side is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, _smallest(image.size, min_side))
         image.load()
         try:
             upright = ImageOps.exif_transpose(image)
+        except MemoryError:
+            raise
         except Exception:  # broken metadata of a readable picture is metadata, and is ignored
             upright = image
         return _to_mode(upright, "L" if channels == 1 else "RGB")
@@ -55,34 +56,79 @@ class Look:
 
     error: DataError | None = None
     size: tuple[int, int] = (0, 0)
-    animated: bool = False
+    frames: bool = False
+    """Whether there are more frames than the first."""
 
 
 def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> Look:
-    """Check an image file's header and, where its end-of-image mark is missing or `thoroughly`
-    asks for it, that all of it decodes."""
-    from PIL import Image
-
-    if not content:
-        return Look(error=_bad(name, "is empty"))
+    """Find out whether an image file is broken, by the cheapest means that its format has: the
+    end mark of a JPEG, the checksums of a PNG, the length a WebP states; else, or if `thoroughly`,
+    by decoding it."""
     try:
-        with _one_line(name), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _limit(name, image.size, max_pixels)
-            complete = _END.get(image.format or "", b"") in content[-_TAIL:]
-            if thoroughly or not complete:
+        with _opened(content, name, max_pixels) as image:
+            look = Look(size=image.size, frames=getattr(image, "is_animated", False))
+            if image.format == "PNG" and not thoroughly:
+                image.verify()
+            elif thoroughly or not _ends(image.format, content):
                 image.load()
-            return Look(size=image.size, animated=getattr(image, "is_animated", False))
+        return look
     except DataError as error:
         return Look(error=error)
 
 
-def _limit(name: str, size: tuple[int, int], max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
-        raise DataError(
-            f"image '{name}' has {size[0]} x {size[1]} pixels, the limit is {max_pixels:,}",
-            thing=name,
-            remedy="shrink it or raise --max-pixels",
-        )
+def _ends(kind: str | None, content: bytes) -> bool:
+    if kind == "WEBP":
+        return len(content) >= 8 + int.from_bytes(content[4:8], "little")
+    return kind in ("JPEG", "MPO") and content.rstrip(_PADDING).endswith(_JPEG_END)
+
+
+@contextmanager
+def _opened(content: bytes, name: str, max_pixels: int) -> Iterator[Image]:
+    """The image, its header read; whatever the decoder does with a broken file, here or within the
+    block, is one DataError naming the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not content:
+        raise _bad(name, "is empty")
+    _silence()
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise _too_large(name, f"{image.width} x {image.height}", max_pixels)
+            yield image
+    except (DataError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise _bad(name, "is no image in a known format") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, "far too many", max_pixels) from error
+    except Exception as error:  # decoders raise nearly everything at hostile bytes
+        raise _bad(name, f"is broken or cut off ({error})") from error
+
+
+@functools.cache
+def _silence() -> None:
+    """Sizes are checked here, and what else Pillow warns of is metadata. The filter stays: taking
+    it back is not safe while other threads decode."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _too_large(name: str, pixels: str, limit: int) -> DataError:
+    return DataError(
+        f"image '{name}' has {pixels} pixels, the limit is {limit:,}",
+        thing=name,
+        remedy="shrink it or raise --max-pixels",
+    )
+
+
+def _bad(name: str, what: str) -> DataError:
+    return DataError(
+        f"image '{name}' {what}",
+        thing=name,
+        remedy="remove it, or --skip-bad to leave such files out",
+    )
 
 
 def _smallest(size: tuple[int, int], min_side: int) -> tuple[int, int]:
@@ -96,7 +142,7 @@ def _to_mode(image: Image, mode: str) -> Image:
 
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Images.new("RGBA", image.size, (255, 255, 255, 255))
         image = Images.alpha_composite(white, image)
@@ -108,38 +154,11 @@ def _eight_bits(image: Image) -> Image:
     import numpy as np
     from PIL import Image as Images
 
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(image).astype(np.float64)
+    finite = values[np.isfinite(values)]
     low, high = 0.0, 65535.0
-    if image.mode == "F" or values.min(initial=0) < low or values.max(initial=0) > high:
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    scaled = (np.nan_to_num(values) - low) / max(high - low, 1e-12) * 255
+    if image.mode == "F" or finite.min(initial=0) < low or finite.max(initial=0) > high:
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    span = max(high - low, 1e-12)
+    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / span * 255
     return Images.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8), "L")
-
-
-@contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    """Whatever the decoder does with a broken file, as one DataError naming the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise _bad(name, "is no image in a known format") from error
-    except Image.DecompressionBombError as error:
-        raise _bad(name, "has too many pixels") from error
-    except (PermissionError, FileNotFoundError):
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, ZeroDivisionError, OverflowError) as error:
-        raise _bad(name, f"is broken or cut off ({error})") from error
-
-
-def _bad(name: str, what: str) -> DataError:
-    return DataError(
-        f"image '{name}' {what}",
-        thing=name,
-        remedy="remove it, or --skip-bad to leave such files out",
-    )

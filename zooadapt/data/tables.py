@@ -1,69 +1,138 @@
-"""CSV, JSON lines and Parquet through Arrow: a text and a label for each row, verbatim."""
+"""Tables of texts: CSV, JSON lines, Parquet and Arrow, one text and label a row, verbatim."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
+import re
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zooadapt.data.dataset import ReadOptions
+from zooadapt.data import csv_files, table_files
+from zooadapt.data.dataset import Labelled, ReadOptions
+from zooadapt.data.folders import PARTS, Tree
+from zooadapt.data.reading import changed, of_file
 from zooadapt.errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow")
-MAX_FIELD = 1_000_000
-"""Characters a text may have; longer ones are a missing quote or the wrong file."""
+_READERS = {
+    ".csv": csv_files.read_csv,
+    ".tsv": csv_files.read_csv,
+    ".jsonl": table_files.read_json_lines,
+    ".ndjson": table_files.read_json_lines,
+    ".parquet": table_files.read_parquet,
+    ".arrow": table_files.read_arrow,
+}
+SUFFIXES = tuple(_READERS)
+MAX_FIELD = csv_files.MAX_FIELD
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextColumn:
+    """Texts of one file, named by row. Where Arrow maps the file into memory instead of holding
+    the texts, `mapped` is that file, and `stamp` what it looked like when it was opened."""
+
+    name: str
+    values: pa.ChunkedArray
+    mapped: Path | None = None
+    stamp: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, lines: Sequence[str]) -> TextColumn:
+        """Texts that are in memory."""
+        import pyarrow as pa
+
+        return cls(name=name, values=pa.chunked_array([lines], pa.string()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The text column of a table and, where asked for, its labels as strings."""
+
+    text: TextColumn
+    labels: list[str | None]
+    notes: tuple[str, ...] = ()
 
 
 class TextSamples:
-    """Text columns of one or more tables, end to end. Arrow holds them; Parquet and Arrow files
-    stay memory-mapped, a CSV or JSON-lines file is read into memory."""
+    """Text columns of one or more tables, end to end; a missing text is an empty one."""
 
-    def __init__(self, columns: Sequence[tuple[str, pa.ChunkedArray]]) -> None:
-        """columns: (table's name, its text column)."""
+    def __init__(self, columns: Sequence[TextColumn]) -> None:
         self._columns = columns
         self._starts = [0]
-        for _, column in columns:
-            self._starts.append(self._starts[-1] + len(column))
+        for column in columns:
+            self._starts.append(self._starts[-1] + len(column.values))
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def name(self, index: int) -> str:
-        table, row = self._find(index)
-        return f"{self._columns[table][0]}:{row + 1}"
+        column, row = self._find(index)
+        return f"{column.name}:{row + 1}"
 
     def raw(self, index: int, *, min_side: int | None, channels: int) -> str:
-        table, row = self._find(index)
-        return self._columns[table][1][row].as_py() or ""
+        column, row = self._find(index)
+        if column.mapped and _stamp(column.mapped) != column.stamp:
+            raise changed(column.name)
+        return column.values[row].as_py() or ""
 
     def digest(self, index: int) -> bytes:
         text = self.raw(index, min_side=None, channels=0)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        return hashlib.sha256(text.encode()).digest()
 
-    def _find(self, index: int) -> tuple[int, int]:
-        table = next(k for k, end in enumerate(self._starts[1:]) if index < end)
-        return table, index - self._starts[table]
+    def _find(self, index: int) -> tuple[TextColumn, int]:
+        """Raises: IndexError for an index that no column holds."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        table = bisect_right(self._starts, index) - 1
+        return self._columns[table], index - self._starts[table]
 
 
-def read(
-    path: Path, *, options: ReadOptions, labelled: bool
-) -> tuple[pa.ChunkedArray, list[str] | None, int]:
-    """The text column, the labels as strings (None unless asked for) and how many rows without a
-    label were dropped.
+def read_tables(path: Path, options: ReadOptions) -> Labelled:
+    """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`).
 
-    Raises: DataError naming the line, row, column or byte at fault; NotFoundError for no rows.
+    A part may come in numbered pieces, as in `train-00000-of-00002.parquet`.
+    Raises: as `read`; DataError for a file that is no table or a folder without `train.*`.
+    """
+    columns, parts, names, notes = [], [], [], []
+    for part, file in _tables_of(path, options, notes):
+        table = read(file, options=options, labelled=True)
+        columns.append(table.text)
+        parts += [part] * len(table.labels)
+        names += table.labels
+        notes += table.notes
+    samples = TextSamples(columns)
+    return Labelled(
+        samples=samples, rows=range(len(samples)), parts=parts, names=names, notes=notes
+    )
+
+
+def read(path: Path, *, options: ReadOptions, labelled: bool) -> Table:
+    """One table.
+
+    Raises: DataError naming the line, row, column or byte at fault; NotFoundError for no rows;
+    AccessError.
     """
     import pyarrow.compute as pc
 
-    table = _READERS[path.suffix.lower()](path, options)
-    for wanted in (options.text_column, *([options.label_column] if labelled else [])):
-        if wanted not in table.column_names:
-            raise _no_column(path, wanted, table.column_names)
+    wanted = {"--text-column": options.text_column}
+    if labelled:
+        wanted["--label-column"] = options.label_column
+    mapped = path.suffix.lower() == ".arrow"
+    try:
+        if not path.is_file():
+            raise DataError(
+                f"'{path.name}' is no regular file", thing=str(path), remedy="give a file"
+            )
+        stamp = _stamp(path)
+        table = _READERS[path.suffix.lower()](path, options, wanted)
+    except OSError as error:
+        raise of_file(error, path.name) from error
     if table.num_rows == 0:
         raise NotFoundError(
             f"'{path.name}' has no rows",
@@ -71,39 +140,66 @@ def read(
             remedy="give a file with data below its header",
         )
     text = _strings(table.column(options.text_column), path, options.text_column)
-    longest = pc.max(pc.utf8_length(text)).as_py() or 0
+    lengths = pc.fill_null(pc.utf8_length(text), 0)
+    longest = pc.max(lengths).as_py()
     if longest > MAX_FIELD:
-        row = pc.index(pc.utf8_length(text), longest).as_py()
+        raise csv_files.too_long(path, pc.index(lengths, longest).as_py() + 1, f"{longest:,}")
+    empty = pc.sum(pc.equal(lengths, 0)).as_py()
+    labels = []
+    if labelled:
+        labels = _strings(table.column(options.label_column), path, options.label_column)
+        labels = labels.to_pylist()
+    return Table(
+        text=TextColumn(name=path.name, values=text, mapped=path if mapped else None, stamp=stamp),
+        labels=labels,
+        notes=(f"{empty} rows of {path.name} have an empty text",) if empty else (),
+    )
+
+
+def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple[str, Path]]:
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        return [("all", path)]
+    if not path.is_dir():
         raise DataError(
-            f"row {row + 1} of '{path.name}' has a text of {longest:,} characters, the "
-            f"limit is {MAX_FIELD:,}",
-            thing=path.name,
-            remedy="look for a missing quote there",
+            f"'{path.name}' is no table that is known here",
+            thing=str(path),
+            remedy=f"give one of {', '.join(SUFFIXES)}",
         )
-    if not labelled:
-        return text, None, 0
-    labels = _strings(table.column(options.label_column), path, options.label_column)
-    empty = pc.or_kleene(pc.is_null(labels), pc.equal(pc.utf8_trim_whitespace(labels), ""))
-    missing = [row for row, is_empty in enumerate(empty.to_pylist()) if is_empty is not False]
-    if missing and not options.drop_unlabelled:
+    tree = Tree(path, options)
+    chosen, kinds = [], {}
+    for name in tree.top_files():
+        stem, suffix = os.path.splitext(name)
+        stem = re.sub(r"-\d+-of-\d+$", "", stem)
+        part = PARTS.get(stem.lower())
+        if part is None or suffix.lower() not in SUFFIXES:
+            continue
+        if kinds.setdefault(part, (stem, suffix)) != (stem, suffix):
+            raise DataError(
+                f"'{name}' of '{path.name}' means the same part as '{''.join(kinds[part])}'",
+                thing=name,
+                remedy="merge them or rename one",
+            )
+        chosen.append((part, path / name))
+    if "train" not in kinds:
         raise DataError(
-            f"'{path.name}' has {len(missing)} rows without a label: "
-            f"{', '.join(str(row + 1) for row in missing[:5])}",
-            thing=path.name,
-            remedy="--drop-unlabelled leaves them out",
+            f"folder '{path.name}' holds no train table, and the source takes text",
+            thing=str(path),
+            remedy="give train.csv and test.csv, or name a file",
         )
-    if missing:
-        kept = pc.invert(pc.fill_null(empty, True))
-        text, labels = text.filter(kept), labels.filter(kept)
-    return text, labels.to_pylist(), len(missing)
+    notes += tree.notes()
+    return chosen
 
 
 def _strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
+    """A column as strings; what is no number in a column of numbers is missing."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     try:
-        return column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
+        return column.cast(pa.large_string())
+    except pa.ArrowException as error:
         raise DataError(
             f"column '{name}' of '{path.name}' has type {column.type}, no text",
             thing=name,
@@ -111,186 +207,9 @@ def _strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
         ) from error
 
 
-def _read_csv(path: Path, options: ReadOptions) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    content = decoded(path, options.encoding)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    header = content.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
-    _check_header(path, header, delimiter)
-    ragged: list[Any] = []
-
-    def keep(row: Any) -> str:
-        ragged.append(row)
-        return "skip"
-
+def _stamp(path: Path) -> tuple[int, ...]:
     try:
-        table = csv.read_csv(
-            pa.BufferReader(content),
-            read_options=csv.ReadOptions(use_threads=False, block_size=max(len(content), 1) + 1),
-            parse_options=csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep
-            ),
-            convert_options=csv.ConvertOptions(
-                strings_can_be_null=False,
-                column_types={
-                    name: pa.string() for name in (options.text_column, options.label_column)
-                },
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"'{path.name}' is no CSV: {_first(error)}",
-            thing=path.name,
-            remedy="look for a quote that is not closed",
-        ) from error
-    if ragged:
-        one = ragged[0]
-        raise DataError(
-            f"row {one.number or '?'} of '{path.name}' has {one.actual_columns} fields,"
-            f" the header has {one.expected_columns}",
-            thing=path.name,
-            remedy="quote fields that hold the delimiter",
-        )
-    _check_quotes(path, content)
-    return table
-
-
-def _check_header(path: Path, header: str, delimiter: str) -> None:
-    import csv
-
-    names = next(csv.reader([header], delimiter=delimiter), [])
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(
-            f"'{path.name}' has two columns named '{twice[0]}'",
-            thing=twice[0],
-            remedy="rename one of them",
-        )
-    if len(names) == 1:
-        for other, said in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if other in header and other != delimiter:
-                raise DataError(
-                    f"'{path.name}' is separated by {said}, not commas",
-                    thing=path.name,
-                    remedy="save it with commas, or as .tsv with tabs",
-                )
-
-
-def _check_quotes(path: Path, content: bytes) -> None:
-    """An unclosed quote swallows the rest of the file as one field, which Arrow accepts."""
-    if content.count(b'"') % 2:
-        line = 1 + content[: content.rindex(b'"')].count(b"\n")
-        raise DataError(
-            f"'{path.name}' has a quote that is not closed, the last one is in line {line}",
-            thing=path.name,
-            remedy="close it, or double quotes in a text",
-        )
-
-
-def decoded(path: Path, encoding: str) -> bytes:
-    """A text file's content as UTF-8, without a byte order mark.
-
-    Raises: DataError naming the byte that is not in the encoding, or the line with a NUL.
-    """
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"'{path.name}' is not {encoding}: byte {error.start} is 0x{content[error.start]:02x}",
-            thing=path.name,
-            remedy="name its encoding, for example --encoding latin-1",
-        ) from error
-    except LookupError as error:
-        raise DataError(
-            f"there is no encoding '{encoding}'", thing=encoding, remedy="--encoding utf-8"
-        ) from error
-    if "\0" in text:
-        raise DataError(
-            f"'{path.name}' holds a NUL byte in line "
-            f"{1 + text[: text.index(chr(0))].count(chr(10))}",
-            thing=path.name,
-            remedy="it may be UTF-16: --encoding utf-16",
-        )
-    return text.encode()
-
-
-def _read_json(path: Path, options: ReadOptions) -> pa.Table:
-    import pyarrow as pa
-
-    rows = []
-    for number, line in enumerate(decoded(path, options.encoding).decode().splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"line {number} of '{path.name}' is no JSON: {error.msg}",
-                thing=path.name,
-                remedy="write one JSON object to a line",
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"line {number} of '{path.name}' is no JSON object",
-                thing=path.name,
-                remedy="write one JSON object to a line",
-            )
-        rows.append(row)
-    names = sorted({name for row in rows[:1000] for name in row})
-    wanted = [name for name in names if name in (options.text_column, options.label_column)]
-    columns = {
-        name: pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in wanted
-    }
-    others = {name: pa.nulls(len(rows)) for name in names if name not in wanted}
-    return pa.table(columns | others)
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _read_parquet(path: Path, options: ReadOptions) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        return parquet.read_table(path, memory_map=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"'{path.name}' is no Parquet file: {_first(error)}",
-            thing=path.name,
-            remedy="write it again",
-        ) from error
-
-
-def _read_arrow(path: Path, options: ReadOptions) -> pa.Table:
-    import pyarrow as pa
-
-    try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"'{path.name}' is no Arrow file: {_first(error)}",
-            thing=path.name,
-            remedy="write it again",
-        ) from error
-
-
-_READERS = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_json, ".ndjson": _read_json,
-            ".parquet": _read_parquet, ".arrow": _read_arrow}  # fmt: skip
-
-
-def _no_column(path: Path, wanted: str, names: Sequence[str]) -> DataError:
-    option = "--label-column" if wanted == "label" else "--text-column"
-    return DataError(
-        f"'{path.name}' has no column '{wanted}', its columns are {', '.join(names[:12])}",
-        thing=wanted,
-        remedy=f"{option} NAME" if wanted in ("text", "label") else "name one of them",
-    )
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

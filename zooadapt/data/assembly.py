@@ -1,0 +1,176 @@
+"""From labelled rows to a Dataset: classes, parts, and what must hold between them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split, overlap
+from zooadapt.data.splits import stratified
+from zooadapt.errors import DataError
+
+TEST_FRACTION = 0.2
+MAX_CLASSES = 20_000
+_SHOWN = 5
+_FEATURES = 2048
+"""A common width, for saying what a head of so many classes takes."""
+
+
+def assemble(
+    found: Labelled, *, location: str, modality: str, options: ReadOptions, seed: int
+) -> Dataset:
+    """The data set that a reader's rows make; what is odd but usable goes into its notes.
+
+    Raises: DataError naming the class or rows at fault.
+    """
+    notes = list(found.notes)
+    kept = _labelled(found, location, options, notes)
+    rows, where = np.array(found.rows, dtype=np.int64)[kept], np.array(found.parts)[kept]
+    classes, labels = _classes([found.names[k] for k in kept.tolist()])
+    everything = Split(found.samples, labels, modality=modality, rows=rows)
+    in_test = _test_part(where, notes)
+    own_test = len(in_test) > 0
+    in_train = np.setdiff1d(np.arange(len(where)), in_test)
+    _check_classes(classes, labels[in_train], options)
+    if not own_test:
+        in_train, in_test = stratified(labels, TEST_FRACTION, seed)
+        notes.append(f"no test part: {len(in_test)} samples were split off, stratified, by seed")
+    _note_classes(classes, labels[in_test], notes)
+    train, test = everything.subset(in_train), everything.subset(in_test)
+    repeated = overlap(train, test, decoded=options.strict)
+    if repeated:
+        told = f"{len(repeated)} test samples have the same content as a training sample"
+        if options.strict:
+            raise DataError(
+                f"{told}, the first is '{repeated[0]}'",
+                thing=repeated[0],
+                remedy="remove them from one of the parts, or leave out --strict",
+            )
+        notes.append(told)
+    return Dataset(
+        location=location,
+        modality=modality,
+        classes=classes,
+        everything=everything,
+        train=train,
+        test=test if len(in_test) else None,
+        has_own_test=own_test,
+        notes=tuple(notes),
+    )
+
+
+def _labelled(found: Labelled, location: str, options: ReadOptions, notes: list[str]) -> np.ndarray:
+    """Positions of the rows that have a label."""
+    has = np.array([_is_label(name) for name in found.names], dtype=bool)
+    missing = np.flatnonzero(~has)
+    if len(missing) and not options.drop_unlabelled:
+        shown = [found.samples.name(found.rows[k]) for k in missing[:_SHOWN].tolist()]
+        raise DataError(
+            f"{len(missing)} rows of '{location}' have no label: {', '.join(shown)}"
+            + (", ..." if len(missing) > _SHOWN else ""),
+            thing=shown[0],
+            remedy="label them, or --drop-unlabelled leaves them out",
+        )
+    if len(missing) == len(has):
+        raise DataError(
+            f"no row of '{location}' has a label", thing=location, remedy="--label-column NAME"
+        )
+    if len(missing):
+        notes.append(f"{len(missing)} rows without a label left out")
+    return np.flatnonzero(has)
+
+
+def _is_label(name: str | None) -> bool:
+    # A `NaN` is what pandas calls a missing value; `nan` may be a language.
+    return name is not None and name != "NaN" and not (name == "" or name.isspace())
+
+
+def _test_part(where: np.ndarray, notes: list[str]) -> np.ndarray:
+    in_test = np.flatnonzero(where == "test")
+    in_val = np.flatnonzero(where == "val")
+    if len(in_val) and not len(in_test):
+        notes.append("the validation part serves as test part, since there is no other")
+        return in_val
+    if len(in_val):
+        notes.append("the validation part joins the training part; a run holds out its own")
+    return in_test
+
+
+def _classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Sorted class names, normalised to NFC, and each sample's index among them."""
+    spelled: dict[str, str] = {}
+    for name in sorted(set(names)):
+        normal = unicodedata.normalize("NFC", name)
+        if spelled.setdefault(normal, name) != name:
+            raise DataError(
+                f"two classes are spelled '{normal}' in different Unicode forms",
+                thing=normal,
+                remedy="merge or rename them",
+            )
+    classes = tuple(sorted(spelled))
+    if len(classes) > MAX_CLASSES:
+        # Weights, gradients and two moments of the optimiser, fp32 each.
+        size = len(classes) * _FEATURES * 4 * 4 / 1e9
+        raise DataError(
+            f"{len(classes):,} classes, the limit is {MAX_CLASSES:,}: to train a head for them on "
+            f"{_FEATURES} features would take {size:.1f} GB",
+            thing="classes",
+            remedy="check that the labels are class names, --label-column names another column",
+        )
+    rows = {spelled[name]: row for row, name in enumerate(classes)}
+    return classes, np.array([rows[name] for name in names], dtype=np.int64)
+
+
+def _check_classes(classes: tuple[str, ...], trained: np.ndarray, options: ReadOptions) -> None:
+    """trained: `(n,)` labels of the training part, or of everything if that is not divided."""
+    if len(classes) < 2:
+        raise DataError(
+            f"there is one class only, '{classes[0]}'",
+            thing=classes[0],
+            remedy="add a second class, a classifier needs two or more",
+        )
+    counts = np.bincount(trained, minlength=len(classes))
+    unseen = [classes[k] for k in np.flatnonzero(counts == 0)]
+    if unseen:
+        raise DataError(
+            f"class '{unseen[0]}'{_others(unseen)} is in the test part only",
+            thing=unseen[0],
+            remedy="add training samples of it or remove it",
+        )
+    single = [classes[k] for k in np.flatnonzero(counts == 1)]
+    if single and not options.allow_tiny:
+        raise DataError(
+            f"class '{single[0]}'{_others(single)} has a single training sample",
+            thing=single[0],
+            remedy="add samples, or --allow-tiny",
+        )
+
+
+def _others(names: Sequence[str]) -> str:
+    return f", as {len(names) - 1} more," if len(names) > 1 else ""
+
+
+def _note_classes(classes: tuple[str, ...], tested: np.ndarray, notes: list[str]) -> None:
+    counts = np.bincount(tested, minlength=len(classes))
+    untested = [classes[k] for k in np.flatnonzero(counts == 0)]
+    if untested and len(tested):
+        notes.append(f"{len(untested)} classes have no test sample: {_some(untested)}")
+    alike = Counter(_loosely(name) for name in classes)
+    twins = [name for name in classes if alike[_loosely(name)] > 1]
+    if twins:
+        notes.append(f"classes that differ only in case, spaces or digits: {_some(twins)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
+
+
+def _loosely(name: str) -> str:
+    try:
+        return repr(float(name))
+    except ValueError:
+        return name.strip().casefold()
