@@ -79,7 +79,7 @@ def _pack(name: str, value: object, *, like: Tensor) -> Iterator[tuple[str, Tens
         n = len(like)
         yield (name, value) if len(value) == n else (f"{name}*", value.unflatten(0, (n, -1)))
     elif isinstance(value, int):
-        yield f"{name}#", torch.full((len(like),), value, device=like.device)
+        yield f"{name}#", torch.full((len(like),), value, device="cpu")
     elif isinstance(value, (list, tuple)):
         for k, part in enumerate(value):
             place = f"[{k}]" if isinstance(value, list) else f".{k}"
