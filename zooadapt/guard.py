@@ -179,6 +179,14 @@ class GuardedPreprocessor:
     def config(self) -> dict:
         return contained(self._owner, "preprocessor.config()", self._plugin.config, kind=dict)
 
+    def unknowns(self, raw: Any) -> tuple[int, int]:
+        """Parts of a sample that the source has no symbol for, and parts in all; none where the
+        plugin does not count them."""
+        if not hasattr(self._plugin, "unknowns"):
+            return 0, 0
+        where = "preprocessor.unknowns()"
+        return contained(self._owner, where, lambda: self._plugin.unknowns(raw), kind=tuple)
+
 
 def _check_rows(owner: Owner, where: str, carry: Mapping[str, Any], n: int) -> None:
     from torch import Tensor

@@ -55,6 +55,7 @@ def compose(
     origin = {"location": source.name, "revision": source.origin.revision, "sha256": source.sha256}
     scores = {"val": val.summary(), "test": test.summary() if test else None}
     trainable = _trainable(model, plan)
+    unknown = _unknown(model, splits)
     result = {
         "family": plan.family,
         "source": origin,
@@ -71,7 +72,8 @@ def compose(
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best_epoch": history.best,
         "steps": history.steps,
-        "notes": list(data.notes),
+        "unknown": unknown,
+        "notes": [*data.notes, *_notes(unknown)],
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},
@@ -106,6 +108,28 @@ def _facts(
         "data": data.fingerprint,
         "scores": scores,
     }
+
+
+def _unknown(model: Model, splits: Mapping[str, Split]) -> dict[str, int] | None:
+    """Characters or tokens of the texts that the source has no symbol for."""
+    prepare = model.preprocessor
+    if model.source.family.modality != "text":
+        return None
+    counts = [
+        prepare.unknowns(split.raw(k, min_side=None, channels=model.channels))
+        for split in splits.values()
+        for k in range(len(split))
+    ]
+    return {"count": sum(count for count, _ in counts), "of": sum(of for _, of in counts)}
+
+
+def _notes(unknown: Mapping[str, int] | None) -> list[str]:
+    if not unknown or not unknown["count"]:
+        return []
+    share = unknown["count"] / unknown["of"]
+    return [
+        f"{unknown['count']} of {unknown['of']} symbols ({share:.2%}) are unknown to the source"
+    ]
 
 
 def versions() -> dict[str, str]:
