@@ -10,7 +10,8 @@ from typing import ClassVar
 
 
 class ZooadaptError(Exception):
-    """An expected failure, shown to the user as one line and never as a traceback.
+    """An expected failure, shown to the user as one line and never as a traceback; a line break in
+    a name from the data is spelled out.
 
     `thing` is the file, name or option at fault, for `--json`; `remedy` is the next step to try.
     """
@@ -18,7 +19,7 @@ class ZooadaptError(Exception):
     code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, thing: str = "", remedy: str = "") -> None:
-        super().__init__(message)
+        super().__init__(message.replace("\n", "\\n"))
         self.thing = thing
         self.remedy = remedy
 

@@ -49,7 +49,7 @@ def read_csv(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.
         return "skip"
 
     columns = list(dict.fromkeys(wanted.values()))
-    content = text.encode()
+    content = text.encode() if text.endswith("\n") else text.encode() + b"\n"
     try:
         table = arrow.read_csv(
             pa.BufferReader(content),
@@ -77,8 +77,8 @@ def read_csv(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.
     if ragged:
         row = ragged[0]
         raise DataError(
-            f"line {line_at(text, max(0, text.find(row.text)))} of '{path.name}' has"
-            f" {row.actual_columns} fields, the header has {row.expected_columns}",
+            f"line {_line_of(text, row.text)} of '{path.name}' has {row.actual_columns} fields,"
+            f" the header has {row.expected_columns}",
             thing=path.name,
             remedy="quote fields that hold the delimiter",
         )
@@ -124,6 +124,11 @@ def _header(text: str, delimiter: str) -> list[str]:
         return next((names for names in lines if names), [])
     except csv.Error:  # a field that is longer than any column's name
         return [text[:40]]
+
+
+def _line_of(text: str, row: str) -> int:
+    found = re.search(rf"^{re.escape(row)}$", text, re.MULTILINE)
+    return line_at(text, found.start() if found else 0)
 
 
 def _check_delimiter(

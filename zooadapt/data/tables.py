@@ -173,9 +173,10 @@ def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple
         part = PARTS.get(stem.lower())
         if part is None or suffix.lower() not in SUFFIXES:
             continue
-        if kinds.setdefault(part, (stem, suffix)) != (stem, suffix):
+        kind = f"{stem}{suffix}"
+        if kinds.setdefault(part, kind) != kind:
             raise DataError(
-                f"'{name}' of '{path.name}' means the same part as '{''.join(kinds[part])}'",
+                f"'{name}' of '{path.name}' means the same part as '{kinds[part]}'",
                 thing=name,
                 remedy="merge them or rename one",
             )

@@ -1,0 +1,95 @@
+"""Bad data as a user meets it: an exit code, one line, no output; and what is odd still works."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .make import csv_file, encoded, image_folder, listing, photo
+
+
+def adapt(data: Path, out: Path, *options: str, source: object = "digits04", **process: object):
+    """Run `zooadapt adapt` in a process of its own."""
+    command = [sys.executable, "-m", "zooadapt", "adapt", str(source), str(data), "-o", str(out)]
+    return subprocess.run([*command, *options], capture_output=True, text=True, **process)
+
+
+def test_broken_images_end_the_run_and_skip_bad_counts_them(tmp_path: Path) -> None:
+    root = image_folder(tmp_path / "set", {"ant": 6, "bee": 6})
+    whole = encoded(photo(99, (400, 300)), "JPEG")
+    for number in range(2):
+        (root / "bee" / f"{number}.jpg").write_bytes(whole[: len(whole) // 2])
+    before = listing(tmp_path)
+    done = adapt(root, tmp_path / "out", "--json")
+    assert done.returncode == 65 and listing(tmp_path) == before
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: image 'bee/0.jpg' is broken") and "--skip-bad" in line
+    assert "and 1 more: bee/1.jpg" in line
+    said = json.loads(done.stdout)
+    assert (said["code"], said["kind"], said["thing"]) == (65, "DataError", "bee/0.jpg")
+    done = adapt(root, tmp_path / "out", "--json", "--skip-bad")
+    assert done.returncode == 0, done.stderr
+    assert "2 broken images left out" in json.loads(done.stdout)["notes"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "report.json"]  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["C.UTF-8", "C"])
+def test_hostile_names_are_shown_as_text_and_never_used_as_paths(
+    language: str, tmp_path: Path
+) -> None:
+    names = ["=cmd|' /C calc'!A0", "\x1b[2J\u202egpj", "<img src=x>", "a | b", "..\\up", "🐝"]
+    root = image_folder(tmp_path / "set" / "train", dict.fromkeys(names, 3)).parent
+    image_folder(root / "test", dict.fromkeys(names, 1), first=90)
+    (root / "train" / names[1] / "0.jpg").rename(root / "train" / names[1] / "\x1b[31m.jpg")
+    env = {"LC_ALL": language, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = adapt(root, tmp_path / "out", encoding="utf-8", errors="replace", env=_env(env))
+    assert done.returncode == 0, done.stderr
+    for text in (done.stdout, done.stderr):
+        assert "\x1b" not in text and "\u202e" not in text and "Traceback" not in text
+    card = (tmp_path / "out/README.md").read_text("utf-8")
+    assert "\x1b" not in card and "<img" not in card and "| a | b |" not in card
+    report = json.loads((tmp_path / "out/report.json").read_text("utf-8"))
+    assert report["classes"] == sorted(names)
+    assert {path.name for path in tmp_path.iterdir()} == {"set", "out"}
+    assert not {path.suffix for path in tmp_path.rglob("*")} & {".csv", ".tsv"}
+
+
+def _env(more: dict[str, str]) -> dict[str, str]:
+    import os
+
+    return {k: v for k, v in os.environ.items() if not k.startswith("LC_")} | more
+
+
+def test_missing_data_and_an_empty_class_are_told_apart(tmp_path: Path) -> None:
+    done = adapt(tmp_path / "none", tmp_path / "out")
+    assert done.returncode == 66 and "is not there. Try: " in done.stderr
+    (image_folder(tmp_path / "set") / "wasp").mkdir()
+    done = adapt(tmp_path / "set", tmp_path / "out")
+    assert done.returncode == 65 and "class folder 'wasp' holds no image. Try: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_broken_table_is_one_line(real_data: Path, tmp_path: Path) -> None:
+    table = csv_file(tmp_path / "t.csv", "one,too,many")
+    source = real_data / "weights/charlstm_darwin.ml5"
+    done = adapt(table, tmp_path / "out", source=source)
+    assert done.returncode == 65 and not (tmp_path / "out").exists()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: line 6 of 't.csv' has 3 fields") and "Try: quote" in line
+
+
+def test_predict_shows_file_names_as_text(tmp_path: Path) -> None:
+    root = image_folder(tmp_path / "set", {"ant": 1})
+    name = "=cmd|' C\t\x1b[31m\n.jpg"
+    (root / "ant/0.jpg").rename(root / "ant" / name)
+    command = [sys.executable, "-m", "zooadapt", "predict", "digits04", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    (line,) = done.stdout.splitlines()
+    assert len(line.split("\t")) == 3
