@@ -48,8 +48,6 @@ def bomb(side: int) -> bytes:
 
 
 BROKEN = {
-    "corrupt JPEG": JPEG[:2] + b"\xff\xc0\x00\x03\x00" + JPEG[2:],
-    "noise after a JPEG's mark": b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8,
     "truncated JPEG": JPEG[: len(JPEG) // 2],
     "JPEG without its last bytes": JPEG[:-200],
     "truncated PNG": PNG[: len(PNG) // 2],
@@ -60,6 +58,8 @@ BROKEN = {
     "truncated BMP": encoded(photo(99, (400, 300)), "BMP")[:9000],
     "truncated PPM": encoded(photo(99, (400, 300)), "PPM")[:9000],
     "empty file": b"",
+    "corrupt JPEG": JPEG[:2] + b"\xff\xc0\x00\x03\x00" + JPEG[2:],
+    "noise after a JPEG's mark": b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8,
     "one byte": b"\xff",
     "HTML": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
     "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
@@ -70,7 +70,10 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_image_is_refused_before_any_work(what: str, tmp_path: Path) -> None:
-    error = refused(with_file(tmp_path / "set", BROKEN[what]), 65, r"image 'ant/odd\.jpg' \w+")
+    kinds = list(BROKEN)
+    whole = kinds.index(what) < kinds.index("empty file")
+    why = r"is broken or cut off \(\w{3}" if whole else "is (empty|no image in a known format)$"
+    error = refused(with_file(tmp_path / "set", BROKEN[what]), 65, rf"image 'ant/odd\.jpg' {why}")
     assert error.thing == "ant/odd.jpg" and "--skip-bad" in error.remedy
 
 
@@ -193,13 +196,14 @@ def test_a_transparent_colour_is_white(mode: str, tmp_path: Path) -> None:
     assert (found[:, :8] == np.asarray(image.convert(mode).convert("RGB"))[:, :8]).all()
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
 def test_of_several_frames_the_first_is_used_and_it_is_noted(kind: str, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
     more = {"save_all": True, "append_images": frames[1:]}
     content = encoded(frames[0], kind, **more, **({"lossless": True} if kind == "WEBP" else {}))
     root = tmp_path / "set"
-    assert (pixels(root, content, f"odd.{kind.lower()}") == [255, 0, 0]).all()
+    first = pixels(root, content, f"odd.{kind.lower()}")
+    assert np.abs(first.astype(int) - [255, 0, 0]).max() <= (2 if kind == "MPO" else 0)
     assert "1 images of several frames, of which only the first is used" in opened(root).notes
 
 

@@ -58,7 +58,8 @@ def predict(model: str, inputs: tuple[str, ...], as_json: bool, **options: Any) 
 
     def show() -> None:
         for one in found:
-            print(printable(f"{one.input}\t{one.label}\t{one.probability:.4f}"))
+            cells = [one.input, one.label, f"{one.probability:.4f}"]
+            print("\t".join(printable(cell).replace("\n", "\\u000a") for cell in cells))
 
     emit({"predictions": [asdict(one) for one in found]}, as_json, show)
 

@@ -34,12 +34,11 @@ def read_image_folder(root: Path, options: ReadOptions) -> Labelled:
     """
     tree = Tree(root, options)
     parts, labels, paths = [], [], []
-    for part, below in _parts(tree):
-        for label in tree.folders(below):
-            found = _class_files(tree, below / label)
-            parts += [part] * len(found)
-            labels += [label] * len(found)
-            paths += found
+    for part, below in _class_folders(tree):
+        found = _class_files(tree, below)
+        parts += [part] * len(found)
+        labels += [below.name] * len(found)
+        paths += found
     if not paths:
         raise NotFoundError(
             f"'{root}' holds no class folder with images",
@@ -187,8 +186,10 @@ class Tree:
             with os.scandir(self.root / below) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
+                        if entry.is_dir():
+                            self.leave_out("hidden folders")
                         continue
-                    kind = self._kind(entry, (below / entry.name).as_posix())
+                    kind = self._kind(entry, below)
                     if kind in ("file", "folder"):
                         found.append((entry.name, kind))
                     else:
@@ -197,18 +198,20 @@ class Tree:
             raise of_file(error, valid((self.root / below).as_posix())) from error
         return found
 
-    def _kind(self, entry: os.DirEntry[str], name: str) -> str:
+    def _kind(self, entry: os.DirEntry[str], below: Path) -> str:
         if entry.is_symlink():
             target = os.path.realpath(entry.path)
             if not os.path.exists(target):
                 return "broken links"
             if not self._options.follow_links and not _inside(target, self._real):
+                name = valid((below / entry.name).as_posix())
                 raise DataError(
-                    f"link '{valid(name)}' leads out of '{self.root.name}', to '{valid(target)}'",
-                    thing=valid(name),
+                    f"link '{name}' leads out of '{self.root.name}', to '{valid(target)}'",
+                    thing=name,
                     remedy="--follow-links, if that is meant",
                 )
-            if _inside(os.path.realpath(os.path.dirname(entry.path)), target):
+            way = [os.path.realpath(self.root / folder) for folder in (below, *below.parents)]
+            if any(_inside(folder, target) for folder in way):
                 return "links that lead in a circle"
         mode = entry.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -216,8 +219,8 @@ class Tree:
         return "file" if stat.S_ISREG(mode) else "pipes, sockets or devices"
 
 
-def _parts(tree: Tree) -> list[tuple[str, Path]]:
-    """The parts and their folders; the root itself, as part `all`, where it is not divided."""
+def _class_folders(tree: Tree) -> list[tuple[str, Path]]:
+    """Each class folder with its part, which is `all` where the root is not divided."""
     top = tree.folders(Path())
     found: dict[str, str] = {}
     for name in top:
@@ -237,12 +240,16 @@ def _parts(tree: Tree) -> list[tuple[str, Path]]:
                 thing=str(tree.root),
                 remedy="add train, or give a folder that holds the class folders alone",
             )
-        return [("all", Path())]
+        return [("all", Path(name)) for name in top]
     extra = [name for name in top if name.lower() not in PARTS]
     if extra:
         shown = ", ".join(extra[:_SHOWN]) + (", ..." if len(extra) > _SHOWN else "")
         tree.leave_out(f"folders beside train ({shown})", len(extra))
-    return [(part, Path(name)) for part, name in sorted(found.items())]
+    return [
+        (part, Path(name, label))
+        for part, name in sorted(found.items())
+        for label in tree.folders(Path(name))
+    ]
 
 
 def _class_files(tree: Tree, below: Path) -> list[str]:

@@ -3,8 +3,9 @@ for, or it is an error."""
 
 from __future__ import annotations
 
-import functools
+import importlib
 import io
+import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""As Pillow registers them; its JPEG reader gives MPO files too, those of two-lens cameras."""
+_READERS = ("Jpeg", "Png", "WebP", "Bmp", "Gif", "Tiff", "Ppm", "Mpo")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm",
                       ".pgm", ".pbm", ".mpo"})  # fmt: skip
 
@@ -90,7 +93,7 @@ def _opened(content: bytes, name: str, max_pixels: int) -> Iterator[Image]:
 
     if not content:
         raise _bad(name, "is empty")
-    _silence()
+    _load_pillow()
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
     try:
@@ -108,11 +111,22 @@ def _opened(content: bytes, name: str, max_pixels: int) -> Iterator[Image]:
         raise _bad(name, f"is broken or cut off ({error})") from error
 
 
-@functools.cache
-def _silence() -> None:
-    """Sizes are checked here, and what else Pillow warns of is metadata. The filter stays: taking
-    it back is not safe while other threads decode."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+_loading = threading.Lock()
+_loaded = threading.Event()
+
+
+def _load_pillow() -> None:
+    """Load the readers of `FORMATS` and no others, once and before any thread needs them: Pillow
+    does it when asked for the first image, and threads that ask together can find them missing."""
+    if _loaded.is_set():
+        return
+    with _loading:
+        for reader in _READERS:
+            importlib.import_module(f"PIL.{reader}ImagePlugin")
+        # Sizes are checked here, and what else Pillow warns of is metadata. The filter stays:
+        # taking it back is not safe while other threads decode.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        _loaded.set()
 
 
 def _too_large(name: str, pixels: str, limit: int) -> DataError:

@@ -1,0 +1,91 @@
+"""`hf:` data sets through the real `datasets` library, from a folder laid out as on the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zooadapt.data import open_dataset
+from zooadapt.errors import DataError
+
+from .make import encoded, opened, photo
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+
+
+def publish(root: Path, **parts: Any) -> str:
+    """Write a data set as the Hub stores it, and say how to name it."""
+    for part, rows in parts.items():
+        rows.to_parquet(root / "data" / f"{part}-00000-of-00001.parquet")
+    return f"hf:{root}"
+
+
+def texts(labels: list[int | None], names: list[str]) -> Any:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    )
+    rows = {"text": [f"text {k}" for k in range(len(labels))], "label": labels}
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+def pictures(images: list[bytes | None]) -> Any:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    rows = [image if image is None else {"bytes": image, "path": None} for image in images]
+    labels = [k % 2 for k in range(len(rows))]
+    return datasets.Dataset.from_dict({"image": rows, "label": labels}, features=features)
+
+
+def test_texts_have_the_names_of_their_labels(tmp_path: Path) -> None:
+    train, test = texts([0, 1] * 4, ["no", "yes"]), texts([1, 0], ["no", "yes"])
+    data = opened(publish(tmp_path, train=train, test=test), modality="text")
+    assert data.classes == ("no", "yes") and data.has_own_test and len(data.train) == 8
+    assert data.test.raw(0) == "text 0" and data.test.labels.tolist() == [1, 0]
+    assert data.test.ids[1] == "test:2"
+
+
+def test_rows_without_a_label_are_named(tmp_path: Path) -> None:
+    location = publish(tmp_path, train=texts([0, 1, -1, 0, 1, None], ["no", "yes"]))
+    with pytest.raises(DataError, match="2 rows of .* have no label: train:3, train:6"):
+        opened(location, modality="text")
+    assert len(opened(location, modality="text", drop_unlabelled=True).everything) == 4
+
+
+def test_images_are_decoded_by_the_same_rules(tmp_path: Path) -> None:
+    deep = np.full((9, 9), 32896, dtype=np.uint16)
+    from PIL import Image
+
+    images = [encoded(photo(k), "PNG") for k in range(5)]
+    images.append(encoded(Image.fromarray(deep), "PNG"))
+    data = opened(publish(tmp_path, train=pictures(images)))
+    assert data.classes == ("0", "1")
+    assert data.everything.raw(2).tobytes() == photo(2).tobytes()
+    assert set(data.everything.raw(5).tobytes()) == {128}
+
+
+@pytest.mark.parametrize("bad", [None, b"<html>", encoded(photo(9, (200, 200)), "JPEG")[:1500]])
+def test_a_broken_or_missing_image_is_named_when_it_is_read(
+    bad: bytes | None, tmp_path: Path
+) -> None:
+    images: list[bytes | None] = [encoded(photo(k), "PNG") for k in range(6)]
+    images[3] = bad
+    with pytest.raises(DataError, match="'train:4' (has no image|is no image|is broken)"):
+        data = open_dataset(publish(tmp_path, train=pictures(images)), modality="image")
+        data.everything.raw(3)
+
+
+def test_a_set_without_training_part_or_column_is_refused(tmp_path: Path) -> None:
+    location = publish(tmp_path / "a", test=texts([0, 1], ["no", "yes"]))
+    with pytest.raises(DataError, match="no train split, its splits are test"):
+        opened(location, modality="text")
+    location = publish(tmp_path / "b", train=texts([0, 1] * 2, ["no", "yes"]))
+    with pytest.raises(DataError, match="no column 'body', its columns are text, label"):
+        opened(location, modality="text", text_column="body")
