@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from zooadapt.data import Dataset, hold_out, sample_per_class
+from zooadapt.errors import DataError
 
 from .make import image_folder, opened
 
@@ -76,6 +77,13 @@ def test_a_lone_sample_stays_in_training_and_the_class_is_noted(tmp_path: Path) 
     data = opened(root, allow_tiny=True)
     assert np.bincount(data.train.labels).tolist() == [8, 1]
     assert "1 classes have no test sample: 'bee'" in data.notes
+
+
+def test_where_every_class_has_one_sample_nothing_can_be_held_out(tmp_path: Path) -> None:
+    data = opened(image_folder(tmp_path / "set", {"ant": 1, "bee": 1}), allow_tiny=True)
+    assert data.test is None and len(data.train) == 2
+    with pytest.raises(DataError, match="a single training sample, so none can be held out"):
+        hold_out(data.train, 0.2, 0)
 
 
 def test_the_fingerprint_is_of_contents_and_labels_and_not_of_names(tmp_path: Path) -> None:

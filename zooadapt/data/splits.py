@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zooadapt.data.dataset import Split
+from zooadapt.errors import DataError
 
 
 def stratified(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,8 +22,17 @@ def stratified(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarr
 
 
 def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """A split divided into what is trained on and what is held out, stratified by class."""
+    """A split divided into what is trained on and what is held out, stratified by class.
+
+    Raises: DataError when no class has a sample to spare.
+    """
     kept, held_out = stratified(split.labels, fraction, seed)
+    if not len(held_out):
+        raise DataError(
+            "every class has a single training sample, so none can be held out to compare epochs",
+            thing="training samples",
+            remedy="add samples, or --strategy probe, which holds out none",
+        )
     return split.subset(kept), split.subset(held_out)
 
 
