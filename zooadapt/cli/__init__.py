@@ -63,6 +63,9 @@ def main() -> None:
     """Run a command and exit with the code that `zooadapt.errors` promises."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    # Threads that spin at a barrier while another program holds their core made a head ten times
+    # slower to solve on a busy machine; read when torch is imported, so it is said before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     as_json = "--json" in sys.argv
     try:
         code = root.main(standalone_mode=False)
