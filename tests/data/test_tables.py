@@ -341,6 +341,15 @@ def test_a_damaged_binary_table_is_refused(kind: str, tmp_path: Path) -> None:
         refused(tmp_path / name, 65, f"'{name}' is no whole {kind} file")
 
 
+def test_an_arrow_file_whose_texts_are_no_utf8_is_refused(tmp_path: Path) -> None:
+    offsets, content = pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff")
+    broken = pa.StringArray.from_buffers(2, offsets, content)
+    table = pa.table({"text": broken, "label": ["x", "y"]})
+    with pa.ipc.new_file(str(tmp_path / "t.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    refused(tmp_path / "t.arrow", 65, "'t.arrow' is no whole Arrow file: .*UTF8")
+
+
 def test_a_column_of_another_type_is_refused(tmp_path: Path) -> None:
     table = pa.table({"text": [["a"], ["b"]], "label": ["x", "y"]})
     parquet.write_table(table, tmp_path / "t.parquet")

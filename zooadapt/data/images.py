@@ -65,8 +65,8 @@ class Look:
 
 def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> Look:
     """Find out whether an image file is broken, by the cheapest means that its format has: the
-    end mark of a JPEG, the checksums of a PNG, the length a WebP states; else, or if `thoroughly`,
-    by decoding it."""
+    end mark of a JPEG, the checksums of a PNG, opening a WebP; else, or if `thoroughly`, by
+    decoding it."""
     try:
         with _opened(content, name, max_pixels) as image:
             look = Look(size=image.size, frames=getattr(image, "is_animated", False))
@@ -80,9 +80,9 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
 
 
 def _ends(kind: str | None, content: bytes) -> bool:
-    if kind == "WEBP":
-        return len(content) >= 8 + int.from_bytes(content[4:8], "little")
-    return kind in ("JPEG", "MPO") and content.rstrip(_PADDING).endswith(_JPEG_END)
+    """Whether a file shows its end. A WebP that is cut off cannot even be opened."""
+    marked = kind in ("JPEG", "MPO") and content.rstrip(_PADDING).endswith(_JPEG_END)
+    return marked or kind == "WEBP"
 
 
 @contextmanager
