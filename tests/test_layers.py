@@ -18,7 +18,7 @@ LAYERS = (
     ("guard",),
     ("fsops", "registry"),
     ("weights", "data", "metrics", "strategy", "chain"),
-    ("hub", "cache", "ridge"),
+    ("hub", "cache", "ridge", "folding"),
     ("feed", "logistic", "checkpoint", "demo", "precision"),
     ("head", "plan"),
     ("model", "progress"),

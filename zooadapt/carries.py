@@ -120,13 +120,10 @@ class Carries:
             todo = np.unique(np.concatenate([missing[cut] for cut in wanted]))
             wanted = self._fitting(inputs, wanted, len(todo))
             self._pass(name, inputs, digests, {cut: entries[cut] for cut in wanted}, todo)
-        lengths = inputs.lengths()
         for cut, entry in entries.items():
             if not len(entry.missing(digests)):
-                fixed = cut == self._chain.depth
-                self._ready[name, cut] = FromCache(
-                    cut, entry.rows(digests), None if fixed else lengths
-                )
+                lengths = None if cut == self._chain.depth else inputs.lengths()
+                self._ready[name, cut] = FromCache(cut, entry.rows(digests), lengths)
 
     def _pass(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zooadapt.chain import Chain
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, in_order
+from zooadapt.folding import FoldedNorms, fold
 from zooadapt.progress import Progress
 from zooadapt.ridge import Rows
 
@@ -63,9 +64,12 @@ class Engine:
             for k in in_order(len(wanted), batch_size, None if lengths is None else lengths[wanted])
         ]
         with progress.task(what, len(wanted)) as advance:
+            folded: FoldedNorms | None = None
             for indices, carry in zip(order, feed.batches(order), strict=True):
                 carry, at, found = self.to_device(carry), feed.cut, {}
-                with self.autocast():
+                if folded is None:
+                    folded = fold(chain, carry, start=at, stop=max(stops))
+                with self.autocast(), folded:
                     for stop in sorted(stops):
                         carry, at = chain.run(carry, start=at, stop=stop), stop
                         found[stop] = {name: t.cpu() for name, t in carry.items()}

@@ -208,7 +208,10 @@ def fastai(options: argparse.Namespace) -> dict:
     side = config["input_size"][-1]
     loaders = vision.ImageDataLoaders.from_folder(
         options.data, train="train", valid="test", item_tfms=vision.Resize(side), num_workers=2,
-        batch_tfms=[*vision.aug_transforms(), vision.Normalize.from_stats(config["mean"], config["std"])],
+        batch_tfms=[
+            *vision.aug_transforms(),
+            vision.Normalize.from_stats(config["mean"], config["std"]),
+        ],
     )  # fmt: skip
     body = TimmBody(net)
     with torch.inference_mode():
