@@ -128,8 +128,8 @@ def loop(options: argparse.Namespace) -> dict:
     raws, raws_val = task.decoded(train), task.decoded(val)
     chain, labels = task.chain, torch.from_numpy(train.labels)
     chain.net.requires_grad_(True)
-    optimizer = torch.optim.AdamW(chain.net.parameters(), 1e-3, weight_decay=0.05, foreach=True)
     training, steps = time.perf_counter(), 0
+    optimizer = torch.optim.AdamW(chain.net.parameters(), 1e-3, weight_decay=0.05, foreach=True)
     for _ in range(options.epochs):
         chain.eval()
         for indices, carry in task.batches(raws, np.random.permutation(len(raws))):

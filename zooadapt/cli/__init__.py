@@ -63,9 +63,10 @@ def main() -> None:
     """Run a command and exit with the code that `zooadapt.errors` promises."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    # Threads that spin at a barrier while another program holds their core made a head ten times
-    # slower to solve on a busy machine; read when torch is imported, so it is said before.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # How long a thread spins at a barrier. The default, much longer, takes the core from
+    # other programs and other thread pools: a head took ten times as long to solve. Not to spin at
+    # all makes an LSTM's many small steps twice as slow. Read when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     as_json = "--json" in sys.argv
     try:
         code = root.main(standalone_mode=False)
