@@ -107,6 +107,7 @@ def adapt(request: Request, progress: Progress) -> Result:
             val=val,
             test=test,
             seconds=clock.seconds(),
+            notes=carries.notes,
         )
         export.save(model, request.out, written, overwrite=request.overwrite)
         checkpoint.remove()

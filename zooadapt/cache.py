@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from zooadapt.family import Carry
 SHARD_BYTES = 32 << 20
 _SAMPLES = "sha256"
 _OPEN = 4
+_DRAFT = "draft-"
+_ABANDONED = 3600.0
 
 
 def cache_folder() -> Path:
@@ -56,10 +58,15 @@ class Cache:
         return size <= self.limit and size <= usage.free - usage.total // 10
 
     def trim(self) -> None:
-        """Remove the least recently used entries until the rest is within the limit."""
+        """Remove the least recently used entries until the rest is within the limit, and what
+        killed processes left half-written."""
         if not self.folder.exists():
             return
         with fsops.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
+            for draft in self.folder.glob(f"*/{_DRAFT}*"):
+                with suppress(OSError):  # its process may be finishing it at this moment
+                    if time.time() - draft.stat().st_mtime > _ABANDONED:
+                        draft.unlink()
             entries = [
                 (path.stat().st_mtime, path, sum(f.stat().st_size for f in path.iterdir()))
                 for path in self.folder.iterdir()
@@ -123,7 +130,7 @@ class Entry:
         whole = {name: torch.cat([carry[name] for _, carry in batches]) for name in batches[0][1]}
         flat = b"".join(digest for digests, _ in batches for digest in digests)
         whole[_SAMPLES] = torch.frombuffer(bytearray(flat), dtype=torch.uint8).view(-1, 32)
-        draft = self.folder / f"draft-{os.getpid()}-{time.monotonic_ns()}"
+        draft = self.folder / f"{_DRAFT}{os.getpid()}-{time.monotonic_ns()}"
         weights.write_weights(draft, whole)
         os.replace(draft, self.folder / f"{fsops.file_sha256(draft)[:32]}.safetensors")
 

@@ -104,6 +104,7 @@ class Carries:
                 feeds.append(self._ready.pop((label, cut)))
         if len(feeds) == self._views:
             self._ready[f"{name} views", cut] = Views(feeds)
+            self.notes.append(f"epochs draw among {self._views} stored views of each sample")
 
     def _store(
         self,

@@ -73,7 +73,7 @@ class _Watch(TorchFunctionMode):
         if _holds_tensor(out):  # a shape or a device is no use of the numbers
             self._uses.update(id(t) for t in _tensors([*args, *kwargs.values()]))
         if func is F.conv2d:
-            # The output is kept, so that no later tensor gets its id; an earlier one may have had it.
+            # Kept, so that no later tensor gets its id; an earlier one may have had it.
             self._made[id(out)] = (out, _convolution(*args, **kwargs))
             self._uses[id(out)] = 0
             self._norms.pop(id(out), None)

@@ -48,6 +48,7 @@ def compose(
     val: Metrics,
     test: Metrics | None,
     seconds: Mapping[str, float],
+    notes: Sequence[str] = (),
 ) -> Written:
     """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
     this machine or name of its user goes into config or card."""
@@ -73,7 +74,7 @@ def compose(
         "best_epoch": history.best,
         "steps": history.steps,
         "unknown": unknown,
-        "notes": [*data.notes, *_notes(unknown)],
+        "notes": [*data.notes, *notes, *_notes(unknown)],
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},

@@ -1,0 +1,212 @@
+"""The activation cache: equal to computing anew, never used for something else, bounded, and safe
+whoever else writes to it or dies while writing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from zooadapt.adapt import adapt
+from zooadapt.cache import Cache, Entry
+from zooadapt.plan import Request
+from zooadapt.progress import Progress
+
+FACTS = {"network": "one", "cut": 3, "precision": "fp32"}
+
+
+def digests(n: int) -> list[bytes]:
+    return [hashlib.sha256(str(k).encode()).digest() for k in range(n)]
+
+
+def carry(n: int) -> dict[str, torch.Tensor]:
+    return {"features": torch.arange(n * 4, dtype=torch.float32).view(n, 4)}
+
+
+def fill(entry: Entry, n: int) -> None:
+    with entry.writing() as add:
+        add(digests(n), carry(n))
+
+
+def shard_of(entry: Entry) -> Path:
+    (path,) = entry.folder.glob("*.safetensors")
+    return path
+
+
+def test_what_was_stored_comes_back_in_any_order(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, limit=1 << 30)
+    fill(cache.entry(FACTS), 10)
+    entry = cache.entry(dict(reversed(FACTS.items())))
+    assert not len(entry.missing(digests(10)))
+    assert entry.missing(digests(12)).tolist() == [10, 11]
+    rows = entry.rows(digests(10)).gather(np.array([7, 0, 7]))
+    assert torch.equal(rows["features"], carry(10)["features"][[7, 0, 7]])
+
+
+@pytest.mark.parametrize(
+    "change", [{"cut": 2}, {"precision": "bf16"}, {"network": "two"}, {"x": 1}]
+)
+def test_another_fact_is_another_entry(tmp_path: Path, change: dict[str, Any]) -> None:
+    cache = Cache(tmp_path, limit=1 << 30)
+    fill(cache.entry(FACTS), 10)
+    assert len(cache.entry(FACTS | change).missing(digests(10))) == 10
+
+
+def test_a_flipped_bit_is_never_used_and_made_anew(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, limit=1 << 30)
+    fill(cache.entry(FACTS), 10)
+    path = shard_of(cache.entry(FACTS))
+    broken = bytearray(path.read_bytes())
+    broken[-3] ^= 4
+    path.write_bytes(broken)
+    entry = cache.entry(FACTS)
+    assert len(entry.missing(digests(10))) == 10
+    assert not path.exists()
+    fill(entry, 10)
+    assert not len(entry.missing(digests(10)))
+
+
+def test_the_least_recently_used_entry_goes_first(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, limit=1 << 30)
+    entries = [cache.entry(FACTS | {"cut": k}) for k in range(3)]
+    for entry in entries:
+        fill(entry, 100)
+    size = shard_of(entries[0]).stat().st_size
+    for age, entry in ((30, entries[1]), (20, entries[2]), (10, entries[0])):
+        os.utime(entry.folder, (time.time() - age,) * 2)
+    assert not len(entries[1].missing(digests(100)))  # used just now, so no longer the oldest
+    Cache(tmp_path, limit=2 * size).trim()
+    assert [entry.folder.exists() for entry in entries] == [True, True, False]
+
+
+def test_room_is_measured_before_anything_is_stored(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, limit=1000)
+    assert cache.room_for(1000) and not cache.room_for(1001)
+    free = shutil.disk_usage(tmp_path).free
+    assert not Cache(tmp_path, limit=free * 2).room_for(free)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_cache import FACTS, Cache, carry, digests, fill
+entry = Cache(Path({folder!r}), limit=1 << 30).entry(FACTS)
+for n in (40, 60, 80):
+    if len(entry.missing(digests(n))):
+        fill(entry, n)
+    assert not len(entry.missing(digests(n)))
+    rows = entry.rows(digests(n)).gather(__import__("numpy").arange(n))
+    assert rows["features"].equal(carry(n)["features"])
+"""
+
+
+def test_eight_processes_share_one_entry(tmp_path: Path) -> None:
+    code = WRITER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    for process in running:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    assert not list(tmp_path.rglob("draft-*"))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_cache import FACTS, Cache, digests, torch
+with Cache(Path({folder!r}), limit=1 << 34).entry(FACTS).writing() as add:
+    print("writing", flush=True)
+    for k in range(10_000):
+        add(digests(8), {{"features": torch.full((8, 1 << 20), float(k))}})
+"""
+
+
+def test_a_killed_writer_does_no_harm(tmp_path: Path) -> None:
+    code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"writing\n"
+        while not list(tmp_path.rglob("draft-*")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    cache = Cache(tmp_path, limit=1 << 34)
+    entry = cache.entry(FACTS)
+    fill(entry, 10)
+    assert len(entry.missing(digests(10))) == 0
+    for draft in tmp_path.rglob("draft-*"):
+        os.utime(draft, (time.time() - 7200,) * 2)
+    cache.trim()
+    assert not list(tmp_path.rglob("draft-*"))
+
+
+@pytest.fixture(scope="module")
+def photos(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for part, count in (("train", 10), ("test", 4)):
+        for label in sorted((real_data / "images/ants_bees" / part).iterdir()):
+            (folder / part / label.name).mkdir(parents=True)
+            for image in sorted(label.iterdir())[:count]:
+                shutil.copy(image, folder / part / label.name / image.name)
+    return folder
+
+
+@pytest.fixture
+def run(real_data: Path, photos: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def run(name: str, **options: Any) -> dict[str, Any]:
+        source = real_data / "weights/mobilenetv2_035.keras_in1k_headless"
+        request = Request(source=str(source), data=str(photos), out=tmp_path / name,
+                          input_size=96, precision="fp32", **options)  # fmt: skip
+        return adapt(request, Progress()).report
+
+    return run
+
+
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_stored_views_are_a_function_of_the_seed(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"strategy": "from:blocks.5", "epochs": 2, "views": 2, "augment": "crop"}
+    hashes = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / f"cache {name}"))
+        said = run(name, seed=seed, **options)
+        assert "epochs draw among 2 stored views of each sample" in said["notes"]
+        hashes.append(weights(tmp_path / name))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_training_from_the_cache_is_training_without_it(run: Callable[..., dict[str, Any]]) -> None:
+    options = {"strategy": "from:blocks.6", "epochs": 3, "augment": "none"}
+    stored, computed = run("stored", **options), run("computed", cache_gb=0, **options)
+    for mine, other in zip(stored["epochs"], computed["epochs"], strict=True):
+        assert mine["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
+        assert mine["val_loss"] == pytest.approx(other["val_loss"], rel=1e-3)
+
+
+def test_carries_that_do_not_fit_are_computed_and_the_report_says_so(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "small"))
+    said = run("out", strategy="from:blocks.1", epochs=1, cache_gb=0.0005)
+    assert any("more than the cache may take" in note for note in said["notes"])
+    stored = sum(f.stat().st_size for f in (tmp_path / "small").rglob("*.safetensors"))
+    assert stored <= 500_000
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["notes"] == said["notes"]
