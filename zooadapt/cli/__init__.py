@@ -64,8 +64,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     # How long a thread spins at a barrier. The default, much longer, takes the core from
-    # other programs and other thread pools: a head took ten times as long to solve. Not to spin at
-    # all makes an LSTM's many small steps twice as slow. Read when torch is imported.
+    # other programs and other thread pools: a head took six times as long to solve. Not to spin at
+    # all makes an LSTM's many small steps take half as long again. Read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     as_json = "--json" in sys.argv
     try:
