@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from zooadapt.adapt import adapt
-from zooadapt.plan import Request
 from zooadapt.progress import Progress
+from zooadapt.request import Request
 
 
 def zooadapt(*arguments: object, code: int = 0, stdin: str | None = None) -> Any:

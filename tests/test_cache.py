@@ -21,8 +21,8 @@ import torch
 
 from zooadapt.adapt import adapt
 from zooadapt.cache import Cache, Entry
-from zooadapt.plan import Request
 from zooadapt.progress import Progress
+from zooadapt.request import Request
 
 FACTS = {"network": "one", "cut": 3, "precision": "fp32"}
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from zooadapt import export, fsops, plan, report
+from zooadapt.auto import BUDGET, Sizes
 from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
 from zooadapt.chain import frozen_proof
 from zooadapt.checkpoint import Checkpoint
+from zooadapt.costs import Costs, measure
 from zooadapt.data import Dataset, Split, hold_out, open_dataset, sample_per_class
 from zooadapt.engine import Engine, default_device
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics
-from zooadapt.model import Model, build, open_source
-from zooadapt.plan import Plan, Request
+from zooadapt.model import Model, Source, build, open_source
+from zooadapt.plan import Plan
 from zooadapt.precision import Mode, choose
 from zooadapt.progress import Progress
+from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL, Run
+from zooadapt.strategy import AUTO
 from zooadapt.timing import Clock, Imports
 
 
@@ -53,7 +58,7 @@ def adapt(request: Request, progress: Progress) -> Result:
             options=request.reading,
             seed=request.seed,
         )
-        splits = _splits(request, data)
+        splits = _splits(request, data, holds_out=plan.holds_out(request.strategy))
     with clock.part("imports"):
         imports.wait()
     with clock.part("plan"):
@@ -66,21 +71,22 @@ def adapt(request: Request, progress: Progress) -> Result:
             in_chans=request.in_chans,
         )
         mode = _mode(request, model, splits)
-        decided = plan.resolve(
-            request,
-            source=source,
-            data=data,
-            chain=model.chain,
-            mode=mode,
-            train_samples=len(splits[TRAIN]),
-        )
-        progress.plan(decided)
+        engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
+        engine.place(model.chain)
+        decided, costs = _decide(request, source, data, model, engine, mode, splits, clock)
+        if VAL in splits and not decided.trained:
+            splits = _splits(request, data, holds_out=False)
+        sizes = _sizes(decided.recipe.batch_size, splits)
+        estimate = None
+        if costs is not None:
+            estimate = plan.estimate(decided, costs, sizes, weights=_bytes(model))
+        progress.plan(decided, estimate)
     if request.plan_only:
-        return Result(plan=decided, val=None, test=None, report={"plan": decided.to_json()})
-    engine = Engine(precision=decided.precision, channels_last=decided.channels_last)
-    engine.place(model.chain)
+        shown = {"plan": decided.to_json(), "estimate": estimate and asdict(estimate)}
+        return Result(plan=decided, val=None, test=None, report=shown)
     carries = _carries(request, decided, model, engine, splits, progress)
-    run = Run(decided, model.chain, engine, carries, splits, progress)
+    deadline = clock.deadline(_budget(request))
+    run = Run(decided, model.chain, engine, carries, splits, progress, deadline=deadline)
     checkpoint = Checkpoint(
         request.out,
         facts={"plan": decided.to_json(), "data": data.fingerprint, "versions": report.versions()},
@@ -91,14 +97,16 @@ def adapt(request: Request, progress: Progress) -> Result:
             run.prepare()
         with clock.part("solve"):
             run.solve()
+            baselines = run.baselines()
         with clock.part("train"):
             history = run.train(checkpoint, resume=request.resume)
+        proof.cut = run.plan.cut
     with clock.part("evaluate"):
         val = run.validation()
         test = run.score(TEST) if TEST in splits else None
     with clock.part("export"):
         written = report.compose(
-            plan=decided,
+            plan=run.plan,
             model=model,
             data=data,
             splits=splits,
@@ -107,26 +115,76 @@ def adapt(request: Request, progress: Progress) -> Result:
             val=val,
             test=test,
             seconds=clock.seconds(),
+            baselines=baselines,
+            decisions=run.decisions,
             notes=carries.notes,
         )
         export.save(model, request.out, written, overwrite=request.overwrite)
         checkpoint.remove()
     return Result(
-        plan=decided,
+        plan=run.plan,
         val=val,
         test=test,
         report=written.report | {"out": str(request.out), "seconds": clock.seconds()},
     )
 
 
-def _splits(request: Request, data: Dataset) -> dict[str, Split]:
+def _decide(
+    request: Request,
+    source: Source,
+    data: Dataset,
+    model: Model,
+    engine: Engine,
+    mode: Mode,
+    splits: Mapping[str, Split],
+    clock: Clock,
+) -> tuple[Plan, Costs | None]:
+    """The plan, and the measured costs where it or its reader needs them."""
+    sizes = _sizes(request.batch_size or 32, splits)
+    measured = request.strategy == AUTO or request.plan_only
+    costs = None
+    if measured:
+        inputs = _inputs(splits[TRAIN], model)
+        costs = measure(model.chain, engine, inputs, batch_size=sizes.batch)
+    decided = plan.resolve(
+        request,
+        source=source,
+        data=data,
+        chain=model.chain,
+        mode=mode,
+        counts=np.bincount(splits[TRAIN].labels, minlength=len(data.classes)),
+        sizes=sizes,
+        costs=costs,
+        seconds=_budget(request),
+    )
+    return decided, costs
+
+
+def _budget(request: Request) -> float:
+    if request.budget is not None:
+        return request.budget
+    return BUDGET if request.strategy == AUTO else math.inf
+
+
+def _sizes(batch: int, splits: Mapping[str, Split]) -> Sizes:
+    train, val, test = (len(splits[name]) if name in splits else 0 for name in (TRAIN, VAL, TEST))
+    return Sizes(train=train, val=val, test=test, batch=batch)
+
+
+def _bytes(model: Model) -> int:
+    state = model.chain.net.state_dict().values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in state)
+
+
+def _splits(request: Request, data: Dataset, *, holds_out: bool) -> dict[str, Split]:
     """The training part, what is held out of it where epochs have to be compared, and the test
     part. A solved head compares by leave-one-out and trains on everything."""
     train = data.train
     if request.labels_per_class is not None:
         train = sample_per_class(train, request.labels_per_class, request.seed)
     splits = {TRAIN: train}
-    if plan.holds_out(request.strategy):
+    spare = request.strategy != AUTO or np.bincount(train.labels).max() > 1
+    if holds_out and spare:
         splits[TRAIN], splits[VAL] = hold_out(train, request.val_fraction, request.seed)
     if data.test is not None:
         splits[TEST] = data.test
@@ -161,6 +219,10 @@ def _carries(
 
 
 def _mode(request: Request, model: Model, splits: Mapping[str, Split]) -> Mode:
-    feed = Inputs(splits[TRAIN], model.preprocessor, channels=model.channels)
+    feed = _inputs(splits[TRAIN], model)
     batch = next(feed.batches([np.arange(min(4, len(feed)))]))
     return choose(model.chain, batch, wanted=request.precision, device=default_device())
+
+
+def _inputs(split: Split, model: Model) -> Inputs:
+    return Inputs(split, model.preprocessor, channels=model.channels)

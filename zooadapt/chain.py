@@ -89,11 +89,12 @@ class Chain:
         """`(N, K)` from the carry at cut `start`."""
         return apply_head(self.head, self.run(carry, start=start)["features"])
 
-    def freeze(self, cut: int, *, norm_statistics: str = "train") -> None:
+    def freeze(self, cut: int, *, norm_statistics: str = "train", tune: str = "all") -> None:
         """Freeze the stages before `cut` and make the rest and the head trainable.
 
         `norm_statistics="frozen"` keeps the running statistics of the trained stages' norm layers
-        too (their affine parameters are trained), which small data sets want.
+        too (their affine parameters are trained), which small data sets want. `tune` narrows what
+        is trained of the stages after the cut to their norm layers (`norm`) or biases (`bias`).
         """
         self.cut, self.norm_statistics = cut, norm_statistics
         self.net.requires_grad_(True)
@@ -102,6 +103,13 @@ class Chain:
                 found = _get(self.net, path)
                 if isinstance(found, (nn.Module, nn.Parameter)):
                     found.requires_grad_(False)
+        if tune != "all":
+            norms = self._norm_parameters()
+            for name, parameter in self.net.named_parameters():
+                leaf = name.rpartition(".")[2]
+                kept = id(parameter) in norms if tune == "norm" else leaf.startswith("bias")
+                if not kept and self.stage_of(name) < self.depth:
+                    parameter.requires_grad_(False)
 
     def train(self) -> None:
         """Train mode for what is trained, eval mode for what is frozen: no gradient flows into a
@@ -139,12 +147,7 @@ class Chain:
         stage and weight-decay setting. A group's `share` of the rate shrinks by `stage_decay` per
         stage towards the input; norms and biases are spared the weight decay. The head's group is
         the last."""
-        spared = {
-            id(p)
-            for m in self.net.modules()
-            if isinstance(m, _NORMS)
-            for p in m.parameters(recurse=False)
-        }
+        spared = self._norm_parameters()
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.net.named_parameters():
             stage = self.stage_of(name)
@@ -160,6 +163,10 @@ class Chain:
             }
             for (stage, decays), params in sorted(groups.items(), key=lambda item: item[0])
         ]
+
+    def _norm_parameters(self) -> set[int]:
+        norms = (m for m in self.net.modules() if isinstance(m, _NORMS))
+        return {id(p) for m in norms for p in m.parameters(recurse=False)}
 
     @torch.no_grad()
     def measure(self, carry: Carry, *, repeats: int = 3) -> list[StageCost]:
@@ -214,8 +221,10 @@ class Chain:
 class FrozenProof:
     """That what a run froze is what it was, by hash."""
 
-    tensors: int
-    sha256_before: str
+    cut: int
+    """May be raised while it is watched, to what was frozen in the end."""
+    tensors: int = 0
+    sha256_before: str = ""
     sha256_after: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -232,18 +241,29 @@ def frozen_proof(chain: Chain, cut: int) -> Iterator[FrozenProof]:
 
     Raises: ZooadaptError when a byte of it changed, which no input can cause.
     """
-    chain.freeze(cut)
-    state = chain.frozen_state()
-    proof = FrozenProof(tensors=len(state), sha256_before=state_sha256(state))
+    proof = FrozenProof(cut=cut)
+    before = _stage_hashes(chain)
     yield proof
-    chain.freeze(cut)
-    proof.sha256_after = state_sha256(chain.frozen_state())
+    after = _stage_hashes(chain)
+    proof.tensors = sum(count for count, _ in before[: proof.cut])
+    proof.sha256_before, proof.sha256_after = (
+        hashlib.sha256("\n".join(digest for _, digest in hashes[: proof.cut]).encode()).hexdigest()
+        for hashes in (before, after)
+    )
     if proof.sha256_after != proof.sha256_before:
         raise ZooadaptError(
             "a frozen tensor changed during training",
             thing=chain.head_path,
             remedy="report this as a bug, with the report of the run",
         )
+
+
+def _stage_hashes(chain: Chain) -> list[tuple[int, str]]:
+    """The number of tensors of each stage, and their hash."""
+    states: list[dict[str, Tensor]] = [{} for _ in range(chain.depth + 1)]
+    for name, tensor in chain.net.state_dict().items():
+        states[chain.stage_of(name)][name] = tensor
+    return [(len(state), state_sha256(state)) for state in states]
 
 
 def apply_head(head: nn.Module, features: Tensor) -> Tensor:

@@ -1,94 +1,24 @@
-"""What the user asked for, and the Plan: every default resolved, every choice with its reason."""
+"""The Plan: every default resolved for this data and this network, every choice with its reason."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from zooadapt import strategy
-from zooadapt.data import Dataset, ReadOptions
-from zooadapt.errors import UsageError
-from zooadapt.strategy import Phase, Recipe, Solve, SolvePhase, Train, TrainPhase
+import numpy as np
+
+from zooadapt import auto, strategy
+from zooadapt.auto import Sizes
+from zooadapt.costs import Costs
+from zooadapt.data import Dataset
+from zooadapt.request import Request
+from zooadapt.strategy import AUTO, Choice, Phase, Recipe, Solve, SolvePhase, Train, TrainPhase
 
 if TYPE_CHECKING:
     from zooadapt.chain import Chain
     from zooadapt.model import Source
     from zooadapt.precision import Mode
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One `zooadapt adapt` as the user typed it; None leaves the choice to the plan."""
-
-    source: str
-    data: str
-    out: Path
-    strategy: str = "probe"
-    epochs: int | None = None
-    lr: float | None = None
-    batch_size: int | None = None
-    optimizer: str = "adamw"
-    head: str = "ridge"
-    precision: str = "auto"
-    norm_statistics: str = "auto"
-    augment: str = "auto"
-    stage_decay: float | None = None
-    label_smoothing: float | None = None
-    weight_decay: float | None = None
-    seed: int = 0
-    val_fraction: float = 0.2
-    labels_per_class: int | None = None
-    checkpoint_seconds: float = 60.0
-    cache_gb: float = 10.0
-    views: int = 0
-    input_size: int | None = None
-    in_chans: int | None = None
-    from_scratch: bool = False
-    plan_only: bool = False
-    """Decide everything and stop before any long work."""
-    overwrite: bool = False
-    resume: bool = False
-    offline: bool = False
-    reading: ReadOptions = field(default_factory=ReadOptions)
-
-    def __post_init__(self) -> None:
-        """Raises: UsageError naming the option whose value cannot be meant."""
-        at_least = {
-            "epochs": 0,
-            "batch_size": 1,
-            "labels_per_class": 1,
-            "input_size": 8,
-            "in_chans": 1,
-            "seed": 0,
-            "views": 0,
-            "cache_gb": 0,
-        }
-        for name, least in at_least.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise _bad(name, value, f"must be at least {least}")
-        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
-            raise _bad("lr", self.lr, "must be a positive number")
-        if not 0 < self.val_fraction < 1:
-            raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
-        strategy.phases(self.strategy, from_scratch=self.from_scratch)
-        if self.overwrite and self.resume:
-            raise UsageError(
-                "--resume and --overwrite contradict each other",
-                thing="--resume",
-                remedy="give one of them",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """One automatic choice: what, which value, and the fact it rests on."""
-
-    what: str
-    value: str
-    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +65,6 @@ class Plan:
         return asdict(self)
 
 
-def _bad(name: str, value: object, why: str) -> UsageError:
-    option = "--" + name.replace("_", "-")
-    return UsageError(f"{option} {value} {why}", thing=option, remedy="zooadapt adapt --help")
-
-
 MIN_STEPS = 300
 """Optimiser steps below which fine-tuning a small set stops short (Zhang et al. 2021, arXiv
 2006.05987: hundreds of updates even on a thousand examples)."""
@@ -153,18 +78,27 @@ def resolve(
     data: Dataset,
     chain: Chain,
     mode: Mode,
-    train_samples: int,
+    counts: np.ndarray,
+    sizes: Sizes,
+    costs: Costs | None = None,
+    seconds: float = auto.BUDGET,
 ) -> Plan:
     """Every default filled in for this data and this network, with the reason for each.
 
+    counts: `(K,)` training samples of each class. costs and seconds (what is left of the budget)
+    decide the phases of `auto`.
     Raises: UsageError for a strategy or stage that is not there.
     """
     choices = [Choice(what="precision", value=_mode_name(mode), why=mode.why)]
     phases = strategy.phases(request.strategy, from_scratch=request.from_scratch)
+    if request.strategy == AUTO and costs is not None and not request.from_scratch:
+        phases, chosen = auto.phases(
+            chain, costs, sizes, steps=MIN_STEPS, most_epochs=MAX_EPOCHS, seconds=seconds
+        )
+        choices += chosen
     trains = any(isinstance(phase, Train) for phase in phases)
-    batch_size = request.batch_size or 32
-    if request.epochs is None and trains:
-        phases, choice = _enough_steps(phases, train_samples, batch_size)
+    if request.epochs is None and trains and request.strategy != AUTO:
+        phases, choice = _enough_steps(phases, sizes.train, sizes.batch)
         choices += choice
     elif request.epochs is not None:
         phases = _with_epochs(phases, request.epochs)
@@ -172,6 +106,8 @@ def resolve(
         phases = tuple(replace(p, lr=request.lr) if isinstance(p, Train) else p for p in phases)
     norm, why = _norm_statistics(request)
     augment, why_augment = _augment(request, data.modality, trains)
+    imbalance, why_imbalance = _imbalance(request, counts)
+    choices.append(Choice(what="imbalance", value=imbalance, why=why_imbalance))
     if trains:
         choices += [
             Choice(what="norm statistics", value=norm, why=why),
@@ -180,13 +116,17 @@ def resolve(
     defaults = Recipe()
     recipe = Recipe(
         optimizer=request.optimizer,
-        batch_size=batch_size,
+        batch_size=sizes.batch,
         norm_statistics=norm,
         augment=augment,
         patience=max(5, *(math.ceil(p.epochs / 2) for p in phases if isinstance(p, Train)), 0),
         stage_decay=_or(request.stage_decay, 1.0 if request.from_scratch else defaults.stage_decay),
         weight_decay=_or(request.weight_decay, defaults.weight_decay),
         label_smoothing=_or(request.label_smoothing, defaults.label_smoothing),
+        tune=request.tune,
+        l2sp=request.l2sp,
+        imbalance=imbalance,
+        metric=request.metric,
     )
     return Plan(
         source=source.name,
@@ -204,11 +144,47 @@ def resolve(
         seed=request.seed,
         depth=chain.depth,
         num_classes=len(data.classes),
-        train_samples=train_samples,
+        train_samples=sizes.train,
         val="held out" if trains else "leave-one-out",
         val_fraction=request.val_fraction,
         from_scratch=request.from_scratch,
         choices=tuple(choices),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a plan will cost on this machine, if nothing of it is in the cache yet and no phase
+    stops early."""
+
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    """The export and the stored carries."""
+    steps: int
+    frozen_stages: int
+
+
+def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int) -> Estimate:
+    """The costs of a plan, from those of one sample; weights: bytes of the network's state."""
+    everything = sizes.train + sizes.val + sizes.test
+    cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
+    epochs = sum(phase.epochs for phase in plan.trained)
+    seconds = costs.passes(everything) + sum(
+        phase.epochs
+        * costs.epoch(phase.cut, samples=sizes.train, held_out=sizes.val, batch_size=sizes.batch)
+        for phase in plan.trained
+    )
+    chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
+    seconds += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
+    stored = sum(everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
+    copies = 0 if not plan.trained else 2 if plan.strategy == AUTO else 1
+    return Estimate(
+        seconds=seconds,
+        memory_bytes=costs.peak_bytes + copies * weights,
+        disk_bytes=stored + weights,
+        steps=epochs * -(-sizes.train // sizes.batch),
+        frozen_stages=plan.cut,
     )
 
 
@@ -267,6 +243,22 @@ def _augment(request: Request, modality: str, trains: bool) -> tuple[str, str]:
         "cropped anew in every epoch; mirroring is left to --augment flip, since "
         "letters and signs do not survive it",
     )
+
+
+_UNEVEN = 1.5
+"""Ratio of the largest to the smallest class from which classes count as imbalanced."""
+
+
+def _imbalance(request: Request, counts: np.ndarray) -> tuple[str, str]:
+    if request.imbalance != "auto":
+        return request.imbalance, "asked for"
+    ratio = counts.max() / max(counts.min(), 1)
+    fact = f"the largest class has {ratio:.1f} times the samples of the smallest"
+    if request.metric == "accuracy":
+        return "none", f"{fact}; for --metric accuracy every sample counts the same"
+    if ratio < _UNEVEN:
+        return "none", fact
+    return "logit-adjust", f"{fact}, and --metric {request.metric} counts classes alike"
 
 
 def _mode_name(mode: Mode) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zooadapt.plan import Plan
+    from zooadapt.plan import Estimate, Plan
 
 
 class Progress:
@@ -18,7 +18,7 @@ class Progress:
         """A piece of work of known size; the yielded function says that `n` more are done."""
         yield lambda n: None
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: Plan, estimate: Estimate | None) -> None:
         """The plan, once it is decided and before it is carried out."""
 
     def say(self, line: str) -> None:

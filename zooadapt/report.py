@@ -18,6 +18,7 @@ from zooadapt.family import FILES
 from zooadapt.metrics import Metrics
 from zooadapt.model import Model
 from zooadapt.plan import Plan
+from zooadapt.strategy import Choice
 from zooadapt.training import History
 
 FORMAT = 1
@@ -48,6 +49,8 @@ def compose(
     val: Metrics,
     test: Metrics | None,
     seconds: Mapping[str, float],
+    baselines: Mapping[str, Metrics],
+    decisions: Sequence[Choice],
     notes: Sequence[str] = (),
 ) -> Written:
     """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
@@ -70,15 +73,18 @@ def compose(
         "carried_classes": list(model.carried),
         "unused_tensors": list(model.unused),
         "plan": plan.to_json(),
+        "decisions": [asdict(decision) for decision in decisions],
+        "baselines": {name: metrics.summary() for name, metrics in baselines.items()},
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best_epoch": history.best,
         "steps": history.steps,
+        "stopped": history.stopped,
         "unknown": unknown,
         "notes": [*data.notes, *notes, *_notes(unknown)],
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},
-            "held_out": list(splits["val"].ids) if "val" in splits else None,
+            "held_out": list(splits["val"].ids) if plan.val == "held out" else None,
         },
         "confusion": (test or val).confusion.tolist(),
         "versions": versions(),
@@ -148,9 +154,8 @@ def version_of(family: Any) -> str:
 
 def _trainable(model: Model, plan: Plan) -> int:
     chain = model.chain
-    return sum(
-        p.numel() for name, p in chain.net.named_parameters() if chain.stage_of(name) >= plan.cut
-    )
+    chain.freeze(plan.cut, tune=plan.recipe.tune)
+    return sum(p.numel() for p in chain.net.parameters() if p.requires_grad)
 
 
 def _card(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from zooadapt import head
+from zooadapt import auto, baselines, head
 from zooadapt.carries import Carries
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
@@ -17,7 +21,8 @@ from zooadapt.head import HeadFit
 from zooadapt.metrics import Metrics, measure
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
-from zooadapt.training import History, Training
+from zooadapt.strategy import AUTO, Choice, SolvePhase
+from zooadapt.training import History, Training, Validation, validate
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -33,37 +38,52 @@ class Run:
         carries: Carries,
         splits: Mapping[str, Split],
         progress: Progress,
+        *,
+        deadline: float = math.inf,
     ) -> None:
-        self._plan, self._chain, self._engine, self._carries = plan, chain, engine, carries
-        self._splits, self._progress = splits, progress
+        """deadline: `time.monotonic()` seconds, after which no further step is taken."""
+        self.plan = plan
+        """What was done in the end, which `select` may make less of."""
+        self.decisions: list[Choice] = []
+        """What was decided on the way, each with the fact it rests on."""
+        self._chain, self._engine, self._carries = chain, engine, carries
+        self._splits, self._progress, self._deadline = splits, progress, deadline
+        self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
+        counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
+        self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
         self._fit: HeadFit | None = None
 
     def prepare(self) -> None:
         """Run what stays frozen, once: the carries of every split at every cut of the plan."""
-        cuts = {phase.cut for phase in self._plan.trained}
-        ends = {self._chain.depth} if self._plan.solves else set()
+        cuts = {phase.cut for phase in self.plan.trained}
+        ends = {self._chain.depth} if self.plan.solves else set()
         for name in self._splits:
-            wanted = {TRAIN: cuts | ends, VAL: cuts, TEST: {self._plan.cut}}[name]
+            wanted = {TRAIN: cuts | ends, VAL: cuts | ends, TEST: {self.plan.cut}}[name]
             self._carries.prepare(name, sorted(wanted))
 
     def solve(self) -> None:
         """Solve the head on the training part's features, if the plan does."""
-        if not self._plan.solves:
-            return
-        feed = self._carries.at(TRAIN, self._chain.depth)
-        rows = self._engine.feature_rows(
-            self._chain, feed, batch_size=self._plan.recipe.batch_size, progress=self._progress
-        )
-        labels = torch.from_numpy(self._splits[TRAIN].labels)
-        self._fit = head.solve(
-            rows, labels, self._plan.num_classes, kind=self._plan.head, seed=self._plan.seed
-        )
-        head.install(self._chain.head, self._fit)
+        if self.plan.solves:
+            self._solve([TRAIN])
+
+    def baselines(self) -> dict[str, Metrics]:
+        """What the frozen source gives without training, on the held-out part: the most frequent
+        class, the nearest neighbours among the features, and the solved head."""
+        if VAL not in self._splits or not self.plan.solves:
+            return {}
+        train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
+        labels = self._labels[TRAIN]
+        near = baselines.nearest(train, labels, val, self.plan.num_classes)
+        return {
+            "majority": self._metrics(baselines.majority(labels.numpy(), len(val)), VAL),
+            "knn": self._metrics(near, VAL),
+            "probe": self._measure(self._engine.head_logits(self._chain, val), VAL),
+        }
 
     def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
         solved head's before the first epoch included."""
-        if not self._plan.trained:
+        if not self.plan.trained:
             return History()
 
         def feed_at(cut: int, held_out: bool) -> Feed:
@@ -72,34 +92,115 @@ class Run:
         training = Training(
             self._chain,
             self._engine,
-            self._plan.trained,
-            self._plan.recipe,
+            self.plan.trained,
+            self.plan.recipe,
             feed_at=feed_at,
-            labels=torch.from_numpy(self._splits[TRAIN].labels),
-            val_labels=torch.from_numpy(self._splits[VAL].labels),
-            seed=self._plan.seed,
+            labels=self._labels[TRAIN],
+            val_labels=self._labels[VAL],
+            class_weights=self._weights,
+            seed=self.plan.seed,
             progress=self._progress,
+            deadline=self._deadline,
         )
-        return training.run(keep_start=self._plan.solves, checkpoint=checkpoint, resume=resume)
+        solved = self._state() if self.plan.strategy == AUTO and self.plan.solves else None
+        history = training.run(
+            keep_start=self.plan.solves and solved is None, checkpoint=checkpoint, resume=resume
+        )
+        if solved is not None:
+            self._select(solved, history)
+        return history
 
     def validation(self) -> Metrics:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was solved
         and nothing had to be held out, each sample by the head solved without it."""
-        if self._fit is None or self._plan.trained:
+        if self._fit is None or self.plan.trained:
             return self.score(VAL)
-        return self._measure(self._fit.held_out_logits, TRAIN)
+        solved = [name for name in (TRAIN, VAL) if name in self._splits]
+        return self._measure(self._fit.held_out_logits, *solved)
 
     def score(self, name: str) -> Metrics:
         """Metrics of the chain on a split."""
-        logits = self._engine.logits(
-            self._chain,
-            self._carries.at(name, self._plan.cut),
-            batch_size=self._plan.recipe.batch_size,
-            progress=self._progress,
-            what=f"evaluating {name}",
-        )
-        return self._measure(logits, name)
+        return self._measure(self._logits(name, f"evaluating {name}"), name)
 
-    def _measure(self, logits: torch.Tensor, name: str) -> Metrics:
-        labels = self._splits[name].labels
-        return measure(logits.argmax(1).numpy(), labels, self._plan.num_classes)
+    def _solve(self, names: list[str]) -> None:
+        """Solve the head on the features of these parts together."""
+        rows = [self._rows(name) for name in names]
+        labels = torch.cat([self._labels[name] for name in names])
+
+        def chunks() -> Iterator[Tensor]:
+            for part in rows:
+                yield from part()
+
+        imbalance, weights = self.plan.recipe.imbalance, None
+        if imbalance in ("weights", "sampler"):
+            weights = self._weights
+        self._fit = head.solve(
+            chunks,
+            labels,
+            self.plan.num_classes,
+            kind=self.plan.head,
+            class_weights=weights,
+            seed=self.plan.seed,
+        )
+        if imbalance == "logit-adjust":
+            self._fit = head.adjusted(self._fit, self._weights.log())
+        head.install(self._chain.head, self._fit)
+
+    def _select(self, solved: dict[str, Tensor], history: History) -> None:
+        """Leave the chain at the best of the models between the solved and the trained one, by the
+        validation part. Where training gained nothing that could not be chance, the head is solved
+        again, on the held-out samples too."""
+        trained = self._state()
+        shares = auto.WEIGHTS
+        if self.plan.recipe.norm_statistics == "train":
+            shares = (0.0, 1.0)  # statistics of a mean of two networks are not the mean of theirs
+        found: list[Validation] = []
+        for share in shares if history.best else shares[:1]:
+            self._chain.net.load_state_dict(auto.blend(solved, trained, share))
+            logits = self._logits(VAL, "")
+            found.append(
+                validate(logits, self._labels[VAL], self._weights, self.plan.recipe.metric)
+            )
+        best, gain, noise = auto.simplest([one.losses for one in found])
+        self._chain.net.load_state_dict(auto.blend(solved, trained, shares[best]))
+        head.rescale(self._chain.head, found[best].scale)
+        fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
+        if best:
+            what = f"{shares[best]:.0%} of the way from the solved to the trained one"
+            fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
+        else:
+            what = "the solved head on the frozen source, solved again on all samples"
+            fact += f"{found[-1].loss:.3f} trained; the best gains {gain:.3f}, "
+            fact += f"no more than its standard error {noise:.3f}"
+            self.plan = replace(self.plan, phases=(SolvePhase(),), val="leave-one-out")
+            self._solve([TRAIN, VAL])
+        self.decisions.append(Choice(what="model", value=what, why=fact))
+        self._progress.say(f"took {what} ({fact})")
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: t.detach().clone() for name, t in self._chain.net.state_dict().items()}
+
+    def _rows(self, name: str) -> head.Rows:
+        return self._engine.feature_rows(
+            self._chain,
+            self._carries.at(name, self._chain.depth),
+            batch_size=self.plan.recipe.batch_size,
+            progress=self._progress,
+        )
+
+    def _logits(self, name: str, what: str) -> Tensor:
+        feed = self._carries.at(name, self.plan.cut)
+        return self._engine.logits(
+            self._chain,
+            feed,
+            batch_size=self.plan.recipe.batch_size,
+            progress=self._progress if what else Progress(),
+            what=what,
+        )
+
+    def _measure(self, logits: Tensor, *names: str) -> Metrics:
+        return self._metrics(logits.argmax(1).numpy(), *names)
+
+    def _metrics(self, predicted: np.ndarray, *names: str) -> Metrics:
+        labels = np.concatenate([self._splits[name].labels for name in names])
+        return measure(predicted, labels, self.plan.num_classes)

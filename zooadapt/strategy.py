@@ -9,6 +9,15 @@ from zooadapt.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One automatic choice: what, which value, and the fact it rests on."""
+
+    what: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Solve:
     """Freeze the whole backbone and solve the head on its features: convex, exact, no epochs."""
 
@@ -46,6 +55,17 @@ class Recipe:
     norm_statistics: str = "frozen"
     """`frozen` keeps the running statistics of the source's norm layers, `train` moves them."""
     augment: str = "none"
+    tune: str = "all"
+    """Which parameters of the trained stages move: `all`, `norm` (those of norm layers) or `bias`;
+    the head's always do."""
+    l2sp: float = 0.0
+    """Decay of the backbone towards the source's weights, in place of weight decay towards 0."""
+    imbalance: str = "none"
+    """`weights` weighs a sample by its class, `sampler` draws classes evenly, `logit-adjust` adds
+    the log of a class's share to its logit while training (Menon et al. 2021, arXiv 2007.07314)."""
+    metric: str = "accuracy"
+    """What epochs are compared for: `accuracy`, or `balanced-accuracy`, where every class counts
+    the same however rare."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +86,10 @@ class TrainPhase:
     kind: str = "train"
 
 
+AUTO = "auto"
+
 STRATEGIES: dict[str, tuple[Phase, ...]] = {
+    AUTO: (Solve(), Train(cut="start", epochs=12, lr=1e-3)),
     "probe": (Solve(),),
     "lp-ft": (Solve(), Train(cut="start", epochs=12, lr=1e-3)),
     "full": (Train(cut="start", epochs=20, lr=1e-3),),
@@ -77,8 +100,10 @@ STRATEGIES: dict[str, tuple[Phase, ...]] = {
         Train(cut="start", epochs=8, lr=1e-3),
     ),
 }
-"""`probe` is the linear probe; `lp-ft` is Kumar et al. 2022 (arXiv 2202.10054); `gradual` is the
-gradual unfreezing of Howard & Ruder 2018; `full` is plain fine-tuning, the usual baseline."""
+"""`auto` trains from where the measured costs and the budget allow, and keeps the solved head where
+that gained nothing; `probe` is the linear probe; `lp-ft` is Kumar et al. 2022 (arXiv 2202.10054);
+`gradual` is the gradual unfreezing of Howard & Ruder 2018; `full` is plain fine-tuning, the usual
+baseline."""
 
 FROM = "from:"
 

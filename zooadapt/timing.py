@@ -25,6 +25,10 @@ class Clock:
         finally:
             self._parts[name] = self._parts.get(name, 0.0) + time.monotonic() - started
 
+    def deadline(self, budget: float) -> float:
+        """The `time.monotonic()` moment at which `budget` seconds of work will be spent."""
+        return self._started + self._parts.get("imports", 0.0) + budget
+
     def seconds(self) -> dict[str, float]:
         """`total` since the clock was made, without imports, and each part, in seconds."""
         waited = self._parts.get("imports", 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class Validation:
     loss: float
     accuracy: float
     scale: float
+    losses: Tensor
+    """`(n,)` loss of each sample, at that temperature."""
 
 
 @dataclass(kw_only=True)
@@ -52,6 +55,8 @@ class History:
     best_scale: float = 1.0
     """Temperature factor that the validation part asks for, folded into the head at the end."""
     steps: int = 0
+    stopped: str | None = None
+    """Why it ended before its last epoch, if it did."""
 
 
 FeedAt = Callable[[int, bool], Feed]
@@ -75,13 +80,23 @@ class Training:
         feed_at: FeedAt,
         labels: Tensor,
         val_labels: Tensor,
+        class_weights: Tensor,
         seed: int,
         progress: Progress,
+        deadline: float = math.inf,
     ) -> None:
-        """labels and val_labels: `(n,)` int64, in the order of the feeds' samples."""
+        """labels and val_labels: `(n,)` int64, in the order of the feeds' samples. class_weights:
+        `(K,)` float64, what evens the classes out. deadline: `time.monotonic()` seconds, after
+        which no step is begun."""
         self._chain, self._engine, self._phases, self._recipe = chain, engine, phases, recipe
         self._feed_at, self._labels, self._val_labels = feed_at, labels, val_labels
+        self._weights, self._deadline = class_weights, deadline
         self._seed, self._progress = seed, progress
+        self._source = [
+            (p, p.detach().clone())
+            for name, p in chain.net.named_parameters()
+            if recipe.l2sp and chain.stage_of(name) < chain.depth
+        ]
         self._optimizer = _optimizer(chain, recipe, phases)
         self._history = History()
         self._best: dict[str, Tensor] = {}
@@ -97,7 +112,8 @@ class Training:
         elif keep_start:
             self._keep(self._validate(self._phases[0].cut))
         for number in range(self._phase, len(self._phases)):
-            self._run_phase(number, checkpoint)
+            if not self._history.stopped:
+                self._run_phase(number, checkpoint)
         if self._best:
             self._chain.net.load_state_dict(self._best)
             head.rescale(self._chain.head, self._history.best_scale)
@@ -105,10 +121,14 @@ class Training:
 
     def _run_phase(self, number: int, checkpoint: Checkpoint) -> None:
         phase = self._phases[number]
-        self._chain.freeze(phase.cut, norm_statistics=self._recipe.norm_statistics)
+        recipe = self._recipe
+        self._chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics, tune=recipe.tune)
         feed = self._feed_at(phase.cut, False)
-        while self._epoch < phase.epochs and self._waited < self._recipe.patience:
+        while self._epoch < phase.epochs and self._waited < recipe.patience:
             train_loss = self._run_epoch(number, phase, feed)
+            if train_loss is None:
+                self._history.stopped = "the budget was spent"
+                break
             found = self._validate(phase.cut)
             self._history.epochs.append(
                 Epoch(
@@ -129,16 +149,20 @@ class Training:
                 checkpoint.save(*self._state())
         self._phase, self._epoch, self._waited = number + 1, 0, 0
 
-    def _run_epoch(self, number: int, phase: TrainPhase, feed: Feed) -> float:
-        """One pass over the training part; the mean loss."""
+    def _run_epoch(self, number: int, phase: TrainPhase, feed: Feed) -> float | None:
+        """One pass over the training part; the mean loss, or None if the time was over first."""
         recipe, key = self._recipe, (self._seed, number, self._epoch)
         order = shuffled(len(feed), recipe.batch_size, key=key, lengths=feed.lengths())
+        if recipe.imbalance == "sampler":
+            order = self._evenly(order, key)
         steps, total = phase.epochs * len(order), 0.0
         what = f"epoch {self._epoch + 1} of {phase.epochs}"
         with self._progress.task(what, len(feed)) as advance:
             for k, (indices, carry) in enumerate(
                 zip(order, feed.batches(order, key=key), strict=True)
             ):
+                if monotonic() > self._deadline:
+                    return None
                 step = self._epoch * len(order) + k
                 rate = phase.lr * _schedule(step, steps, phase.warmup)
                 for group in self._optimizer.param_groups:
@@ -161,17 +185,42 @@ class Training:
         self._chain.train()
         with self._engine.autocast():
             logits = self._chain.logits(self._engine.to_device(carry), start=start)
+        weights, logits = None, logits.float()
+        if self._recipe.imbalance == "weights":
+            weights = self._weights.float().to(logits.device)
+        elif self._recipe.imbalance == "logit-adjust":
+            logits = logits - self._weights.log().float().to(logits.device)
         loss = nn.functional.cross_entropy(
-            logits.float(),
-            labels.to(self._engine.device),
+            logits,
+            labels.to(logits.device),
+            weight=weights,
             label_smoothing=self._recipe.label_smoothing,
         )
         loss.backward()
         trained = [p for group in self._optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(trained, self._recipe.clip)
         self._optimizer.step()
+        if self._source:
+            self._pull_back()
         self._optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _pull_back(self) -> None:
+        """Decoupled decay towards the source's weights (L2-SP, Li et al. 2018, arXiv 1802.01483),
+        for what this step moved."""
+        rates = {id(p): group["lr"] for group in self._optimizer.param_groups
+                 for p in group["params"]}  # fmt: skip
+        for parameter, start in self._source:
+            if parameter.grad is not None:
+                parameter.lerp_(start, min(1.0, rates[id(parameter)] * self._recipe.l2sp))
+
+    def _evenly(self, order: list[np.ndarray], key: tuple[int, ...]) -> list[np.ndarray]:
+        """As many batches of samples drawn with replacement, so that classes come equally often."""
+        rng = np.random.default_rng((*key, 0xE7E))
+        share = self._weights[self._labels].numpy()
+        drawn = rng.choice(len(share), size=len(share), p=share / share.sum())
+        return np.split(drawn, np.cumsum([len(batch) for batch in order])[:-1])
 
     def _validate(self, cut: int) -> Validation:
         logits = self._engine.logits(
@@ -180,10 +229,7 @@ class Training:
             batch_size=self._recipe.batch_size,
             progress=Progress(),
         )
-        even = torch.ones(len(logits), dtype=torch.float64)
-        scale, loss = head.best_scale(logits.double(), self._val_labels, even)
-        right = (logits.argmax(1) == self._val_labels).float().mean()
-        return Validation(loss=loss, accuracy=float(right), scale=scale)
+        return validate(logits, self._val_labels, self._weights, self._recipe.metric)
 
     def _keep(self, found: Validation) -> None:
         history = self._history
@@ -219,12 +265,28 @@ class Training:
         self._history = History(epochs=epochs, **progress["history"])
 
 
+def validate(logits: Tensor, labels: Tensor, class_weights: Tensor, metric: str) -> Validation:
+    """What `(n, K)` logits say of `(n,)` labels; for balanced accuracy, classes count alike."""
+    weights = torch.ones(len(logits), dtype=torch.float64)
+    if metric != "accuracy":
+        weights = class_weights[labels]
+    scale, loss = head.best_scale(logits.double(), labels, weights)
+    losses = nn.functional.cross_entropy(scale * logits.double(), labels, reduction="none")
+    right = (logits.argmax(1) == labels).float().mean()
+    return Validation(
+        loss=loss,
+        accuracy=float(right),
+        scale=scale,
+        losses=losses * weights / weights.mean(),
+    )
+
+
 def _optimizer(chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]) -> torch.optim.Optimizer:
     """Built once for all phases: unfreezing only lets gradients in, and a parameter without one is
     left alone, decay included."""
     groups = chain.parameter_groups(
         stage_decay=recipe.stage_decay,
-        weight_decay=recipe.weight_decay,
+        weight_decay=0.0 if recipe.l2sp else recipe.weight_decay,
         lowest=min(phase.cut for phase in phases),
     )
     if recipe.optimizer == "sgd":

@@ -12,8 +12,8 @@ import pytest
 
 from zooadapt.adapt import adapt
 from zooadapt.errors import DataError
-from zooadapt.plan import Request
 from zooadapt.progress import Progress
+from zooadapt.request import Request
 
 from .make import csv_file, encoded, image_folder, listing, opened, photo
 

@@ -17,9 +17,14 @@ from zooadapt.cli.output import emit, progress, table
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
 @click.option(
     "--strategy",
-    default="probe",
+    default="auto",
     show_default=True,
-    help="probe, lp-ft, full, gradual or from:STAGE.",
+    help="auto, probe, lp-ft, full, gradual or from:STAGE.",
+)
+@click.option(
+    "--budget",
+    type=shared.Duration(),
+    help="Time after which the best so far is exported, as 90s, 10m or 1h; auto: 10m.",
 )
 @click.option(
     "--head",
@@ -37,6 +42,34 @@ from zooadapt.cli.output import emit, progress, table
 @click.option("--stage-decay", type=float, help="Factor on the rate per stage towards the input.")
 @click.option("--weight-decay", type=float, help="Norms and biases are spared.")
 @click.option("--label-smoothing", type=float)
+@click.option(
+    "--tune",
+    type=click.Choice(["all", "norm", "bias"]),
+    default="all",
+    show_default=True,
+    help="What of the trained stages moves.",
+)
+@click.option(
+    "--l2sp",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Decay towards the source's weights, in place of weight decay; 1 is a start.",
+)
+@click.option(
+    "--imbalance",
+    type=click.Choice(["auto", "none", "weights", "sampler", "logit-adjust"]),
+    default="auto",
+    show_default=True,
+    help="What is done about classes of unequal size.",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["accuracy", "balanced-accuracy"]),
+    default="accuracy",
+    show_default=True,
+    help="What models are chosen for.",
+)
 @click.option(
     "--norm-statistics",
     type=click.Choice(["auto", "frozen", "train"]),
@@ -96,7 +129,7 @@ def adapt(as_json: bool, why: bool, **options: Any) -> None:
     SOURCE is [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or a bundled source's name.
     DATA is a folder of class folders, a CSV, JSON-lines or Parquet file, or hf:ID.
     """
-    from zooadapt.plan import Request
+    from zooadapt.request import Request
 
     request = Request(reading=shared.read_options(options), **options)
     from zooadapt.adapt import adapt as run
@@ -107,7 +140,7 @@ def adapt(as_json: bool, why: bool, **options: Any) -> None:
 
 def _show(report: dict[str, Any], *, why: bool) -> None:
     if why:
-        choices = report["plan"]["choices"]
+        choices = report["plan"]["choices"] + report.get("decisions", [])
         rows = [[choice["what"], choice["value"], choice["why"]] for choice in choices]
         table("what was chosen, and why", ["", "choice", "because"], rows)
     if "out" not in report:

@@ -32,7 +32,7 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
         emit({"out": str(out), "data": str(out / "data")}, as_json, lambda: print(out / "data"))
         return
     from zooadapt.adapt import adapt
-    from zooadapt.plan import Request
+    from zooadapt.request import Request
 
     rows, results = [], {}
     for name, strategy, from_scratch in (

@@ -28,6 +28,20 @@ _RUNNING = (
 )
 
 
+class Duration(click.ParamType):
+    """A time such as `90s`, `10m` or `1.5h`, in seconds; a bare number is seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        text, units = str(value).strip().lower(), {"s": 1.0, "m": 60.0, "h": 3600.0}
+        unit = units.get(text[-1:])
+        try:
+            return float(text if unit is None else text[:-1]) * (unit or 1.0)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 90s, 10m or 1h", param, ctx)
+
+
 def reading(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a data set is read; the command takes them as `**options` for `read_options`."""
     return _all(_READING, command)

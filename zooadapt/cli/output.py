@@ -66,8 +66,8 @@ class Lines(Progress):
 
         yield advance
 
-    def plan(self, plan: Any) -> None:
-        for line in plan_lines(plan):
+    def plan(self, plan: Any, estimate: Any) -> None:
+        for line in plan_lines(plan, estimate):
             self.say(line)
 
     def say(self, line: str) -> None:
@@ -95,8 +95,8 @@ class Bars(Lines):
             yield lambda n: shown.advance(task, n)
 
 
-def plan_lines(plan: Any) -> list[str]:
-    """The plan in a few lines, each automatic choice with its reason."""
+def plan_lines(plan: Any, estimate: Any) -> list[str]:
+    """The plan in a few lines, each automatic choice with its reason, and what it will cost."""
     what = []
     for phase in plan.phases:
         if phase.kind == "solve":
@@ -111,4 +111,9 @@ def plan_lines(plan: Any) -> list[str]:
         f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}",
     ]
     lines += [f"      {c.what}: {c.value} ({c.why})" for c in plan.choices]
+    if estimate is not None:
+        lines.append(
+            f"      about {estimate.seconds:.0f} s, {estimate.memory_bytes / 1e6:.0f} MB of "
+            f"memory, {estimate.disk_bytes / 1e6:.0f} MB of disk, {estimate.steps} steps"
+        )
     return lines

@@ -1,0 +1,166 @@
+"""What a network costs on this machine, measured on one real batch: what plans are made from."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from zooadapt.cache import remember
+from zooadapt.chain import Chain, prefix_sha256
+from zooadapt.engine import Engine
+from zooadapt.family import Carry
+from zooadapt.feed import Inputs
+from zooadapt.folding import fold
+
+_ROUNDS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Seconds and bytes of one sample, and the memory of the process with a whole step in it."""
+
+    decode: float
+    """Seconds to read, decode and preprocess it for the first time."""
+    prepare: float
+    """Seconds to preprocess it again."""
+    inference: float
+    """Seconds through all stages, folded, without gradients."""
+    forward: tuple[float, ...]
+    """Seconds through each stage while it is trained."""
+    backward: float
+    """Seconds of the backward pass through a stage for each second of its forward pass."""
+    step: float
+    """Seconds of the optimiser for one step, whatever the batch."""
+    carry_bytes: tuple[int, ...]
+    """Bytes of what each stage gives."""
+    peak_bytes: int
+    """Memory of this process after a training step of one batch from the first stage on."""
+
+    def through(self, start: int, stop: int | None = None) -> float:
+        """Seconds through stages without gradients."""
+        return self.inference * sum(self.forward[start:stop]) / sum(self.forward)
+
+    def epoch(self, cut: int, *, samples: int, held_out: int, batch_size: int) -> float:
+        """Seconds of an epoch from a cut, its validation included; from a cut above the input, the
+        carries come from the cache."""
+        fresh = self.prepare if cut == 0 else 0.0
+        trained = samples * (fresh + sum(self.forward[cut:]) * (1 + self.backward))
+        steps = -(-samples // batch_size)
+        return trained + steps * self.step + held_out * (fresh + self.through(cut))
+
+    def passes(self, samples: int) -> float:
+        """Seconds of one pass from the files to the features."""
+        return samples * (self.decode + self.inference)
+
+
+def measure(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) -> Costs:
+    """Costs of a chain that is in place, on a batch drawn evenly from `inputs`.
+
+    One training step is really made, at a rate of 0, so nothing of the network changes. Measured
+    once for a network, its inputs and a batch size on a machine, then remembered.
+    """
+    count = min(batch_size, len(inputs))
+    chosen = np.linspace(0, len(inputs) - 1, count).astype(int)
+    decode, carry = _timed(lambda: next(inputs.batches([chosen])))
+    prepare, carry = _timed(lambda: next(inputs.batches([chosen])))
+    facts = {
+        "network": prefix_sha256(chain, chain.depth),
+        "classes": chain.head.weight.shape[0],
+        "inputs": {name: [str(t.dtype), *t.shape] for name, t in carry.items()},
+        "precision": engine.precision,
+        "channels_last": engine.channels_last,
+        "device": torch.cuda.get_device_name() if engine.device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+    def found() -> dict:
+        costs = _measure(chain, engine, engine.to_device(carry), count, decode, prepare)
+        return asdict(costs)
+
+    kept = remember("costs", facts, found)
+    return Costs(
+        **kept | {name: tuple(kept[name]) for name in ("forward", "carry_bytes")}  # lists in JSON
+    )
+
+
+def _measure(
+    chain: Chain, engine: Engine, carry: Carry, count: int, decode: float, prepare: float
+) -> Costs:
+    with torch.inference_mode():
+        chain.eval()
+        folded = fold(chain, carry)
+        with engine.autocast(), folded:
+            inference = min(_timed(lambda: _settled(chain.run(carry)))[0] for _ in range(_ROUNDS))
+    rounds = [_step(chain, engine, carry) for _ in range(_ROUNDS)]
+    chain.net.requires_grad_(True)
+    chain.eval()
+    forward, backward, step, sizes = rounds[-1]
+    return Costs(
+        decode=decode / count,
+        prepare=prepare / count,
+        inference=inference / count,
+        forward=tuple(seconds / count for seconds in forward),
+        backward=backward / sum(forward),
+        step=step,
+        carry_bytes=tuple(size // count for size in sizes),
+        peak_bytes=peak_memory(),
+    )
+
+
+def _step(
+    chain: Chain, engine: Engine, carry: Carry
+) -> tuple[list[float], float, float, list[int]]:
+    """Seconds forward by stage, backward, and of the optimiser; bytes of the carries."""
+    chain.freeze(0, norm_statistics="frozen")
+    chain.train()
+    trained = list(chain.net.parameters())
+    optimizer = torch.optim.AdamW(trained, lr=0.0)
+    seconds, sizes = [], []
+    with engine.autocast():
+        for stage in chain.stages:
+            spent, carry = _timed(lambda stage=stage, given=carry: _settled(stage.run(given)))
+            seconds.append(spent)
+            sizes.append(sum(t.numel() * t.element_size() for t in carry.values()))
+        loss = chain.logits(carry, start=chain.depth).float().logsumexp(1).mean()
+    backward, _ = _timed(lambda: _settled(loss.backward()))
+
+    def update() -> None:
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        _settled(None)
+
+    update()  # the first one makes the optimiser's state
+    step, _ = _timed(update)
+    optimizer.zero_grad(set_to_none=True)
+    return seconds, backward, step, sizes
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held: on the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, object]:
+    started = time.perf_counter()
+    found = work()
+    return time.perf_counter() - started, found
+
+
+def _settled(result: object) -> object:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result

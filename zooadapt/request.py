@@ -1,0 +1,90 @@
+"""What the user asked for, checked before anything is opened."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zooadapt import strategy
+from zooadapt.data import ReadOptions
+from zooadapt.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One `zooadapt adapt` as the user typed it; None leaves the choice to the plan."""
+
+    source: str
+    data: str
+    out: Path
+    strategy: str = strategy.AUTO
+    budget: float | None = None
+    """Seconds of work after which the best model so far is exported."""
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    optimizer: str = "adamw"
+    head: str = "ridge"
+    precision: str = "auto"
+    norm_statistics: str = "auto"
+    augment: str = "auto"
+    stage_decay: float | None = None
+    label_smoothing: float | None = None
+    tune: str = "all"
+    l2sp: float = 0.0
+    imbalance: str = "auto"
+    metric: str = "accuracy"
+    weight_decay: float | None = None
+    seed: int = 0
+    val_fraction: float = 0.2
+    labels_per_class: int | None = None
+    checkpoint_seconds: float = 60.0
+    cache_gb: float = 10.0
+    views: int = 0
+    input_size: int | None = None
+    in_chans: int | None = None
+    from_scratch: bool = False
+    plan_only: bool = False
+    """Decide everything and stop before any long work."""
+    overwrite: bool = False
+    resume: bool = False
+    offline: bool = False
+    reading: ReadOptions = field(default_factory=ReadOptions)
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError naming the option whose value cannot be meant."""
+        at_least = {
+            "epochs": 0,
+            "batch_size": 1,
+            "labels_per_class": 1,
+            "input_size": 8,
+            "in_chans": 1,
+            "seed": 0,
+            "views": 0,
+            "cache_gb": 0,
+        }
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise _bad(name, value, f"must be at least {least}")
+        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
+            raise _bad("lr", self.lr, "must be a positive number")
+        if self.budget is not None and not self.budget > 0:
+            raise _bad("budget", self.budget, "must be a positive time")
+        if not (math.isfinite(self.l2sp) and self.l2sp >= 0):
+            raise _bad("l2sp", self.l2sp, "must not be negative")
+        if not 0 < self.val_fraction < 1:
+            raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
+        strategy.phases(self.strategy, from_scratch=self.from_scratch)
+        if self.overwrite and self.resume:
+            raise UsageError(
+                "--resume and --overwrite contradict each other",
+                thing="--resume",
+                remedy="give one of them",
+            )
+
+
+def _bad(name: str, value: object, why: str) -> UsageError:
+    option = "--" + name.replace("_", "-")
+    return UsageError(f"{option} {value} {why}", thing=option, remedy="zooadapt adapt --help")
