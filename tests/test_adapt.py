@@ -58,7 +58,7 @@ def mobilenet(real_data: Path) -> Path:
 @pytest.fixture(scope="module")
 def probe(mobilenet: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "probe"
-    run(mobilenet, photos, out)
+    run(mobilenet, photos, out, strategy="probe")
     return out
 
 

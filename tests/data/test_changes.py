@@ -79,7 +79,7 @@ class Change(Progress):
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def plan(self, plan: Any) -> None:
+    def plan(self, plan: Any, estimate: Any) -> None:
         for number, path in enumerate(sorted(self.root.rglob("*.jpg"))):
             path.write_bytes(encoded(photo(1000 + number), "JPEG"))
 
