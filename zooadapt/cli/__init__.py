@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from zooadapt import __version__
+from zooadapt.cli import process
 from zooadapt.errors import ZooadaptError
 
 COMMANDS = {
@@ -63,10 +64,7 @@ def main() -> None:
     """Run a command and exit with the code that `zooadapt.errors` promises."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    # How long a thread spins at a barrier. The default, much longer, takes the core from
-    # other programs and other thread pools: a head took six times as long to solve. Not to spin at
-    # all makes an LSTM's many small steps take half as long again. Read when torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    process.prepare()
     as_json = "--json" in sys.argv
     try:
         code = root.main(standalone_mode=False)
