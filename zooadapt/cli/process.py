@@ -13,7 +13,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def prepare() -> None:
-    """Settings that make the same work take less of a CPU; without effect where they do not apply."""
+    """Settings that make the same work cost less; without effect where they do not apply."""
     # How long a thread spins at a barrier. The default, much longer, takes the core from
     # other programs and other thread pools: a head took six times as long to solve. Not to spin at
     # all makes an LSTM's many small steps take half as long again. Read when torch is imported.
