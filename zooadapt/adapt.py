@@ -30,6 +30,10 @@ from zooadapt.strategy import AUTO
 from zooadapt.timing import Clock, Imports
 
 
+KEPT = 1 << 30
+"""Bytes of decoded samples that a run keeps, for each part of the data, if epochs revisit them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a run ended with; `report` is what `report.json` holds and `--json` prints. Without
@@ -215,6 +219,7 @@ def _carries(
         varied=varied,
         views=request.views,
         seed=decided.seed,
+        keep=KEPT if decided.trained else 0,
     )
 
 

@@ -40,9 +40,11 @@ class Carries:
         varied: Preprocessor | None = None,
         views: int = 0,
         seed: int = 0,
+        keep: int = 0,
     ) -> None:
         """varied: the augmenting preprocessor, for training; views: how many augmented views of
-        each sample are stored where training starts from a stored carry."""
+        each sample are stored where training starts from a stored carry; keep: bytes of decoded
+        samples that may stay in memory, for runs that visit them again."""
         self._chain, self._engine, self._cache = model.chain, engine, cache
         self._batch_size, self._progress = batch_size, progress
         self._varied, self._views, self._seed = varied, views, seed
@@ -52,6 +54,7 @@ class Carries:
                 model.preprocessor,
                 channels=model.channels,
                 variable_length=model.source.family.can.variable_length,
+                memory=keep,
             )
             for name, split in splits.items()
         }

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
+
+from processes import run, zooadapt
 
 PEERS = Path(__file__).with_name("peers.py")
 
@@ -54,7 +53,7 @@ class Bench:
 
     def __init__(self, source: str, data: str, epochs: int, place: Path) -> None:
         self._source, self._data, self._epochs, self._place = source, data, epochs, place
-        look = _zooadapt(["inspect", source], place / "cache-inspect")[0]
+        look = zooadapt(["inspect", source], place / "cache-inspect")[0]
         last, before = (look["stages"][k]["name"] for k in (-1, -2))
         # A probe without a cache tells how this machine runs the network: its mode is every side's.
         plan = self._adapt("probe", "mode", ["--cache-gb", "0"])["plan"]
@@ -93,11 +92,11 @@ class Bench:
             sys.executable, str(PEERS), self._theirs[side], "--source", self._source,
             "--data", self._data, "--epochs", str(self._epochs), *self._mode, *self._layout,
         ]  # fmt: skip
-        found, whole, peak = _child(command, {})
-        return found | {"whole": whole, "peak": peak}
+        found, cost = run(command, {})
+        return found | {"whole": cost.seconds, "peak": cost.peak / 2**20}
 
     def _adapt(self, strategy: str, cache: str, more: list[str]) -> dict:
-        report, whole, peak = _zooadapt(
+        report, cost = zooadapt(
             ["adapt", self._source, self._data, "-o", str(self._place / "out"), "--overwrite",
              "--strategy", strategy, "--seed", "0", *more],
             self._place / re.sub(r"\W+", "-", f"cache {cache}"),
@@ -114,31 +113,9 @@ class Bench:
             "steps": report["steps"],
             "training": seconds.get("train", 0.0) if epochs else None,
             "accuracy": report["test"]["accuracy"],
-            "whole": whole,
-            "peak": peak,
+            "whole": cost.seconds,
+            "peak": cost.peak / 2**20,
         }
-
-
-def _zooadapt(arguments: list[str], cache: Path) -> tuple[dict, float, float]:
-    command = [sys.executable, "-m", "zooadapt", *arguments, "--json"]
-    return _child(command, {"ZOOADAPT_CACHE": str(cache)})
-
-
-def _child(command: list[str], environment: dict[str, str]) -> tuple[dict, float, float]:
-    """What a process printed, the seconds it took, and its largest resident size in MB."""
-    started = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            command, stdout=said, stderr=subprocess.DEVNULL, env={**os.environ, **environment}
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        whole = time.perf_counter() - started
-        said.seek(0)
-        text = said.read()
-    if process.returncode:
-        return {"error": process.returncode, "said": text[-300:]}, whole, usage.ru_maxrss / 1024
-    return json.loads(text.splitlines()[-1]), whole, usage.ru_maxrss / 1024
 
 
 def table(rows: list[dict]) -> str:
