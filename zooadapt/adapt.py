@@ -29,7 +29,6 @@ from zooadapt.run import TEST, TRAIN, VAL, Run
 from zooadapt.strategy import AUTO
 from zooadapt.timing import Clock, Imports
 
-
 KEPT = 1 << 30
 """Bytes of decoded samples that a run keeps, for each part of the data, if epochs revisit them."""
 
