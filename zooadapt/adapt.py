@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from zooadapt import export, fsops, plan, report
-from zooadapt.auto import BUDGET, Sizes
+from zooadapt.auto import BUDGET
 from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
 from zooadapt.chain import frozen_proof
 from zooadapt.checkpoint import Checkpoint
-from zooadapt.costs import Costs, measure
+from zooadapt.costs import Costs, Sizes, measure
 from zooadapt.data import Dataset, Split, hold_out, open_dataset, sample_per_class
 from zooadapt.engine import Engine, default_device
 from zooadapt.feed import Inputs

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from zooadapt.cache import Cache, Entry
-from zooadapt.chain import prefix_sha256
+from zooadapt.chain import POOLED, prefix_sha256
 from zooadapt.data import Split
 from zooadapt.engine import Engine
 from zooadapt.family import Preprocessor
@@ -77,8 +77,9 @@ class Carries:
 
     def prepare(self, name: str, cuts: Sequence[int]) -> None:
         """Store a split's carries at these cuts, in one pass over what is not stored yet. A cut
-        whose carries would not fit is left to be computed, and a note says so."""
-        cuts = sorted({cut for cut in cuts if cut > 0})
+        whose carries would not fit is left to be computed, and a note says so. With `POOLED` the
+        means of every stage's channels are stored too."""
+        cuts = sorted({cut for cut in cuts if cut})
         if self._cache is None or not cuts or not len(self._splits[name]):
             return
         inputs = self._inputs[name]
@@ -87,7 +88,7 @@ class Carries:
         if self._views and self._varied is not None:
             varied = inputs.augmented(self._varied)
             for cut in cuts:
-                if cut < self._chain.depth and (name, cut) in self._ready:
+                if 0 < cut < self._chain.depth and (name, cut) in self._ready:
                     self._store_views(name, varied, digests, cut)
         self._cache.trim()
 
@@ -126,7 +127,7 @@ class Carries:
             self._pass(name, inputs, digests, {cut: entries[cut] for cut in wanted}, todo)
         for cut, entry in entries.items():
             if not len(entry.missing(digests)):
-                lengths = None if cut == self._chain.depth else inputs.lengths()
+                lengths = None if cut in (POOLED, self._chain.depth) else inputs.lengths()
                 self._ready[name, cut] = FromCache(cut, entry.rows(digests), lengths)
 
     def _pass(
@@ -183,9 +184,8 @@ class Carries:
         return sorted(fitting)
 
     def _entry(self, cut: int, more: Mapping[str, Any]) -> Entry:
-        return self._cache.entry(
-            self._facts | dict(more) | {"cut": cut, "prefix": prefix_sha256(self._chain, cut)}
-        )
+        prefix = prefix_sha256(self._chain, self._chain.depth if cut == POOLED else cut)
+        return self._cache.entry(self._facts | dict(more) | {"cut": cut, "prefix": prefix})
 
 
 def _facts(model: Model, engine: Engine) -> dict[str, Any]:

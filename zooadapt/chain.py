@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from zooadapt.errors import PluginError, UsageError, ZooadaptError
 from zooadapt.family import Carry, Family, Stage
 
+POOLED = -1
+"""In place of a cut: what every stage gave, each as the mean of its channels."""
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -79,10 +81,20 @@ class Chain:
             remedy="zooadapt inspect SOURCE",
         )
 
-    def run(self, carry: Carry, *, start: int = 0, stop: int | None = None) -> Carry:
-        """The carry at cut `stop` (default: the end) from the one at cut `start`."""
+    def run(
+        self,
+        carry: Carry,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        means: Carry | None = None,
+    ) -> Carry:
+        """The carry at cut `stop` (default: the end) from the one at cut `start`. What each stage
+        gave on the way is added to `means` under its name, `(N, C)`, if that is asked for."""
         for stage in self.stages[start:stop]:
             carry = stage.run(carry)
+            if means is not None:
+                means[stage.name] = channel_means(carry)
         return carry
 
     def logits(self, carry: Carry, *, start: int = 0) -> Tensor:
@@ -271,6 +283,18 @@ def apply_head(head: nn.Module, features: Tensor) -> Tensor:
     if isinstance(head, nn.Conv2d):
         return head(features[:, :, None, None]).flatten(1)
     return head(features)
+
+
+def channel_means(carry: Carry) -> Tensor:
+    """`(N, C)` means of a carry's tensors over all places, next to each other, in fp32. Channels
+    come last, or second in an image `(N, C, H, W)`, which is told by its height being its width."""
+    means = []
+    for tensor in carry.values():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            image = tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]
+            places = (2, 3) if image else tuple(range(1, tensor.ndim - 1))
+            means.append(tensor.float().mean(places) if places else tensor.float())
+    return torch.cat(means, 1)
 
 
 def state_sha256(state: dict[str, Tensor]) -> str:

@@ -22,6 +22,21 @@ _ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Samples to train on, to compare on and to test on, and those of one step."""
+
+    train: int
+    val: int
+    test: int
+    batch: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-self.train // self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Costs:
     """Seconds and bytes of one sample, and the memory of the process with a whole step in it."""
 
@@ -46,13 +61,12 @@ class Costs:
         """Seconds through stages without gradients."""
         return self.inference * sum(self.forward[start:stop]) / sum(self.forward)
 
-    def epoch(self, cut: int, *, samples: int, held_out: int, batch_size: int) -> float:
+    def epoch(self, cut: int, sizes: Sizes) -> float:
         """Seconds of an epoch from a cut, its validation included; from a cut above the input, the
         carries come from the cache."""
         fresh = self.prepare if cut == 0 else 0.0
-        trained = samples * (fresh + sum(self.forward[cut:]) * (1 + self.backward))
-        steps = -(-samples // batch_size)
-        return trained + steps * self.step + held_out * (fresh + self.through(cut))
+        trained = sizes.train * (fresh + sum(self.forward[cut:]) * (1 + self.backward))
+        return trained + sizes.steps * self.step + sizes.val * (fresh + self.through(cut))
 
     def passes(self, samples: int) -> float:
         """Seconds of one pass from the files to the features."""

@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from zooadapt.chain import Chain
+from zooadapt.chain import POOLED, Chain
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, in_order
 from zooadapt.folding import FoldedNorms, fold
@@ -55,7 +55,8 @@ class Engine:
     ) -> Iterator[tuple[np.ndarray, dict[int, Carry]]]:
         """Every sample's carries at each of the cuts `stops`, in one pass, on the CPU and in the
         precision they were computed in, with the samples' indices; batches come in order of length.
-        `only` leaves out other samples. In eval mode, so nothing of the network moves."""
+        `only` leaves out other samples. With `POOLED` among the stops, the means of every stage's
+        channels too. In eval mode, so nothing of the network moves."""
         chain.eval()
         wanted = np.arange(len(feed)) if only is None else only
         lengths = feed.lengths()
@@ -63,16 +64,22 @@ class Engine:
             wanted[k]
             for k in in_order(len(wanted), batch_size, None if lengths is None else lengths[wanted])
         ]
+        cuts = sorted({chain.depth if stop == POOLED else stop for stop in stops})
         with progress.task(what, len(wanted)) as advance:
             folded: FoldedNorms | None = None
             for indices, carry in zip(order, feed.batches(order), strict=True):
                 carry, at, found = self.to_device(carry), feed.cut, {}
+                means: Carry | None = {} if POOLED in stops else None
                 if folded is None:
-                    folded = fold(chain, carry, start=at, stop=max(stops))
+                    with self.autocast():  # a stored carry may be bf16
+                        folded = fold(chain, carry, start=at, stop=cuts[-1])
                 with self.autocast(), folded:
-                    for stop in sorted(stops):
-                        carry, at = chain.run(carry, start=at, stop=stop), stop
-                        found[stop] = {name: t.cpu() for name, t in carry.items()}
+                    for cut in cuts:
+                        carry, at = chain.run(carry, start=at, stop=cut, means=means), cut
+                        if cut in stops:
+                            found[cut] = {name: t.cpu() for name, t in carry.items()}
+                    if means is not None:
+                        found[POOLED] = {name: t.cpu() for name, t in means.items()}
                 yield indices, found
                 advance(len(indices))
 

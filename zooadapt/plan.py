@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zooadapt import auto, strategy
-from zooadapt.auto import Sizes
-from zooadapt.costs import Costs
+from zooadapt.costs import Costs, Sizes
 from zooadapt.data import Dataset
 from zooadapt.request import Request
 from zooadapt.strategy import AUTO, Choice, Phase, Recipe, Solve, SolvePhase, Train, TrainPhase
@@ -93,7 +92,13 @@ def resolve(
     phases = strategy.phases(request.strategy, from_scratch=request.from_scratch)
     if request.strategy == AUTO and costs is not None and not request.from_scratch:
         phases, chosen = auto.phases(
-            chain, costs, sizes, steps=MIN_STEPS, most_epochs=MAX_EPOCHS, seconds=seconds
+            chain,
+            costs,
+            sizes,
+            steps=MIN_STEPS,
+            most_epochs=MAX_EPOCHS,
+            seconds=seconds,
+            scouts=not source.family.can.variable_length,
         )
         choices += chosen
     trains = any(isinstance(phase, Train) for phase in phases)
@@ -154,10 +159,12 @@ def resolve(
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a plan will cost on this machine, if nothing of it is in the cache yet and no phase
-    stops early."""
+    """What a plan will cost on this machine, if nothing of it is in the cache yet."""
 
     seconds: float
+    """With every phase that may come, to its last epoch."""
+    least_seconds: float
+    """If the first phase stops as early as it can, and none follows."""
     memory_bytes: int
     disk_bytes: int
     """The export and the stored carries."""
@@ -170,20 +177,22 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int) -> Estimat
     everything = sizes.train + sizes.val + sizes.test
     cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
     epochs = sum(phase.epochs for phase in plan.trained)
-    seconds = costs.passes(everything) + sum(
-        phase.epochs
-        * costs.epoch(phase.cut, samples=sizes.train, held_out=sizes.val, batch_size=sizes.batch)
-        for phase in plan.trained
-    )
     chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
-    seconds += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
+    around = costs.passes(everything)
+    around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
+    training = [phase.epochs * costs.epoch(phase.cut, sizes) for phase in plan.trained]
+    shortest = 0.0
+    if training:
+        first = plan.trained[0]
+        shortest = training[0] * min(1.0, plan.recipe.patience / max(1, first.epochs))
     stored = sum(everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
     copies = 0 if not plan.trained else 2 if plan.strategy == AUTO else 1
     return Estimate(
-        seconds=seconds,
+        seconds=around + sum(training),
+        least_seconds=around + shortest,
         memory_bytes=costs.peak_bytes + copies * weights,
         disk_bytes=stored + weights,
-        steps=epochs * -(-sizes.train // sizes.batch),
+        steps=epochs * sizes.steps,
         frozen_stages=plan.cut,
     )
 
@@ -197,7 +206,13 @@ def _resolved(phase: Phase, chain: Chain) -> SolvePhase | TrainPhase:
     if isinstance(phase, Solve):
         return SolvePhase()
     cut = phase.cut if isinstance(phase.cut, str) else round(phase.cut * chain.depth)
-    return TrainPhase(cut=chain.resolve(cut), epochs=phase.epochs, lr=phase.lr, warmup=phase.warmup)
+    return TrainPhase(
+        cut=chain.resolve(cut),
+        epochs=phase.epochs,
+        lr=phase.lr,
+        warmup=phase.warmup,
+        when=phase.when,
+    )
 
 
 def _enough_steps(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zooadapt import auto, baselines, head
 from zooadapt.carries import Carries
-from zooadapt.chain import Chain
+from zooadapt.chain import POOLED, Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Split
 from zooadapt.engine import Engine
@@ -21,7 +21,7 @@ from zooadapt.head import HeadFit
 from zooadapt.metrics import Metrics, measure
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
-from zooadapt.strategy import AUTO, Choice, SolvePhase
+from zooadapt.strategy import AUTO, IN_DOUBT, Choice, SolvePhase
 from zooadapt.training import History, Training, Validation, validate
 
 TRAIN, VAL, TEST = "train", "val", "test"
@@ -57,14 +57,18 @@ class Run:
         """Run what stays frozen, once: the carries of every split at every cut of the plan."""
         cuts = {phase.cut for phase in self.plan.trained}
         ends = {self._chain.depth} if self.plan.solves else set()
+        looked = {POOLED} if any(phase.when == IN_DOUBT for phase in self.plan.trained) else set()
         for name in self._splits:
-            wanted = {TRAIN: cuts | ends, VAL: cuts | ends, TEST: {self.plan.cut}}[name]
+            wanted = {TRAIN: cuts | ends | looked, VAL: cuts | ends, TEST: {self.plan.cut}}[name]
             self._carries.prepare(name, sorted(wanted))
 
     def solve(self) -> None:
-        """Solve the head on the training part's features, if the plan does."""
+        """Solve the head on the training part's features, if the plan does, and leave out phases
+        for cases of doubt where features of all stages settle it."""
         if self.plan.solves:
             self._solve([TRAIN])
+        if any(phase.when == IN_DOUBT for phase in self.plan.trained):
+            self._look()
 
     def baselines(self) -> dict[str, Metrics]:
         """What the frozen source gives without training, on the held-out part: the most frequent
@@ -146,11 +150,33 @@ class Run:
             self._fit = head.adjusted(self._fit, self._weights.log())
         head.install(self._chain.head, self._fit)
 
+    def _look(self) -> None:
+        """Compare features of all stages with the last ones, on some of the training part."""
+        feed = self._carries.at(TRAIN, POOLED)
+        if feed.cut != POOLED:
+            return  # not stored, so it stays in doubt
+        some = np.linspace(0, len(feed) - 1, min(len(feed), auto.LOOKED_AT)).astype(int)
+        stages = next(feed.batches([some]))
+        last = next(self._carries.at(TRAIN, self._chain.depth).batches([some]))["features"].float()
+        better, fact = auto.room(last, stages, self._labels[TRAIN][some], self.plan.num_classes)
+        if better:
+            kept = tuple(p for p in self.plan.phases if getattr(p, "when", "") != IN_DOUBT)
+            self.plan = replace(self.plan, phases=kept)
+        what = "it pays, at once" if better else "in doubt, the last stages first"
+        self._decide("train", what, fact)
+
+    def _decide(self, what: str, value: str, why: str) -> None:
+        self.decisions.append(Choice(what=what, value=value, why=why))
+        self._progress.say(f"{what}: {value} ({why})")
+
     def _select(self, solved: dict[str, Tensor], history: History) -> None:
         """Leave the chain at the best of the models between the solved and the trained one, by the
         validation part. Where training gained nothing that could not be chance, the head is solved
         again, on the held-out samples too."""
         trained = self._state()
+        done = {epoch.phase for epoch in history.epochs} or {0}
+        begun = tuple(phase for k, phase in enumerate(self.plan.trained) if k in done)
+        self.plan = replace(self.plan, phases=(SolvePhase(), *begun))
         shares = auto.WEIGHTS
         if self.plan.recipe.norm_statistics == "train":
             shares = (0.0, 1.0)  # statistics of a mean of two networks are not the mean of theirs
@@ -171,11 +197,10 @@ class Run:
         else:
             what = "the solved head on the frozen source, solved again on all samples"
             fact += f"{found[-1].loss:.3f} trained; the best gains {gain:.3f}, "
-            fact += f"no more than its standard error {noise:.3f}"
+            fact += f"which is in the noise (standard error {noise:.3f})"
             self.plan = replace(self.plan, phases=(SolvePhase(),), val="leave-one-out")
             self._solve([TRAIN, VAL])
-        self.decisions.append(Choice(what="model", value=what, why=fact))
-        self._progress.say(f"took {what} ({fact})")
+        self._decide("model", what, fact)
 
     def _state(self) -> dict[str, Tensor]:
         return {name: t.detach().clone() for name, t in self._chain.net.state_dict().items()}

@@ -17,6 +17,12 @@ class Choice:
     why: str
 
 
+ALWAYS, IN_DOUBT, GAINED = "always", "in doubt", "gained"
+"""When a phase is trained: `IN_DOUBT`, unless features of all stages together tell classes apart
+better than the last ones do, which says beforehand that training pays; `GAINED`, if the phase
+before it was left out or lowered the validation loss by more than its noise."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Solve:
     """Freeze the whole backbone and solve the head on its features: convex, exact, no epochs."""
@@ -33,6 +39,7 @@ class Train:
     """Peak AdamW rate of the head; SGD takes ten times as much."""
     warmup: float = 0.1
     """Share of the phase's steps over which the rate rises, before it falls as a cosine."""
+    when: str = ALWAYS
 
 
 Phase = Solve | Train
@@ -83,6 +90,7 @@ class TrainPhase:
     epochs: int
     lr: float
     warmup: float
+    when: str = ALWAYS
     kind: str = "train"
 
 

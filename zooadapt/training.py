@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import head
+from zooadapt import auto, head
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.engine import Engine
@@ -20,7 +20,7 @@ from zooadapt.errors import DataError
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, shuffled
 from zooadapt.progress import Progress
-from zooadapt.strategy import Recipe, TrainPhase
+from zooadapt.strategy import GAINED, Recipe, TrainPhase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +100,26 @@ class Training:
         self._optimizer = _optimizer(chain, recipe, phases)
         self._history = History()
         self._best: dict[str, Tensor] = {}
+        self._losses: dict[str, Tensor] = {}
         self._phase, self._epoch, self._waited = 0, 0, 0
 
     def run(self, *, keep_start: bool, checkpoint: Checkpoint, resume: bool) -> History:
         """Train to the end. `keep_start` lets the state before training win if no epoch is better.
+        A phase that is to follow a gain is left out, and all after it, where there was none.
 
         Raises: DataError when the loss is not finite, naming the step and the rate.
         """
+        gated = any(phase.when == GAINED for phase in self._phases[1:])
         if resume:
             self._restore(*checkpoint.load())
-        elif keep_start:
-            self._keep(self._validate(self._phases[0].cut))
+        elif keep_start or gated:
+            found = self._validate(self._phases[0].cut)
+            self._losses["start"] = found.losses
+            if keep_start:
+                self._keep(found)
         for number in range(self._phase, len(self._phases)):
+            if number and self._phases[number].when == GAINED and not self._gained():
+                self._history.stopped = "the phase before gained nothing beyond its noise"
             if not self._history.stopped:
                 self._run_phase(number, checkpoint)
         if self._best:
@@ -231,16 +239,21 @@ class Training:
         )
         return validate(logits, self._val_labels, self._weights, self._recipe.metric)
 
+    def _gained(self) -> bool:
+        return bool(auto.simplest([self._losses["start"], self._losses["best"]])[0])
+
     def _keep(self, found: Validation) -> None:
         history = self._history
         if history.best_loss is None or found.loss < history.best_loss:
             history.best_loss, history.best_scale = found.loss, found.scale
+            self._losses["best"] = found.losses
             history.best, self._waited = len(history.epochs), 0
             self._best = {k: t.detach().clone() for k, t in self._chain.net.state_dict().items()}
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {f"net.{name}": t for name, t in self._chain.net.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self._best.items()}
+        tensors |= {f"losses.{name}": t for name, t in self._losses.items()}
         for number, slots in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": t for slot, t in slots.items()
                         if t is not None}  # fmt: skip
@@ -248,12 +261,13 @@ class Training:
                          "history": asdict(self._history)}  # fmt: skip
 
     def _restore(self, tensors: Any, progress: dict[str, Any]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"net": {}, "best": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"net": {}, "best": {}, "losses": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         self._chain.net.load_state_dict(parts["net"])
         self._best = {name: t.to(self._engine.device) for name, t in parts["best"].items()}
+        self._losses = parts["losses"]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             number, _, slot = name.partition(".")

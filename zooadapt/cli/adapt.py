@@ -140,7 +140,7 @@ def adapt(as_json: bool, why: bool, **options: Any) -> None:
 
 def _show(report: dict[str, Any], *, why: bool) -> None:
     if why:
-        choices = report["plan"]["choices"] + report.get("decisions", [])
+        choices = [*report["plan"]["choices"], *report.get("decisions", [])]
         rows = [[choice["what"], choice["value"], choice["why"]] for choice in choices]
         table("what was chosen, and why", ["", "choice", "because"], rows)
     if "out" not in report:

@@ -113,7 +113,12 @@ def plan_lines(plan: Any, estimate: Any) -> list[str]:
     lines += [f"      {c.what}: {c.value} ({c.why})" for c in plan.choices]
     if estimate is not None:
         lines.append(
-            f"      about {estimate.seconds:.0f} s, {estimate.memory_bytes / 1e6:.0f} MB of "
+            f"      {_between(estimate)} s, {estimate.memory_bytes / 1e6:.0f} MB of "
             f"memory, {estimate.disk_bytes / 1e6:.0f} MB of disk, {estimate.steps} steps"
         )
     return lines
+
+
+def _between(estimate: Any) -> str:
+    least, most = f"{estimate.least_seconds:.0f}", f"{estimate.seconds:.0f}"
+    return f"about {most}" if least == most else f"{least} to {most}"

@@ -1,0 +1,131 @@
+"""`--strategy auto`: what is taken, what is looked at first, and what the run does with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zooadapt import auto
+from zooadapt.adapt import adapt
+from zooadapt.chain import channel_means
+from zooadapt.costs import Costs, Sizes
+from zooadapt.model import build, open_source
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+from zooadapt.strategy import GAINED, IN_DOUBT, Solve, Train
+
+
+@pytest.fixture(scope="module")
+def chain():
+    return build(open_source("digits04"), classes=("a", "b")).chain
+
+
+def costs(depth: int, stage: float = 1e-3) -> Costs:
+    return Costs(
+        decode=0.0,
+        prepare=0.0,
+        inference=depth * stage / 2,
+        forward=(stage,) * depth,
+        backward=2.0,
+        step=0.0,
+        carry_bytes=(100,) * depth,
+        peak_bytes=1,
+    )
+
+
+def planned(chain, seconds: float, *, scouts: bool = True) -> list:
+    sizes = Sizes(train=320, val=80, test=0, batch=32)
+    found, choices = auto.phases(
+        chain, costs(chain.depth), sizes, steps=300, most_epochs=60, seconds=seconds, scouts=scouts
+    )
+    assert all(choice.why for choice in choices)
+    return list(found)
+
+
+def test_with_time_the_whole_network_is_trained_and_the_last_stages_first_where_in_doubt(chain):
+    solve, first, deep = planned(chain, 1e6)
+    assert isinstance(solve, Solve)
+    assert (first.when, deep.when) == (IN_DOUBT, GAINED)
+    assert chain.resolve(first.cut) == round(auto.SCOUT * chain.depth)
+    assert (chain.resolve(deep.cut), deep.epochs) == (0, 30)
+
+
+def test_less_time_makes_a_shallower_cut_and_none_leaves_the_solved_head(chain):
+    cuts = []
+    for seconds in (1e6, 400.0, 100.0, 40.0, 10.0, 0.1):
+        trained = [p for p in planned(chain, seconds) if isinstance(p, Train)]
+        cuts.append(chain.resolve(trained[-1].cut) if trained else chain.depth)
+    assert cuts == sorted(cuts)
+    assert cuts[0] == 0 and cuts[-1] == chain.depth and len(set(cuts)) > 2
+
+
+def test_without_scouting_there_is_one_trained_phase(chain):
+    assert [type(phase) for phase in planned(chain, 1e6, scouts=False)] == [Solve, Train]
+
+
+def test_a_tie_goes_to_the_simpler():
+    rng = np.random.default_rng(0)
+    simple = torch.from_numpy(rng.random(200))
+    noise = torch.from_numpy(rng.normal(0, 0.1, 200))
+    assert auto.simplest([simple, simple + noise - noise.mean()])[0] == 0
+    assert auto.simplest([simple, simple + noise - noise.mean() - 0.05])[0] == 1
+    assert auto.simplest([simple, simple - 0.1, simple - 0.2])[0] == 2
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
+    rng = np.random.default_rng(1)
+    labels = np.arange(120) % 3
+    known = np.eye(3)[labels] + rng.normal(0, 0.3, (120, 3))
+    unknown = rng.normal(0, 0.5, (120, 3))
+    last, early = (unknown, known) if lost else (known, unknown)
+    rows = {name: torch.from_numpy(x).float() for name, x in (("early", early), ("last", last))}
+    better, fact = auto.room(rows["last"], rows, torch.from_numpy(labels), 3)
+    assert better is lost
+    assert "standard error" in fact
+
+
+def test_channel_means_find_the_channels():
+    image, tokens = torch.rand(2, 5, 4, 4), torch.rand(2, 7, 5)
+    last = image.permute(0, 2, 3, 1)
+    assert torch.equal(channel_means({"x": image}), image.mean((2, 3)))
+    assert torch.equal(channel_means({"x": last}), last.mean((1, 2)))
+    assert torch.equal(channel_means({"x": tokens}), tokens.mean(1))
+    both = channel_means({"features": torch.ones(2, 3), "sizes": torch.ones(2).long(), "x": tokens})
+    assert both.shape == (2, 8)
+
+
+def photos(root: Path, classes: int) -> str:
+    """Twelve noisy pictures of each class, which brighten to another side in each."""
+    for label in range(classes):
+        (root / f"class{label}").mkdir(parents=True)
+        for number in range(12):
+            rng = np.random.default_rng((label, number))
+            slope = np.rot90(np.tile(np.linspace(0, 120, 16), (16, 1)), label)
+            pixels = (slope + rng.normal(60, 30, (16, 16))).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
+    return str(root)
+
+
+def test_auto_says_what_it_rests_on(tmp_path: Path):
+    data = photos(tmp_path / "set", 3)
+    request = Request(source="digits04", data=data, out=tmp_path / "out", budget=3600.0, epochs=4)
+    report = adapt(request, Progress()).report
+    assert set(report["baselines"]) == {"majority", "knn", "probe"}
+    assert [decision["what"] for decision in report["decisions"]] == ["train", "model"]
+    assert all("standard error" in decision["why"] for decision in report["decisions"])
+    begun = {epoch["phase"] for epoch in report["epochs"]}
+    assert begun and report["steps"] > 0
+
+
+def test_a_spent_budget_exports_the_solved_head(tmp_path: Path):
+    data = photos(tmp_path / "set", 2)
+    request = Request(source="digits04", data=data, out=tmp_path / "out", budget=0.01)
+    result = adapt(request, Progress())
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    assert not result.plan.trained and not result.report["epochs"]
+    assert result.report["val"]["n"] == result.report["data"]["samples"]["train"]
