@@ -19,7 +19,7 @@ LAYERS = (
     ("fsops", "registry"),
     ("weights", "data", "metrics", "strategy", "chain"),
     ("hub", "cache", "ridge", "folding"),
-    ("feed", "logistic", "checkpoint", "demo", "precision", "request"),
+    ("feed", "logistic", "checkpoint", "demo", "precision", "request", "lora", "mixing"),
     ("head", "progress"),
     ("model", "engine"),
     ("carries", "costs"),

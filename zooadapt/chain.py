@@ -106,7 +106,8 @@ class Chain:
 
         `norm_statistics="frozen"` keeps the running statistics of the trained stages' norm layers
         too (their affine parameters are trained), which small data sets want. `tune` narrows what
-        is trained of the stages after the cut to their norm layers (`norm`) or biases (`bias`).
+        is trained of the stages after the cut to their norm layers (`norm`), biases (`bias`) or
+        low-rank updates (`lora`, see `zooadapt.lora`).
         """
         self.cut, self.norm_statistics = cut, norm_statistics
         self.net.requires_grad_(True)
@@ -119,7 +120,11 @@ class Chain:
             norms = self._norm_parameters()
             for name, parameter in self.net.named_parameters():
                 leaf = name.rpartition(".")[2]
-                kept = id(parameter) in norms if tune == "norm" else leaf.startswith("bias")
+                kept = {
+                    "norm": id(parameter) in norms,
+                    "bias": leaf.startswith("bias"),
+                    "lora": ".parametrizations." in name and leaf != "original",
+                }[tune]
                 if not kept and self.stage_of(name) < self.depth:
                     parameter.requires_grad_(False)
 
