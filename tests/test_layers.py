@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "zooadapt"
 
 LAYERS = (
     ("errors",),
-    ("family", "timing"),
+    ("family", "timing", "processes"),
     ("guard",),
     ("fsops", "registry"),
     ("weights", "data", "metrics", "strategy", "chain"),

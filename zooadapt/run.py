@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, baselines, head
+from zooadapt import auto, baselines, head, processes
 from zooadapt.carries import Carries
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
@@ -161,7 +161,8 @@ class Run:
             found.append(
                 validate(logits, self._labels[VAL], self._weights, self.plan.recipe.metric)
             )
-        best, gain, noise = auto.simplest([one.losses for one in found])
+        losses = [one.losses for one in found]
+        best, gain, noise = processes.decided(lambda: auto.simplest(losses))
         self._chain.net.load_state_dict(auto.blend(solved, trained, shares[best]))
         head.rescale(self._chain.head, found[best].scale)
         fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import head
+from zooadapt import head, processes
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.engine import Engine
@@ -68,6 +68,10 @@ class Training:
 
     Everything random is a function of (seed, phase, epoch, step, sample), and the state between two
     epochs is all there is: a resumed run ends in the same bytes as one that was not interrupted.
+
+    Several processes share each batch and sum their gradients, so that a step is what it is with
+    one, up to rounding; but dropout is drawn in each, and norm layers whose statistics are trained
+    normalise over each one's share, their running statistics being averaged after the step.
     """
 
     def __init__(
@@ -145,7 +149,7 @@ class Training:
                 f"epoch {len(self._history.epochs)}: loss {train_loss:.3f}, "
                 f"validation {found.loss:.3f}, accuracy {found.accuracy:.3f}"
             )
-            if checkpoint.due():
+            if processes.is_main() and checkpoint.due():
                 checkpoint.save(*self._state())
         self._phase, self._epoch, self._waited = number + 1, 0, 0
 
@@ -156,19 +160,21 @@ class Training:
         if recipe.imbalance == "sampler":
             order = self._evenly(order, key)
         steps, total = phase.epochs * len(order), 0.0
+        own = [_own(batch) for batch in order]
         what = f"epoch {self._epoch + 1} of {phase.epochs}"
         with self._progress.task(what, len(feed)) as advance:
-            for k, (indices, carry) in enumerate(
-                zip(order, feed.batches(order, key=key), strict=True)
+            for k, (indices, mine, carry) in enumerate(
+                zip(order, own, feed.batches(own, key=key), strict=True)
             ):
-                if monotonic() > self._deadline:
+                if self._late():
                     return None
                 step = self._epoch * len(order) + k
                 rate = phase.lr * _schedule(step, steps, phase.warmup)
                 for group in self._optimizer.param_groups:
                     group["lr"] = group["share"] * rate
-                torch.manual_seed(_seed(self._seed, number, step))
-                loss = self._step(carry, self._labels[indices], start=feed.cut)
+                torch.manual_seed(_seed(self._seed, number, step) ^ processes.rank())
+                part = self._part(mine, indices)
+                loss = self._step(carry, self._labels[mine], part=part, start=feed.cut)
                 if not math.isfinite(loss):
                     raise DataError(
                         f"the loss became {loss} at step {step + 1} of phase {number + 1} "
@@ -181,7 +187,22 @@ class Training:
         self._history.steps += len(order)
         return total / len(feed)
 
-    def _step(self, carry: Carry, labels: Tensor, *, start: int) -> float:
+    def _late(self) -> bool:
+        """Whether the time is over for one of the processes, and so for all."""
+        return self._deadline < math.inf and processes.anywhere(monotonic() > self._deadline)
+
+    def _part(self, own: np.ndarray, batch: np.ndarray) -> float:
+        """The weight of this process's own samples in the mean over a batch."""
+        if processes.rank() >= len(batch):
+            return 0.0
+        if self._recipe.imbalance != "weights":
+            return len(own) / len(batch)
+        mine, all_ = (self._weights[self._labels[indices]].sum() for indices in (own, batch))
+        return float(mine / all_)
+
+    def _step(self, carry: Carry, labels: Tensor, *, part: float, start: int) -> float:
+        """One step of the optimiser on a batch of which these samples are a `part` by weight; the
+        loss of the whole batch."""
         self._chain.train()
         with self._engine.autocast():
             logits = self._chain.logits(self._engine.to_device(carry), start=start)
@@ -196,8 +217,12 @@ class Training:
             weight=weights,
             label_smoothing=self._recipe.label_smoothing,
         )
-        loss.backward()
+        (loss * part).backward()
         trained = [p for group in self._optimizer.param_groups for p in group["params"]]
+        moved = [loss.detach(), *self._chain.moving_statistics()]
+        for tensor in moved:
+            tensor.mul_(part)
+        processes.total(*moved, *(p.grad for p in trained if p.grad is not None))
         nn.utils.clip_grad_norm_(trained, self._recipe.clip)
         self._optimizer.step()
         if self._source:
@@ -233,7 +258,8 @@ class Training:
 
     def _keep(self, found: Validation) -> None:
         history = self._history
-        if history.best_loss is None or found.loss < history.best_loss:
+        best = history.best_loss
+        if processes.decided(lambda: best is None or found.loss < best):
             history.best_loss, history.best_scale = found.loss, found.scale
             history.best, self._waited = len(history.epochs), 0
             self._best = {k: t.detach().clone() for k, t in self._chain.net.state_dict().items()}
@@ -302,6 +328,12 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def _own(batch: np.ndarray) -> np.ndarray:
+    """This process's samples of a batch; where there is none for it, one that is not to count."""
+    mine = processes.share(batch)
+    return mine if len(mine) else batch[:1]
 
 
 def _seed(*key: int) -> int:

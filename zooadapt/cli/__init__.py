@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from zooadapt import __version__
+from zooadapt import __version__, processes
 from zooadapt.errors import ZooadaptError
 
 COMMANDS = {
@@ -126,9 +126,10 @@ def _interrupt(number: int, frame: Any) -> None:
 def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_json: bool) -> int:
     from zooadapt.cli.output import printable
 
-    line = f"error: {message}" + (f". Try: {remedy}" if remedy else "")
+    who = "" if processes.is_main() else f"process {processes.rank()}: "
+    line = f"{who}error: {message}" + (f". Try: {remedy}" if remedy else "")
     print(printable(line), file=sys.stderr)
-    if as_json:
+    if as_json and processes.is_main():
         import json
 
         print(json.dumps({"code": code, "kind": kind, "thing": thing, "remedy": remedy}))
