@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "zooadapt"
 
 LAYERS = (
     ("errors",),
-    ("family", "timing"),
+    ("family", "timing", "processes"),
     ("guard",),
     ("fsops", "registry"),
     ("weights", "data", "metrics", "strategy", "chain"),
@@ -22,7 +22,7 @@ LAYERS = (
     ("feed", "logistic", "checkpoint", "demo", "precision", "request", "lora", "mixing"),
     ("head", "progress"),
     ("model", "engine"),
-    ("carries", "costs"),
+    ("carries", "costs", "validation"),
     ("auto",),
     ("plan",),
     ("training", "baselines"),

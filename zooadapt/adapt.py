@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zooadapt import export, fsops, plan, report
+from zooadapt import export, fsops, plan, processes, report
 from zooadapt.auto import BUDGET
 from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
@@ -17,7 +17,7 @@ from zooadapt.chain import frozen_proof
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.costs import Costs, Sizes, measure
 from zooadapt.data import Dataset, Split, hold_out, open_dataset, sample_per_class
-from zooadapt.engine import Engine, default_device
+from zooadapt.engine import Engine
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics
 from zooadapt.model import Model, Source, build, open_source
@@ -122,8 +122,10 @@ def adapt(request: Request, progress: Progress) -> Result:
             decisions=run.decisions,
             notes=carries.notes,
         )
-        export.save(model, request.out, written, overwrite=request.overwrite)
-        checkpoint.remove()
+        if processes.is_main():
+            export.save(model, request.out, written, overwrite=request.overwrite)
+            checkpoint.remove()
+        processes.meet()
     return Result(
         plan=run.plan,
         val=val,
@@ -225,7 +227,7 @@ def _carries(
 def _mode(request: Request, model: Model, splits: Mapping[str, Split]) -> Mode:
     feed = _inputs(splits[TRAIN], model)
     batch = next(feed.batches([np.arange(min(4, len(feed)))]))
-    return choose(model.chain, batch, wanted=request.precision, device=default_device())
+    return choose(model.chain, batch, wanted=request.precision, device=processes.device())
 
 
 def _inputs(split: Split, model: Model) -> Inputs:

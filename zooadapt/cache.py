@@ -23,7 +23,7 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from zooadapt import fsops, weights
+from zooadapt import fsops, processes, weights
 from zooadapt.errors import DataError, ZooadaptError
 from zooadapt.family import Carry
 
@@ -187,7 +187,12 @@ class Stored:
 
 
 def remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -> dict[str, Any]:
-    """A small measured fact about this machine: measured once, then read from the cache folder."""
+    """A small measured fact about this machine: measured once, by the main process where there are
+    several, then read from the cache folder."""
+    return processes.decided(lambda: _remember(kind, facts, measure))
+
+
+def _remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -> dict[str, Any]:
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
     path = cache_folder() / kind / f"{name}.json"
     try:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from zooadapt import processes
 from zooadapt.cache import Cache, Entry
 from zooadapt.chain import POOLED, prefix_sha256
 from zooadapt.data import Split
@@ -119,14 +120,21 @@ class Carries:
         more: Mapping[str, Any],
     ) -> None:
         entries = {cut: self._entry(cut, more) for cut in cuts}
-        missing = {cut: entry.missing(digests) for cut, entry in entries.items()}
+        missing = {cut: _missing(entry, digests) for cut, entry in entries.items()}
         wanted = [cut for cut in cuts if len(missing[cut])]
         if wanted:
             todo = np.unique(np.concatenate([missing[cut] for cut in wanted]))
-            wanted = self._fitting(inputs, wanted, len(todo))
+            wanted = processes.decided(lambda: self._fitting(inputs, wanted, len(todo)))
             self._pass(name, inputs, digests, {cut: entries[cut] for cut in wanted}, todo)
+            processes.meet()
         for cut, entry in entries.items():
-            if not len(entry.missing(digests)):
+            if len(_missing(entry, digests)):
+                if cut in wanted:
+                    self.notes.append(
+                        f"carries at cut {cut} are not in the cache of every process: they are "
+                        "computed in every epoch"
+                    )
+            else:
                 lengths = None if cut in (POOLED, self._chain.depth) else inputs.lengths()
                 self._ready[name, cut] = FromCache(cut, entry.rows(digests), lengths)
 
@@ -186,6 +194,14 @@ class Carries:
     def _entry(self, cut: int, more: Mapping[str, Any]) -> Entry:
         prefix = prefix_sha256(self._chain, self._chain.depth if cut == POOLED else cut)
         return self._cache.entry(self._facts | dict(more) | {"cut": cut, "prefix": prefix})
+
+
+def _missing(entry: Entry, digests: list[bytes]) -> np.ndarray:
+    """Positions of the samples whose carry is not in the entry as one of the processes sees it."""
+    missing = torch.zeros(len(digests))
+    missing[entry.missing(digests)] = 1
+    processes.total(missing)
+    return missing.nonzero()[:, 0].numpy()
 
 
 def _facts(model: Model, engine: Engine) -> dict[str, Any]:

@@ -145,6 +145,11 @@ class Chain:
     def eval(self) -> None:
         self.net.eval()
 
+    def moving_statistics(self) -> list[Tensor]:
+        """The running statistics that a forward pass in the present mode moves."""
+        norms = (m for m in self.net.modules() if m.training and isinstance(m, _NORMS))
+        return [b for m in norms for b in m.buffers(recurse=False) if b.is_floating_point()]
+
     def frozen_state(self) -> dict[str, Tensor]:
         """Parameters and buffers of the stages before the cut, by `state_dict()` name."""
         owned = tuple(path for stage in self.stages[: self.cut] for path in stage.owns)

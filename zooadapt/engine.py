@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
+from zooadapt import processes
 from zooadapt.chain import POOLED, Chain
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, in_order
@@ -20,17 +20,11 @@ from zooadapt.ridge import Rows
 _ROWS = 4096
 
 
-def default_device() -> torch.device:
-    """The device that `accelerate` gives this process."""
-    return PartialState().device
-
-
 class Engine:
     """Runs chains on the device, precision and processes that `accelerate` was given."""
 
     def __init__(self, *, precision: str, channels_last: bool) -> None:
-        self.processes = PartialState()
-        self.device = self.processes.device
+        self.device = processes.device()
         self.precision = precision
         self.channels_last = channels_last
 
@@ -55,17 +49,16 @@ class Engine:
     ) -> Iterator[tuple[np.ndarray, dict[int, Carry]]]:
         """Every sample's carries at each of the cuts `stops`, in one pass, on the CPU and in the
         precision they were computed in, with the samples' indices; batches come in order of length.
-        `only` leaves out other samples. With `POOLED` among the stops, the means of every stage's
-        channels too. In eval mode, so nothing of the network moves."""
+        Of several processes each gets its share of the batches. `only` leaves out other samples.
+        With `POOLED` among the stops, the means of every stage's channels too. In eval mode, so
+        nothing of the network moves."""
         chain.eval()
         wanted = np.arange(len(feed)) if only is None else only
         lengths = feed.lengths()
-        order = [
-            wanted[k]
-            for k in in_order(len(wanted), batch_size, None if lengths is None else lengths[wanted])
-        ]
+        lengths = None if lengths is None else lengths[wanted]
+        order = [wanted[k] for k in processes.share(in_order(len(wanted), batch_size, lengths))]
         cuts = sorted({chain.depth if stop == POOLED else stop for stop in stops})
-        with progress.task(what, len(wanted)) as advance:
+        with progress.task(what, sum(map(len, order))) as advance:
             folded: FoldedNorms | None = None
             for indices, carry in zip(order, feed.batches(order), strict=True):
                 carry, at, found = self.to_device(carry), feed.cut, {}
@@ -93,15 +86,13 @@ class Engine:
         what: str = "features",
     ) -> Tensor:
         """`(n, D)` fp32 features on the CPU, in the order of the samples."""
-        out: Tensor | None = None
+        out = torch.zeros(len(feed), chain.head.weight.shape[1])
         for indices, found in self.carries(
             chain, feed, stops=[chain.depth], batch_size=batch_size, progress=progress, what=what
         ):
-            rows = found[chain.depth]["features"].float()
-            if out is None:
-                out = torch.empty(len(feed), rows.shape[1])
-            out[indices] = rows
-        return out if out is not None else torch.empty(0, 0)
+            out[indices] = found[chain.depth]["features"].float()
+        processes.total(out)
+        return out
 
     def feature_rows(
         self, chain: Chain, feed: Feed, *, batch_size: int, progress: Progress

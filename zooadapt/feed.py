@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zooadapt import processes
 from zooadapt.cache import Stored, cat
 from zooadapt.data import Split
 from zooadapt.family import Carry, Preprocessor, Sample
 
-WORKERS = max(1, os.cpu_count() or 1)
+WORKERS = max(1, (os.cpu_count() or 1) // processes.on_host())
 _AHEAD = 3
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, baselines, head
+from zooadapt import auto, baselines, head, processes
 from zooadapt.carries import Carries
 from zooadapt.chain import POOLED, Chain
 from zooadapt.checkpoint import Checkpoint
@@ -22,7 +22,8 @@ from zooadapt.metrics import Metrics, measure
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
 from zooadapt.strategy import AUTO, IN_DOUBT, Choice, SolvePhase
-from zooadapt.training import History, Training, Validation, validate
+from zooadapt.training import History, Training
+from zooadapt.validation import Validation, validate
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -158,7 +159,10 @@ class Run:
         some = np.linspace(0, len(feed) - 1, min(len(feed), auto.LOOKED_AT)).astype(int)
         stages = next(feed.batches([some]))
         last = next(self._carries.at(TRAIN, self._chain.depth).batches([some]))["features"].float()
-        better, fact = auto.room(last, stages, self._labels[TRAIN][some], self.plan.num_classes)
+        labels = self._labels[TRAIN][some]
+        better, fact = processes.decided(
+            lambda: auto.room(last, stages, labels, self.plan.num_classes)
+        )
         if better:
             kept = tuple(p for p in self.plan.phases if getattr(p, "when", "") != IN_DOUBT)
             self.plan = replace(self.plan, phases=kept)
@@ -187,7 +191,8 @@ class Run:
             found.append(
                 validate(logits, self._labels[VAL], self._weights, self.plan.recipe.metric)
             )
-        best, gain, noise = auto.simplest([one.losses for one in found])
+        losses = [one.losses for one in found]
+        best, gain, noise = processes.decided(lambda: auto.simplest(losses))
         self._chain.net.load_state_dict(auto.blend(solved, trained, shares[best]))
         head.rescale(self._chain.head, found[best].scale)
         fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "

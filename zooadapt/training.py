@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import auto, head
+from zooadapt import auto, head, processes
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.engine import Engine
@@ -21,6 +21,7 @@ from zooadapt.family import Carry
 from zooadapt.feed import Feed, shuffled
 from zooadapt.progress import Progress
 from zooadapt.strategy import GAINED, Recipe, TrainPhase
+from zooadapt.validation import Validation, validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +32,6 @@ class Epoch:
     train_loss: float
     val_loss: float
     val_accuracy: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    """The validation part at one moment: the loss at the temperature that suits it best, which
-    tells epochs apart by what they know and not by how sure they are of it."""
-
-    loss: float
-    accuracy: float
-    scale: float
-    losses: Tensor
-    """`(n,)` loss of each sample, at that temperature."""
 
 
 @dataclass(kw_only=True)
@@ -68,6 +57,10 @@ class Training:
 
     Everything random is a function of (seed, phase, epoch, step, sample), and the state between two
     epochs is all there is: a resumed run ends in the same bytes as one that was not interrupted.
+
+    Several processes share each batch and sum their gradients, so that a step is what it is with
+    one, up to rounding; but dropout is drawn in each, and norm layers whose statistics are trained
+    normalise over each one's share, their running statistics being averaged after the step.
     """
 
     def __init__(
@@ -153,7 +146,7 @@ class Training:
                 f"epoch {len(self._history.epochs)}: loss {train_loss:.3f}, "
                 f"validation {found.loss:.3f}, accuracy {found.accuracy:.3f}"
             )
-            if checkpoint.due():
+            if processes.is_main() and checkpoint.due():
                 checkpoint.save(*self._state())
         self._phase, self._epoch, self._waited = number + 1, 0, 0
 
@@ -164,19 +157,21 @@ class Training:
         if recipe.imbalance == "sampler":
             order = self._evenly(order, key)
         steps, total = phase.epochs * len(order), 0.0
+        own = [_own(batch) for batch in order]
         what = f"epoch {self._epoch + 1} of {phase.epochs}"
         with self._progress.task(what, len(feed)) as advance:
-            for k, (indices, carry) in enumerate(
-                zip(order, feed.batches(order, key=key), strict=True)
+            for k, (indices, mine, carry) in enumerate(
+                zip(order, own, feed.batches(own, key=key), strict=True)
             ):
-                if monotonic() > self._deadline:
+                if self._late():
                     return None
                 step = self._epoch * len(order) + k
                 rate = phase.lr * _schedule(step, steps, phase.warmup)
                 for group in self._optimizer.param_groups:
                     group["lr"] = group["share"] * rate
-                torch.manual_seed(_seed(self._seed, number, step))
-                loss = self._step(carry, self._labels[indices], start=feed.cut)
+                torch.manual_seed(_seed(self._seed, number, step) ^ processes.rank())
+                part = self._part(mine, indices)
+                loss = self._step(carry, self._labels[mine], part=part, start=feed.cut)
                 if not math.isfinite(loss):
                     raise DataError(
                         f"the loss became {loss} at step {step + 1} of phase {number + 1} "
@@ -189,7 +184,22 @@ class Training:
         self._history.steps += len(order)
         return total / len(feed)
 
-    def _step(self, carry: Carry, labels: Tensor, *, start: int) -> float:
+    def _late(self) -> bool:
+        """Whether the time is over for one of the processes, and so for all."""
+        return self._deadline < math.inf and processes.anywhere(monotonic() > self._deadline)
+
+    def _part(self, own: np.ndarray, batch: np.ndarray) -> float:
+        """The weight of this process's own samples in the mean over a batch."""
+        if processes.rank() >= len(batch):
+            return 0.0
+        if self._recipe.imbalance != "weights":
+            return len(own) / len(batch)
+        mine, all_ = (self._weights[self._labels[indices]].sum() for indices in (own, batch))
+        return float(mine / all_)
+
+    def _step(self, carry: Carry, labels: Tensor, *, part: float, start: int) -> float:
+        """One step of the optimiser on a batch of which these samples are a `part` by weight; the
+        loss of the whole batch."""
         self._chain.train()
         with self._engine.autocast():
             logits = self._chain.logits(self._engine.to_device(carry), start=start)
@@ -204,8 +214,12 @@ class Training:
             weight=weights,
             label_smoothing=self._recipe.label_smoothing,
         )
-        loss.backward()
+        (loss * part).backward()
         trained = [p for group in self._optimizer.param_groups for p in group["params"]]
+        moved = [loss.detach(), *self._chain.moving_statistics()]
+        for tensor in moved:
+            tensor.mul_(part)
+        processes.total(*moved, *(p.grad for p in trained if p.grad is not None))
         nn.utils.clip_grad_norm_(trained, self._recipe.clip)
         self._optimizer.step()
         if self._source:
@@ -240,11 +254,13 @@ class Training:
         return validate(logits, self._val_labels, self._weights, self._recipe.metric)
 
     def _gained(self) -> bool:
-        return bool(auto.simplest([self._losses["start"], self._losses["best"]])[0])
+        losses = [self._losses["start"], self._losses["best"]]
+        return bool(processes.decided(lambda: auto.simplest(losses))[0])
 
     def _keep(self, found: Validation) -> None:
         history = self._history
-        if history.best_loss is None or found.loss < history.best_loss:
+        best = history.best_loss
+        if processes.decided(lambda: best is None or found.loss < best):
             history.best_loss, history.best_scale = found.loss, found.scale
             self._losses["best"] = found.losses
             history.best, self._waited = len(history.epochs), 0
@@ -279,22 +295,6 @@ class Training:
         self._history = History(epochs=epochs, **progress["history"])
 
 
-def validate(logits: Tensor, labels: Tensor, class_weights: Tensor, metric: str) -> Validation:
-    """What `(n, K)` logits say of `(n,)` labels; for balanced accuracy, classes count alike."""
-    weights = torch.ones(len(logits), dtype=torch.float64)
-    if metric != "accuracy":
-        weights = class_weights[labels]
-    scale, loss = head.best_scale(logits.double(), labels, weights)
-    losses = nn.functional.cross_entropy(scale * logits.double(), labels, reduction="none")
-    right = (logits.argmax(1) == labels).float().mean()
-    return Validation(
-        loss=loss,
-        accuracy=float(right),
-        scale=scale,
-        losses=losses * weights / weights.mean(),
-    )
-
-
 def _optimizer(chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]) -> torch.optim.Optimizer:
     """Built once for all phases: unfreezing only lets gradients in, and a parameter without one is
     left alone, decay included."""
@@ -316,6 +316,12 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def _own(batch: np.ndarray) -> np.ndarray:
+    """This process's samples of a batch; where there is none for it, one that is not to count."""
+    mine = processes.share(batch)
+    return mine if len(mine) else batch[:1]
 
 
 def _seed(*key: int) -> int:

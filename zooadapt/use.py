@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import fsops, weights
+from zooadapt import fsops, processes, weights
 from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
 from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
-from zooadapt.engine import Engine, default_device
+from zooadapt.engine import Engine
 from zooadapt.errors import DataError
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics, measure
@@ -110,6 +110,7 @@ def features(
     engine, carries = _placed(model, split, settings, progress)
     carries.prepare(_ALL, [stop])
     tensors: dict[str, Tensor] = {}
+    uneven = False
     for indices, found in engine.carries(
         model.chain,
         carries.at(_ALL, stop),
@@ -120,19 +121,29 @@ def features(
     ):
         for name, rows in found[stop].items():
             flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
-            whole = tensors.setdefault(name, torch.empty(len(split), flat.shape[1]))
-            if whole.shape[1] != flat.shape[1]:
-                raise DataError(
-                    f"carries at '{at}' differ in length, they make no table",
-                    thing=str(at),
-                    remedy="leave out --at",
-                )
-            whole[indices] = flat.to(whole.dtype)
+            whole = tensors.setdefault(name, torch.zeros(len(split), flat.shape[1]))
+            uneven |= whole.shape[1] != flat.shape[1]
+            if not uneven:
+                whole[indices] = flat.to(whole.dtype)
+        if uneven:
+            break
+    widths = processes.decided(lambda: {name: rows.shape[1] for name, rows in tensors.items()})
+    uneven |= any(rows.shape[1] != widths[name] for name, rows in tensors.items())
+    if processes.anywhere(uneven):
+        raise DataError(
+            f"carries at '{at}' differ in length, they make no table",
+            thing=str(at),
+            remedy="leave out --at",
+        )
+    for name, width in widths.items():
+        processes.total(tensors.setdefault(name, torch.zeros(len(split), width)))
     tensors["labels"] = torch.from_numpy(split.labels)
-    weights.write_weights(out, tensors)
-    fsops.write_json(
-        out.with_suffix(".json"), {"classes": list(data.classes), "samples": list(split.ids)}
-    )
+    if processes.is_main():
+        weights.write_weights(out, tensors)
+        fsops.write_json(
+            out.with_suffix(".json"), {"classes": list(data.classes), "samples": list(split.ids)}
+        )
+    processes.meet()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
@@ -158,7 +169,7 @@ def _placed(
 ) -> tuple[Engine, Carries]:
     feed = Inputs(split, model.preprocessor, channels=model.channels)
     batch = next(feed.batches([np.arange(min(4, len(split)))]))
-    mode = choose(model.chain, batch, wanted=settings.precision, device=default_device())
+    mode = choose(model.chain, batch, wanted=settings.precision, device=processes.device())
     engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
     engine.place(model.chain)
     cache = None

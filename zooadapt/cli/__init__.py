@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from zooadapt import __version__
-from zooadapt.cli import process
+from zooadapt import __version__, processes
+from zooadapt.cli import system
 from zooadapt.errors import ZooadaptError
 
 COMMANDS = {
@@ -64,7 +64,7 @@ def main() -> None:
     """Run a command and exit with the code that `zooadapt.errors` promises."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    process.prepare()
+    system.prepare()
     as_json = "--json" in sys.argv
     try:
         code = root.main(standalone_mode=False)
@@ -124,9 +124,10 @@ def _interrupt(number: int, frame: Any) -> None:
 def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_json: bool) -> int:
     from zooadapt.cli.output import printable
 
-    line = f"error: {message}" + (f". Try: {remedy}" if remedy else "")
+    who = "" if processes.is_main() else f"process {processes.rank()}: "
+    line = f"{who}error: {message}" + (f". Try: {remedy}" if remedy else "")
     print(printable(line), file=sys.stderr)
-    if as_json:
+    if as_json and processes.is_main():
         import json
 
         print(json.dumps({"code": code, "kind": kind, "thing": thing, "remedy": remedy}))

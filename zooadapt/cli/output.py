@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from zooadapt import processes
 from zooadapt.progress import Progress
 
 _QUIET_SECONDS = 30.0
 
 
 def emit(result: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -> None:
-    """The result, on stdout: one JSON object, or what `show` prints for people."""
+    """The result, on stdout, once: one JSON object, or what `show` prints for people."""
+    if not processes.is_main():
+        return
     if as_json:
         print(json.dumps(result, sort_keys=True, ensure_ascii=False, allow_nan=False))
     else:
@@ -38,7 +41,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
 
 def progress(as_json: bool) -> Progress:
-    """A bar on a terminal, a line every half minute elsewhere; both on stderr."""
+    """A bar on a terminal, a line every half minute elsewhere; both on stderr, of one process."""
+    if not processes.is_main():
+        return Progress()
     return Bars() if sys.stderr.isatty() and not as_json else Lines()
 
 
