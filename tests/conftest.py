@@ -9,7 +9,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from zooadapt.scaffold import write_plugin
 
@@ -29,6 +31,20 @@ def real_data() -> Path:
     if not (place / "weights").is_dir():
         pytest.skip(f"no reference data at {place}; ZOOADAPT_TEST_DATA says where it is")
     return place
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of twelve noisy 16 x 16 pictures, which brighten to another side in each."""
+    root = tmp_path_factory.mktemp("pictures")
+    for label in range(3):
+        (root / f"class{label}").mkdir()
+        for number in range(12):
+            rng = np.random.default_rng((label, number))
+            slope = np.rot90(np.tile(np.linspace(0, 120, 16), (16, 1)), label)
+            pixels = (slope + rng.normal(60, 30, (16, 16))).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
+    return root
 
 
 @pytest.fixture(scope="session")

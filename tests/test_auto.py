@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from zooadapt import auto
 from zooadapt.adapt import adapt
@@ -99,21 +98,10 @@ def test_channel_means_find_the_channels():
     assert both.shape == (2, 8)
 
 
-def photos(root: Path, classes: int) -> str:
-    """Twelve noisy pictures of each class, which brighten to another side in each."""
-    for label in range(classes):
-        (root / f"class{label}").mkdir(parents=True)
-        for number in range(12):
-            rng = np.random.default_rng((label, number))
-            slope = np.rot90(np.tile(np.linspace(0, 120, 16), (16, 1)), label)
-            pixels = (slope + rng.normal(60, 30, (16, 16))).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
-    return str(root)
-
-
-def test_auto_says_what_it_rests_on(tmp_path: Path):
-    data = photos(tmp_path / "set", 3)
-    request = Request(source="digits04", data=data, out=tmp_path / "out", budget=3600.0, epochs=4)
+def test_auto_says_what_it_rests_on(pictures: Path, tmp_path: Path):
+    request = Request(
+        source="digits04", data=str(pictures), out=tmp_path / "out", budget=3600.0, epochs=4
+    )
     report = adapt(request, Progress()).report
     assert set(report["baselines"]) == {"majority", "knn", "probe"}
     assert [decision["what"] for decision in report["decisions"]] == ["train", "model"]
@@ -122,9 +110,8 @@ def test_auto_says_what_it_rests_on(tmp_path: Path):
     assert begun and report["steps"] > 0
 
 
-def test_a_spent_budget_exports_the_solved_head(tmp_path: Path):
-    data = photos(tmp_path / "set", 2)
-    request = Request(source="digits04", data=data, out=tmp_path / "out", budget=0.01)
+def test_a_spent_budget_exports_the_solved_head(pictures: Path, tmp_path: Path):
+    request = Request(source="digits04", data=str(pictures), out=tmp_path / "out", budget=0.01)
     result = adapt(request, Progress())
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert not result.plan.trained and not result.report["epochs"]

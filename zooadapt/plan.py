@@ -11,6 +11,7 @@ import numpy as np
 from zooadapt import auto, strategy
 from zooadapt.costs import Costs, Sizes
 from zooadapt.data import Dataset
+from zooadapt.errors import UsageError
 from zooadapt.request import Request
 from zooadapt.strategy import AUTO, Choice, Phase, Recipe, Solve, SolvePhase, Train, TrainPhase
 
@@ -86,8 +87,14 @@ def resolve(
 
     counts: `(K,)` training samples of each class. costs and seconds (what is left of the budget)
     decide the phases of `auto`.
-    Raises: UsageError for a strategy or stage that is not there.
+    Raises: UsageError for a strategy or stage that is not there, or mixing what cannot be mixed.
     """
+    if (request.mixup or request.cutmix) and source.family.can.variable_length:
+        raise UsageError(
+            "samples of different lengths cannot be mixed",
+            thing="--mixup",
+            remedy="leave out --mixup and --cutmix",
+        )
     choices = [Choice(what="precision", value=_mode_name(mode), why=mode.why)]
     phases = strategy.phases(request.strategy, from_scratch=request.from_scratch)
     if request.strategy == AUTO and costs is not None and not request.from_scratch:
@@ -129,6 +136,10 @@ def resolve(
         weight_decay=_or(request.weight_decay, defaults.weight_decay),
         label_smoothing=_or(request.label_smoothing, defaults.label_smoothing),
         tune=request.tune,
+        lora_rank=request.lora_rank,
+        ema=request.ema,
+        mixup=request.mixup,
+        cutmix=request.cutmix,
         l2sp=request.l2sp,
         imbalance=imbalance,
         metric=request.metric,

@@ -58,7 +58,7 @@ def compose(
     source = model.source
     origin = {"location": source.name, "revision": source.origin.revision, "sha256": source.sha256}
     scores = {"val": val.summary(), "test": test.summary() if test else None}
-    trainable = _trainable(model, plan)
+    solved = sum(parameter.numel() for parameter in model.chain.head.parameters())
     unknown = _unknown(model, splits)
     result = {
         "family": plan.family,
@@ -68,7 +68,7 @@ def compose(
         "classes": list(model.classes),
         **scores,
         "seconds": dict(seconds),
-        "trainable_parameters": trainable,
+        "trainable_parameters": history.trainable if plan.trained else solved,
         "frozen": proof.to_json(),
         "carried_classes": list(model.carried),
         "unused_tensors": list(model.unused),
@@ -150,12 +150,6 @@ def version_of(family: Any) -> str:
     from zooadapt import registry
 
     return next((p.version for p in registry.installed() if p.name == family.name), "?")
-
-
-def _trainable(model: Model, plan: Plan) -> int:
-    chain = model.chain
-    chain.freeze(plan.cut, tune=plan.recipe.tune)
-    return sum(p.numel() for p in chain.net.parameters() if p.requires_grad)
 
 
 def _card(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None) -> str:

@@ -32,6 +32,10 @@ class Request:
     stage_decay: float | None = None
     label_smoothing: float | None = None
     tune: str = "all"
+    lora_rank: int = 8
+    ema: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     l2sp: float = 0.0
     imbalance: str = "auto"
     metric: str = "accuracy"
@@ -63,6 +67,7 @@ class Request:
             "seed": 0,
             "views": 0,
             "cache_gb": 0,
+            "lora_rank": 1,
         }
         for name, least in at_least.items():
             value = getattr(self, name)
@@ -72,8 +77,12 @@ class Request:
             raise _bad("lr", self.lr, "must be a positive number")
         if self.budget is not None and not self.budget > 0:
             raise _bad("budget", self.budget, "must be a positive time")
-        if not (math.isfinite(self.l2sp) and self.l2sp >= 0):
-            raise _bad("l2sp", self.l2sp, "must not be negative")
+        for name in ("l2sp", "mixup", "cutmix"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise _bad(name, value, "must not be negative")
+        if not 0 <= self.ema < 1:
+            raise _bad("ema", self.ema, "must lie between 0 and 1")
         if not 0 < self.val_fraction < 1:
             raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
         strategy.phases(self.strategy, from_scratch=self.from_scratch)

@@ -94,6 +94,7 @@ class Run:
         def feed_at(cut: int, held_out: bool) -> Feed:
             return self._carries.at(VAL, cut) if held_out else self._carries.training(TRAIN, cut)
 
+        solved = self._state() if self.plan.strategy == AUTO and self.plan.solves else None
         training = Training(
             self._chain,
             self._engine,
@@ -107,7 +108,6 @@ class Run:
             progress=self._progress,
             deadline=self._deadline,
         )
-        solved = self._state() if self.plan.strategy == AUTO and self.plan.solves else None
         history = training.run(
             keep_start=self.plan.solves and solved is None, checkpoint=checkpoint, resume=resume
         )

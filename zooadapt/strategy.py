@@ -63,8 +63,16 @@ class Recipe:
     """`frozen` keeps the running statistics of the source's norm layers, `train` moves them."""
     augment: str = "none"
     tune: str = "all"
-    """Which parameters of the trained stages move: `all`, `norm` (those of norm layers) or `bias`;
-    the head's always do."""
+    """Which parameters of the trained stages move: `all`, `norm` (those of norm layers), `bias`, or
+    `lora`: low-rank updates beside them, merged in the end. The head's always do."""
+    lora_rank: int = 8
+    ema: float = 0.0
+    """Decay per step of the running average of the weights, which then is what is compared and
+    kept; 0 keeps none."""
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    """Parameters of the Beta distributions that batches are mixed by; 0 mixes nothing, which suits
+    small sets (BiT-HyperRule, Kolesnikov et al. 2020, arXiv 1912.11370)."""
     l2sp: float = 0.0
     """Decay of the backbone towards the source's weights, in place of weight decay towards 0."""
     imbalance: str = "none"

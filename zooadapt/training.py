@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import auto, head, processes
+from zooadapt import auto, head, lora, processes
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, shuffled
+from zooadapt.mixing import mix
+from zooadapt.optimizer import Optimizer, schedule
 from zooadapt.progress import Progress
 from zooadapt.strategy import GAINED, Recipe, TrainPhase
 from zooadapt.validation import Validation, validate
@@ -44,6 +46,8 @@ class History:
     best_scale: float = 1.0
     """Temperature factor that the validation part asks for, folded into the head at the end."""
     steps: int = 0
+    trainable: int = 0
+    """The most parameters that were trained at once."""
     stopped: str | None = None
     """Why it ended before its last epoch, if it did."""
 
@@ -85,12 +89,11 @@ class Training:
         self._feed_at, self._labels, self._val_labels = feed_at, labels, val_labels
         self._weights, self._deadline = class_weights, deadline
         self._seed, self._progress = seed, progress
-        self._source = [
-            (p, p.detach().clone())
-            for name, p in chain.net.named_parameters()
-            if recipe.l2sp and chain.stage_of(name) < chain.depth
-        ]
-        self._optimizer = _optimizer(chain, recipe, phases)
+        self._adapted: list[nn.Module] = []
+        if recipe.tune == "lora":
+            lowest = min(phase.cut for phase in phases)
+            self._adapted = lora.attach(chain, lowest, rank=recipe.lora_rank, seed=seed)
+        self._optimizer = Optimizer(chain, recipe, phases)
         self._history = History()
         self._best: dict[str, Tensor] = {}
         self._losses: dict[str, Tensor] = {}
@@ -118,30 +121,34 @@ class Training:
         if self._best:
             self._chain.net.load_state_dict(self._best)
             head.rescale(self._chain.head, self._history.best_scale)
+        lora.merge(self._adapted)
         return self._history
 
     def _run_phase(self, number: int, checkpoint: Checkpoint) -> None:
         phase = self._phases[number]
         recipe = self._recipe
         self._chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics, tune=recipe.tune)
+        trained = sum(p.numel() for p in self._optimizer.parameters if p.requires_grad)
+        self._history.trainable = max(self._history.trainable, trained)
         feed = self._feed_at(phase.cut, False)
         while self._epoch < phase.epochs and self._waited < recipe.patience:
             train_loss = self._run_epoch(number, phase, feed)
             if train_loss is None:
                 self._history.stopped = "the budget was spent"
                 break
-            found = self._validate(phase.cut)
-            self._history.epochs.append(
-                Epoch(
-                    phase=number,
-                    train_loss=train_loss,
-                    val_loss=found.loss,
-                    val_accuracy=found.accuracy,
+            with self._optimizer.averaged():
+                found = self._validate(phase.cut)
+                self._history.epochs.append(
+                    Epoch(
+                        phase=number,
+                        train_loss=train_loss,
+                        val_loss=found.loss,
+                        val_accuracy=found.accuracy,
+                    )
                 )
-            )
-            self._epoch += 1
-            self._waited += 1
-            self._keep(found)
+                self._epoch += 1
+                self._waited += 1
+                self._keep(found)
             self._progress.say(
                 f"epoch {len(self._history.epochs)}: loss {train_loss:.3f}, "
                 f"validation {found.loss:.3f}, accuracy {found.accuracy:.3f}"
@@ -166,12 +173,17 @@ class Training:
                 if self._late():
                     return None
                 step = self._epoch * len(order) + k
-                rate = phase.lr * _schedule(step, steps, phase.warmup)
-                for group in self._optimizer.param_groups:
-                    group["lr"] = group["share"] * rate
-                torch.manual_seed(_seed(self._seed, number, step) ^ processes.rank())
-                part = self._part(mine, indices)
-                loss = self._step(carry, self._labels[mine], part=part, start=feed.cut)
+                rate = phase.lr * schedule(step, steps, phase.warmup)
+                own_seed = _seed(self._seed, number, step) ^ processes.rank()
+                torch.manual_seed(own_seed)
+                mixed = None
+                if recipe.mixup or recipe.cutmix:
+                    carry, *mixed = mix(
+                        carry, (own_seed,), mixup=recipe.mixup, cutmix=recipe.cutmix
+                    )
+                loss = self._backward(carry, self._labels[mine], mixed, start=feed.cut)
+                loss = self._gather(loss, self._part(mine, indices))
+                self._optimizer.step(rate)
                 if not math.isfinite(loss):
                     raise DataError(
                         f"the loss became {loss} at step {step + 1} of phase {number + 1} "
@@ -197,9 +209,11 @@ class Training:
         mine, all_ = (self._weights[self._labels[indices]].sum() for indices in (own, batch))
         return float(mine / all_)
 
-    def _step(self, carry: Carry, labels: Tensor, *, part: float, start: int) -> float:
-        """One step of the optimiser on a batch of which these samples are a `part` by weight; the
-        loss of the whole batch."""
+    def _backward(
+        self, carry: Carry, labels: Tensor, mixed: Sequence[Any] | None, *, start: int
+    ) -> Tensor:
+        """The loss of these samples, its gradients left in the parameters. mixed: the order and the
+        share by which each is mixed with another."""
         self._chain.train()
         with self._engine.autocast():
             logits = self._chain.logits(self._engine.to_device(carry), start=start)
@@ -208,34 +222,32 @@ class Training:
             weights = self._weights.float().to(logits.device)
         elif self._recipe.imbalance == "logit-adjust":
             logits = logits - self._weights.log().float().to(logits.device)
-        loss = nn.functional.cross_entropy(
-            logits,
-            labels.to(logits.device),
-            weight=weights,
-            label_smoothing=self._recipe.label_smoothing,
-        )
-        (loss * part).backward()
-        trained = [p for group in self._optimizer.param_groups for p in group["params"]]
-        moved = [loss.detach(), *self._chain.moving_statistics()]
-        for tensor in moved:
-            tensor.mul_(part)
-        processes.total(*moved, *(p.grad for p in trained if p.grad is not None))
-        nn.utils.clip_grad_norm_(trained, self._recipe.clip)
-        self._optimizer.step()
-        if self._source:
-            self._pull_back()
-        self._optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
 
-    @torch.no_grad()
-    def _pull_back(self) -> None:
-        """Decoupled decay towards the source's weights (L2-SP, Li et al. 2018, arXiv 1802.01483),
-        for what this step moved."""
-        rates = {id(p): group["lr"] for group in self._optimizer.param_groups
-                 for p in group["params"]}  # fmt: skip
-        for parameter, start in self._source:
-            if parameter.grad is not None:
-                parameter.lerp_(start, min(1.0, rates[id(parameter)] * self._recipe.l2sp))
+        def against(labels: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(
+                logits,
+                labels.to(logits.device),
+                weight=weights,
+                label_smoothing=self._recipe.label_smoothing,
+            )
+
+        if mixed is None:
+            loss = against(labels)
+        else:
+            order, share = mixed
+            loss = share * against(labels) + (1 - share) * against(labels[order])
+        loss.backward()
+        return loss.detach()
+
+    def _gather(self, loss: Tensor, part: float) -> float:
+        """Sum gradients, moving statistics and loss over the processes, of which this one's samples
+        are a `part` by weight; the loss of the whole batch."""
+        gradients = [p.grad for p in self._optimizer.parameters if p.grad is not None]
+        summed = [loss, *self._chain.moving_statistics(), *gradients]
+        if part != 1.0:
+            torch._foreach_mul_(summed, part)
+        processes.total(*summed)
+        return float(loss)
 
     def _evenly(self, order: list[np.ndarray], key: tuple[int, ...]) -> list[np.ndarray]:
         """As many batches of samples drawn with replacement, so that classes come equally often."""
@@ -270,9 +282,7 @@ class Training:
         tensors = {f"net.{name}": t for name, t in self._chain.net.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self._best.items()}
         tensors |= {f"losses.{name}": t for name, t in self._losses.items()}
-        for number, slots in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{slot}": t for slot, t in slots.items()
-                        if t is not None}  # fmt: skip
+        tensors |= {f"optimizer.{name}": t for name, t in self._optimizer.state().items()}
         return tensors, {"phase": self._phase, "epoch": self._epoch, "waited": self._waited,
                          "history": asdict(self._history)}  # fmt: skip
 
@@ -284,38 +294,11 @@ class Training:
         self._chain.net.load_state_dict(parts["net"])
         self._best = {name: t.to(self._engine.device) for name, t in parts["best"].items()}
         self._losses = parts["losses"]
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimizer"].items():
-            number, _, slot = name.partition(".")
-            state.setdefault(int(number), {})[slot] = tensor
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
+        self._optimizer.restore(parts["optimizer"])
         self._phase, self._epoch = progress["phase"], progress["epoch"]
         self._waited = progress["waited"]
         epochs = [Epoch(**epoch) for epoch in progress["history"].pop("epochs")]
         self._history = History(epochs=epochs, **progress["history"])
-
-
-def _optimizer(chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]) -> torch.optim.Optimizer:
-    """Built once for all phases: unfreezing only lets gradients in, and a parameter without one is
-    left alone, decay included."""
-    groups = chain.parameter_groups(
-        stage_decay=recipe.stage_decay,
-        weight_decay=0.0 if recipe.l2sp else recipe.weight_decay,
-        lowest=min(phase.cut for phase in phases),
-    )
-    if recipe.optimizer == "sgd":
-        for group in groups:
-            group["share"] *= 10
-        return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups)
-
-
-def _schedule(step: int, steps: int, warmup: float) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017)."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 def _own(batch: np.ndarray) -> np.ndarray:

@@ -44,10 +44,32 @@ from zooadapt.cli.output import emit, progress, table
 @click.option("--label-smoothing", type=float)
 @click.option(
     "--tune",
-    type=click.Choice(["all", "norm", "bias"]),
+    type=click.Choice(["all", "norm", "bias", "lora"]),
     default="all",
     show_default=True,
     help="What of the trained stages moves.",
+)
+@click.option("--lora-rank", type=int, default=8, show_default=True)
+@click.option(
+    "--ema",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Keep a running average of the weights with this decay; 0.99 is a start.",
+)
+@click.option(
+    "--mixup",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Average pairs of samples; 0.2 is a start, for thousands of samples.",
+)
+@click.option(
+    "--cutmix",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Paste boxes of other images; 1 is a start, for thousands of samples.",
 )
 @click.option(
     "--l2sp",
