@@ -25,7 +25,7 @@ LAYERS = (
     ("carries", "costs"),
     ("auto",),
     ("plan",),
-    ("training", "baselines"),
+    ("training", "baselines", "card"),
     ("run", "report"),
     ("export", "use", "scaffold"),
     ("testing",),

@@ -151,10 +151,22 @@ def test_a_model_of_unknown_licence_is_not_made_public(hub, owner, mine, tmp_pat
 
 
 def test_a_licence_of_its_own_is_linked_to(hub, owner, mine, tmp_path):
-    owner("push", write_export(tmp_path / "m", license="other", base_model="org/toy"), mine)
+    base = {"base_model": "org/Toy", "base_model_revision": "0" * 40}
+    owner("push", write_export(tmp_path / "m", license="other", **base), mine, public=True)
     found = front(hub.repos[mine].head.files["README.md"].decode())
-    assert found["license"] == "other" and found["license_name"] == "that of org/toy"
-    assert found["license_link"] == "https://huggingface.co/org/toy"
+    assert found["license"] == "other" and found["license_name"] == "org-toy-license"
+    assert found["license_link"] == f"https://huggingface.co/org/Toy/tree/{'0' * 40}"
+
+
+def test_a_licence_of_its_own_without_name_and_link_is_not_made_public(hub, owner, mine, tmp_path):
+    model = write_export(tmp_path / "m", license="other")
+    with pytest.raises(HubError, match="no name and link") as caught:
+        owner("push", model, mine, public=True)
+    assert caught.value.code == 2 and "license_name and license_link" in caught.value.remedy
+    assert mine not in hub.repos
+    named = {"license_name": "toy-1.0", "license_link": "LICENSE"}
+    owner("push", write_export(tmp_path / "m", license="other", **named), mine, public=True)
+    assert front(hub.repos[mine].head.files["README.md"].decode()).items() >= named.items()
 
 
 def test_a_damaged_copy_of_the_remote_card_is_not_merged(hub, owner, mine, model):

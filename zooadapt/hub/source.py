@@ -34,6 +34,9 @@ class Source:
     """Name -> sha256 of every file used."""
     license: str | None
     """As its own card or config says; nothing is assumed."""
+    license_name: str | None = None
+    license_link: str | None = None
+    """Of a licence that is `other`; the link may be the name of a file of the source."""
 
 
 def resolve(location: str, *, revision: str | None = None, offline: bool = False) -> str | None:
@@ -88,7 +91,8 @@ def fetch(
         files |= _cached_files(listing, parts, offline)[1]
     return Source(
         location=location, folder=folder, revision=listing.revision,
-        files=dict(sorted(files.items())), license=_license(folder, files) or listing.license,
+        files=dict(sorted(files.items())),
+        **{"license": listing.license} | _license(folder, files),
     )  # fmt: skip
 
 
@@ -138,7 +142,7 @@ def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
     files = {name: fsops.file_sha256(folder / name) for name in sorted(wanted)}
     return Source(
         location=lock.get("location", location), folder=folder, revision=lock.get("revision"),
-        files=files, license=_license(folder, files),
+        files=files, **{"license": None} | _license(folder, files),
     )  # fmt: skip
 
 
@@ -162,7 +166,7 @@ def _locked(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return lock
 
 
-def _license(folder: Path, files: Collection[str]) -> str | None:
+def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
     """What the model says of its own licence: in its card, else in its config."""
     front: dict[str, Any] = {}
     if CARD in files:
@@ -173,9 +177,11 @@ def _license(folder: Path, files: Collection[str]) -> str | None:
             front = {}
     config = weights.read_config(folder / CONFIG)
     inner = [config.get(part) for part in ("zooadapt", "pretrained_cfg")]
-    places = [front, config, *(part for part in inner if isinstance(part, dict))]
-    found = (place["license"] for place in places if isinstance(place.get("license"), str))
-    return next((text for text in found if text), None)
+    for place in [front, config, *(part for part in inner if isinstance(part, dict))]:
+        said = {key: place[key] for key in card.LICENSE if isinstance(place.get(key), str)}
+        if said.get("license"):
+            return said
+    return {}
 
 
 # A repo on the Hub
