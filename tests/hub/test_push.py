@@ -10,7 +10,7 @@ import yaml
 from zooadapt.hub import card
 
 from . import faults
-from .client import TOKEN, HubError, model_files, write_export
+from .client import KILLS, TOKEN, HubError, model_files, write_export
 from .faults import fault
 from .server import is_large, sha256
 
@@ -369,7 +369,7 @@ def test_killed_pushes_leave_the_repo_before_or_after_and_a_rerun_ends_in_one_co
     client = new_client(HF_TOKEN=TOKEN)
     client("push", write_export(model), mine)
     repo, home = hub.repos[mine], client.home
-    for k in range(1, 5):
+    for k in range(1, KILLS + 1):
         write_export(model, seed=k)
         client("cached")
         client.ask("push", model, mine)

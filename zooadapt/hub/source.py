@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ _LICENSE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_CARD = 5_000_000
 _MAX_FILE = 50_000_000_000
+_ABANDONED = 24 * 3600.0
+"""Seconds after which a file that nobody wrote to is nobody's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +266,7 @@ def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
         raise _unusable_offline(listing, name, there=isinstance(found, str))
     for force in (isinstance(found, str), True):
         path = _download(listing, name, force=force)
+        _sweep(path.parent)
         if sha256 := _check(listing, name, path):
             return path, sha256
     # Other tools look at sizes only and would load it.
@@ -272,6 +277,15 @@ def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
         thing=name,
         remedy="try again later, or another revision",
     )
+
+
+def _sweep(snapshot: Path) -> None:
+    """Remove what killed downloads left beside the cached files. One that still runs has written
+    to its file within the time of a stall."""
+    with suppress(OSError):
+        for left in snapshot.parents[1].glob("blobs/*.incomplete"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
 
 
 def _check(listing: Listing, name: str, path: Path) -> str | None:
