@@ -228,6 +228,7 @@ def test_what_is_private_is_not_published(hub, owner, mine, model, name, text, w
         owner("push", model, mine)
     assert caught.value.code == 65 and hub.count("POST|PUT", "") == 0
     assert TOKEN not in str(caught.value)
+    (model / name).unlink()  # no test leaves behind what must not be left
 
 
 def test_private_names_of_tensors_are_not_published_either(hub, owner, mine, model):
