@@ -81,7 +81,7 @@ def test_without_a_terminal_transfers_are_silent(hub, zooadapt, tmp_path):
 
 def test_on_a_terminal_transfers_show_bytes_and_their_rate(hub, zooadapt, tmp_path):
     hub.add("org/shown", model_files())
-    model = write_export(tmp_path / "model")
+    model = write_export(tmp_path / "model", seed=1)
     for command in (("pull", "org/shown"), ("push", model, "me/shown")):
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (24, 120))

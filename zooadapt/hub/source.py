@@ -279,6 +279,17 @@ def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
     )
 
 
+def _bar(name: str) -> type:
+    """huggingface_hub's progress bar under the file's name, which is not always in its address."""
+    from huggingface_hub.utils import tqdm
+
+    class Named(tqdm):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **(options | {"desc": name}))
+
+    return Named
+
+
 def _sweep(snapshot: Path) -> None:
     """Remove what killed downloads left beside the cached files. One that still runs has written
     to its file within the time of a stall."""
@@ -308,7 +319,7 @@ def _download(listing: Listing, name: str, *, force: bool) -> Path:
         call(
             lambda: hf_hub_download(
                 listing.location, name, revision=listing.revision, library_name="zooadapt",
-                force_download=force,
+                force_download=force, tqdm_class=_bar(name),
             ),
             repo=listing.location,
             largest=max(listing.sizes[name] or _MAX_FILE, _MAX_CARD),
