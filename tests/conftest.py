@@ -18,10 +18,27 @@ from zooadapt.scaffold import write_plugin
 ROOT = Path(__file__).parent.parent
 
 
+CANARIES = ("hf_CANARYsuiteCANARYsuite00000000", "canaryuser")
+"""A Hub token and the name of a user, for every test and every process that it starts."""
+
+
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's cache."""
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's cache; at the end no file that any test left, exports and
+    caches and logs alike, holds the token, and no export a path or the user's name."""
     os.environ["ZOOADAPT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["HF_TOKEN"], os.environ["LOGNAME"] = CANARIES
+    yield
+    place = tmp_path_factory.getbasetemp()
+    files = [path for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
+    told = [path for path in files if re.search(rb"hf_\w*CANARY", path.read_bytes())]
+    assert told == [], "these files hold the Hub token"
+    private = (str(place), str(ROOT), str(Path.home()) + "/", CANARIES[1])
+    for export in {path.parent for path in files if path.name == "report.json"}:
+        for path in export.iterdir():
+            content = path.read_bytes() if path.is_file() else b""
+            found = [text for text in private if text.encode() in content]
+            assert found == [], f"'{path}' gives away {found}"
 
 
 @pytest.fixture(scope="session")

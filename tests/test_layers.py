@@ -35,7 +35,7 @@ LAYERS = (
     ("carries", "costs", "validation"),
     ("auto",),
     ("plan",),
-    ("training", "baselines"),
+    ("training", "baselines", "card"),
     ("run", "report"),
     ("export", "use", "scaffold"),
     ("testing",),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zooadapt import registry
+from zooadapt import hub, registry
+from zooadapt.errors import ZooadaptError
 
 
 def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
 
 
 def models(search: str) -> list[dict[str, Any]]:
-    """Known sources whose name holds `search`, bundled ones first."""
+    """Known sources whose name holds `search`: bundled ones, then what the Hub's cache holds, then
+    what the installed families know of. `cached` is the commit and size of what was downloaded."""
     found = [
         {
             "source": name,
@@ -54,9 +56,11 @@ def models(search: str) -> list[dict[str, Any]]:
             "license": None,
             "parameters": None,
             "note": "bundled, works offline",
+            "cached": None,
         }
         for name, (family, _) in registry.bundled().items()
     ]
+    found += [_cached(entry) for entry in hub.cached()]
     for plugin in registry.installed():
         family = registry.load(plugin.name)
         found += [
@@ -66,7 +70,28 @@ def models(search: str) -> list[dict[str, Any]]:
                 "license": v.license,
                 "parameters": v.parameters,
                 "note": v.note,
+                "cached": None,
             }
             for v in family.variants()
         ]
     return [one for one in found if search.lower() in one["source"].lower()]
+
+
+def _cached(entry: hub.Cached) -> dict[str, Any]:
+    return {
+        "source": f"{entry.location}@{entry.revision}",
+        "family": _family(entry),
+        "license": entry.license,
+        "parameters": None,
+        "note": f"downloaded, {entry.bytes / 1e6:.1f} MB",
+        "cached": {"revision": entry.revision, "bytes": entry.bytes, "files": list(entry.files)},
+    }
+
+
+def _family(entry: hub.Cached) -> str:
+    """The family of a cached source; nothing where its config is not usable any more."""
+    try:
+        config = hub.fetch_config(entry.location, revision=entry.revision, offline=True)
+        return registry.family_for(config).name
+    except ZooadaptError:
+        return ""

@@ -141,6 +141,7 @@ def build(
             thing=source.origin.location,
             remedy="zooadapt adapt it to your data first",
         )
+    preprocessor = family.preprocessor(config, augment=augment)
     torch.manual_seed(seed)
     chain = Chain(family, family.build(config, len(names)))
     carried: list[str] = []
@@ -154,7 +155,6 @@ def build(
         if not keep_head:
             carried = head.carry_rows(chain.head, names, source.classes, weight, bias)
     chain.eval()
-    preprocessor = family.preprocessor(config, augment=augment)
     return Model(
         source=Source(origin=source.origin, family=family, config=config),
         chain=chain,
@@ -177,6 +177,7 @@ def _texts(origin: hub.Source, names: Sequence[str]) -> dict[str, str]:
                     f"'{name}' of '{origin.location}' is not UTF-8: {error.reason} at "
                     f"byte {error.start}",
                     thing=name,
+                    remedy="choose another source",
                 ) from error
     return texts
 
@@ -210,6 +211,7 @@ def _load(chain: Chain, state: Mapping[str, Tensor], *, keep_head: bool, where: 
                 f"tensor '{name}' of '{where}' has type {state[name].dtype}, expected "
                 f"{own[name].dtype}",
                 thing=name,
+                remedy="check that config.json and the weights belong together",
             )
     chain.net.load_state_dict({name: state[name] for name in expected}, strict=False)
 

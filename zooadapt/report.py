@@ -1,17 +1,14 @@
-"""What a run says of itself: `report.json`, the facts in `config.json`, the model card."""
+"""What a run says of itself: `report.json`, the facts in `config.json`."""
 
 from __future__ import annotations
 
-import html
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-import yaml
-
-from zooadapt import __version__
+from zooadapt import __version__, card
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
@@ -22,8 +19,6 @@ from zooadapt.strategy import Choice
 from zooadapt.training import History
 
 FORMAT = 1
-BEGIN, END = "<!-- zooadapt:begin -->", "<!-- zooadapt:end -->"
-_MOST_CLASSES = 40
 _VERSIONS = ("torch", "numpy", "safetensors")
 
 
@@ -93,7 +88,10 @@ def compose(
     files = native.pop(FILES, {})
     config = native | {"zooadapt": _facts(plan, model, data, origin, scores)}
     return Written(
-        config=config, files=files, report=result, card=_card(plan, model, data, val, test)
+        config=config,
+        files=files,
+        report=result,
+        card=card.compose(plan, model, data, val, test, notes=result["notes"]),
     )
 
 
@@ -110,6 +108,8 @@ def _facts(
         "preprocessing": model.preprocessor.config(),
         "source": origin,
         "license": model.source.origin.license,
+        "license_name": model.source.origin.license_name,
+        "license_link": model.source.origin.license_link,
         "strategy": plan.strategy,
         "seed": plan.seed,
         "data": data.fingerprint,
@@ -151,100 +151,3 @@ def version_of(family: Any) -> str:
 
     return next((p.version for p in registry.installed() if p.name == family.name), "?")
 
-
-def _card(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None) -> str:
-    source = model.source
-    base = source.origin.location if source.origin.revision else None
-    kind = {"image": "image-classification", "text": "text-classification"}
-    task = kind[source.family.modality]
-    shown, split = (test, "test") if test else (val, plan.val)
-    meta: dict[str, Any] = {
-        "library_name": source.family.library,
-        "pipeline_tag": task,
-        "tags": [task, "zooadapt", source.family.name],
-        "model-index": [
-            {
-                "name": "adapted model",
-                "results": [
-                    {
-                        "task": {"type": task},
-                        "dataset": {"type": "private", "name": "target data", "split": split},
-                        "metrics": [
-                            {"type": "accuracy", "value": round(shown.accuracy, 6)},
-                            {"type": "f1", "name": "macro F1", "value": round(shown.macro_f1, 6)},
-                        ],
-                    }
-                ],
-            }
-        ],
-    }
-    if source.origin.license:
-        meta["license"] = source.origin.license
-    if base:
-        meta |= {"base_model": base, "base_model_relation": "finetune"}
-    if data.location.startswith("hf:"):
-        meta["datasets"] = [data.location.removeprefix("hf:")]
-    front = yaml.safe_dump(meta, sort_keys=True, allow_unicode=True)
-    return f"---\n{front}---\n\n{BEGIN}\n{_body(plan, model, data, val, test)}{END}\n"
-
-
-def _body(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None) -> str:
-    source, shown = model.source, test or val
-    revision = f" at `{source.origin.revision}`" if source.origin.revision else ""
-    what = "trained from scratch on the network of" if plan.from_scratch else "adapted from"
-    name = escape(source.name)
-    rows = [
-        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {m.n} |"
-        for label, m in (("test", test), (f"validation ({plan.val})", val))
-        if m
-    ]
-    parts = [
-        f"# {len(model.classes)} classes, {what} {name}\n",
-        f"Strategy `{plan.strategy}`, seed {plan.seed}, {plan.train_samples} training samples; "
-        f"source `{source.sha256[:16]}`{revision}; data `{data.fingerprint[:16]}`.\n",
-        "| measured on | accuracy (95 % interval) | macro F1 | n |\n|---|---|---|---|\n"
-        + "\n".join(rows)
-        + "\n",
-        "## Classes\n\n" + _class_table(model.classes, shown),
-        "## Use\n\n```sh\nzooadapt predict PATH_OF_THIS_FOLDER INPUT\n```\n",
-    ]
-    if source.family.library == "timm":
-        parts.append(
-            "```python\nimport timm\n\nmodel = timm.create_model("
-            '"local-dir:PATH_OF_THIS_FOLDER", pretrained=True).eval()\n```\n'
-        )
-    if len(model.classes) <= _MOST_CLASSES:
-        parts.append(
-            "## Confusion\n\nRows are true classes, columns predictions.\n\n"
-            + _confusion_table(model.classes, shown)
-        )
-    return "\n".join(parts)
-
-
-def _class_table(classes: Sequence[str], metrics: Metrics) -> str:
-    true = metrics.confusion.sum(1)
-    hits = metrics.confusion.diagonal()
-    lines = ["| # | class | recall | n |", "|---|---|---|---|"]
-    for k, name in enumerate(classes):
-        recall = f"{hits[k] / true[k]:.3f}" if true[k] else "–"
-        lines.append(f"| {k} | {escape(name)} | {recall} | {true[k]} |")
-    return "\n".join(lines) + "\n"
-
-
-def _confusion_table(classes: Sequence[str], metrics: Metrics) -> str:
-    head = "| | " + " | ".join(escape(name) for name in classes) + " |"
-    lines = [head, "|---" * (len(classes) + 1) + "|"]
-    for name, row in zip(classes, metrics.confusion, strict=True):
-        lines.append(f"| **{escape(name)}** | " + " | ".join(map(str, row)) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _percent(metrics: Metrics) -> str:
-    low, high = metrics.interval
-    return f"{metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
-
-
-def escape(name: str) -> str:
-    """A name from the data as text that no Markdown, table or HTML reader takes for markup."""
-    text = html.escape("".join(c if c.isprintable() else "\ufffd" for c in name))
-    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|~" else c for c in text)

@@ -29,6 +29,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5",
 _RUNS_CODE = {"auto_map", "custom_pipelines", "trust_remote_code"}
 _NAMES_FILE = re.compile(r"(^|_)(file|filename|path)$")
 _UNREAD = {"_name_or_path", "name_or_path"}
+_AGAIN = "get the source again, or another revision of it"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def choose(names: Collection[str], *, where: str) -> str:
             remedy="use a revision or copy of it with safetensors, or convert it on "
             "https://huggingface.co/spaces/safetensors/convert",
         )
-    raise DataError(f"'{where}' has no {WEIGHTS}", thing=where)
+    raise DataError(f"'{where}' has no {WEIGHTS}", thing=where, remedy="choose another source")
 
 
 def shards(index: Path) -> dict[str, frozenset[str]]:
@@ -195,7 +196,11 @@ def _read(path: Path, limit: int) -> bytes:
     with fsops.reading(path), path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise DataError(f"'{path}' has more than {limit:,} bytes", thing=str(path))
+        raise DataError(
+            f"'{path}' has more than {limit:,} bytes",
+            thing=str(path),
+            remedy="choose another source",
+        )
     return data
 
 
@@ -226,9 +231,11 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise _bad(path, "JSON", f"is nested more than {MAX_DEPTH} levels deep") from None
     except ValueError as error:
-        raise DataError(f"'{path}' is not valid JSON: {error}", thing=str(path)) from error
+        raise DataError(
+            f"'{path}' is not valid JSON: {error}", thing=str(path), remedy=_AGAIN
+        ) from error
     if not isinstance(parsed, dict):
-        raise DataError(f"'{path}' is not a JSON object", thing=str(path))
+        raise DataError(f"'{path}' is not a JSON object", thing=str(path), remedy=_AGAIN)
     return parsed
 
 
@@ -242,12 +249,14 @@ def _library_errors(path: Path) -> Iterator[None]:
     except SafetensorError as error:
         if system := re.search(r"\(os error (\d+)\)", str(error)):
             raise OSError(int(system[1]), str(error)) from error
-        raise DataError(f"'{path}' is not valid safetensors: {error}", thing=str(path)) from error
+        raise DataError(
+            f"'{path}' is not valid safetensors: {error}", thing=str(path), remedy=_AGAIN
+        ) from error
 
 
 def _bad(path: Path, thing: str, why: str) -> DataError:
     shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in thing)
     return DataError(
         f"'{path}': '{shown[:200]}' {why}", thing=shown[:200],
-        remedy="get the source again, or another revision of it",
+        remedy=_AGAIN,
     )  # fmt: skip

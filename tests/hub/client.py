@@ -12,6 +12,8 @@ from safetensors.torch import save
 from zooadapt.hub import card
 
 TOKEN = "hf_CANARYcanaryCANARYcanary0000"
+KILLS = int(os.environ.get("ZOOADAPT_TEST_KILLS", "10"))
+"""How many pulls and pushes are killed, at random moments."""
 
 
 class HubError(Exception):

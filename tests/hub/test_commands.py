@@ -1,9 +1,13 @@
 """`zooadapt pull` and `push` as a user meets them."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -14,10 +18,10 @@ from .client import TOKEN, model_files, write_export
 def zooadapt(hub, tmp_path):
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
 
-    def run(*arguments, **environment):
+    def run(*arguments, stderr=subprocess.PIPE, **environment):
         return subprocess.run(
             [sys.executable, "-m", "zooadapt", *map(str, arguments)],
-            capture_output=True, text=True, cwd=tmp_path,
+            stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=tmp_path,
             env=kept | {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "*",
                         "HF_ENDPOINT": hub.url, "ZOOADAPT_CACHE": str(tmp_path / "zoo"),
                         "HF_TOKEN": TOKEN} | environment,
@@ -51,3 +55,42 @@ def test_push_shows_first_and_then_does(hub, zooadapt, tmp_path):
     assert not hub.repos["me/commands"].private
     refused = zooadapt("push", model, "me/commands", HF_TOKEN="")
     assert refused.returncode == 77 and "hf auth login" in refused.stderr
+
+
+def test_models_says_what_is_downloaded(hub, zooadapt, tmp_path):
+    files = model_files() | {"config.json": b'{"architecture": "char_lstm", "vocab": {"a": 0}}'}
+    repo = hub.add("org/seen", files)
+    zooadapt("pull", "org/seen")
+    listed = zooadapt("models", "org/seen", "--json", ZOOADAPT_PLUGINS="rnn")
+    (found,) = json.loads(listed.stdout)["models"]
+    assert found["source"] == f"org/seen@{repo.head.oid}" and found["family"] == "rnn"
+    assert found["license"] == "mit" and "downloaded" in found["note"]
+    fetched = ("config.json", "model.safetensors", "README.md", "LICENSE")
+    assert found["cached"] == {"revision": repo.head.oid, "files": sorted(fetched),
+                               "bytes": sum(len(files[name]) for name in fetched)}  # fmt: skip
+    shown = zooadapt("models", "seen", ZOOADAPT_PLUGINS="rnn").stdout
+    assert f"org/seen@{repo.head.oid}" in shown and "downloaded, 0.0 MB" in shown
+
+
+def test_without_a_terminal_transfers_are_silent(hub, zooadapt, tmp_path):
+    hub.add("org/silent", model_files())
+    assert zooadapt("pull", "org/silent").stderr == ""
+    model = write_export(tmp_path / "model")
+    assert zooadapt("push", model, "me/silent").stderr == ""
+
+
+def test_on_a_terminal_transfers_show_bytes_and_their_rate(hub, zooadapt, tmp_path):
+    hub.add("org/shown", model_files())
+    model = write_export(tmp_path / "model", seed=1)
+    for command in (("pull", "org/shown"), ("push", model, "me/shown")):
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 120))
+        with open(ours, "rb", buffering=0) as terminal:
+            done = zooadapt(*command, stderr=theirs)
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # what Linux says when the other end is closed
+                while part := terminal.read(65536):
+                    shown += part
+        assert done.returncode == 0, shown
+        assert re.search(r"model\.safetensors: *100%.*[\d.]+k/[\d.]+k.*B/s", shown.decode()), shown

@@ -117,7 +117,7 @@ REFUSED, HARMLESS = refused(), harmless()
 @pytest.fixture(scope="module")
 def reader(new_client):
     """A client with torch, which does all that a command does before it builds the network."""
-    return new_client(LOAD_TORCH="1", ZOOADAPT_PLUGINS="rnn")
+    return new_client(PRELOAD="torch", ZOOADAPT_PLUGINS="rnn")
 
 
 def check_untouched(reader) -> None:

@@ -1,6 +1,7 @@
 """Sources from the Hub: what is fetched, what is recorded, what is checked, and when."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -100,6 +101,22 @@ def test_a_damaged_cache_is_found_offline_and_mended_online(hub, client, repo_id
     assert client("fetch", repo_id) == before
     assert path.read_bytes() == good
     assert client("fetch", repo_id, offline=True) == before
+
+
+def test_damage_anywhere_in_the_cache_is_found(hub, client, repo_id):
+    """A bit that flipped, or an end that is missing, in any place of any file."""
+    hub.add(repo_id, model_files())
+    before, chance = client("fetch", repo_id), random.Random(0)
+    for _ in range(50):
+        name = chance.choice(sorted(FETCHED))
+        path = client.cached(repo_id, name)
+        good = path.read_bytes()
+        place, bit = chance.randrange(len(good)), 1 << chance.randrange(8)
+        flipped = good[:place] + bytes([good[place] ^ bit]) + good[place + 1 :]
+        path.write_bytes(chance.choice([flipped, good[:place]]))
+        with pytest.raises(HubError, match=f"the cached '{name}' .* is damaged"):
+            client("fetch", repo_id, offline=True)
+        assert client("fetch", repo_id) == before and path.read_bytes() == good
 
 
 def test_what_another_tool_left_in_the_cache_is_checked_before_its_first_use(hub, client, repo_id):

@@ -1,12 +1,16 @@
 """Whatever the Hub or the network does: a source that is right, or one typed error, and soon."""
 
+import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 
+from zooadapt.errors import UnavailableError
+
 from . import faults
-from .client import HubError, model_files
+from .client import KILLS, HubError, model_files
 from .faults import ANY, LARGE, fault
 from .server import sha256
 
@@ -176,18 +180,66 @@ def test_settings_that_are_no_numbers_are_usage_errors(hub, new_client):
 
 
 def test_killed_pulls_leave_a_cache_that_the_next_one_gets_right(hub, new_client, tmp_path):
-    chance = random.Random(0)
-    repo = hub.add("org/killed", model_files() | {"vocab.bin": chance.randbytes(3_000_000)})
+    chance, home = random.Random(0), None
     hub.fault = faults.also(lambda request: time.sleep(0.03), on=ANY, times=faults.ALWAYS)
     fetched = ("config.json", "model.safetensors", "README.md", "LICENSE", "vocab.bin")
-    expected = {name: sha256(repo.head.files[name]) for name in fetched}
-    home = None
-    for k in range(8):
+    finished = 0
+    for k in range(KILLS):
+        repo = hub.add(f"org/killed{k}", model_files(k) | {"vocab.bin": chance.randbytes(2**21)})
+        expected = {name: sha256(repo.head.files[name]) for name in fetched}
         client = new_client(home)
         home = client.home
         client("cached")
         client.ask("pull", repo.name, tmp_path / f"out{k}", names=["vocab.bin"])
-        time.sleep(chance.uniform(0.05, 0.7))
+        time.sleep(chance.uniform(0.05, 0.9))
         client.kill()
-    client = new_client(home)
-    assert client("pull", repo.name, tmp_path / "out", names=["vocab.bin"])["files"] == expected
+        if (tmp_path / f"out{k}").exists():
+            assert whole(tmp_path / f"out{k}") == expected
+            finished += 1
+        client = new_client(home)
+        again = client("pull", repo.name, tmp_path / f"out{k}", names=["vocab.bin"], overwrite=True)
+        assert again["files"] == whole(tmp_path / f"out{k}") == expected
+        assert client("fetch", repo.name, names=["vocab.bin"], offline=True)["files"] == expected
+        client.kill()
+    assert finished < KILLS
+
+
+def whole(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.iterdir() if path.name != "zooadapt.lock.json")
+    return {path.name: sha256(path.read_bytes()) for path in files}
+
+
+def test_what_a_killed_download_left_is_swept_and_what_runs_is_not(hub, client, repo_id):
+    repo = hub.add(repo_id, model_files())
+    client("fetch", repo_id)
+    blobs = client.cached(repo_id, "config.json").parent
+    left, running = blobs / "a.0123abcd.incomplete", blobs / "b.0123abcd.incomplete"
+    for path in (left, running):
+        path.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    repo.commit(model_files(seed=2))
+    client("fetch", repo_id)
+    assert running.exists() and not left.exists()
+
+
+def test_pauses_grow_are_drawn_and_end_after_five_tries(monkeypatch):
+    """Only the clock is another one here."""
+    from zooadapt.hub import client as calls
+    from zooadapt.hub.transport import FailedForNow
+
+    monkeypatch.setenv("ZOOADAPT_HUB_PAUSE", "1")
+    runs = []
+    for _ in range(2):
+        pauses, tried = [], []
+
+        def fail(tried=tried):
+            tried.append(1)
+            raise FailedForNow("busy", retry_after=0.0)
+
+        monkeypatch.setattr(calls.time, "sleep", pauses.append)
+        with pytest.raises(UnavailableError, match="tried 5 times"):
+            calls.call(fail, repo="org/x")
+        assert len(tried) == 5 and len(pauses) == 4
+        assert all(2**k / 2 <= pause <= 2**k for k, pause in enumerate(pauses))
+        runs.append(pauses)
+    assert runs[0] != runs[1]

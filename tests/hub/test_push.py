@@ -10,7 +10,7 @@ import yaml
 from zooadapt.hub import card
 
 from . import faults
-from .client import TOKEN, HubError, model_files, write_export
+from .client import KILLS, TOKEN, HubError, model_files, write_export
 from .faults import fault
 from .server import is_large, sha256
 
@@ -151,10 +151,22 @@ def test_a_model_of_unknown_licence_is_not_made_public(hub, owner, mine, tmp_pat
 
 
 def test_a_licence_of_its_own_is_linked_to(hub, owner, mine, tmp_path):
-    owner("push", write_export(tmp_path / "m", license="other", base_model="org/toy"), mine)
+    base = {"base_model": "org/Toy", "base_model_revision": "0" * 40}
+    owner("push", write_export(tmp_path / "m", license="other", **base), mine, public=True)
     found = front(hub.repos[mine].head.files["README.md"].decode())
-    assert found["license"] == "other" and found["license_name"] == "that of org/toy"
-    assert found["license_link"] == "https://huggingface.co/org/toy"
+    assert found["license"] == "other" and found["license_name"] == "org-toy-license"
+    assert found["license_link"] == f"https://huggingface.co/org/Toy/tree/{'0' * 40}"
+
+
+def test_a_licence_of_its_own_without_name_and_link_is_not_made_public(hub, owner, mine, tmp_path):
+    model = write_export(tmp_path / "m", license="other")
+    with pytest.raises(HubError, match="no name and link") as caught:
+        owner("push", model, mine, public=True)
+    assert caught.value.code == 2 and "license_name and license_link" in caught.value.remedy
+    assert mine not in hub.repos
+    named = {"license_name": "toy-1.0", "license_link": "LICENSE"}
+    owner("push", write_export(tmp_path / "m", license="other", **named), mine, public=True)
+    assert front(hub.repos[mine].head.files["README.md"].decode()).items() >= named.items()
 
 
 def test_a_damaged_copy_of_the_remote_card_is_not_merged(hub, owner, mine, model):
@@ -216,6 +228,7 @@ def test_what_is_private_is_not_published(hub, owner, mine, model, name, text, w
         owner("push", model, mine)
     assert caught.value.code == 65 and hub.count("POST|PUT", "") == 0
     assert TOKEN not in str(caught.value)
+    (model / name).unlink()  # no test leaves behind what must not be left
 
 
 def test_private_names_of_tensors_are_not_published_either(hub, owner, mine, model):
@@ -357,7 +370,7 @@ def test_killed_pushes_leave_the_repo_before_or_after_and_a_rerun_ends_in_one_co
     client = new_client(HF_TOKEN=TOKEN)
     client("push", write_export(model), mine)
     repo, home = hub.repos[mine], client.home
-    for k in range(1, 5):
+    for k in range(1, KILLS + 1):
         write_export(model, seed=k)
         client("cached")
         client.ask("push", model, mine)

@@ -3,11 +3,14 @@ tools."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from .client import TOKEN
 from .server import sha256
@@ -22,11 +25,12 @@ def run(hub, home: Path, *arguments: str) -> str:
     """A command in a home of its own; its stdout."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
     home.mkdir(exist_ok=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, *arguments], cwd=home, capture_output=True, text=True,
         env=kept | {"HOME": str(home), "HF_HOME": str(home / "hf"), "HF_TOKEN": TOKEN,
                     "HF_ENDPOINT": hub.url, "NO_PROXY": "*", "OMP_NUM_THREADS": "1",
-                    "ZOOADAPT_CACHE": str(home / "zoo")},
+                    "ZOOADAPT_CACHE": str(home / "zoo"), "PATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert TOKEN not in done.stdout + done.stderr
@@ -47,7 +51,31 @@ def test_push_then_pull_then_predict(hub, tmp_path, real_data, family):
     assert found["equal"] and found.get("stock", 0.0) == 0.0
     assert found["sha256"] == sha256((model / "model.safetensors").read_bytes())
     assert found["lock"] == pushed["commit"]
+    check_snippets(hub, tmp_path, repo, hub.repos[repo].head.files["README.md"].decode())
     published = [data for c in hub.repos[repo].branches["main"] for data in c.files.values()]
     left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in data for data in published + left)
     assert not any(str(tmp_path).encode() in data for data in published)
+
+
+def check_snippets(hub, tmp_path: Path, repo: str, card: str) -> None:
+    """Every piece of code on the card, word for word, in a home where nothing is cached."""
+    home = tmp_path / "reader"
+    home.mkdir()
+    pixels = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(home / "photo.jpg")
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", card, re.DOTALL)
+    assert blocks and "local-dir:" not in card and "PATH_OF" not in card
+    said = {}
+    for language, code in blocks:
+        assert repo in code
+        if language == "sh":
+            code = code.rstrip() + " --json --precision fp32"
+            code = f"import subprocess, sys; sys.exit(subprocess.call({code!r}, shell=True))"
+        said[language] = run(hub, home, "-c", code)
+    (ours,) = json.loads(said["sh"])["predictions"]
+    assert 0 < ours["probability"] <= 1
+    if "python" in said:
+        label, probability = said["python"].split()
+        assert label == ours["label"]
+        assert float(probability) == pytest.approx(ours["probability"], abs=1e-5)

@@ -4,7 +4,10 @@ Reads one JSON object per line (`call`, `args`, `kwargs`), writes one per line: 
 typed error, the seconds it took and what the audit hook saw meanwhile.
 """
 
+import contextlib
 import dataclasses
+import importlib
+import io
 import json
 import os
 import sys
@@ -15,8 +18,8 @@ if os.environ.get("NO_LOCKS"):  # as on file systems where flock succeeds for ev
     import fcntl
 
     fcntl.flock = lambda *args: None
-if os.environ.get("LOAD_TORCH"):
-    import torch  # noqa: F401, I001  before the hook: its import looks for libraries with ldconfig
+for module in os.environ.get("PRELOAD", "").split():
+    importlib.import_module(module)  # before the hook: torch looks for libraries with ldconfig
 
 WATCHED = ("socket.connect", "socket.getaddrinfo", "pickle.find_class", "os.system", "os.exec",
            "subprocess.Popen", "os.posix_spawn", "os.fork", "ctypes.dlopen")  # fmt: skip
@@ -24,7 +27,8 @@ seen: list[str] = []
 
 
 def hook(event: str, args: tuple) -> None:
-    if event in WATCHED:
+    own_memory = event == "ctypes.dlopen" and args == (None,)  # the command line sets its allocator
+    if event in WATCHED and not own_memory:
         seen.append(f"{event} {args!r}")
     if event in ("exec", "compile"):
         source = getattr(args[0], "co_filename", args[-1])
@@ -56,7 +60,23 @@ def open_and_read(spec: str) -> list[str]:
     return sorted(weights.read_weights(open_source(spec).origin.folder))
 
 
+def command(*arguments: str) -> dict:
+    """The command line, as its own process would run it."""
+    from zooadapt import cli
+
+    sys.argv, code = ["zooadapt", *arguments], None
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+    return {"code": code, "stdout": out.getvalue(), "stderr": err.getvalue()}
+
+
 def run(call: str, args: list, kwargs: dict):
+    if call == "command":
+        return command(*args)
     if call == "open_and_read":
         return open_and_read(*args)
     if call == "pull":

@@ -21,7 +21,7 @@ COMMANDS = {
     "evaluate": ("zooadapt.cli.use:evaluate", "Metrics of a model on a labelled set."),
     "features": ("zooadapt.cli.use:features", "Embeddings and labels of a data set."),
     "inspect": ("zooadapt.cli.look:inspect", "Stages, costs and cuts of a source."),
-    "models": ("zooadapt.cli.look:models", "Sources that the installed families know."),
+    "models": ("zooadapt.cli.look:models", "Sources that are here, and that families know."),
     "plugins": ("zooadapt.cli.plugins:plugins", "List, check and create plugins."),
     "predict": ("zooadapt.cli.use:predict", "Labels with probabilities for new inputs."),
     "pull": ("zooadapt.cli.hub:pull", "Download a source, verified, to use it offline."),

@@ -74,7 +74,7 @@ def _show_source(found: dict[str, Any]) -> None:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @shared.running
 def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
-    """Sources that the installed families know, bundled ones first; SEARCH is part of a name."""
+    """Sources to start from: bundled, downloaded, known to a family. SEARCH is part of a name."""
     from zooadapt.look import models as look
 
     found = look(search)

@@ -8,11 +8,14 @@ call may take `ZOOADAPT_HUB_DEADLINE` (a day), the first retry waits `ZOOADAPT_H
 """
 
 import os
+import sys
 
 # huggingface_hub reads these once, at its import. Xet's transfers know no deadline, so they are
 # used only where the user asks for them with HF_HUB_DISABLE_XET=0.
 for _switch in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_UPDATE_CHECK", "HF_HUB_DISABLE_XET"):
     os.environ.setdefault(_switch, "1")
+if not sys.stderr.isatty():  # its bars for uploads do not look
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from zooadapt.hub.pull import Cached, cached, pull  # noqa: E402
 from zooadapt.hub.push import PushResult, push  # noqa: E402

@@ -16,7 +16,8 @@ FOLDER = "PATH_OF_THIS_FOLDER"
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 _MAX_FRONT = 100_000
-_THEIRS_FIRST = ("license", "license_name", "license_link")
+LICENSE = ("license", "license_name", "license_link")
+"""What a front matter says of the licence; the last two belong to one that is `other`."""
 
 
 def split(text: str, *, where: str) -> tuple[dict[str, Any], str]:
@@ -72,7 +73,7 @@ def merge(ours: str, theirs: str | None) -> str:
     else:
         body = kept.rstrip() + "\n\n" + body.lstrip() if kept.strip() else body
     tags = [*_listed(there.get("tags")), *_listed(front.get("tags"))]
-    merged = there | front | {key: there[key] for key in _THEIRS_FIRST if key in there}
+    merged = there | front | {key: there[key] for key in LICENSE if key in there}
     if tags:
         merged["tags"] = sorted(set(map(str, tags)))
     return join(merged, body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zooadapt import fsops
@@ -53,10 +53,7 @@ def pull(
         if source.revision is not None:
             lock = {"location": source.location, "revision": source.revision}
             fsops.write_json(folder / LOCK, lock | {"files": dict(source.files)})
-    return Source(
-        location=source.location, folder=out, revision=source.revision, files=source.files,
-        license=source.license,
-    )  # fmt: skip
+    return replace(source, folder=out)
 
 
 def cached() -> list[Cached]:

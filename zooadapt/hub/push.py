@@ -201,13 +201,8 @@ def _plan(
     text = _card(repo, ours, theirs, license)
     front, _ = card.split(text, where=CARD)
     is_public = remote.public if remote else public
-    if (public or is_public) and not front.get("license"):
-        raise UsageError(
-            "the licence of the model that this one was made from is not known, so it cannot be "
-            "public",
-            thing="--license",
-            remedy="look it up, then give --license NAME, or publish it private",
-        )
+    if public or is_public:
+        _check_license(front)
     contents: dict[str, Path | bytes] = dict(local) | {CARD: text.encode()}
     _check_private(contents)
     files = tuple(
@@ -230,14 +225,32 @@ def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:
         if isinstance(entry, dict):
             entry["name"] = repo.rpartition("/")[2]
     if front.get("license") == "other" and "base_model" in front:
-        front.setdefault("license_name", f"that of {front['base_model']}")
-        front.setdefault("license_link", f"https://huggingface.co/{front['base_model']}")
+        base, commit = front["base_model"], front.get("base_model_revision", "main")
+        front.setdefault("license_name", re.sub(r"[^a-z0-9]+", "-", f"{base} license".lower()))
+        front.setdefault("license_link", f"https://huggingface.co/{base}/tree/{commit}")
     body = body.replace(f"local-dir:{card.FOLDER}", f"hf-hub:{repo}").replace(card.FOLDER, repo)
     merged = card.merge(card.join(front, body), theirs)
     if license is not None:
         front, body = card.split(merged, where=CARD)
         merged = card.join(front | {"license": license}, body)
     return merged
+
+
+def _check_license(front: Mapping[str, Any]) -> None:
+    if not front.get("license"):
+        raise UsageError(
+            "the licence of the model that this one was made from is not known, so it cannot be "
+            "public",
+            thing="--license",
+            remedy="look it up, then give --license NAME, or publish it private",
+        )
+    if front["license"] == "other" and not (front.get("license_name") and
+                                            front.get("license_link")):  # fmt: skip
+        raise UsageError(
+            "a licence that is 'other' has no name and link yet, so this cannot be public",
+            thing="--license",
+            remedy="write license_name and license_link into the front matter of README.md",
+        )
 
 
 def _check_private(contents: Mapping[str, Path | bytes]) -> None:

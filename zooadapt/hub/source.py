@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ _LICENSE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_CARD = 5_000_000
 _MAX_FILE = 50_000_000_000
+_ABANDONED = 24 * 3600.0
+"""Seconds after which a file that nobody wrote to is nobody's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,9 @@ class Source:
     """Name -> sha256 of every file used."""
     license: str | None
     """As its own card or config says; nothing is assumed."""
+    license_name: str | None = None
+    license_link: str | None = None
+    """Of a licence that is `other`; the link may be the name of a file of the source."""
 
 
 def resolve(location: str, *, revision: str | None = None, offline: bool = False) -> str | None:
@@ -88,7 +95,8 @@ def fetch(
         files |= _cached_files(listing, parts, offline)[1]
     return Source(
         location=location, folder=folder, revision=listing.revision,
-        files=dict(sorted(files.items())), license=_license(folder, files) or listing.license,
+        files=dict(sorted(files.items())),
+        **{"license": listing.license} | _license(folder, files),
     )  # fmt: skip
 
 
@@ -138,7 +146,7 @@ def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
     files = {name: fsops.file_sha256(folder / name) for name in sorted(wanted)}
     return Source(
         location=lock.get("location", location), folder=folder, revision=lock.get("revision"),
-        files=files, license=_license(folder, files),
+        files=files, **{"license": None} | _license(folder, files),
     )  # fmt: skip
 
 
@@ -162,7 +170,7 @@ def _locked(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return lock
 
 
-def _license(folder: Path, files: Collection[str]) -> str | None:
+def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
     """What the model says of its own licence: in its card, else in its config."""
     front: dict[str, Any] = {}
     if CARD in files:
@@ -173,9 +181,11 @@ def _license(folder: Path, files: Collection[str]) -> str | None:
             front = {}
     config = weights.read_config(folder / CONFIG)
     inner = [config.get(part) for part in ("zooadapt", "pretrained_cfg")]
-    places = [front, config, *(part for part in inner if isinstance(part, dict))]
-    found = (place["license"] for place in places if isinstance(place.get("license"), str))
-    return next((text for text in found if text), None)
+    for place in [front, config, *(part for part in inner if isinstance(part, dict))]:
+        said = {key: place[key] for key in card.LICENSE if isinstance(place.get(key), str)}
+        if said.get("license"):
+            return said
+    return {}
 
 
 # A repo on the Hub
@@ -256,6 +266,7 @@ def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
         raise _unusable_offline(listing, name, there=isinstance(found, str))
     for force in (isinstance(found, str), True):
         path = _download(listing, name, force=force)
+        _sweep(path.parent)
         if sha256 := _check(listing, name, path):
             return path, sha256
     # Other tools look at sizes only and would load it.
@@ -266,6 +277,26 @@ def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
         thing=name,
         remedy="try again later, or another revision",
     )
+
+
+def _bar(name: str) -> type:
+    """huggingface_hub's progress bar under the file's name, which is not always in its address."""
+    from huggingface_hub.utils import tqdm
+
+    class Named(tqdm):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **(options | {"desc": name}))
+
+    return Named
+
+
+def _sweep(snapshot: Path) -> None:
+    """Remove what killed downloads left beside the cached files. One that still runs has written
+    to its file within the time of a stall."""
+    with suppress(OSError):
+        for left in snapshot.parents[1].glob("blobs/*.incomplete"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
 
 
 def _check(listing: Listing, name: str, path: Path) -> str | None:
@@ -288,7 +319,7 @@ def _download(listing: Listing, name: str, *, force: bool) -> Path:
         call(
             lambda: hf_hub_download(
                 listing.location, name, revision=listing.revision, library_name="zooadapt",
-                force_download=force,
+                force_download=force, tqdm_class=_bar(name),
             ),
             repo=listing.location,
             largest=max(listing.sizes[name] or _MAX_FILE, _MAX_CARD),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +18,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from zooadapt_transformers import TextFamily, VisionFamily
 
+from zooadapt.adapt import adapt
 from zooadapt.chain import Chain
 from zooadapt.errors import DataError
 from zooadapt.family import FILES
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+from zooadapt.use import Settings as UseSettings
+from zooadapt.use import predict
 
 _ENCODER = {
     "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
@@ -215,6 +223,38 @@ def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, t
     converted = family.convert(state, again)
     assert set(converted) == set(state)
     assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("kind", ["bert", "vit"])
+def test_the_code_on_a_card_runs_in_stock_transformers(source, kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config, data = source(kind), tmp_path / "data"
+    chain, files = chain_of(config), config.pop(FILES)
+    (tmp_path / "source").mkdir()
+    for name, text in (files | {"config.json": json.dumps(config)}).items():
+        (tmp_path / "source" / name).write_text(text)
+    save_file(chain.net.state_dict(), tmp_path / "source/model.safetensors", {"format": "pt"})
+    if kind == "bert":
+        data.mkdir()
+        rows = [f"{sentence},{k % 2}" for k, sentence in enumerate(SENTENCES * 4) if sentence]
+        (data / "train.csv").write_text("text,label\n" + "\n".join(rows))
+        (tmp_path / "input.txt").write_text("a text\n")
+    else:
+        for k, image in enumerate(images() * 8):
+            (data / str(k % 2)).mkdir(parents=True, exist_ok=True)
+            image.rotate(k).save(data / str(k % 2) / f"{k}.png")
+        images()[0].save("photo.jpg")
+    adapt(Request(source="source", data="data", out=Path("out"), strategy="probe",
+                  precision="fp32"), Progress())  # fmt: skip
+    card = Path("out/README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    capsys.readouterr()
+    exec(compile(code.replace("PATH_OF_THIS_FOLDER", "out"), "README.md", "exec"), {})
+    said = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])[0]
+    given = "input.txt" if kind == "bert" else "photo.jpg"
+    (ours,) = predict("out", [given], UseSettings(precision="fp32"), Progress())
+    assert said["label"] == ours.label
+    assert said["score"] == pytest.approx(ours.probability, abs=1e-5)
 
 
 @every_kind

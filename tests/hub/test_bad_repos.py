@@ -1,0 +1,218 @@
+"""Every kind of bad repository, met by the command line: its exit code, one line that names the
+thing and the remedy, nothing run, nothing written, no connection but to the Hub."""
+
+import json
+import pickle
+import re
+import struct
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save
+from zooadapt_rnn import RnnFamily
+
+from .client import TOKEN
+from .test_hostile import POLYGLOT, Payload, check_untouched
+
+RNN = {
+    "architecture": "char_rnn", "cell": "lstm", "unit": "char", "vocab_size": 28,
+    "vocab": {letter: row for row, letter in enumerate("abcdefghijklmnopqrstuvwxyz ?")},
+    "embedding_dim": 4, "hidden_size": 5, "num_layers": 1, "classes": ["x", "y"],
+}  # fmt: skip
+TIMM = {"architecture": "resnet18", "num_classes": 2, "label_names": ["x", "y"],
+        "pretrained_cfg": {}}  # fmt: skip
+BERT = {
+    "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 16,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 120,
+    "max_position_embeddings": 24, "pad_token_id": 0, "id2label": {"0": "x", "1": "y"},
+    "label2id": {"x": 0, "y": 1},
+}  # fmt: skip
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+HEADER = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+
+
+def state(config: dict = RNN) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {name: t.contiguous() for name, t in RnnFamily().build(config, 2).state_dict().items()}
+
+
+def repo(config: object = RNN, tensors: object = None, **files: bytes) -> dict[str, bytes]:
+    """A repository; file names are written with `__` for the dot."""
+    tensors = state() if tensors is None else tensors
+    named = {
+        "README.md": b"---\nlicense: mit\n---\n# A toy\n",
+        "config.json": config if isinstance(config, bytes) else json.dumps(config).encode(),
+        WEIGHTS: tensors if isinstance(tensors, bytes) else save(tensors, {"format": "pt"}),
+    }
+    return named | {name.replace("__", "."): data for name, data in files.items()}
+
+
+def raw(header: object, data: bytes = bytes(8)) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def changed(**changes: object) -> dict[str, torch.Tensor]:
+    """The good weights with some tensors others; None leaves one out."""
+    given = state() | {name.replace("__", "."): value for name, value in changes.items()}
+    return {name: tensor for name, tensor in given.items() if tensor is not None}
+
+
+def without_weights(**files: bytes) -> dict[str, bytes]:
+    made = repo(**files)
+    del made[WEIGHTS]
+    return made
+
+
+def part(file: str) -> dict[str, bytes]:
+    index = json.dumps({"weight_map": {"embed.weight": file}}).encode()
+    return without_weights() | {INDEX: index}
+
+
+def in_config(text: bytes) -> dict[str, bytes]:
+    """The good config with something put before its end."""
+    return repo(json.dumps(RNN).encode()[:-1] + b", " + text + b"}")
+
+
+def tokenizer() -> dict[str, bytes]:
+    pattern = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+    model = {"type": "WordLevel", "vocab": {"[UNK]": 0, "a": 1}, "unk_token": "[UNK]"}
+    described = json.dumps({"version": "1.0", "normalizer": pattern, "model": model}).encode()
+    template = b'{"chat_template": "{{ \'\'.__class__ }}"}'
+    return repo(BERT, tokenizer__json=described, tokenizer_config__json=template)
+
+
+DEEP = b'"a": ' + b'{"a":' * 40 + b"1" + b"}" * 40
+MANY = {f"t{k}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for k in range(100_001)}
+ENTRY = HEADER["a"]
+PICKLE = pickle.dumps(Payload())
+
+BAD = {
+    "48 pickles alone": (lambda: without_weights(pytorch_model__bin=PICKLE), "pytorch_model.bin",
+                         "safetensors"),
+    "49 a pickle named safetensors": (lambda: repo(tensors=PICKLE), WEIGHTS, "again"),
+    "49 a 7z named safetensors": (lambda: repo(tensors=b"7z\xbc\xaf\x27\x1c" + PICKLE), WEIGHTS,
+                                  "again"),
+    "49 a polyglot": (lambda: repo(tensors=POLYGLOT), WEIGHTS, "again"),
+    "50 a shape": (lambda: repo(tensors=changed(embed__weight=torch.ones(29, 5))),
+                   r"embed\.weight.* \(29, 5\), expected \(29, 4\)", "belong together"),
+    "51 a dtype": (lambda: repo(tensors=changed(embed__weight=torch.ones(29, 4).long())),
+                   r"embed\.weight.*int64, expected torch\.float32", "belong together"),
+    "52 an overlap": (lambda: repo(tensors=raw(HEADER | {"b": ENTRY})), WEIGHTS, "again"),
+    "52 a gap": (lambda: repo(tensors=raw({"a": ENTRY | {"data_offsets": [8, 16]}}, bytes(16))),
+                 WEIGHTS, "again"),
+    "52 an overflow": (lambda: repo(tensors=raw({"a": ENTRY | {"shape": [2**62, 2**62]}})), WEIGHTS,
+                       "again"),
+    "53 an 11 MB header": (lambda: repo(tensors=raw(b"{" + b" " * 11_000_000 + b"}")),
+                           "more than 10,000,000", "again"),
+    "53 100,001 tensors": (lambda: repo(tensors=raw(MANY)), "100,001 tensors", "again"),
+    "54 truncated": (lambda: repo(tensors=save(state())[:-9]), "cut off", "again"),
+    "55 a key missing": (lambda: repo(tensors=changed(embed__weight=None)),
+                         r"lacks embed\.weight", "belong together"),
+    "55 a key too many": (lambda: repo(tensors=changed(evil=torch.ones(1))), "does not know evil",
+                          "belong together"),
+    "55 no head": (lambda: repo(tensors=changed(head__weight=None)), r"lacks head\.weight",
+                   "belong together"),
+    "56 a key twice": (lambda: in_config(b'"cell": "gru"'), "'cell' is there twice", "again"),
+    "56 a tensor twice": (
+        lambda: repo(tensors=raw(b'{"a":%s,"a":%s}' % ((json.dumps(ENTRY).encode(),) * 2))),
+        "'a' is there twice", "again"),
+    "57 NaN weights": (
+        lambda: repo(tensors=changed(embed__weight=torch.full((29, 4), float("nan")))),
+        r"'embed\.weight' holds NaN", "again"),
+    "58 a type": (lambda: repo(RNN | {"hidden_size": "5"}), "'hidden_size' is '5'", "correct"),
+    "58 NaN": (lambda: in_config(b'"dropout": NaN'), "'NaN' is not a finite", "again"),
+    "58 1e400": (lambda: in_config(b'"dropout": 1e400'), "'1e400' is not a finite", "again"),
+    "58 nesting": (lambda: in_config(DEEP), "nested more than 32", "again"),
+    "59 an unknown architecture": (lambda: repo(TIMM | {"architecture": "resnet81"}),
+                                   "resnet81.*resnet18", "."),
+    "59 a family that nobody knows": (lambda: repo({"architecture": "evil"}), r"\(evil\)",
+                                      "plugins list"),
+    "60 auto_map": (lambda: in_config(b'"auto_map": {"AutoModel": "evil.Model"}'),
+                    "'auto_map' asks to run code", "again"),
+    "60 a Python file": (lambda: in_config(b'"model_file": "modeling.py"'), "'model_file'.*code",
+                         "again"),
+    "61 more classes than rows": (lambda: repo(RNN | {"classes": ["x", "y", "z"]}),
+                                  r"head\.weight|head\.bias", "belong together"),
+    "62 a giant model_args": (lambda: repo(TIMM | {"model_args": {"embed_dim": 10**9}}),
+                              r"model_args\.embed_dim", "correct"),
+    "62 a giant network": (lambda: repo(RNN | {"hidden_size": 10**9}), "hidden_size", "correct"),
+    "62 a million classes": (lambda: repo(TIMM | {"num_classes": 10**9}), "num_classes", "correct"),
+    "67 a path": (lambda: in_config(b'"vocab_file": "../../etc/passwd"'), "'vocab_file' names",
+                  "again"),
+    "67 an absolute path": (lambda: in_config(b'"weights_path": "/etc/passwd"'), "'weights_path'",
+                            "again"),
+    "68 a part above": (lambda: part("../other/model.safetensors"), r"\.\./other", "again"),
+    "68 a part elsewhere": (lambda: part("https://x/model.safetensors"), "https://x", "again"),
+    "68 a part that is not there": (lambda: part("two.safetensors"), r"two\.safetensors",
+                                    "another source"),
+    "69 a pattern without end": (tokenizer, "regular expression", "."),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shell(new_client):
+    """A client with what the families import, so that the hook sees what a repository causes."""
+    modules = "torch timm tokenizers rich.table zooadapt_rnn.network"
+    return new_client(PRELOAD=modules)
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "input.txt"
+    path.write_text("a text\n")
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (32, 32), "red").save(path)
+    return path
+
+
+def check_refusal(said: dict, code: int, names: str, remedy: str) -> None:
+    """One line, to a reader and to a script alike."""
+    (line,) = said["stderr"].splitlines()
+    shown = re.fullmatch(r"error: (.*)\. Try: (.*)", line)
+    assert shown and said["code"] == code, line
+    assert re.search(names, shown[1]) and re.search(remedy, shown[2]), line
+    fields = json.loads(said["stdout"])
+    assert fields["code"] == code and fields["thing"] and fields["remedy"] == shown[2]
+
+
+def test_a_good_repo_is_used(hub, shell, repo_id, text):
+    hub.add(repo_id, repo())
+    said = shell("command", "predict", repo_id, text, "--json")
+    assert said["code"] == 0 and json.loads(said["stdout"])["predictions"][0]["label"] in "xy"
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_repo_is_one_line(hub, shell, repo_id, text, photo, tmp_path, case):
+    make, names, remedy = BAD[case]
+    files = make()
+    hub.add(repo_id, files)
+    before = sorted(tmp_path.rglob("*"))
+    given = photo if b"pretrained_cfg" in files["config.json"] else text
+    said = shell("command", "predict", repo_id, given, "--json")
+    check_refusal(said, 65, names, remedy)
+    check_untouched(shell)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_repos_that_cannot_be_seen_are_told_apart(hub, shell, new_client, repo_id, text):
+    """63 to 66. Without a token the Hub does not say which of the last two it is."""
+    hub.add(repo_id, repo())
+    hub.add("me/secret", repo(), private=True)
+    hub.add("org/closed", repo(), gated=True)
+    known = new_client(HF_TOKEN=TOKEN)
+    for who, spec, code, names, remedy in (
+        (shell, f"{repo_id}@v9", 66, "no such revision", f"{hub.url}/{repo_id}/refs"),
+        (shell, "org/closed", 77, "'org/closed' is gated", f"{hub.url}/org/closed"),
+        (known, "org/closed", 77, "'org/closed' is gated", f"{hub.url}/org/closed"),
+        (shell, "me/secret", 77, "'me/secret' does not exist .* or is private", "hf auth login"),
+        (known, "org/typo", 66, "'org/typo' does not exist .* or is private", "check the name"),
+        (shell, "org/typo", 77, "'org/typo' does not exist .* or is private", "check the name"),
+    ):
+        check_refusal(who("command", "predict", spec, text, "--json"), code, names, remedy)
