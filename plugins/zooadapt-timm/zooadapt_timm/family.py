@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TimmFamily(Family):
-    """Every image network of timm that ends in one linear head."""
+    """Every image network of timm that ends in linear heads."""
 
     api = 1
     name = "timm"
@@ -53,7 +53,7 @@ class TimmFamily(Family):
         return split(net)
 
     def head(self, net: nn.Module) -> str:
-        """Raises: DataError for a network with several heads or none."""
+        """Raises: DataError for a network without a head."""
         from zooadapt_timm.head import head_path
 
         return head_path(net)
@@ -80,6 +80,13 @@ class TimmFamily(Family):
         from zooadapt_timm import zoo
 
         return zoo.fitted(state, zoo.resolve(config))
+
+    def native_state(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        from zooadapt_timm import zoo
+
+        return zoo.native_state(state, zoo.resolve(config))
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).label_names

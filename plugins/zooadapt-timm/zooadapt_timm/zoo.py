@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from zooadapt.errors import DataError
 from zooadapt.family import Variant
 from zooadapt_timm.config import Settings, parse, parse_pretrained
+from zooadapt_timm.joint import PATH as JOINT
+from zooadapt_timm.joint import join, joined, parted
 from zooadapt_timm.one_head import without_second_head
 
 
@@ -29,7 +31,8 @@ def variants() -> Iterator[Variant]:
 
 def resolve(config: Mapping[str, Any]) -> Settings:
     """A config parsed; where its `pretrained_cfg` says nothing at all, timm's default for the
-    architecture stands in, as it does when timm reads it.
+    architecture stands in, as it does when timm reads it. Where another architecture stands for the
+    config's own, names of layers are that one's.
 
     Raises: DataError naming the key at fault, and for an architecture that timm does not have.
     """
@@ -42,16 +45,24 @@ def resolve(config: Mapping[str, Any]) -> Settings:
             f"config.json: 'architecture' is '{name}', which timm {timm.__version__} does not "
             f"have{hint}", thing="architecture", remedy="correct it, or update timm",
         )  # fmt: skip
-    if settings.pretrained:
-        return settings
-    return replace(settings, pretrained=_default(name))
+    if not settings.pretrained:
+        return replace(settings, pretrained=_default(name))
+    if name != config["architecture"]:
+        layers = {k: v for k, v in _default(name).items() if k in ("first_conv", "classifier")}
+        return replace(settings, pretrained={**settings.pretrained, **layers},
+                       num_features=None, global_pool=None)  # fmt: skip
+    return settings
 
 
 def create(settings: Settings, num_classes: int) -> nn.Module:
-    """The network in eval mode with random weights.
+    """The network in eval mode with random weights; of several heads it makes one.
 
     Raises: DataError when timm refuses the arguments.
     """
+    return join(_stock(settings, num_classes))
+
+
+def _stock(settings: Settings, num_classes: int) -> nn.Module:
     try:
         return _create(settings, num_classes, settings.pretrained)
     except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
@@ -68,8 +79,22 @@ def fitted(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tens
     Weights that timm cannot fit are given back as they are, for the core to name what is wrong.
     """
     with torch.device("meta"):
-        own = create(settings, settings.num_classes).state_dict()
-    state = without_second_head(state)
+        stock = _stock(settings, settings.num_classes)
+    return joined(_timms(without_second_head(state), settings, stock.state_dict()), stock)
+
+
+def native_state(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tensor]:
+    """The state of `create(settings, K)` under timm's own names."""
+    if f"{JOINT}.weight" not in state:
+        return state
+    with torch.device("meta"):
+        return parted(state, _stock(settings, len(state[f"{JOINT}.weight"])))
+
+
+def _timms(
+    state: Mapping[str, Tensor], settings: Settings, own: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """As it is where every name and shape fits; else what timm makes of it when it loads it."""
     if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
         return state
     source = {**settings.pretrained, "num_classes": settings.num_classes, "state_dict": dict(state)}
