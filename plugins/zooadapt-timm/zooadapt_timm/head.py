@@ -6,6 +6,10 @@ from torch import nn
 
 from zooadapt.errors import DataError
 
+JOINT = "joint_head"
+"""Path of the layer that stands for several heads (`joint.py`); the network's forward ends before
+it."""
+
 
 def head_path(net: nn.Module) -> str:
     """Dotted path of the one layer that gives the logits: an `nn.Linear` or 1x1 `nn.Conv2d`.
@@ -25,6 +29,8 @@ def head_path(net: nn.Module) -> str:
 
 def linear_heads(net: nn.Module) -> dict[str, nn.Module]:
     """The layers of timm's own classifier that give logits, by path."""
+    if hasattr(net, JOINT):
+        return {JOINT: net.get_submodule(JOINT)}
     classifier = net.get_classifier() if hasattr(net, "get_classifier") else None
     parts = classifier if isinstance(classifier, (tuple, list, nn.ModuleList)) else (classifier,)
     inside = {id(m) for part in parts if isinstance(part, nn.Module) for m in part.modules()}

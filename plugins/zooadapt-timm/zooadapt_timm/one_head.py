@@ -43,7 +43,12 @@ def one_head(architecture: str, args: Mapping[str, Any]) -> tuple[str, dict[str,
     return architecture, dict(args)
 
 
-def without_second_head(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A source's tensors under the names of the network that `one_head` names."""
+def without_second_head(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """A source's tensors under the names of the network that `one_head` names, whose are `own`."""
     renamed = {"dist_token": "reg_token"}
-    return {renamed.get(k, k): tensor for k, tensor in state.items() if not _SECOND.fullmatch(k)}
+    return {
+        renamed.get(k, k): tensor for k, tensor in state.items()
+        if k in own or not _SECOND.fullmatch(k)
+    }  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zooadapt.errors import DataError
 from zooadapt.family import Variant
 from zooadapt_timm.config import Settings, parse, parse_pretrained
-from zooadapt_timm.joint import PATH as JOINT
+from zooadapt_timm.head import JOINT, linear_heads
 from zooadapt_timm.joint import join, joined, parted
 from zooadapt_timm.one_head import without_second_head
 
@@ -80,7 +80,12 @@ def fitted(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tens
     """
     with torch.device("meta"):
         stock = _stock(settings, settings.num_classes)
-    return joined(_timms(without_second_head(state), settings, stock.state_dict()), stock)
+    own = stock.state_dict()
+    state = _timms(without_second_head(state, own), settings, own)
+    if len(linear_heads(stock)) < 2:
+        return state
+    image = torch.zeros(1, *settings.pretrained.get("input_size", (3, 224, 224)))
+    return joined(state, _stock(settings, settings.num_classes), image)
 
 
 def native_state(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tensor]:
