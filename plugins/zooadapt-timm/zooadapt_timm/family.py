@@ -32,6 +32,18 @@ class TimmFamily(Family):
 
         return variants()
 
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        """timm's own small networks for tests, one for images of one channel, and one whose heads
+        are averaged."""
+        grey = {"input_size": [1, 64, 64], "mean": [0.5], "std": [0.5], "first_conv": "conv_stem"}
+        small = {"input_size": [3, 64, 64]}
+        return {
+            "convolutions": _example("test_resnet", small),
+            "attention": _example("test_vit", {"input_size": [3, 160, 160]}),
+            "grey": _example("test_efficientnet", grey, in_chans=1),
+            "heads": _example("swiftformer_xs", small),
+        }
+
     def claims(self, config: Mapping[str, Any]) -> bool:
         architecture = config.get("architecture")
         return (
@@ -104,3 +116,8 @@ class TimmFamily(Family):
             )  # fmt: skip
         adapted = zoo.with_input(zoo.resolve(config), size=size, channels=channels)
         return {**config, **adapted.config()}
+
+
+def _example(architecture: str, pretrained: Mapping[str, Any], **args: int) -> dict[str, Any]:
+    return {"architecture": architecture, "num_classes": 3, "model_args": args,
+            "pretrained_cfg": pretrained}  # fmt: skip

@@ -23,10 +23,11 @@ from zooadapt_timm.one_head import without_second_head
 
 def variants() -> Iterator[Variant]:
     """The pretrained networks that timm keeps on the Hub."""
-    for name in timm.list_pretrained():
-        known = get_pretrained_cfg(name)
-        if known.hf_hub_id and known.hf_hub_id.startswith("timm/"):
-            yield Variant(source=known.hf_hub_id, license=known.license)
+    known = map(get_pretrained_cfg, timm.list_pretrained())
+    licenses = {one.hf_hub_id: one.license for one in known if one.hf_hub_id}
+    for source, license in licenses.items():
+        if source.startswith("timm/"):
+            yield Variant(source=source, license=license)
 
 
 def resolve(config: Mapping[str, Any]) -> Settings:
@@ -102,6 +103,7 @@ def _timms(
     """As it is where every name and shape fits; else what timm makes of it when it loads it."""
     if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
         return state
+    state = {**state, **dict(_for_three_channels(state, settings, own))}
     source = {**settings.pretrained, "num_classes": settings.num_classes, "state_dict": dict(state)}
     if settings.weights_input_size:
         source["input_size"] = settings.weights_input_size
@@ -109,6 +111,21 @@ def _timms(
         return _create(settings, settings.num_classes, source, load=True).state_dict()
     except RuntimeError:
         return state
+
+
+def _for_three_channels(
+    state: Mapping[str, Tensor], settings: Settings, own: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """First convolutions of another channel count than the network's as ones for three channels,
+    the only ones that timm adapts. What they make of grey images stays."""
+    first = settings.pretrained.get("first_conv") or ()
+    for path in [first] if isinstance(first, str) else first:
+        name = f"{path}.weight"
+        if name in state and name in own:
+            weight = state[name]
+            count = weight.shape[1]
+            if count != 3 and count != own[name].shape[1]:
+                yield name, weight.mean(1, keepdim=True).repeat(1, 3, 1, 1) * (count / 3)
 
 
 def with_input(settings: Settings, *, size: int | None, channels: int | None) -> Settings:
