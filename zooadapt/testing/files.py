@@ -6,7 +6,8 @@ import torch
 
 from zooadapt.model import build
 from zooadapt.testing import clean
-from zooadapt.testing.case import CLASSES, Case, apart, clause, need, network_logits, require
+from zooadapt.testing.case import CLASSES, Case, apart, clause, need, require
+from zooadapt.testing.steps import network_logits
 from zooadapt.testing.structure import SEVEN
 
 

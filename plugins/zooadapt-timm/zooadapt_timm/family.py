@@ -35,7 +35,7 @@ class TimmFamily(Family):
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
         """timm's own small networks for tests, one for images of one channel, and one whose heads
         are averaged."""
-        grey = {"input_size": [1, 64, 64], "mean": [0.5], "std": [0.5], "first_conv": "conv_stem"}
+        grey = {"input_size": [1, 64, 64], "mean": [0.5], "std": [0.5]}
         small = {"input_size": [3, 64, 64]}
         return {
             "convolutions": _example("test_resnet", small),

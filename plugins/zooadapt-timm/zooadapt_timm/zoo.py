@@ -32,8 +32,8 @@ def variants() -> Iterator[Variant]:
 
 def resolve(config: Mapping[str, Any]) -> Settings:
     """A config parsed; where its `pretrained_cfg` says nothing at all, timm's default for the
-    architecture stands in, as it does when timm reads it. Where another architecture stands for the
-    config's own, names of layers are that one's.
+    architecture stands in, as it does when timm reads it. So it does for the names of layers, and
+    where another architecture stands for the config's own they are always that one's.
 
     Raises: DataError naming the key at fault, and for an architecture that timm does not have.
     """
@@ -46,13 +46,14 @@ def resolve(config: Mapping[str, Any]) -> Settings:
             f"config.json: 'architecture' is '{name}', which timm {timm.__version__} does not "
             f"have{hint}", thing="architecture", remedy="correct it, or update timm",
         )  # fmt: skip
+    default = _default(name)
     if not settings.pretrained:
-        return replace(settings, pretrained=_default(name))
-    if name != config["architecture"]:
-        layers = {k: v for k, v in _default(name).items() if k in ("first_conv", "classifier")}
-        return replace(settings, pretrained={**settings.pretrained, **layers},
-                       num_features=None, global_pool=None)  # fmt: skip
-    return settings
+        return replace(settings, pretrained=default)
+    layers = {key: default[key] for key in ("first_conv", "classifier") if key in default}
+    if name == config["architecture"]:
+        return replace(settings, pretrained={**layers, **settings.pretrained})
+    return replace(settings, pretrained={**settings.pretrained, **layers},
+                   num_features=None, global_pool=None)  # fmt: skip
 
 
 def create(settings: Settings, num_classes: int) -> nn.Module:
@@ -109,7 +110,7 @@ def _timms(
         source["input_size"] = settings.weights_input_size
     try:
         return _create(settings, settings.num_classes, source, load=True).state_dict()
-    except RuntimeError:
+    except (RuntimeError, KeyError):
         return state
 
 

@@ -1,4 +1,4 @@
-"""Small configs with the files that belong to them, for the conformance checks. Imports no torch."""
+"""Small configs with the files that belong to them, for the checks. Imports no torch."""
 
 from __future__ import annotations
 
