@@ -236,6 +236,7 @@ MISBEHAVIOUR = {
             return made
         """,
     "convert()": "def convert(self, state, config): return None",
+    "native_state()": "def native_state(self, state, config): return None",
     "classes()": "def classes(self, config): return 5",
     "native_config()": "def native_config(self, config, classes): return list(classes)",
 }
@@ -258,6 +259,7 @@ def use(spec: str) -> torch.Tensor:
     raws = synthesise("image", 5)
     carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     opened.family.native_config(opened.config, model.classes)
+    opened.family.native_state(model.chain.net.state_dict(), opened.config)
     return model.chain.logits(carry)
 
 

@@ -16,10 +16,9 @@ def save(model: Model, out: Path, written: Written, *, overwrite: bool) -> None:
     Weights are fp32 and contiguous under their native names; equal weights give equal bytes.
     Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
     """
-    state = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in model.chain.net.state_dict().items()
-    }
+    source = model.source
+    native = source.family.native_state(model.chain.net.state_dict(), source.config)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in native.items()}
     with fsops.new_folder(out, overwrite=overwrite) as folder:
         weights.write_weights(folder / "model.safetensors", state)
         fsops.write_json(folder / "config.json", written.config)

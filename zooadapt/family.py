@@ -163,6 +163,13 @@ class Family(ABC):
         is reported as unused; native sources return `state` as it is."""
         return state
 
+    def native_state(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        """The inverse of `convert`: a network's tensors under the names and shapes of an export,
+        those of the family's own loader; equal to `state` where the network has the same."""
+        return state
+
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         """Names of the source head's rows, in order, where the native config knows them."""
         return None

@@ -119,6 +119,13 @@ class Guarded(Family):
     ) -> Mapping[str, Tensor]:
         return self._call("convert", lambda: self._plugin.convert(state, config), kind=Mapping)
 
+    def native_state(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        return self._call(
+            "native_state", lambda: self._plugin.native_state(state, config), kind=Mapping
+        )
+
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return self._call("classes", lambda: self._plugin.classes(config), kind=Sequence | None)
 

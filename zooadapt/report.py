@@ -150,4 +150,3 @@ def version_of(family: Any) -> str:
     from zooadapt import registry
 
     return next((p.version for p in registry.installed() if p.name == family.name), "?")
-

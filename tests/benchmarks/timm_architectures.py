@@ -5,7 +5,8 @@
 Each architecture is built with random weights and run on two images of the smallest size that it
 accepts; its stages and head must give its logits bit for bit and leave their inputs alone. With
 `--train` one step in training mode must also give its logits, gradients and buffers, from the same
-seed. Results are appended to the file line by line, and what is in it is not run again. Networks of
+seed. Where several heads are one, timm's own network must give the logits from an export's tensors.
+Results are appended to the file line by line, and what is in it is not run again. Networks of
 more than `--largest` parameters are split and run without weights (on torch's meta device), which
 proves shapes and not values; they are counted apart.
 """
@@ -99,6 +100,7 @@ def _examine(name: str, *, train: bool, largest: float) -> dict:
     wrong = differs(chain, x)
     if train and not wrong and not x.is_meta:
         wrong = differs_in_training(chain, x)
+    wrong = wrong or differs_from_timms(config, chain, x)
     if wrong:
         return row | {"result": "differs", "reason": wrong}
     split = "shapes" if x.is_meta else "split"
@@ -141,6 +143,23 @@ def differs(chain: Chain, x: torch.Tensor) -> str:
             return f"features are {tuple(carry['features'].shape)}"
         actual = chain.logits({"x": x})
     return "" if x.is_meta or torch.equal(actual, expected) else "logits differ"
+
+
+def differs_from_timms(config: dict, chain: Chain, x: torch.Tensor) -> str:
+    """Of a network of several heads: the one that timm itself builds from what an export holds."""
+    state = chain.net.state_dict()
+    native = FAMILY.native_state(state, config)
+    if native.keys() == state.keys():
+        return ""
+    settings = FAMILY.native_config(config, [str(k) for k in range(CLASSES)])
+    with torch.device(x.device), torch.inference_mode():
+        stock = timm.create_model(settings["architecture"], num_classes=CLASSES,
+                                  **settings.get("model_args", {})).eval()  # fmt: skip
+        stock.load_state_dict(native)
+        chain.eval()
+        expected, actual = stock(x), chain.net(x)
+    close = x.is_meta or torch.allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    return "" if close else f"an export's logits differ by {(actual - expected).abs().max():.2g}"
 
 
 def differs_in_training(chain: Chain, x: torch.Tensor) -> str:

@@ -10,6 +10,10 @@ import sys
 import termios
 
 import pytest
+import torch
+
+from zooadapt import registry
+from zooadapt.weights import write_weights
 
 from .client import TOKEN, model_files, write_export
 
@@ -94,3 +98,31 @@ def test_on_a_terminal_transfers_show_bytes_and_their_rate(hub, zooadapt, tmp_pa
                     shown += part
         assert done.returncode == 0, shown
         assert re.search(r"model\.safetensors: *100%.*[\d.]+k/[\d.]+k.*B/s", shown.decode()), shown
+
+
+def test_what_a_generated_plugin_exports_is_pushed_and_used_from_the_hub(
+    hub, zooadapt, toys, tmp_path
+):
+    """By the commands alone: adapt, push, evaluate from the Hub."""
+    family = registry.load("words")
+    (config,) = family.examples().values()
+    torch.manual_seed(0)
+    source = tmp_path / "source"
+    source.mkdir()
+    write_weights(source / "model.safetensors", family.build(config, 2).state_dict())
+    (source / "config.json").write_text(json.dumps(config))
+    texts = [f"{'1234 56' if k % 2 else 'ab cdef'} {k}" for k in range(40)]
+    rows = [f"{text},{'digits' if k % 2 else 'letters'}" for k, text in enumerate(texts)]
+    (tmp_path / "data.csv").write_text("\n".join(["text,label", *rows]))
+    path = {"PYTHONPATH": str(toys), "OMP_NUM_THREADS": "1"}
+    for arguments in (
+        ("adapt", source, "data.csv", "-o", "out", "--json"),
+        ("push", "out", "me/words", "--json"),
+        ("evaluate", "me/words", "data.csv", "--json"),
+    ):
+        done = zooadapt(*arguments, **path)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 40
+    assert {"model.safetensors", "config.json", "README.md"} <= set(
+        hub.repos["me/words"].head.files
+    )

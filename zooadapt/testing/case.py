@@ -21,7 +21,7 @@ from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample
 from zooadapt.model import Model, Source, build
 from zooadapt.report import Written
 from zooadapt.testing.samples import synthesise
-from zooadapt.testing.steps import Training, train
+from zooadapt.testing.steps import Training, reached, train
 
 CLASSES = ("first", "second", "third")
 N = 4
@@ -160,10 +160,12 @@ class Case:
     @cached_property
     def trainings(self) -> list[Training]:
         """Two steps of training from every cut, each from the same start."""
+        with self.workbench() as chain:
+            wanted = reached(chain.net, self.carry())
         trainings = []
         for cut in range(self.chain.depth + 1):
             with self.workbench() as chain:
-                trainings.append(train(chain, cut, self.carry()))
+                trainings.append(train(chain, cut, self.carry(), wanted))
         return trainings
 
     @cached_property
@@ -210,12 +212,6 @@ def reopened(family: Family, folder: Path) -> Source:
     texts = {name: (folder / name).read_text("utf-8") for name in family.fetches
              if name in origin.files}  # fmt: skip
     return Source(origin=origin, family=family, config={**config, FILES: texts})
-
-
-def network_logits(net: nn.Module, carry: Carry) -> Tensor:
-    """`(N, K)` of the network's own forward; it gives a tensor, or an object with `.logits`."""
-    given = net(**carry)
-    return getattr(given, "logits", given)
 
 
 def close(actual: Tensor, expected: Tensor) -> bool:

@@ -6,25 +6,27 @@ import torch
 
 from zooadapt.model import build
 from zooadapt.testing import clean
-from zooadapt.testing.case import CLASSES, Case, apart, clause, need, network_logits, require
+from zooadapt.testing.case import CLASSES, Case, apart, clause, need, require
+from zooadapt.testing.steps import network_logits
 from zooadapt.testing.structure import SEVEN
 
 
 @clause
 def check_native_names_are_kept(case: Case) -> None:
-    """`convert` gives a network's own state back under the same names, bit for bit, and leaves its
-    argument as it is: an export is a source."""
+    """`convert` gives the network's state back from what `native_state` makes of it, bit for bit
+    under the same names, and leaves its argument as it is: an export is a source."""
     state = {name: t.clone() for name, t in case.chain.net.state_dict().items()}
-    given = dict(state)
     native = case.family.native_config(case.config, case.model.classes)
+    given = dict(case.family.native_state(state, case.config))
+    names = set(given)
     converted = case.family.convert(given, native)
     changed = sorted(state.keys() ^ converted.keys())
     changed += [
         n for n in state.keys() & converted.keys() if not torch.equal(state[n], converted[n])
     ]
     require(
-        not changed and given.keys() == state.keys(),
-        declared="convert(state_dict(), native_config) is the same state",
+        not changed and given.keys() == names,
+        declared="convert(native_state(state_dict()), native_config) is the same state",
         actual=f"{', '.join(changed[:3]) or 'the argument'} changed",
         remedy="recognise the native form in the config or by its names, and return it as it is",
     )

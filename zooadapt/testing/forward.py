@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from zooadapt.cache import cat
-from zooadapt.testing.case import Case, apart, clause, close, need, network_logits, require, same
+from zooadapt.testing.case import Case, apart, clause, close, need, require, same
+from zooadapt.testing.steps import network_logits
 
 
 @clause

@@ -22,14 +22,14 @@ def check_the_frozen_stays(case: Case) -> None:
 
 @clause
 def check_the_rest_is_trained(case: Case) -> None:
-    """At every cut: after two optimiser steps each parameter behind the cut, and the head's, has
-    moved."""
+    """At every cut: after two optimiser steps each parameter behind the cut, and the head's, that
+    the network's own training moves has moved."""
     for training in case.trainings:
         require(
             not training.stuck,
             declared=f"every parameter behind cut {training.cut} is trained",
             actual=f"{', '.join(training.stuck[:3])} did not move",
-            remedy="let gradients through: no detach, no no_grad; drop what nothing uses",
+            remedy="let gradients through: no detach, no no_grad",
         )
 
 

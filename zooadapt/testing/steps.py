@@ -5,46 +5,62 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zooadapt.chain import Chain
 from zooadapt.family import Carry
 
-_STEPS = 2
-_RATE = 1e-3
+_RATES = (1e-3, 5e-4)
+"""One for each step, so that the second cannot undo the first."""
+_NOISE = 1e-6
+"""A gradient this small beside the network's largest is what rounding leaves of zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What training from a cut did: entries of the state that should have stayed and moved, and
-    parameters that should have moved and stayed."""
+    parameters that should have moved, as `reached` says, and stayed."""
 
     cut: int
     leaked: tuple[str, ...]
     stuck: tuple[str, ...]
 
 
-def train(chain: Chain, cut: int, carry: Carry) -> Training:
+def network_logits(net: nn.Module, carry: Carry) -> Tensor:
+    """`(N, K)` of the network's own forward; it gives a tensor, or an object with `.logits`."""
+    given = net(**carry)
+    return getattr(given, "logits", given)
+
+
+def reached(net: nn.Module, carry: Carry) -> frozenset[str]:
+    """Parameters that get a gradient when the network is trained by its own forward: not what is
+    for another task, nor what a softmax takes away again, such as the bias of attention keys."""
+    net.requires_grad_(True).train()
+    _backward(net, network_logits(net, carry))
+    grads = {name: parameter.grad for name, parameter in net.named_parameters()}
+    sizes = {name: float(grad.abs().max()) for name, grad in grads.items() if grad is not None}
+    return frozenset(name for name, size in sizes.items() if size > _NOISE * max(sizes.values()))
+
+
+def train(chain: Chain, cut: int, carry: Carry, wanted: frozenset[str]) -> Training:
     """Two optimiser steps from `cut` on one batch. By the gradient's sign alone, as Adam's first
-    step is: importing `torch.optim` takes longer than all the checks of a small network."""
+    step is: importing `torch.optim` takes longer than all the checks of a small network. `wanted`:
+    the parameters that should move where they are not frozen."""
+    torch.manual_seed(0)
     chain.freeze(cut)
     chain.train()
     frozen = {name: tensor.clone() for name, tensor in chain.frozen_state().items()}
     trained = {
         name: parameter.detach().clone()
         for name, parameter in chain.net.named_parameters()
-        if chain.stage_of(name) >= cut
+        if name in wanted and chain.stage_of(name) >= cut
     }
-    rows = len(next(iter(carry.values())))
-    for _ in range(_STEPS):
-        logits = chain.logits({name: tensor.clone() for name, tensor in carry.items()})
-        labels = torch.arange(rows) % logits.shape[1]
-        chain.net.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(logits, labels).backward()
+    for rate in _RATES:
+        _backward(chain.net, chain.logits({name: tensor.clone() for name, tensor in carry.items()}))
         with torch.no_grad():
             for parameter in chain.net.parameters():
                 if parameter.grad is not None:
-                    parameter -= _RATE * parameter.grad.sign()
+                    parameter -= rate * parameter.grad.sign()
     after = chain.net.state_dict()
     parameters = dict(chain.net.named_parameters())
     return Training(
@@ -52,3 +68,8 @@ def train(chain: Chain, cut: int, carry: Carry) -> Training:
         leaked=tuple(name for name, old in frozen.items() if not torch.equal(old, after[name])),
         stuck=tuple(name for name, old in trained.items() if torch.equal(old, parameters[name])),
     )
+
+
+def _backward(net: nn.Module, logits: Tensor) -> None:
+    net.zero_grad(set_to_none=True)
+    nn.functional.cross_entropy(logits, torch.arange(len(logits)) % logits.shape[1]).backward()

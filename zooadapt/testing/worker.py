@@ -14,8 +14,9 @@ import torch
 
 from zooadapt import weights
 from zooadapt.model import build
-from zooadapt.testing.case import network_logits, reopened
+from zooadapt.testing.case import reopened
 from zooadapt.testing.samples import synthesise
+from zooadapt.testing.steps import network_logits
 
 _OPENS = ("open", "socket.connect", "subprocess.Popen", "os.system")
 _CODE = (".py", ".pyc", ".so")

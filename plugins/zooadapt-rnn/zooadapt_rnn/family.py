@@ -26,6 +26,15 @@ class RnnFamily(Family):
     modality = "text"
     can = Capabilities(variable_length=True)
 
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        small = {"architecture": ARCHITECTURE, "embedding_dim": 6, "hidden_size": 5}
+        vocab = {letter: row for row, letter in enumerate("abcdefghijklmnopqrstuvwxyz .")}
+        letters = {"unit": "char", "vocab": vocab, "vocab_size": len(vocab) + 1, "unknown": 28}
+        return {
+            "lstm": small | letters | {"cell": "lstm", "num_layers": 2, "dropout": 0.2},
+            "gru": small | {"cell": "gru", "unit": "byte", "num_layers": 1, "bidirectional": True},
+        }
+
     def claims(self, config: Mapping[str, Any]) -> bool:
         return config.get("architecture") in (ARCHITECTURE, *LANGUAGE_MODELS)
 

@@ -14,6 +14,7 @@ ARCHITECTURES = (
     "resnet18", "mobilenetv2_100", "mobilenetv3_small_100", "efficientnet_b0", "convnext_atto",
     "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "densenet121", "regnetx_002",
     "mobilenetv4_conv_small", "pit_ti_224", "hiera_tiny_224", "poolformer_s12",
+    "crossvit_9_240",
 )  # fmt: skip
 
 
@@ -195,9 +196,8 @@ def test_a_stage_that_works_in_place_leaves_its_carry_alone(family):
         assert torch.equal(carry["x"], given) and torch.equal(first, again)
 
 
-def test_a_network_with_several_heads_or_none_is_refused(family):
-    for architecture, why in (("crossvit_9_240", "2 heads"), ("qwen3_vit_88m_enc", "no classif")):
-        with torch.device("meta"):
-            net = timm.create_model(architecture)
-        with pytest.raises(DataError, match=why):
-            family.head(net)
+def test_a_network_without_a_head_is_refused(family):
+    with torch.device("meta"):
+        net = timm.create_model("qwen3_vit_88m_enc")
+    with pytest.raises(DataError, match="no classif"):
+        family.head(net)

@@ -57,7 +57,8 @@ def test_an_export_is_timms_own(family, tmp_path, config, channels):
         config = family.with_input(config, channels=channels)
     net = random_network(family, config)
     classes = ["a", "b", "c", "d", "e"]
-    folder = write(tmp_path / "out", family.native_config(config, classes), net.state_dict())
+    folder = write(tmp_path / "out", family.native_config(config, classes),
+                   family.native_state(net.state_dict(), config))  # fmt: skip
     other = stock(folder)
     size = family.preprocessor(config).config()["input_size"]
     x = torch.randn(2, *size)
@@ -145,6 +146,71 @@ def test_of_two_heads_the_first_is_kept(family, architecture):
     with torch.inference_mode():
         two(x)
         assert torch.equal(Chain(family, net).logits({"x": x}), said[0])
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["crossvit_9_240", "efficientvim_m1_dist", "pit_ti_distilled_224", "swiftformer_xs"],
+)
+def test_several_averaged_heads_are_one(family, tmp_path, architecture):
+    """timm's logits from timm's weights, whose heads have biases of their own, and an export gives
+    them to timm again."""
+    config = {"architecture": architecture, "num_classes": 5, "pretrained_cfg": {}}
+    torch.manual_seed(0)
+    several = timm.create_model(architecture, num_classes=5).eval()
+    for parameter in several.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.5, 1.0)
+    x = torch.randn(2, *several.pretrained_cfg["input_size"])
+    net = loaded(family, config, several.state_dict(), 5)
+    chain = Chain(family, net)
+    assert chain.depth > 1 and isinstance(chain.head, nn.Linear)
+    with torch.inference_mode():
+        logits = several(x)
+        assert torch.equal(chain.logits({"x": x}), net(x))
+        torch.testing.assert_close(net(x), logits, rtol=1e-4, atol=1e-5)
+        state = family.native_state(net.state_dict(), config)
+        assert state.keys() == several.state_dict().keys()
+        folder = write(tmp_path / "out", family.native_config(config, list("abcde")), state)
+        torch.testing.assert_close(stock(folder)(x), logits, rtol=1e-4, atol=1e-5)
+    again = family.convert(load_file(folder / "model.safetensors"), config)
+    assert all(torch.equal(again[k], tensor) for k, tensor in net.state_dict().items())
+
+
+def test_an_encoder_takes_the_classifier_of_its_sibling(family, tmp_path):
+    """Its features are timm's mean and norm, and for one channel the first layer is found under the
+    sibling's name for it."""
+    torch.manual_seed(0)
+    encoder = timm.create_model("qwen3_vit_88m_enc", global_pool="avg").eval()
+    for parameter in encoder.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.5, 1.0)
+    given = json.loads(json.dumps({**encoder.pretrained_cfg, "file": None}))
+    config = {"architecture": "qwen3_vit_88m_enc", "num_classes": 0, "pretrained_cfg": given}
+    config = family.with_input(config | {"global_pool": "merge", "num_features": 7}, size=64)
+    chain = Chain(family, family.build(config, 5))
+    chain.net.load_state_dict(family.convert(encoder.state_dict(), config), strict=False)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = chain.net.norm(encoder(x))
+        torch.testing.assert_close(chain.run({"x": x})["features"], expected, rtol=1e-4, atol=1e-5)
+        native = family.native_config(config, list("abcde"))
+        assert native["architecture"] == "qwen3_vit_88m" and "global_pool" not in native
+        folder = write(tmp_path / "out", native, chain.net.state_dict())
+        assert torch.equal(stock(folder)(x), chain.logits({"x": x}))
+    grey = family.convert(encoder.state_dict(), family.with_input(config, channels=1))
+    assert grey["encoder.patch_embed.proj.weight"].shape[1] == 1
+
+
+@pytest.mark.parametrize("architecture", [n for n in timm.list_models() if n.endswith("_enc")])
+def test_an_encoder_and_its_sibling_have_the_same_layers(family, architecture):
+    with torch.device("meta"):
+        encoder = timm.create_model(architecture)
+        net = family.build({"architecture": architecture, "num_classes": 0}, 5)
+    inside = getattr(net, "encoder", net)
+    for path, module in inside.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.LayerNorm)) and path != "classifier":
+            assert repr(module) == repr(encoder.get_submodule(path)), path
 
 
 def test_weights_that_do_not_fit_are_left_for_the_core_to_name(family):

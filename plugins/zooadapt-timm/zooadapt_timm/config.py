@@ -115,6 +115,7 @@ class Settings:
         names = () if self.label_names is None else self.label_names
         return {
             **self.native(names), "num_classes": self.num_classes,
+            "num_features": self.num_features, "global_pool": self.global_pool,
             "weights_input_size": self.weights_input_size,
         }  # fmt: skip
 

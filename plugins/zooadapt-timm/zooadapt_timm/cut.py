@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from zooadapt.errors import DataError
+from zooadapt_timm.head import JOINT
 
 _ARITHMETIC = {f for f in (*vars(operator).values(), *vars(math).values()) if callable(f)}
 
@@ -61,10 +62,13 @@ def cut(
 def _features(graph: fx.Graph, net: nn.Module, head: str) -> fx.Node:
     """What the head is given, as `(N, D)`: of several positions, the one that the network picks
     from the head's output."""
+    (output,) = graph.find_nodes(op="output")
+    if head == JOINT:
+        return output.args[0]
     calls = [node for node in graph.nodes if node.op == "call_module" and node.target == head]
     if len(calls) != 1:
         raise _no_head(net, f"calls its head {len(calls)} times")
-    (call,), (output,) = calls, graph.find_nodes(op="output")
+    (call,) = calls
     node, position = output.args[0], None
     while isinstance(node, fx.Node) and node is not call:
         if _picks(node) and position is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TimmFamily(Family):
-    """Every image network of timm that ends in one linear head."""
+    """Every image network of timm that ends in linear heads."""
 
     api = 1
     name = "timm"
@@ -31,6 +31,18 @@ class TimmFamily(Family):
         from zooadapt_timm.zoo import variants
 
         return variants()
+
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        """timm's own small networks for tests, one for images of one channel, and one whose heads
+        are averaged."""
+        grey = {"input_size": [1, 64, 64], "mean": [0.5], "std": [0.5]}
+        small = {"input_size": [3, 64, 64]}
+        return {
+            "convolutions": _example("test_resnet", small),
+            "attention": _example("test_vit", {"input_size": [3, 160, 160]}),
+            "grey": _example("test_efficientnet", grey, in_chans=1),
+            "heads": _example("swiftformer_xs", small),
+        }
 
     def claims(self, config: Mapping[str, Any]) -> bool:
         architecture = config.get("architecture")
@@ -53,7 +65,7 @@ class TimmFamily(Family):
         return split(net)
 
     def head(self, net: nn.Module) -> str:
-        """Raises: DataError for a network with several heads or none."""
+        """Raises: DataError for a network without a head."""
         from zooadapt_timm.head import head_path
 
         return head_path(net)
@@ -81,6 +93,13 @@ class TimmFamily(Family):
 
         return zoo.fitted(state, zoo.resolve(config))
 
+    def native_state(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        from zooadapt_timm import zoo
+
+        return zoo.native_state(state, zoo.resolve(config))
+
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).label_names
 
@@ -97,3 +116,8 @@ class TimmFamily(Family):
             )  # fmt: skip
         adapted = zoo.with_input(zoo.resolve(config), size=size, channels=channels)
         return {**config, **adapted.config()}
+
+
+def _example(architecture: str, pretrained: Mapping[str, Any], **args: int) -> dict[str, Any]:
+    return {"architecture": architecture, "num_classes": 3, "model_args": args,
+            "pretrained_cfg": pretrained}  # fmt: skip

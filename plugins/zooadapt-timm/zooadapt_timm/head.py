@@ -1,4 +1,4 @@
-"""Which layer of a timm network is its head."""
+"""Which layers of a timm network give its logits."""
 
 from __future__ import annotations
 
@@ -6,28 +6,38 @@ from torch import nn
 
 from zooadapt.errors import DataError
 
+JOINT = "joint_head"
+"""Path of the layer that stands for several heads (`joint.py`); the network's forward ends before
+it."""
+
 
 def head_path(net: nn.Module) -> str:
     """Dotted path of the one layer that gives the logits: an `nn.Linear` or 1x1 `nn.Conv2d`.
 
-    Raises: DataError for networks without a classifier, and for those that average two of them
-    (most are distilled networks), which no single linear layer stands for.
+    Raises: DataError for networks without a classifier.
     """
-    classifier = net.get_classifier() if hasattr(net, "get_classifier") else None
-    parts = classifier if isinstance(classifier, (tuple, list, nn.ModuleList)) else (classifier,)
-    inside = {id(m) for part in parts if isinstance(part, nn.Module) for m in part.modules()}
-    found = [
-        path for path, module in net.named_modules()
-        if id(module) in inside and _outputs(module) == net.num_classes
-    ]  # fmt: skip
-    if len(found) == 1:
-        return found[0]
+    heads = linear_heads(net)
+    if len(heads) == 1:
+        return next(iter(heads))
     name = type(net).__name__
-    why = f"adds up {len(found)} heads ({', '.join(found)})" if found else "has no classifier"
+    why = f"has several classifiers ({', '.join(heads)})" if heads else "has no classifier"
     raise DataError(
         f"'{name}' {why}, and zooadapt replaces one linear head", thing=name,
         remedy="choose another architecture: zooadapt models",
     )  # fmt: skip
+
+
+def linear_heads(net: nn.Module) -> dict[str, nn.Module]:
+    """The layers of timm's own classifier that give logits, by path."""
+    if hasattr(net, JOINT):
+        return {JOINT: net.get_submodule(JOINT)}
+    classifier = net.get_classifier() if hasattr(net, "get_classifier") else None
+    parts = classifier if isinstance(classifier, (tuple, list, nn.ModuleList)) else (classifier,)
+    inside = {id(m) for part in parts if isinstance(part, nn.Module) for m in part.modules()}
+    return {
+        path: module for path, module in net.named_modules()
+        if id(module) in inside and _outputs(module) == net.num_classes
+    }  # fmt: skip
 
 
 def _outputs(module: nn.Module) -> int | None:

@@ -16,20 +16,24 @@ from torch import Tensor, nn
 from zooadapt.errors import DataError
 from zooadapt.family import Variant
 from zooadapt_timm.config import Settings, parse, parse_pretrained
+from zooadapt_timm.head import JOINT, linear_heads
+from zooadapt_timm.joint import join, joined, parted
 from zooadapt_timm.one_head import without_second_head
 
 
 def variants() -> Iterator[Variant]:
     """The pretrained networks that timm keeps on the Hub."""
-    for name in timm.list_pretrained():
-        known = get_pretrained_cfg(name)
-        if known.hf_hub_id and known.hf_hub_id.startswith("timm/"):
-            yield Variant(source=known.hf_hub_id, license=known.license)
+    known = map(get_pretrained_cfg, timm.list_pretrained())
+    licenses = {one.hf_hub_id: one.license for one in known if one.hf_hub_id}
+    for source, license in licenses.items():
+        if source.startswith("timm/"):
+            yield Variant(source=source, license=license)
 
 
 def resolve(config: Mapping[str, Any]) -> Settings:
     """A config parsed; where its `pretrained_cfg` says nothing at all, timm's default for the
-    architecture stands in, as it does when timm reads it.
+    architecture stands in, as it does when timm reads it. So it does for the names of layers, and
+    where another architecture stands for the config's own they are always that one's.
 
     Raises: DataError naming the key at fault, and for an architecture that timm does not have.
     """
@@ -42,16 +46,25 @@ def resolve(config: Mapping[str, Any]) -> Settings:
             f"config.json: 'architecture' is '{name}', which timm {timm.__version__} does not "
             f"have{hint}", thing="architecture", remedy="correct it, or update timm",
         )  # fmt: skip
-    if settings.pretrained:
-        return settings
-    return replace(settings, pretrained=_default(name))
+    default = _default(name)
+    if not settings.pretrained:
+        return replace(settings, pretrained=default)
+    layers = {key: default[key] for key in ("first_conv", "classifier") if key in default}
+    if name == config["architecture"]:
+        return replace(settings, pretrained={**layers, **settings.pretrained})
+    return replace(settings, pretrained={**settings.pretrained, **layers},
+                   num_features=None, global_pool=None)  # fmt: skip
 
 
 def create(settings: Settings, num_classes: int) -> nn.Module:
-    """The network in eval mode with random weights.
+    """The network in eval mode with random weights; of several heads it makes one.
 
     Raises: DataError when timm refuses the arguments.
     """
+    return join(_stock(settings, num_classes))
+
+
+def _stock(settings: Settings, num_classes: int) -> nn.Module:
     try:
         return _create(settings, num_classes, settings.pretrained)
     except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
@@ -68,17 +81,52 @@ def fitted(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tens
     Weights that timm cannot fit are given back as they are, for the core to name what is wrong.
     """
     with torch.device("meta"):
-        own = create(settings, settings.num_classes).state_dict()
-    state = without_second_head(state)
+        stock = _stock(settings, settings.num_classes)
+    own = stock.state_dict()
+    state = _timms(without_second_head(state, own), settings, own)
+    if len(linear_heads(stock)) < 2:
+        return state
+    image = torch.zeros(1, *settings.pretrained.get("input_size", (3, 224, 224)))
+    return joined(state, _stock(settings, settings.num_classes), image)
+
+
+def native_state(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tensor]:
+    """The state of `create(settings, K)` under timm's own names."""
+    if f"{JOINT}.weight" not in state:
+        return state
+    with torch.device("meta"):
+        return parted(state, _stock(settings, len(state[f"{JOINT}.weight"])))
+
+
+def _timms(
+    state: Mapping[str, Tensor], settings: Settings, own: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """As it is where every name and shape fits; else what timm makes of it when it loads it."""
     if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
         return state
+    state = {**state, **dict(_for_three_channels(state, settings, own))}
     source = {**settings.pretrained, "num_classes": settings.num_classes, "state_dict": dict(state)}
     if settings.weights_input_size:
         source["input_size"] = settings.weights_input_size
     try:
         return _create(settings, settings.num_classes, source, load=True).state_dict()
-    except RuntimeError:
+    except (RuntimeError, KeyError):
         return state
+
+
+def _for_three_channels(
+    state: Mapping[str, Tensor], settings: Settings, own: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """First convolutions of another channel count than the network's as ones for three channels,
+    the only ones that timm adapts. What they make of grey images stays."""
+    first = settings.pretrained.get("first_conv") or ()
+    for path in [first] if isinstance(first, str) else first:
+        name = f"{path}.weight"
+        if name in state and name in own:
+            weight = state[name]
+            count = weight.shape[1]
+            if count != 3 and count != own[name].shape[1]:
+                yield name, weight.mean(1, keepdim=True).repeat(1, 3, 1, 1) * (count / 3)
 
 
 def with_input(settings: Settings, *, size: int | None, channels: int | None) -> Settings:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.family import FILES, Capabilities, Family, Stage, Variant
-from zooadapt_transformers import settings
+from zooadapt_transformers import examples, settings
 from zooadapt_transformers.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class TextFamily(_TransformersFamily):
             Variant(source="FacebookAI/xlm-roberta-base", license="mit"),
         )
 
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        return examples.texts()
+
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> TextPreprocessor:
         from zooadapt_transformers.text import TextPreprocessor
 
@@ -97,6 +100,9 @@ class VisionFamily(_TransformersFamily):
             Variant(source="facebook/dinov2-small", license="apache-2.0"),
             Variant(source="facebook/convnext-tiny-224", license="apache-2.0"),
         )
+
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        return examples.images()
 
     def preprocessor(
         self, config: Mapping[str, Any], *, augment: str = "none"

@@ -1,0 +1,8 @@
+"""The whole contract, a test for each check and example."""
+
+from zooadapt.testing import parametrize
+
+
+@parametrize("rnn")
+def test_conformance(check, case):
+    check(case)
