@@ -15,7 +15,8 @@ from zooadapt import __version__
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
-from zooadapt.metrics import Metrics
+from zooadapt.findings import Findings
+from zooadapt.metrics import BINS, Metrics
 from zooadapt.model import Model
 from zooadapt.plan import Plan
 from zooadapt.strategy import Choice
@@ -49,7 +50,7 @@ def compose(
     val: Metrics,
     test: Metrics | None,
     seconds: Mapping[str, float],
-    baselines: Mapping[str, Metrics],
+    findings: Findings,
     decisions: Sequence[Choice],
     notes: Sequence[str] = (),
 ) -> Written:
@@ -74,7 +75,6 @@ def compose(
         "unused_tensors": list(model.unused),
         "plan": plan.to_json(),
         "decisions": [asdict(decision) for decision in decisions],
-        "baselines": {name: metrics.summary() for name, metrics in baselines.items()},
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best_epoch": history.best,
         "steps": history.steps,
@@ -88,10 +88,17 @@ def compose(
         },
         "confusion": (test or val).confusion.tolist(),
         "versions": versions(),
-    }
+    } | findings.to_json()
     native = dict(source.family.native_config(source.config, model.classes))
     files = native.pop(FILES, {})
-    config = native | {"zooadapt": _facts(plan, model, data, origin, scores)}
+    facts = _facts(plan, model, data, origin, scores)
+    if findings.temperature is not None:
+        facts["temperature"] = {
+            "value": findings.temperature,
+            "fitted_on": plan.val,
+            "in_weights": True,
+        }
+    config = native | {"zooadapt": facts}
     return Written(
         config=config, files=files, report=result, card=_card(plan, model, data, val, test)
     )
@@ -194,7 +201,7 @@ def _body(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics |
     what = "trained from scratch on the network of" if plan.from_scratch else "adapted from"
     name = escape(source.name)
     rows = [
-        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {m.n} |"
+        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {_error(m)} | {m.n} |"
         for label, m in (("test", test), (f"validation ({plan.val})", val))
         if m
     ]
@@ -202,9 +209,10 @@ def _body(plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics |
         f"# {len(model.classes)} classes, {what} {name}\n",
         f"Strategy `{plan.strategy}`, seed {plan.seed}, {plan.train_samples} training samples; "
         f"source `{source.sha256[:16]}`{revision}; data `{data.fingerprint[:16]}`.\n",
-        "| measured on | accuracy (95 % interval) | macro F1 | n |\n|---|---|---|---|\n"
-        + "\n".join(rows)
-        + "\n",
+        "| measured on | accuracy (95 % interval) | macro F1 | calibration error | n |\n"
+        "|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        f"The calibration error is the expected one over {BINS} bins of equally many predictions; "
+        "in brackets what so few would show if every confidence were exact.\n",
         "## Classes\n\n" + _class_table(model.classes, shown),
         "## Use\n\n```sh\nzooadapt predict PATH_OF_THIS_FOLDER INPUT\n```\n",
     ]
@@ -242,6 +250,11 @@ def _confusion_table(classes: Sequence[str], metrics: Metrics) -> str:
 def _percent(metrics: Metrics) -> str:
     low, high = metrics.interval
     return f"{metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _error(metrics: Metrics) -> str:
+    found = metrics.calibration
+    return "–" if found is None else f"{found.error:.3f} ({found.by_chance:.3f})"
 
 
 def escape(name: str) -> str:
