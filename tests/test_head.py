@@ -38,6 +38,40 @@ def test_leave_one_out_equals_solving_without_each_sample(n: int, dim: int) -> N
         torch.testing.assert_close(found[k], expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(("n", "dim", "step"), [(40, 6, 1), (40, 6, 3), (20, 35, 1)])
+def test_out_of_fold_equals_solving_without_each_fold(n: int, dim: int, step: int) -> None:
+    x, labels, weights = problem(n, dim, 3)
+    weights[3] = 0.0
+    weights *= n / weights.sum()
+    fold = torch.arange(n) % 4
+    found = Ridge(lambda: iter(x.split(7)), labels, 3, weights).out_of_fold([2.0], fold, step=step)
+    y = nn.functional.one_hot(labels, 3).double() * 2 - 1
+    expected = torch.empty(n, 3).double()
+    for number in range(4):
+        keep = fold != number
+        a, b, w = x[keep].double(), y[keep], weights[keep]
+        mean, target = w @ a / w.sum(), w @ b / w.sum()
+        rows = (a - mean) * w.sqrt()[:, None]
+        gram = rows.T @ rows + 2.0 * torch.eye(dim).double()
+        solved = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
+        expected[~keep] = (x[~keep].double() - mean) @ solved + target
+    torch.testing.assert_close(found[0], expected[::step], rtol=1e-6, atol=1e-6)
+
+
+def test_a_sample_without_weight_is_predicted_by_a_head_that_never_saw_it() -> None:
+    x, labels, _ = problem(60, 5, 3)
+    weights = torch.ones(60)
+    weights[::4] = 0
+    kept = weights > 0
+    fit = head.solve(lambda: iter([x]), labels, 3, weights=weights)
+    alone = head.solve(lambda: iter([x[kept]]), labels[kept], 3)
+    direct = x[~kept] @ fit.weight.T + fit.bias
+    torch.testing.assert_close(fit.held_out_logits[~kept], direct, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(fit.weight, alone.weight, rtol=1e-3, atol=1e-4)
+    same = fit.held_out_logits[kept]
+    torch.testing.assert_close(same, alone.held_out_logits, rtol=1e-3, atol=1e-3)
+
+
 def test_both_gram_matrices_give_the_same_solution() -> None:
     x, labels, weights = problem(24, 24, 3)
     by_samples = Ridge(lambda: iter(x.split(7)), labels, 3, weights).solution(1.0)
@@ -80,7 +114,7 @@ def test_class_weights_move_the_balance() -> None:
     labels = (torch.arange(300) % 10 == 0).long()
     x = torch.randn(300, 4, generator=rng) + labels[:, None] * 0.7
     plain = head.solve(lambda: iter([x]), labels, 2)
-    even = head.solve(lambda: iter([x]), labels, 2, class_weights=torch.tensor([1.0, 9.0]))
+    even = head.solve(lambda: iter([x]), labels, 2, weights=torch.tensor([1.0, 9.0])[labels])
     said = [int((fit.held_out_logits.argmax(1) == 1).sum()) for fit in (plain, even)]
     assert said[1] > 2 * said[0]
 
@@ -98,8 +132,9 @@ def test_rows_of_known_classes_are_carried_bit_for_bit() -> None:
 
 def test_folds_are_stratified_and_seeded() -> None:
     labels = np.repeat([0, 1, 2], [50, 20, 5])
-    fold = head.folds(labels, 5, seed=3)
-    assert np.array_equal(fold, head.folds(labels, 5, seed=3))
-    assert not np.array_equal(fold, head.folds(labels, 5, seed=4))
+    drawn = head.draw_folds(labels, 5, repeats=2, seed=3)
+    assert np.array_equal(drawn, head.draw_folds(labels, 5, repeats=2, seed=3))
+    assert not np.array_equal(drawn, head.draw_folds(labels, 5, repeats=2, seed=4))
+    assert not np.array_equal(drawn[0], drawn[1])
     for label, count in enumerate((10, 4, 1)):
-        assert (np.bincount(fold[labels == label], minlength=5) == count).all()
+        assert (np.bincount(drawn[0][labels == label], minlength=5) == count).all()

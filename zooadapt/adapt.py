@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zooadapt import export, fsops, plan, processes, report
+from zooadapt import export, fsops, plan, processes, report, suspects
 from zooadapt.auto import BUDGET
 from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
@@ -27,6 +28,7 @@ from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL, Run
 from zooadapt.strategy import AUTO
+from zooadapt.suspects import Suspects
 from zooadapt.timing import Clock, Imports
 
 KEPT = 1 << 30
@@ -51,6 +53,8 @@ def adapt(request: Request, progress: Progress) -> Result:
     """
     clock = Clock()
     fsops.check_output(request.out, overwrite=request.overwrite)
+    if request.suspects is not None:
+        fsops.check_output(request.suspects, overwrite=True)
     with clock.part("source"):
         source = open_source(request.source, offline=request.offline)
     imports = Imports(source.family.imports)
@@ -107,6 +111,8 @@ def adapt(request: Request, progress: Progress) -> Result:
     with clock.part("evaluate"):
         val = run.validation()
         test = run.score(TEST) if TEST in splits else None
+    with clock.part("findings"):
+        findings = run.findings(baselines)
     with clock.part("export"):
         written = report.compose(
             plan=run.plan,
@@ -118,13 +124,15 @@ def adapt(request: Request, progress: Progress) -> Result:
             val=val,
             test=test,
             seconds=clock.seconds(),
-            baselines=baselines,
+            findings=findings,
             decisions=run.decisions,
             notes=carries.notes,
         )
         if processes.is_main():
             export.save(model, request.out, written, overwrite=request.overwrite)
             checkpoint.remove()
+            if request.suspects is not None and findings.suspects is not None:
+                _write_suspects(request.suspects, findings.suspects, data.classes, splits)
         processes.meet()
     return Result(
         plan=run.plan,
@@ -158,11 +166,24 @@ def _decide(
         chain=model.chain,
         mode=mode,
         counts=np.bincount(splits[TRAIN].labels, minlength=len(data.classes)),
+        groups=_groups(splits[TRAIN]),
         sizes=sizes,
         costs=costs,
         seconds=_budget(request),
     )
     return decided, costs
+
+
+def _groups(split: Split) -> int:
+    return 0 if split.groups is None else len(np.unique(split.groups))
+
+
+def _write_suspects(
+    path: Path, found: Suspects, classes: Sequence[str], splits: Mapping[str, Split]
+) -> None:
+    ids = [name for part in (TRAIN, VAL) if part in splits for name in splits[part].ids]
+    text = suspects.table(found, ids, classes)
+    fsops.write_file(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _budget(request: Request) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 from zooadapt import __version__
 from zooadapt.data import Dataset
 from zooadapt.hub.card import BEGIN, END, FOLDER, join
-from zooadapt.metrics import Metrics
+from zooadapt.metrics import BINS, Metrics
 from zooadapt.model import Model, Source
 from zooadapt.plan import Plan
 
@@ -123,15 +123,17 @@ def _body(
 ) -> list[str]:  # fmt: skip
     shown, kind = test or val, model.source.family.modality
     rows = [
-        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {m.n} |"
+        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {_error(m)} | {m.n} |"
         for label, m in (("test", test), (f"validation ({plan.val})", val))
         if m
     ]
     parts = [
         f"# {kind.capitalize()} classification into {len(model.classes)} classes\n",
         _origin(plan, model.source),
-        "| measured on | accuracy (95 % interval) | macro F1 | n |\n|---|---|---|---|\n"
-        + "\n".join(rows) + "\n",
+        "| measured on | accuracy (95 % interval) | macro F1 | calibration error | n |\n"
+        "|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        f"The calibration error is the expected one over {BINS} bins of equally many predictions; "
+        "in brackets what so few would show if every confidence were exact.\n",
         "## Use\n",
         *_usage(model),
         "## Classes\n",
@@ -219,6 +221,11 @@ def _confusion_table(classes: Sequence[str], metrics: Metrics) -> str:
 def _percent(metrics: Metrics) -> str:
     low, high = metrics.interval
     return f"{metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _error(metrics: Metrics) -> str:
+    found = metrics.calibration
+    return "–" if found is None else f"{found.error:.3f} ({found.by_chance:.3f})"
 
 
 def escape(name: str) -> str:

@@ -144,6 +144,24 @@ class FromCache:
             yield self._stored.gather(indices)
 
 
+class Part:
+    """Some samples of a feed, in a given order."""
+
+    def __init__(self, feed: Feed, indices: np.ndarray) -> None:
+        self._feed, self._indices = feed, indices
+        self.cut = feed.cut
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def lengths(self) -> np.ndarray | None:
+        lengths = self._feed.lengths()
+        return None if lengths is None else lengths[self._indices]
+
+    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+        return self._feed.batches((self._indices[batch] for batch in order), key=key)
+
+
 class Views:
     """Stored augmented views of the same samples; every epoch draws one of them for each sample."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zooadapt.data.splits import parted
 from zooadapt.logistic import Logistic
 from zooadapt.ridge import Ridge, Rows
 
@@ -35,10 +36,17 @@ class HeadFit:
     bias: Tensor
     """`(K,)`, fp32."""
     held_out_logits: Tensor
-    """`(n, K)`: logits of each training sample by a head that was solved without it."""
+    """`(n, K)`: logits of each training sample by a head that was solved without it; where folds
+    were drawn anew several times, `(R * n, K)`, one drawing after the other."""
     l2: float
     scale: float
     """Factor already folded into weight and bias so that softmax gives probabilities."""
+
+    def held_out_probabilities(self, n: int) -> Tensor:
+        """`(n, K)` probabilities of the n training samples, each without having learned from it;
+        the mean over the drawings of the folds."""
+        probabilities = self.held_out_logits.softmax(1)
+        return probabilities.view(-1, n, probabilities.shape[1]).mean(0)
 
 
 def rescale(head: nn.Module, scale: float) -> None:
@@ -96,36 +104,53 @@ def solve(
     num_classes: int,
     *,
     kind: str = "ridge",
-    class_weights: Tensor | None = None,
+    weights: Tensor | None = None,
+    folds: Sequence[np.ndarray] = (),
     seed: int = 0,
 ) -> HeadFit:
     """A head for frozen features, its L2 chosen on predictions for samples not seen.
 
-    rows: `(n, D)` in chunks. labels: `(n,)` int64. class_weights: `(K,)`, a sample's weight by its
-    class. `ridge` has exact leave-one-out predictions; `logistic` has cross-validated ones, of
-    `FOLDS` folds drawn by `seed`. Candidates are compared by cross-entropy, each at the temperature
-    that suits it best (Guo et al. 2017), and that temperature is folded into the head.
+    rows: `(n, D)` in chunks. labels: `(n,)` int64. weights: `(n,)`, a sample of weight 0 counts for
+    nothing and is predicted all the same. folds: `(n,)` the fold of each sample, once or several
+    times; without them `ridge` predicts by leave-one-out, which is exact and free, and `logistic`
+    by `FOLDS` folds drawn by `seed`. Candidates are compared by cross-entropy, each at the
+    temperature that suits it best (Guo et al. 2017), and that temperature is folded into the head.
     """
-    weights = torch.ones(len(labels), dtype=torch.float64)
-    if class_weights is not None:
-        weights = class_weights.double()[labels]
-    weights = weights * (len(labels) / weights.sum())
-    solver = {"ridge": _solve_ridge, "logistic": _solve_logistic}[kind]
-    return solver(rows, labels, num_classes, weights, seed)
+    shares = torch.ones(len(labels)) if weights is None else weights
+    shares = shares.double() * (shares.count_nonzero() / shares.double().sum())
+    if kind == "ridge":
+        return _solve_ridge(rows, labels, num_classes, shares, folds)
+    drawn = folds or draw_folds(labels.numpy(), FOLDS, repeats=1, seed=seed)
+    return _solve_logistic(rows, labels, num_classes, shares, drawn)
+
+
+def draw_folds(
+    labels: np.ndarray, count: int, *, repeats: int, seed: int, groups: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """`repeats` times the fold of each sample: stratified by class, groups whole, by seed."""
+    shares = [1 / count] * count
+    return [parted(labels, shares, seed + 7919 * number, groups) for number in range(repeats)]
 
 
 def _solve_ridge(
-    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, seed: int
+    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, folds: Sequence[np.ndarray]
 ) -> HeadFit:
     ridge = Ridge(rows, labels, num_classes, weights)
+
+    def held_out_by(l2s: Sequence[float], step: int) -> list[Tensor]:
+        if not folds:
+            return ridge.held_out(l2s, step=step)
+        drawn = [ridge.out_of_fold(l2s, torch.from_numpy(fold), step=step) for fold in folds]
+        return [torch.cat(each) for each in zip(*drawn, strict=True)]
+
     l2s = [multiple * ridge.mean_square for multiple in RIDGE_PATH]
-    step = max(1, len(labels) // _COMPARED)
-    found = ridge.held_out(l2s, step=step)
-    scales, losses = zip(
-        *(best_scale(logits, labels[::step], weights[::step]) for logits in found), strict=True
-    )
+    times = max(1, len(folds))
+    step = max(1, times * len(labels) // _COMPARED)
+    found = held_out_by(l2s, step)
+    asked, shares = labels[::step].repeat(times), weights[::step].repeat(times)
+    scales, losses = zip(*(best_scale(logits, asked, shares) for logits in found), strict=True)
     best = min(range(len(l2s)), key=losses.__getitem__)
-    held_out = found[best] if step == 1 else ridge.held_out([l2s[best]])[0]
+    held_out = found[best] if step == 1 else held_out_by([l2s[best]], 1)[0]
     weight, bias = ridge.solution(l2s[best])
     scale = scales[best]
     return HeadFit(
@@ -138,18 +163,32 @@ def _solve_ridge(
 
 
 def _solve_logistic(
-    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, seed: int
+    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, folds: Sequence[np.ndarray]
 ) -> HeadFit:
     geometry = Ridge(rows, labels, num_classes, weights)
-    fold = torch.from_numpy(folds(labels.numpy(), FOLDS, seed))
-    parts = [
-        Logistic(rows, labels, num_classes, weights * (fold != number), geometry)
-        for number in range(FOLDS)
+    drawn = [
+        (
+            torch.from_numpy(fold),
+            [
+                Logistic(
+                    rows,
+                    labels,
+                    num_classes,
+                    weights * torch.from_numpy(fold != number),
+                    geometry,
+                )
+                for number in range(fold.max() + 1)
+            ],
+        )
+        for fold in folds
     ]
+    asked, shares = labels.repeat(len(folds)), weights.repeat(len(folds))
     best: tuple[float, float, float, Tensor] | None = None
     for l2 in LOGISTIC_PATH:
-        held_out = _out_of_fold(rows, fold, [part.solve(l2) for part in parts])
-        scale, loss = best_scale(held_out.double(), labels, weights)
+        held_out = torch.cat(
+            [_out_of_fold(rows, fold, [part.solve(l2) for part in parts]) for fold, parts in drawn]
+        )
+        scale, loss = best_scale(held_out.double(), asked, shares)
         if best is not None and loss > best[0]:
             break
         best = (loss, l2, scale, held_out)
@@ -175,16 +214,6 @@ def _out_of_fold(rows: Rows, fold: Tensor, heads: list[tuple[Tensor, Tensor]]) -
             logits[mine == number] = part[mine == number] @ weight.T + bias
         out.append(logits)
     return torch.cat(out)
-
-
-def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`(n,)` the fold of each sample: stratified by class, drawn by seed."""
-    rng = np.random.default_rng((seed, 0xF01D))
-    fold = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        fold[members] = (np.arange(len(members)) + rng.integers(count)) % count
-    return fold
 
 
 def best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, float]:

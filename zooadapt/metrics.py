@@ -1,5 +1,5 @@
-"""Accuracy, macro-F1 and the confusion matrix, in NumPy: importing a metrics library costs seconds
-of start-up, more than the work of a whole probe."""
+"""Accuracy, macro-F1, calibration and the confusion matrix, each with its uncertainty, in NumPy:
+importing a metrics library costs seconds of start-up, more than the work of a whole probe."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+BINS = 15
+_DRAWS = 1000
+_CELLS_DRAWN = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far the confidence in a prediction is from how often such predictions are right."""
+
+    error: float
+    """Expected calibration error over `BINS` bins of equally many predictions each (equal mass)."""
+    by_chance: float
+    """What that error would be expected to be for as many predictions if the confidences were
+    exactly right: few samples alone make one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,39 +37,152 @@ class Metrics:
     n: int
     interval: tuple[float, float]
     """95 % Wilson interval of the accuracy."""
+    macro_f1_interval: tuple[float, float]
+    """95 % bootstrap interval."""
+    balanced_accuracy_interval: tuple[float, float]
+    calibration: Calibration | None
+    """None where only labels were predicted."""
     confusion: np.ndarray
-    """`(K, K)` counts, rows true, columns predicted."""
+    """`(K, K)` counts, rows true, columns predicted; a sample predicted R times counts R times."""
 
     def summary(self) -> dict[str, Any]:
+        calibrated = self.calibration
         return {
             "accuracy": self.accuracy,
             "macro_f1": self.macro_f1,
             "balanced_accuracy": self.balanced_accuracy,
             "n": self.n,
             "interval": list(self.interval),
-        }
+            "macro_f1_interval": list(self.macro_f1_interval),
+            "balanced_accuracy_interval": list(self.balanced_accuracy_interval),
+        } | ({"ece": calibrated.error, "ece_by_chance": calibrated.by_chance} if calibrated else {})
 
 
-def measure(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> Metrics:
-    """Metrics of `(n,)` predicted against `(n,)` true class indices; n >= 1."""
-    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(confusion, (labels, predicted), 1)
-    hits, true, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    occurs, either = true > 0, (true + said) > 0
-    n, right = int(confusion.sum()), int(hits.sum())
+def measure(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    confidence: np.ndarray | None = None,
+) -> Metrics:
+    """Metrics of predicted against `(n,)` true class indices; n >= 1.
+
+    predicted: `(R * n,)`, every sample R times over, as repeated cross-validation gives; intervals
+    are those of n samples. confidence: the probability given to each prediction.
+    """
+    n, times = len(labels), len(predicted) // len(labels)
+    true = np.tile(labels, times)
+    confusion = np.bincount(true * num_classes + predicted, minlength=num_classes**2)
+    confusion = confusion.reshape(num_classes, num_classes)
+    right = predicted == true
+    interval = wilson(float(right.mean()) * n, n)
+    f1, balanced = (float(score[0]) for score in _class_means(confusion[None]))
+    f1_interval, balanced_interval = _bootstrap(confusion, n)
+    if right.all():  # redrawing what has no error shows none, however few samples there are
+        f1_interval = balanced_interval = interval
     return Metrics(
-        accuracy=right / n,
+        accuracy=float(right.mean()),
         n=n,
-        interval=wilson(right, n),
+        interval=interval,
         confusion=confusion,
-        macro_f1=float((2 * hits[either] / (true + said)[either]).mean()),
-        balanced_accuracy=float((hits[occurs] / true[occurs]).mean()),
+        macro_f1=f1,
+        balanced_accuracy=balanced,
+        macro_f1_interval=f1_interval,
+        balanced_accuracy_interval=balanced_interval,
+        calibration=None if confidence is None else calibration(confidence, right),
     )
 
 
-def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def _class_means(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Macro-F1 and balanced accuracy of `(m, K, K)` matrices."""
+    hits = confusion.diagonal(axis1=1, axis2=2)
+    return _means(hits, confusion.sum(2), confusion.sum(1))
+
+
+def _means(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(invalid="ignore"):
+        f1, recall = 2 * hits / (true + said), hits / true
+    return np.nanmean(f1, axis=1), np.nanmean(recall, axis=1)
+
+
+def _bootstrap(confusion: np.ndarray, n: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """95 % intervals of macro-F1 and balanced accuracy from redrawn sets of n samples (Efron 1979),
+    less the bias that redrawing has. To redraw samples is to redraw the counts of the cells."""
+    true, said = np.nonzero(confusion)
+    counts, classes = confusion[true, said], len(confusion)
+    draws = min(_DRAWS, max(100, _CELLS_DRAWN // len(counts)))
+    drawn = np.random.default_rng(0xB007).multinomial(n, counts / counts.sum(), size=draws)
+
+    def by_class(cells: np.ndarray, of: np.ndarray) -> np.ndarray:
+        found = np.zeros((draws, classes))
+        order = np.argsort(of, kind="stable")
+        names, starts = np.unique(of[order], return_index=True)
+        found[:, names] = np.add.reduceat(cells[:, order], starts, axis=1)
+        return found
+
+    hits = by_class(drawn * (true == said), true)
+    scores = _means(hits, by_class(drawn, true), by_class(drawn, said))
+    f1, balanced = (
+        tuple(np.clip(np.quantile(each, [0.025, 0.975]) + at - each.mean(), 0, 1).tolist())
+        for each, at in zip(scores, _class_means(confusion[None]), strict=True)
+    )
+    return f1, balanced
+
+
+def calibration(confidence: np.ndarray, right: np.ndarray) -> Calibration:
+    """Expected calibration error of `(n,)` confidences in predictions that were right or not:
+    equal-mass bins (Nixon et al. 2019, arXiv 1904.01685), weighted by their size."""
+    order = np.argsort(confidence, kind="stable")
+    error = chance = 0.0
+    for part in np.array_split(order, min(BINS, len(order))):
+        said = confidence[part]
+        error += abs(float(said.mean() - right[part].mean())) * len(part)
+        spread = float((said * (1 - said)).sum())
+        chance += math.sqrt(2 / math.pi * spread)  # mean distance of a sum from its expectation
+    return Calibration(error=error / len(order), by_chance=chance / len(order))
+
+
+def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson 1927): honest at small n and near 0 and 1."""
     p, z2 = right / n, z * z / n
     centre = (p + z2 / 2) / (1 + z2)
     half = z / (1 + z2) * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two models on the same samples."""
+
+    name: str
+    """The other one's."""
+    n: int
+    better: int
+    """Samples that only the first had right."""
+    worse: int
+    """Samples that only the other had right."""
+    p: float
+    """Chance of a difference as large if both were equally good."""
+    told_apart: bool
+    """Whether p is below `LEVEL`."""
+
+
+def compare(name: str, right: np.ndarray, other: np.ndarray) -> Comparison:
+    """A model beside another by `(n,)` truth values: which samples each got right.
+
+    McNemar's test in its exact form, a sign test on the samples where they differ.
+    """
+    better, worse = int((right & ~other).sum()), int((other & ~right).sum())
+    differ = better + worse
+    logs = [
+        math.lgamma(differ + 1) - math.lgamma(k + 1) - math.lgamma(differ - k + 1)
+        for k in range(min(better, worse) + 1)
+    ]
+    tail = sum(math.exp(one - differ * math.log(2)) for one in logs)
+    p = min(1.0, 2 * tail)
+    return Comparison(
+        name=name, n=len(right), better=better, worse=worse, p=p, told_apart=p < LEVEL
+    )

@@ -11,7 +11,8 @@ import numpy as np
 from zooadapt import auto, strategy
 from zooadapt.costs import Costs, Sizes
 from zooadapt.data import Dataset
-from zooadapt.errors import UsageError
+from zooadapt.errors import DataError, UsageError
+from zooadapt.head import FOLDS
 from zooadapt.request import Request
 from zooadapt.strategy import AUTO, Choice, Phase, Recipe, Solve, SolvePhase, Train, TrainPhase
 
@@ -45,6 +46,14 @@ class Plan:
     train_samples: int
     val: str
     val_fraction: float
+    folds: int
+    """Folds that a solved head is measured by; 0 for leave-one-out."""
+    repeats: int
+    """How often these folds are drawn anew."""
+    grouped: bool
+    """Whether groups of samples are kept whole."""
+    suspects: str
+    """What is done about labels that are probably wrong: `keep`, `drop` or `relabel`."""
     from_scratch: bool
     choices: tuple[Choice, ...]
 
@@ -55,6 +64,15 @@ class Plan:
     @property
     def solves(self) -> bool:
         return any(isinstance(phase, SolvePhase) for phase in self.phases)
+
+    @property
+    def solved_val(self) -> str:
+        """How a solved head is measured where nothing is held out."""
+        if not self.folds:
+            return "leave-one-out"
+        whole = " by group" if self.grouped else ""
+        times = f", {self.repeats} times" if self.repeats > 1 else ""
+        return f"{self.folds}-fold{whole}{times}"
 
     @property
     def cut(self) -> int:
@@ -69,6 +87,8 @@ MIN_STEPS = 300
 """Optimiser steps below which fine-tuning a small set stops short (Zhang et al. 2021, arXiv
 2006.05987: hundreds of updates even on a thousand examples)."""
 MAX_EPOCHS = 60
+REPEATS = 3
+"""Drawings of the folds: what one drawing decides by chance evens out."""
 
 
 def resolve(
@@ -80,14 +100,17 @@ def resolve(
     mode: Mode,
     counts: np.ndarray,
     sizes: Sizes,
+    groups: int = 0,
     costs: Costs | None = None,
     seconds: float = auto.BUDGET,
 ) -> Plan:
     """Every default filled in for this data and this network, with the reason for each.
 
-    counts: `(K,)` training samples of each class. costs and seconds (what is left of the budget)
-    decide the phases of `auto`.
-    Raises: UsageError for a strategy or stage that is not there, or mixing what cannot be mixed.
+    counts: `(K,)` training samples of each class. groups: how many groups there are that must not
+    be split, 0 where every sample stands for itself. costs and seconds (what is left of the
+    budget) decide the phases of `auto`.
+    Raises: UsageError for a strategy or stage that is not there, or mixing what cannot be mixed;
+    DataError for too few groups.
     """
     if (request.mixup or request.cutmix) and source.family.can.variable_length:
         raise UsageError(
@@ -125,6 +148,9 @@ def resolve(
             Choice(what="norm statistics", value=norm, why=why),
             Choice(what="augment", value=augment, why=why_augment),
         ]
+    folds, repeats, why_folds = _folds(request, groups)
+    if why_folds:
+        choices.append(Choice(what="folds", value=f"{folds}, {repeats} times", why=why_folds))
     defaults = Recipe()
     recipe = Recipe(
         optimizer=request.optimizer,
@@ -144,7 +170,7 @@ def resolve(
         imbalance=imbalance,
         metric=request.metric,
     )
-    return Plan(
+    plan = Plan(
         source=source.name,
         revision=source.origin.revision,
         sha256=source.sha256,
@@ -161,11 +187,16 @@ def resolve(
         depth=chain.depth,
         num_classes=len(data.classes),
         train_samples=sizes.train,
-        val="held out" if trains else "leave-one-out",
+        val="held out",
         val_fraction=request.val_fraction,
+        folds=folds,
+        repeats=repeats,
+        grouped=groups > 0,
+        suspects=request.treatment,
         from_scratch=request.from_scratch,
         choices=tuple(choices),
     )
+    return plan if trains else replace(plan, val=plan.solved_val)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +300,21 @@ def _augment(request: Request, modality: str, trains: bool) -> tuple[str, str]:
         "cropped anew in every epoch; mirroring is left to --augment flip, since "
         "letters and signs do not survive it",
     )
+
+
+def _folds(request: Request, groups: int) -> tuple[int, int, str]:
+    wanted = request.folds or min(FOLDS, max(2, groups))
+    if groups and groups < wanted:
+        raise DataError(
+            f"{groups} groups of training samples cannot be divided into {wanted} folds",
+            thing="--group-column",
+            remedy=f"--folds {groups}" if groups > 1 else "name a column of more groups",
+        )
+    if request.folds is not None:
+        return wanted, REPEATS, "asked for"
+    if groups:
+        return wanted, REPEATS, "leave-one-out would split groups"
+    return (FOLDS, 1, "") if request.head == "logistic" else (0, 0, "")
 
 
 _UNEVEN = 1.5

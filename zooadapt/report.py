@@ -12,6 +12,7 @@ from zooadapt import __version__, card
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
+from zooadapt.findings import Findings
 from zooadapt.metrics import Metrics
 from zooadapt.model import Model
 from zooadapt.plan import Plan
@@ -44,7 +45,7 @@ def compose(
     val: Metrics,
     test: Metrics | None,
     seconds: Mapping[str, float],
-    baselines: Mapping[str, Metrics],
+    findings: Findings,
     decisions: Sequence[Choice],
     notes: Sequence[str] = (),
 ) -> Written:
@@ -69,7 +70,6 @@ def compose(
         "unused_tensors": list(model.unused),
         "plan": plan.to_json(),
         "decisions": [asdict(decision) for decision in decisions],
-        "baselines": {name: metrics.summary() for name, metrics in baselines.items()},
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best_epoch": history.best,
         "steps": history.steps,
@@ -83,10 +83,17 @@ def compose(
         },
         "confusion": (test or val).confusion.tolist(),
         "versions": versions(),
-    }
+    } | findings.to_json()
     native = dict(source.family.native_config(source.config, model.classes))
     files = native.pop(FILES, {})
-    config = native | {"zooadapt": _facts(plan, model, data, origin, scores)}
+    facts = _facts(plan, model, data, origin, scores)
+    if findings.temperature is not None:
+        facts["temperature"] = {
+            "value": findings.temperature,
+            "fitted_on": plan.val,
+            "in_weights": True,
+        }
+    config = native | {"zooadapt": facts}
     return Written(
         config=config,
         files=files,

@@ -9,6 +9,7 @@ from pathlib import Path
 from zooadapt import strategy
 from zooadapt.data import ReadOptions
 from zooadapt.errors import UsageError
+from zooadapt.suspects import DROP, KEEP, RELABEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,14 @@ class Request:
     weight_decay: float | None = None
     seed: int = 0
     val_fraction: float = 0.2
+    folds: int | None = None
+    """Folds of repeated cross-validation of the solved head, in place of leave-one-out."""
+    suspects: Path | None = None
+    """A CSV of the labels that are probably wrong."""
+    drop_suspects: bool = False
+    """Do not learn from them."""
+    relabel_suspects: bool = False
+    """Learn the likelier label in their place."""
     labels_per_class: int | None = None
     checkpoint_seconds: float = 60.0
     cache_gb: float = 10.0
@@ -60,6 +69,7 @@ class Request:
         """Raises: UsageError naming the option whose value cannot be meant."""
         at_least = {
             "epochs": 0,
+            "folds": 2,
             "batch_size": 1,
             "labels_per_class": 1,
             "input_size": 8,
@@ -85,12 +95,39 @@ class Request:
             raise _bad("ema", self.ema, "must lie between 0 and 1")
         if not 0 < self.val_fraction < 1:
             raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
-        strategy.phases(self.strategy, from_scratch=self.from_scratch)
+        phases = strategy.phases(self.strategy, from_scratch=self.from_scratch)
+        self._check_suspects(any(isinstance(phase, strategy.Solve) for phase in phases))
         if self.overwrite and self.resume:
             raise UsageError(
                 "--resume and --overwrite contradict each other",
                 thing="--resume",
                 remedy="give one of them",
+            )
+
+    @property
+    def treatment(self) -> str:
+        """What training makes of labels that are probably wrong."""
+        return DROP if self.drop_suspects else RELABEL if self.relabel_suspects else KEEP
+
+    def _check_suspects(self, solves: bool) -> None:
+        if self.drop_suspects and self.relabel_suspects:
+            raise UsageError(
+                "--drop-suspects and --relabel-suspects contradict each other",
+                thing="--drop-suspects",
+                remedy="give one of them",
+            )
+        if not solves and (self.suspects or self.treatment != KEEP):
+            option = "--suspects" if self.treatment == KEEP else f"--{self.treatment}-suspects"
+            raise UsageError(
+                f"{option} asks a head solved on the source's features, and this run solves none",
+                thing=option,
+                remedy="--strategy lp-ft or probe, without --from-scratch",
+            )
+        if self.suspects and self.out.absolute() in self.suspects.absolute().parents:
+            raise UsageError(
+                f"'{self.suspects}' lies in the output folder, which may be published",
+                thing="--suspects",
+                remedy="name a file outside of it: it holds names of samples",
             )
 
 

@@ -21,7 +21,7 @@ class Ridge:
     """
 
     def __init__(self, rows: Rows, labels: Tensor, num_classes: int, weights: Tensor) -> None:
-        """labels: `(n,)` int64; weights: `(n,)` float64, their mean 1."""
+        """labels: `(n,)` int64; weights: `(n,)` float64, the mean of those above 0 is 1."""
         self._rows, self._labels, self._classes = rows, labels, num_classes
         self._weights, self._total = weights, float(weights.sum())
         self._target_mean = weights @ self._targets(labels) / self._total
@@ -30,7 +30,7 @@ class Ridge:
             self._from_samples()
         else:
             self._from_dimensions(dim)
-        self.mean_square = float(self.values.sum()) / len(labels)
+        self.mean_square = float(self.values.sum()) / self._total
         """Mean squared distance of a row from the mean row."""
 
     def solution(self, l2: float) -> tuple[Tensor, Tensor]:
@@ -50,6 +50,42 @@ class Ridge:
                 leverage = w * (inside.square() @ shrink + 1 / self._total)
                 parts.append(y - (y - fitted) / (1 - leverage).clamp_min(1e-9)[:, None])
         return [torch.cat(parts) for parts in found]
+
+    def out_of_fold(self, l2s: Sequence[float], fold: Tensor, *, step: int = 1) -> list[Tensor]:
+        """The same by the solution without the sample's whole fold, exact as well: the normal
+        equations in the eigenbasis, less what the fold brought into them. fold: `(n,)` from 0."""
+        size = len(self.values) + 1
+        count = int(fold.max()) + 1
+        grams = torch.zeros(count, size, size, dtype=torch.float64)
+        moments = torch.zeros(count, size, self._classes, dtype=torch.float64)
+        for rows, y, w, numbers in self._folded(fold, 1):
+            for number in numbers.unique().tolist():
+                mine = numbers == number
+                weighted = rows[mine] * w[mine, None]
+                grams[number].addmm_(weighted.T, rows[mine])
+                moments[number].addmm_(weighted.T, y[mine])
+        whole = torch.cat([self._moment, self._total * self._target_mean[None]]) - moments
+        solutions = []
+        for l2 in l2s:
+            diagonal = torch.cat([self.values + l2, torch.tensor([self._total]).double()])
+            solutions.append(torch.linalg.solve(torch.diag(diagonal) - grams, whole))
+        found: list[list[Tensor]] = [[] for _ in l2s]
+        for rows, y, _, numbers in self._folded(fold, step):
+            for solved, parts in zip(solutions, found, strict=True):
+                said = torch.empty_like(y)
+                for number in numbers.unique().tolist():
+                    said[numbers == number] = rows[numbers == number] @ solved[number]
+                parts.append(said)
+        return [torch.cat(parts) for parts in found]
+
+    def _folded(self, fold: Tensor, step: int) -> Iterator[tuple[Tensor, ...]]:
+        """Rows in the eigenbasis, with a 1 for the bias; targets, weights and folds of them."""
+        start = 0
+        for x, y, w in self._chunks(step):
+            inside = (x - self.mean) @ self.basis
+            numbers = fold[::step][start : start + len(x)]
+            start += len(x)
+            yield torch.cat([inside, torch.ones_like(w)[:, None]], 1), y, w, numbers
 
     def _from_samples(self) -> None:
         x = torch.cat([part.double() for part in self._rows()])

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, baselines, head, processes
+from zooadapt import auto, baselines, head, metrics, processes
 from zooadapt.carries import Carries
 from zooadapt.chain import POOLED, Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Split
 from zooadapt.engine import Engine
-from zooadapt.feed import Feed
-from zooadapt.head import HeadFit
-from zooadapt.metrics import Metrics, measure
+from zooadapt.feed import Feed, Part
+from zooadapt.findings import Findings
+from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
+from zooadapt.solving import Solving
 from zooadapt.strategy import AUTO, IN_DOUBT, Choice, SolvePhase
 from zooadapt.training import History, Training
 from zooadapt.validation import Validation, validate
@@ -52,7 +53,9 @@ class Run:
         self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
         self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
-        self._fit: HeadFit | None = None
+        self._solving = Solving(plan, chain.head, self._rows, splits, self._weights)
+        self._predicted: dict[str, np.ndarray] = {}
+        self._temperature: float | None = None
 
     def prepare(self) -> None:
         """Run what stays frozen, once: the carries of every split at every cut of the plan."""
@@ -64,35 +67,49 @@ class Run:
             self._carries.prepare(name, sorted(wanted))
 
     def solve(self) -> None:
-        """Solve the head on the training part's features, if the plan does, and leave out phases
-        for cases of doubt where features of all stages settle it."""
+        """Solve the head on the training part's features, if the plan does; see whose label it
+        does not believe, and where that is asked for, learn from those no more or otherwise. Leave
+        out phases for cases of doubt where features of all stages settle it."""
         if self.plan.solves:
-            self._solve([TRAIN])
+            self._solving.solve(TRAIN)
+            self._solving.suspect(*(name for name in (TRAIN, VAL) if name in self._splits))
+            self._temperature = 1 / self._solving.fit.scale
         if any(phase.when == IN_DOUBT for phase in self.plan.trained):
             self._look()
 
     def baselines(self) -> dict[str, Metrics]:
         """What the frozen source gives without training, on the held-out part: the most frequent
-        class, the nearest neighbours among the features, and the solved head."""
-        if VAL not in self._splits or not self.plan.solves:
+        class, the nearest neighbours among the features, and the solved head. Where nothing is held
+        out, the most frequent class alone."""
+        if not self.plan.solves:
             return {}
-        train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
         labels = self._labels[TRAIN]
-        near = baselines.nearest(train, labels, val, self.plan.num_classes)
-        return {
-            "majority": self._metrics(baselines.majority(labels.numpy(), len(val)), VAL),
-            "knn": self._metrics(near, VAL),
-            "probe": self._measure(self._engine.head_logits(self._chain, val), VAL),
+        if VAL not in self._splits:
+            said = baselines.majority(labels.numpy(), len(labels))
+            self._predicted = {"majority": said}
+            return {"majority": self._metrics(said, TRAIN)}
+        train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
+        logits = self._engine.head_logits(self._chain, val)
+        self._predicted = {
+            "majority": baselines.majority(labels.numpy(), len(val)),
+            "knn": baselines.nearest(train, labels, val, self.plan.num_classes),
+            "probe": logits.argmax(1).numpy(),
         }
+        simple = {name: self._metrics(self._predicted[name], VAL) for name in ("majority", "knn")}
+        return simple | {"probe": self._measure(logits, VAL)}
 
     def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
         solved head's before the first epoch included."""
         if not self.plan.trained:
             return History()
+        kept = self._solving.kept[TRAIN]
 
         def feed_at(cut: int, held_out: bool) -> Feed:
-            return self._carries.at(VAL, cut) if held_out else self._carries.training(TRAIN, cut)
+            if held_out:
+                return self._carries.at(VAL, cut)
+            whole = self._carries.training(TRAIN, cut)
+            return whole if kept.all() else Part(whole, kept.nonzero()[:, 0].numpy())
 
         solved = self._state() if self.plan.strategy == AUTO and self.plan.solves else None
         training = Training(
@@ -101,7 +118,7 @@ class Run:
             self.plan.trained,
             self.plan.recipe,
             feed_at=feed_at,
-            labels=self._labels[TRAIN],
+            labels=self._solving.learned[TRAIN][kept],
             val_labels=self._labels[VAL],
             class_weights=self._weights,
             seed=self.plan.seed,
@@ -111,6 +128,8 @@ class Run:
         history = training.run(
             keep_start=self.plan.solves and solved is None, checkpoint=checkpoint, resume=resume
         )
+        if history.best_loss is not None:
+            self._temperature = 1 / history.best_scale
         if solved is not None:
             self._select(solved, history)
         return history
@@ -118,38 +137,37 @@ class Run:
     def validation(self) -> Metrics:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was solved
         and nothing had to be held out, each sample by the head solved without it."""
-        if self._fit is None or self.plan.trained:
-            return self.score(VAL)
-        solved = [name for name in (TRAIN, VAL) if name in self._splits]
-        return self._measure(self._fit.held_out_logits, *solved)
+        solving = self._solving
+        if solving.fit is None or self.plan.trained:
+            logits = self._logits(VAL, f"evaluating {VAL}")
+            self._predicted["model"] = logits.argmax(1).numpy()
+            return self._measure(logits, VAL)
+        logits = solving.fit.held_out_logits
+        if VAL not in self._splits:
+            self._predicted["model"] = logits[: len(self._labels[TRAIN])].argmax(1).numpy()
+        return self._measure(logits, *solving.parts)
+
+    def findings(self, measured: Mapping[str, Metrics]) -> Findings:
+        """What there is to say beside the scores, after `validation`; measured: the baselines."""
+        model = self._predicted.get("model", self._predicted.get("probe"))
+        truth = self._solving.given(VAL if VAL in self._splits else TRAIN)
+        return Findings(
+            baselines=measured,
+            comparisons=[
+                metrics.compare(name, model == truth, self._predicted[name] == truth)
+                for name in measured
+                if self._predicted[name] is not model
+            ],
+            suspects=self._solving.suspects,
+            treatment=self.plan.suspects,
+            changed=self._solving.changed,
+            curve=self._solving.curve(),
+            temperature=self._temperature,
+        )
 
     def score(self, name: str) -> Metrics:
         """Metrics of the chain on a split."""
         return self._measure(self._logits(name, f"evaluating {name}"), name)
-
-    def _solve(self, names: list[str]) -> None:
-        """Solve the head on the features of these parts together."""
-        rows = [self._rows(name) for name in names]
-        labels = torch.cat([self._labels[name] for name in names])
-
-        def chunks() -> Iterator[Tensor]:
-            for part in rows:
-                yield from part()
-
-        imbalance, weights = self.plan.recipe.imbalance, None
-        if imbalance in ("weights", "sampler"):
-            weights = self._weights
-        self._fit = head.solve(
-            chunks,
-            labels,
-            self.plan.num_classes,
-            kind=self.plan.head,
-            class_weights=weights,
-            seed=self.plan.seed,
-        )
-        if imbalance == "logit-adjust":
-            self._fit = head.adjusted(self._fit, self._weights.log())
-        head.install(self._chain.head, self._fit)
 
     def _look(self) -> None:
         """Compare features of all stages with the last ones, on some of the training part."""
@@ -195,6 +213,7 @@ class Run:
         best, gain, noise = processes.decided(lambda: auto.simplest(losses))
         self._chain.net.load_state_dict(auto.blend(solved, trained, shares[best]))
         head.rescale(self._chain.head, found[best].scale)
+        self._temperature = 1 / found[best].scale
         fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
         if best:
             what = f"{shares[best]:.0%} of the way from the solved to the trained one"
@@ -203,8 +222,9 @@ class Run:
             what = "the solved head on the frozen source, solved again on all samples"
             fact += f"{found[-1].loss:.3f} trained; the best gains {gain:.3f}, "
             fact += f"which is in the noise (standard error {noise:.3f})"
-            self.plan = replace(self.plan, phases=(SolvePhase(),), val="leave-one-out")
-            self._solve([TRAIN, VAL])
+            self.plan = replace(self.plan, phases=(SolvePhase(),), val=self.plan.solved_val)
+            self._solving.solve(TRAIN, VAL)
+            self._temperature = 1 / self._solving.fit.scale
         self._decide("model", what, fact)
 
     def _state(self) -> dict[str, Tensor]:
@@ -229,8 +249,12 @@ class Run:
         )
 
     def _measure(self, logits: Tensor, *names: str) -> Metrics:
-        return self._metrics(logits.argmax(1).numpy(), *names)
+        sure = logits.softmax(1).max(1)
+        return self._metrics(sure.indices.numpy(), *names, confidence=sure.values.numpy())
 
-    def _metrics(self, predicted: np.ndarray, *names: str) -> Metrics:
-        labels = np.concatenate([self._splits[name].labels for name in names])
-        return measure(predicted, labels, self.plan.num_classes)
+    def _metrics(
+        self, predicted: np.ndarray, *names: str, confidence: np.ndarray | None = None
+    ) -> Metrics:
+        return metrics.measure(
+            predicted, self._solving.given(*names), self.plan.num_classes, confidence=confidence
+        )

@@ -15,13 +15,15 @@ from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
 from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
 from zooadapt.engine import Engine
-from zooadapt.errors import DataError
+from zooadapt.errors import DataError, UsageError
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics, measure
 from zooadapt.model import Model, Source, build, open_source
 from zooadapt.precision import choose
 from zooadapt.progress import Progress
 
+UNKNOWN = "unknown"
+"""The label of an input that no class is probable enough for."""
 _ALL = "samples"
 
 
@@ -66,21 +68,42 @@ def evaluate(
         )
     labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
     logits = _logits(model, split, settings, progress)
-    return measure(logits.argmax(1).numpy(), labels, len(rows)), model.classes
+    sure = logits.softmax(1).max(1)
+    found = measure(sure.indices.numpy(), labels, len(rows), confidence=sure.values.numpy())
+    return found, model.classes
 
 
 def predict(
-    spec: str, inputs: Sequence[str], settings: Settings, progress: Progress
+    spec: str,
+    inputs: Sequence[str],
+    settings: Settings,
+    progress: Progress,
+    *,
+    reject_below: float = 0.0,
 ) -> list[Prediction]:
-    """The label of each input with its softmax probability, in the order of the inputs."""
+    """The label of each input with its softmax probability, in the order of the inputs; where that
+    is below `reject_below`, the label is `UNKNOWN`.
+
+    Raises: UsageError when the model has a class of that name.
+    """
     source = open_source(spec, offline=settings.offline)
     split = open_inputs(inputs, modality=source.family.modality, options=settings.reading)
     model = build(source)
+    if reject_below > 0 and UNKNOWN in model.classes:
+        raise UsageError(
+            f"the model has a class '{UNKNOWN}', which is what a rejected input would be called",
+            thing="--reject-below",
+            remedy="leave it out and compare the probabilities",
+        )
     probabilities = _logits(model, split, settings, progress).softmax(1)
     best = probabilities.max(1)
     return [
-        Prediction(input=name, label=model.classes[row], probability=float(p))
-        for name, row, p in zip(split.ids, best.indices.tolist(), best.values, strict=True)
+        Prediction(
+            input=name,
+            label=UNKNOWN if p < reject_below else model.classes[row],
+            probability=p,
+        )
+        for name, row, p in zip(split.ids, best.indices.tolist(), best.values.tolist(), strict=True)
     ]
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from zooadapt.data import Dataset, hold_out, sample_per_class
+from zooadapt.data.splits import parted, stratified
 from zooadapt.errors import DataError
 
-from .make import image_folder, opened
+from .make import image_folder, opened, refused
 
 
 def table(path: Path, rng: np.random.Generator) -> Dataset:
@@ -95,3 +99,106 @@ def test_the_fingerprint_is_of_contents_and_labels_and_not_of_names(tmp_path: Pa
     assert opened(tmp_path / "set").fingerprint == before
     old.with_name("renamed.jpg").rename(tmp_path / "set/train/bee/9.jpg")
     assert opened(tmp_path / "set").fingerprint != before
+
+
+def grouped(seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    """Labels and groups of one to nine rows, some of one class, some of several."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 10, rng.integers(12, 120))
+    groups = np.repeat(rng.permutation(len(sizes)), sizes)
+    usual = rng.integers(3, size=len(sizes))[groups]
+    labels = np.where(rng.random(len(groups)) < 0.7, usual, rng.integers(3, size=len(groups)))
+    order = rng.permutation(len(groups))
+    return labels[order], groups[order], rng
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_groups_are_never_split_and_parts_get_their_share(seed: int) -> None:
+    labels, groups, rng = grouped(seed)
+    shares = rng.dirichlet(np.full(int(rng.integers(2, 6)), 5.0))
+    part = parted(labels, shares, seed, groups)
+    assert np.array_equal(part, parted(labels, shares, seed, groups))
+    assert all(len(np.unique(part[groups == group])) == 1 for group in np.unique(groups))
+    for label in range(3):
+        count = np.bincount(part[labels == label], minlength=len(shares))
+        assert np.abs(count - shares * (labels == label).sum()).max() <= 9
+    kept, held = stratified(labels, 0.2, seed, groups)
+    assert not set(groups[kept]) & set(groups[held]) and len(kept) + len(held) == len(labels)
+    assert set(labels[kept]) == set(labels)
+    assert len(held) == pytest.approx(0.2 * len(labels), abs=12)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_parts_are_stratified(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, shares = rng.integers(4, size=203), rng.dirichlet(np.full(4, 5.0))
+    part = parted(labels, shares, seed)
+    for label in range(4):
+        count = np.bincount(part[labels == label], minlength=4)
+        assert np.abs(count - shares * (labels == label).sum()).max() <= 1
+
+
+def test_a_class_of_one_group_stays_in_training() -> None:
+    labels = np.repeat([0, 1, 2], [30, 30, 10])
+    groups = np.r_[np.arange(60) // 3, np.full(10, 99)]
+    for seed in range(10):
+        kept, held = stratified(labels, 0.9, seed, groups)
+        assert 2 in labels[kept] and len(held)
+
+
+def group_table(path: Path, *, own_test: bool = False) -> Path:
+    """Forty authors of five rows each, the texts of an author alike."""
+    rows = [(f"text {k} by {k // 5}", f"c{k // 5 % 2}", f"author {k // 5}") for k in range(200)]
+    rows = [",".join(row) for row in rows]
+    if not own_test:
+        path.write_text("\n".join(["text,label,author", *rows]))
+        return path
+    path.mkdir()
+    for name, part in (("train", rows[:152]), ("test", rows[152:])):
+        (path / f"{name}.csv").write_text("\n".join(["text,label,author", *part]))
+    return path
+
+
+def test_the_test_part_that_is_split_off_keeps_groups_whole(tmp_path: Path) -> None:
+    location = group_table(tmp_path / "t.csv")
+    data = opened(location, modality="text", group_column="author")
+    train, test = set(data.train.groups), set(data.test.groups)
+    assert not train & test and len(train | test) == 40 and len(data.test) == 40
+    assert any("groups whole" in note for note in data.notes)
+    kept, held = hold_out(data.train, 0.2, 0)
+    assert not set(kept.groups) & set(held.groups) and len(held) == pytest.approx(32, abs=5)
+
+
+def test_a_group_in_both_parts_is_noted_and_strict_refuses_it(tmp_path: Path) -> None:
+    location = group_table(tmp_path / "set", own_test=True)
+    data = opened(location, modality="text", group_column="author")
+    told = "3 test samples are of a group that is in the training part too"
+    assert told in data.notes
+    refused(location, 65, told, modality="text", group_column="author", strict=True)
+
+
+def test_a_row_without_a_group_stands_for_itself(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,label,by\n" + "".join(f"t{k},c{k % 2},\n" for k in range(20)))
+    data = opened(path, modality="text", group_column="by")
+    assert len(set(data.everything.groups)) == 20
+    assert any("20 rows have no group" in note for note in data.notes)
+
+
+def test_a_group_column_has_to_be_there(tmp_path: Path) -> None:
+    location = group_table(tmp_path / "t.csv")
+    error = refused(location, 65, "has no column 'writer'", modality="text", group_column="writer")
+    assert "--group-column" in error.remedy
+    folder = image_folder(tmp_path / "set", {"ant": 4, "bee": 4})
+    refused(folder, 2, "folder of images has no column", group_column="author")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_groups_are_read_from_every_kind_of_table(name: str, tmp_path: Path) -> None:
+    rows = [{"text": f"t{k}", "label": f"c{k % 2}", "by": k // 4} for k in range(40)]
+    if name.endswith("jsonl"):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    data = opened(tmp_path / name, modality="text", group_column="by")
+    assert np.bincount(data.everything.groups).tolist() == [4] * 10

@@ -114,6 +114,19 @@ from zooadapt.cli.output import emit, progress, table
     show_default=True,
     help="Share held out to compare epochs; a probe needs none.",
 )
+@click.option(
+    "--folds",
+    type=int,
+    help="Measure a solved head by so many folds, drawn three times, not by leave-one-out.",
+)
+@click.option("--group-column", help="Tables: whose a row is; groups are never split.")
+@click.option(
+    "--suspects",
+    type=click.Path(path_type=Path),
+    help="A .csv for the labels that are probably wrong.",
+)
+@click.option("--drop-suspects", is_flag=True, help="Do not learn from such labels.")
+@click.option("--relabel-suspects", is_flag=True, help="Learn the likelier label in their place.")
 @click.option("--labels-per-class", type=int, help="Use only so many training samples a class.")
 @click.option("--input-size", type=int, help="Image side in pixels; default: the source's.")
 @click.option("--in-chans", type=int, help="Input channels; 1 for greyscale.")
@@ -167,23 +180,15 @@ def _show(report: dict[str, Any], *, why: bool) -> None:
         table("what was chosen, and why", ["", "choice", "because"], rows)
     if "out" not in report:
         return
-    rows = []
-    for name in ("val", "test"):
-        scores = report[name]
-        if scores:
-            low, high = scores["interval"]
-            how = report["plan"]["val"] if name == "val" else "test part"
-            rows.append(
-                [
-                    name,
-                    how,
-                    f"{scores['accuracy']:.3f}",
-                    f"{low:.3f} to {high:.3f}",
-                    f"{scores['macro_f1']:.3f}",
-                    scores["n"],
-                ]
-            )
-    table("", ["", "measured on", "accuracy", "95 % interval", "macro F1", "n"], rows)
+    how = report["plan"]["val"]
+    rows = [_row("val", how, report["val"])]
+    if report["test"]:
+        rows.append(_row("test", "test part", report["test"]))
+    rows += [_row(name, "the same", scores) for name, scores in report["baselines"].items()]
+    columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
+    table("", columns, rows)
+    for line in _lines(report):
+        print(line)
     seconds = report["seconds"]
     parts = ", ".join(
         f"{name} {value:.1f}"
@@ -192,3 +197,40 @@ def _show(report: dict[str, Any], *, why: bool) -> None:
     )
     print(f"{seconds['total']:.1f} s of work ({parts})")
     print(f"model: {report['out']}")
+
+
+def _row(name: str, how: str, scores: dict[str, Any]) -> list[Any]:
+    (low, high), (f1_low, f1_high) = scores["interval"], scores["macro_f1_interval"]
+    return [
+        name,
+        how,
+        f"{scores['accuracy']:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        f"{scores['macro_f1']:.3f}",
+        f"{f1_low:.3f} to {f1_high:.3f}",
+        scores["n"],
+    ]
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    """What the figures do and do not say."""
+    lines = [
+        f"the model and {one['name']} cannot be told apart on this data: {one['better']} samples "
+        f"right by the one alone, {one['worse']} by the other (p {one['p']:.2g})"
+        for one in report["comparisons"]
+        if not one["told_apart"]
+    ]
+    suspects, curve = report["suspects"], report["learning_curve"]
+    if suspects and suspects["count"]:
+        done = {
+            "keep": "--suspects FILE.csv lists them",
+            "drop": f"{suspects['changed']} were not learned from",
+            "relabel": f"{suspects['changed']} were learned as the likelier class",
+        }
+        lines.append(
+            f"{suspects['count']} of {suspects['of']} labels may be wrong; "
+            f"{done[suspects['treatment']]}"
+        )
+    if curve:
+        lines.append(curve["sentence"])
+    return lines

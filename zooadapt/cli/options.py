@@ -42,6 +42,20 @@ class Duration(click.ParamType):
             self.fail(f"{value!r} is no time; write 90s, 10m or 1h", param, ctx)
 
 
+class Probability(click.ParamType):
+    """A number from 0 to 1; click's own range lets `nan` pass."""
+
+    name = "probability"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        try:
+            if 0 <= float(value) <= 1:
+                return float(value)
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is no probability; write a number from 0 to 1", param, ctx)
+
+
 def reading(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a data set is read; the command takes them as `**options` for `read_options`."""
     return _all(_READING, command)

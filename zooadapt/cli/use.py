@@ -30,10 +30,10 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
     result = metrics.summary() | {"classes": list(classes), "confusion": metrics.confusion.tolist()}
 
     def show() -> None:
-        low, high = metrics.interval
+        (low, high), (f1_low, f1_high) = metrics.interval, metrics.macro_f1_interval
         print(
-            f"accuracy {metrics.accuracy:.3f} ({low:.3f} to {high:.3f}), "
-            f"macro F1 {metrics.macro_f1:.3f}, n {metrics.n}"
+            f"accuracy {metrics.accuracy:.3f} ({low:.3f} to {high:.3f}), macro F1 "
+            f"{metrics.macro_f1:.3f} ({f1_low:.3f} to {f1_high:.3f}), n {metrics.n}"
         )
         if len(classes) <= 12:
             rows = [[name, *row] for name, row in zip(classes, metrics.confusion, strict=True)]
@@ -45,16 +45,24 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
 @click.command()
 @click.argument("model")
 @click.argument("inputs", nargs=-1, required=True)
+@click.option(
+    "--reject-below",
+    type=shared.Probability(),
+    default=0.0,
+    help="Label an input 'unknown' where no class has this probability.",
+)
 @shared.precision
 @_batch
 @shared.reading
 @shared.running
-def predict(model: str, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def predict(
+    model: str, inputs: tuple[str, ...], reject_below: float, as_json: bool, **options: Any
+) -> None:
     """Labels with probabilities for INPUTS: files, folders, a table, or - for lines on stdin."""
     settings = _settings(options)
     from zooadapt import use
 
-    found = use.predict(model, inputs, settings, progress(as_json))
+    found = use.predict(model, inputs, settings, progress(as_json), reject_below=reject_below)
 
     def show() -> None:
         for one in found:

@@ -30,14 +30,18 @@ def assemble(
     kept = _labelled(found, location, options, notes)
     rows, where = np.array(found.rows, dtype=np.int64)[kept], np.array(found.parts)[kept]
     classes, labels = _classes([found.names[k] for k in kept.tolist()])
-    everything = Split(found.samples, labels, modality=modality, rows=rows)
+    groups = _groups([found.groups[k] for k in kept.tolist()], notes) if found.groups else None
+    everything = Split(found.samples, labels, modality=modality, rows=rows, groups=groups)
     in_test = _test_part(where, notes)
     own_test = len(in_test) > 0
     in_train = np.setdiff1d(np.arange(len(where)), in_test)
     _check_classes(classes, labels[in_train], options)
     if not own_test:
-        in_train, in_test = stratified(labels, TEST_FRACTION, seed)
-        notes.append(f"no test part: {len(in_test)} samples were split off, stratified, by seed")
+        in_train, in_test = stratified(labels, TEST_FRACTION, seed, groups)
+        whole = ", groups whole" if groups is not None else ""
+        notes.append(
+            f"no test part: {len(in_test)} samples were split off, stratified, by seed{whole}"
+        )
     _note_classes(classes, labels[in_test], notes)
     train, test = everything.subset(in_train), everything.subset(in_test)
     repeated = overlap(train, test, decoded=options.strict)
@@ -50,6 +54,7 @@ def assemble(
                 remedy="remove them from one of the parts, or leave out --strict",
             )
         notes.append(told)
+    _check_groups(train, test, options, notes)
     return Dataset(
         location=location,
         modality=modality,
@@ -122,6 +127,31 @@ def _classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
         )
     rows = {spelled[name]: row for row, name in enumerate(classes)}
     return classes, np.array([rows[name] for name in names], dtype=np.int64)
+
+
+def _groups(names: Sequence[str | None], notes: list[str]) -> np.ndarray:
+    """The number of each row's group; a row without one is a group of its own."""
+    alone = [k for k, name in enumerate(names) if not _is_label(name)]
+    if alone:
+        notes.append(f"{len(alone)} rows have no group: each counts as a group of its own")
+    numbers = np.unique([name or "" for name in names], return_inverse=True)[1]
+    numbers[alone] = len(names) + np.arange(len(alone))
+    return numbers
+
+
+def _check_groups(train: Split, test: Split, options: ReadOptions, notes: list[str]) -> None:
+    if train.groups is None or test.groups is None:
+        return
+    shared = np.flatnonzero(np.isin(test.groups, train.groups))
+    if len(shared):
+        told = f"{len(shared)} test samples are of a group that is in the training part too"
+        if options.strict:
+            raise DataError(
+                f"{told}, the first is '{test.ids[int(shared[0])]}'",
+                thing=test.ids[int(shared[0])],
+                remedy="move them to one of the parts, or leave out --strict",
+            )
+        notes.append(told)
 
 
 def _check_classes(classes: tuple[str, ...], trained: np.ndarray, options: ReadOptions) -> None:

@@ -19,6 +19,9 @@ class ReadOptions:
 
     text_column: str = "text"
     label_column: str = "label"
+    group_column: str | None = None
+    """Names whose a row is: a patient, an author. Rows of one group are never on both sides of
+    a split, a fold or a held-out sample."""
     encoding: str = "utf-8"
     skip_bad: bool = False
     """Leave broken images out and count them, at the price of decoding all of them once."""
@@ -61,6 +64,8 @@ class Labelled:
     """`train`, `val`, `test`, or `all` where the data is not divided."""
     names: Sequence[str | None]
     """Class names as written; None where there is none."""
+    groups: Sequence[str | None] = ()
+    """The group of each row, if the data says; None where a row has none."""
     notes: Sequence[str] = ()
 
 
@@ -74,11 +79,14 @@ class Split:
         *,
         modality: str,
         rows: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ) -> None:
         """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`, whose
-        labels these are, by default all of them."""
+        labels these are, by default all of them; groups: `(n,)` numbers, equal for samples that
+        must not be split."""
         self.modality = modality
         self.labels = np.asarray(labels, dtype=np.int64)
+        self.groups = groups
         self._samples = samples
         self._rows = np.arange(len(samples)) if rows is None else rows
         self.ids: Sequence[str] = _Names(samples, self._rows)
@@ -107,7 +115,11 @@ class Split:
         """The samples at these positions, in this order."""
         indices = np.asarray(indices, dtype=np.int64)
         part = Split(
-            self._samples, self.labels[indices], modality=self.modality, rows=self._rows[indices]
+            self._samples,
+            self.labels[indices],
+            modality=self.modality,
+            rows=self._rows[indices],
+            groups=None if self.groups is None else self.groups[indices],
         )
         if "digests" in self.__dict__:
             part.__dict__["digests"] = [self.digests[k] for k in indices]

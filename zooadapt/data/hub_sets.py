@@ -109,24 +109,29 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions) -> Label
     if modality == "image" and column not in first.column_names:
         kinds = first.features.items()
         column = next((name for name, kind in kinds if isinstance(kind, datasets.Image)), column)
-    for wanted in (column, options.label_column):
-        if wanted not in first.column_names:
+    grouped = options.group_column
+    for wanted in (column, options.label_column, grouped):
+        if wanted is not None and wanted not in first.column_names:
             raise DataError(
                 f"'{name}' has no column '{wanted}', its columns are "
                 f"{', '.join(first.column_names)}",
                 thing=wanted,
                 remedy="--text-column NAME, --label-column NAME",
             )
-    parts, names, splits = [], [], []
+    parts, names, groups, splits = [], [], [], []
     for part, split in chosen:
         rows = loaded[split]
         names += _class_names(rows, options.label_column)
         parts += [part] * len(rows)
+        if grouped is not None:
+            groups += [None if value is None else str(value) for value in rows[grouped]]
         if modality == "image":
             rows = rows.cast_column(column, datasets.Image(decode=False))
         splits.append((split, rows))
     samples = HubSamples(splits, column, options, images=modality == "image")
-    return Labelled(samples=samples, rows=range(len(samples)), parts=parts, names=names)
+    return Labelled(
+        samples=samples, rows=range(len(samples)), parts=parts, names=names, groups=groups
+    )
 
 
 def _class_names(rows: Any, column: str) -> list[str | None]:

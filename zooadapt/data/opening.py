@@ -24,7 +24,8 @@ def open_dataset(
 
     Without a test part of its own, a fifth of every class is split off, stratified, by seed. Every
     file is read once, for its hash and whether it is whole; what changes after that is an error.
-    Raises: DataError, NotFoundError or AccessError, naming the file, row or class at fault.
+    Raises: DataError, NotFoundError or AccessError, naming the file, row or class at fault;
+    UsageError for a group column where there are no columns.
     """
     found = _read(location, modality, options)
     return assemble(found, location=location, modality=modality, options=options, seed=seed)
@@ -67,6 +68,12 @@ def _read(location: str, modality: str, options: ReadOptions) -> Labelled:
             f"'{path.name}' is no folder of images, and the source takes images",
             thing=location,
             remedy="give a folder with one folder for each class",
+        )
+    if options.group_column is not None:
+        raise UsageError(
+            f"a folder of images has no column '{options.group_column}' to group by",
+            thing="--group-column",
+            remedy="leave it out, or give a Hub data set with that column",
         )
     return folders.read_image_folder(path, options)
 

@@ -1,6 +1,8 @@
-"""Stratified, seeded ways to divide samples: a function of labels and seed alone."""
+"""Stratified, seeded ways to divide samples: a function of labels, groups and seed alone."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,9 +10,50 @@ from zooadapt.data.dataset import Split
 from zooadapt.errors import DataError
 
 
-def stratified(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def parted(
+    labels: np.ndarray, shares: Sequence[float], seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """`(n,)` the part of each sample. Each part gets its share of every class, to within a sample;
+    with groups, which stay whole, as near to it as they allow. The shares sum to 1."""
+    rng = np.random.default_rng((seed, 0xF01D))
+    if groups is not None:
+        return _parted_whole(labels, np.asarray(shares), rng, groups)
+    part = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        # One offset for all bounds of a class: what is rounded does not pile up in one part.
+        ends = np.floor(np.cumsum(shares)[:-1] * len(members) + rng.random()).astype(np.int64)
+        part[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
+    return part
+
+
+def _parted_whole(
+    labels: np.ndarray, shares: np.ndarray, rng: np.random.Generator, groups: np.ndarray
+) -> np.ndarray:
+    """Groups from large to small, each to the part that comes nearest to its shares by it."""
+    numbers, sizes = np.unique(groups, return_counts=True)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    total = np.bincount(labels)
+    room = shares[:, None] * total
+    part = np.empty(len(labels), dtype=np.int64)
+    drawn = rng.permutation(len(numbers))
+    for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+        present, count = np.unique(labels[members[group]], return_counts=True)
+        change = (count * (count - 2 * room[:, present]) / total[present]).sum(1)
+        chosen = int(change.argmin())
+        room[chosen, present] -= count
+        part[members[group]] = chosen
+    return part
+
+
+def stratified(
+    labels: np.ndarray, fraction: float, seed: int, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices kept and indices held out, both sorted: `fraction` of each class is held out, at
-    least one sample of a class with two or more, and at least one of every class is kept."""
+    least one sample of a class with two or more, and at least one of every class is kept. With
+    groups, which stay whole, `fraction` is approached and a class may have nothing held out."""
+    if groups is not None:
+        return _stratified_whole(labels, fraction, seed, groups)
     rng = np.random.default_rng((seed, 0x5711))
     held = []
     for label in np.unique(labels):
@@ -21,16 +64,29 @@ def stratified(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarr
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
-def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """A split divided into what is trained on and what is held out, stratified by class.
+def _stratified_whole(
+    labels: np.ndarray, fraction: float, seed: int, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    held = parted(labels, (1 - fraction, fraction), seed, groups) == 1
+    for label in np.setdiff1d(labels, labels[~held]):
+        found, sizes = np.unique(groups[np.isin(groups, groups[labels == label])],
+                                 return_counts=True)  # fmt: skip
+        held[groups == found[sizes.argmin()]] = False
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
-    Raises: DataError when no class has a sample to spare.
+
+def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """A split divided into what is trained on and what is held out, stratified by class; groups
+    stay whole.
+
+    Raises: DataError when no class has a sample, or a group, to spare.
     """
-    kept, held_out = stratified(split.labels, fraction, seed)
+    kept, held_out = stratified(split.labels, fraction, seed, split.groups)
     if not len(held_out):
+        few = "sample" if split.groups is None else "group"
         raise DataError(
-            "every class has a single training sample, so none can be held out to compare epochs",
-            thing="training samples",
+            f"every class has a single training {few}, so none can be held out to compare epochs",
+            thing=f"training {few}s",
             remedy="add samples, or --strategy probe, which holds out none",
         )
     return split.subset(kept), split.subset(held_out)

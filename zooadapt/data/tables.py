@@ -56,6 +56,7 @@ class Table:
 
     text: TextColumn
     labels: list[str | None]
+    groups: list[str | None]
     notes: tuple[str, ...] = ()
 
 
@@ -99,16 +100,22 @@ def read_tables(path: Path, options: ReadOptions) -> Labelled:
     A part may come in numbered pieces, as in `train-00000-of-00002.parquet`.
     Raises: as `read`; DataError for a file that is no table or a folder without `train.*`.
     """
-    columns, parts, names, notes = [], [], [], []
+    columns, parts, names, groups, notes = [], [], [], [], []
     for part, file in _tables_of(path, options, notes):
         table = read(file, options=options, labelled=True)
         columns.append(table.text)
         parts += [part] * len(table.labels)
         names += table.labels
+        groups += table.groups
         notes += table.notes
     samples = TextSamples(columns)
     return Labelled(
-        samples=samples, rows=range(len(samples)), parts=parts, names=names, notes=notes
+        samples=samples,
+        rows=range(len(samples)),
+        parts=parts,
+        names=names,
+        groups=groups,
+        notes=notes,
     )
 
 
@@ -123,6 +130,8 @@ def read(path: Path, *, options: ReadOptions, labelled: bool) -> Table:
     wanted = {"--text-column": options.text_column}
     if labelled:
         wanted["--label-column"] = options.label_column
+        if options.group_column is not None:
+            wanted["--group-column"] = options.group_column
     mapped = path.suffix.lower() == ".arrow"
     try:
         if not path.is_file():
@@ -146,13 +155,16 @@ def read(path: Path, *, options: ReadOptions, labelled: bool) -> Table:
         raise csv_files.too_long(path, pc.index(lengths, longest).as_py() + 1, f"{longest:,}")
     # Comparing with a Python number would import pandas, half a second.
     empty = len(text) - (pc.sum(lengths.cast("bool")).as_py() or 0)
-    labels = []
-    if labelled:
-        labels = _strings(table.column(options.label_column), path, options.label_column)
-        labels = labels.to_pylist()
+    labels, groups = (
+        _strings(table.column(wanted[option]), path, wanted[option]).to_pylist()
+        if option in wanted
+        else []
+        for option in ("--label-column", "--group-column")
+    )
     return Table(
         text=TextColumn(name=path.name, values=text, mapped=path if mapped else None, stamp=stamp),
         labels=labels,
+        groups=groups,
         notes=(f"{empty} rows of {path.name} have an empty text",) if empty else (),
     )
 

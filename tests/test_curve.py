@@ -1,0 +1,90 @@
+"""Learning curves: the law through known points, and what they foretell on data without end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from zooadapt import curve, head
+from zooadapt.curve import Point, foretell
+
+
+def clouds(n: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(5, 100)) * 0.12
+    labels = rng.integers(5, size=n)
+    return torch.from_numpy(centres[labels] + rng.normal(size=(n, 100))).float(), labels
+
+
+def measured(n: int, seed: int) -> tuple[curve.Curve, float]:
+    """The curve of n samples, and the accuracy that twice as many really gave."""
+    x, labels = clouds(n, seed)
+    more, known = clouds(2 * n, seed + 1000)
+    asked, truth = clouds(8000, 5)
+    fit, twice = (
+        head.solve(lambda a=a: iter(a.split(64)), torch.from_numpy(b), 5)
+        for a, b in ((x, labels), (more, known))
+    )
+    kept = np.ones(n, dtype=bool)
+    found = curve.measure(lambda: iter(x.split(64)), labels, labels, kept, fit, seed=seed)
+    said = (asked @ twice.weight.T + twice.bias).argmax(1).numpy()
+    return found, float((said == truth).mean())
+
+
+def test_an_exact_power_law_is_found() -> None:
+    points = [Point(samples=n, accuracy=1 - 2 * n**-0.4, n=10**7) for n in (50, 100, 200, 400)]
+    found = foretell(points)
+    assert found.exponent == pytest.approx(0.4, abs=1e-3)
+    assert found.twice == pytest.approx(1 - 2 * 800**-0.4, abs=1e-3)
+    low, high = found.twice_interval
+    assert low <= found.twice <= high < low + 0.01
+    assert "twice the labels" in found.sentence
+
+
+def test_more_labels_are_never_foretold_to_harm_and_scatter_widens_the_interval() -> None:
+    falling = foretell([Point(samples=n, accuracy=0.8 - n / 4000, n=200) for n in (50, 100, 200)])
+    assert falling.exponent == 0 and falling.twice == pytest.approx(0.75)
+    assert falling.twice_interval[0] == pytest.approx(0.75)
+    sizes, smooth, rough = (50, 100, 200, 400), (0.7, 0.75, 0.79, 0.825), (0.7, 0.66, 0.86, 0.825)
+    widths = []
+    for accuracies in (smooth, rough):
+        low, high = foretell(
+            [Point(samples=n, accuracy=a, n=300) for n, a in zip(sizes, accuracies, strict=True)]
+        ).twice_interval
+        widths.append(high - low)
+    assert widths[1] > widths[0]
+    assert foretell([Point(samples=n, accuracy=1.0, n=100) for n in (50, 100, 200)]).twice == 1.0
+
+
+def test_what_twice_the_labels_bring_is_foretold() -> None:
+    gains, actual = [], []
+    for seed in range(4):
+        found, twice = measured(300, seed)
+        gains.append(found.twice - found.points[-1].accuracy)
+        actual.append(twice - found.points[-1].accuracy)
+        assert [p.samples for p in found.points[:-1]] == pytest.approx([37, 75, 150], abs=3)
+        assert found.points[0].accuracy < found.points[2].accuracy < found.points[3].accuracy
+    assert np.mean(gains) == pytest.approx(np.mean(actual), abs=0.02) and np.mean(actual) > 0.02
+
+
+def test_large_sets_are_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve, "MOST", 400)
+    found, _ = measured(600, 1)
+    assert [point.samples for point in found.points] == pytest.approx([50, 100, 200, 600], abs=5)
+
+
+def test_too_few_samples_make_no_curve() -> None:
+    assert measured(30, 0)[0] is None
+
+
+def test_groups_stay_whole_in_a_curve() -> None:
+    """Twenty copies of each sample: by groups a curve knows less than by samples."""
+    x, labels = clouds(40, 3)
+    x, labels, groups = x.repeat(20, 1), np.tile(labels, 20), np.tile(np.arange(40), 20)
+    fit = head.solve(lambda: iter([x]), torch.from_numpy(labels), 5)
+    kept = np.ones(len(labels), dtype=bool)
+    rows = lambda: iter([x])  # noqa: E731
+    split = curve.measure(rows, labels, labels, kept, fit, seed=0)
+    whole = curve.measure(rows, labels, labels, kept, fit, seed=0, groups=groups)
+    assert split.points[2].accuracy == 1.0 and whole.points[2].accuracy < 0.8

@@ -1,0 +1,198 @@
+"""What a run says beside its scores, as a user meets it, on texts whose answers are known."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zooadapt.adapt import adapt
+from zooadapt.data import ReadOptions
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+
+CLASSES = ("=1+1", "lower", "upper")
+"""The first is what a spreadsheet would compute."""
+WORDS = {
+    "=1+1": "0123456789",
+    "lower": "abcdefghijklm",
+    "upper": "ABCDEFGHIJKLM",
+}
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "zooadapt", *map(str, arguments)], capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def written(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
+    """Texts of digits, small and large letters by sixty authors of four; the ids of twelve training
+    texts whose label was changed."""
+    folder, rng = tmp_path_factory.mktemp("letters"), np.random.default_rng(0)
+    wrong = {int(k) for k in rng.choice(240, 12, replace=False)}
+    for part, count in (("train", 240), ("test", 60)):
+        rows = []
+        for k in range(count):
+            label = k % 3
+            text = "".join(rng.choice(list(WORDS[CLASSES[label]]), 12))
+            if part == "train" and k in wrong:
+                label = (label + 1) % 3
+            rows.append((text, CLASSES[label], f"{part} {k // 4}"))
+        written(folder / f"{part}.csv", rows, ("text", "label", "author"))
+    return folder, {f"train.csv:{k + 1}" for k in wrong}
+
+
+@pytest.fixture(scope="module")
+def source(real_data: Path) -> Path:
+    return real_data / "weights/charlstm_darwin.ml5"
+
+
+def run(source: Path, data: Path, out: Path, **options: Any) -> dict[str, Any]:
+    request = Request(source=str(source), data=str(data), out=out, **options)
+    return adapt(request, Progress()).report
+
+
+def test_planted_labels_are_listed_and_nothing_of_them_is_exported(
+    source: Path, letters: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    data, wrong = letters
+    done = command("adapt", source, data, "-o", tmp_path / "out", "--strategy", "probe",
+                   "--suspects", tmp_path / "suspects.csv", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    rows = list(csv.DictReader((tmp_path / "suspects.csv").open()))
+    found = {row["sample"] for row in rows}
+    assert len(found & wrong) >= 9 and len(found - wrong) <= 3
+    assert said["suspects"] == {
+        "count": len(rows), "of": 240, "treatment": "keep", "changed": 0}  # fmt: skip
+    assert {row["given"] for row in rows} == {"'=1+1", "lower", "upper"}
+    assert all(0.5 < float(row["score"]) <= 1 for row in rows)
+    names = [path.name for path in (tmp_path / "out").iterdir()]
+    assert sorted(names) == ["README.md", "config.json", "model.safetensors", "report.json"]
+    for name in ("README.md", "config.json", "report.json"):
+        assert "train.csv:" not in (tmp_path / "out" / name).read_text()
+    assert 220 / 240 < said["val"]["accuracy"] < 230 / 240
+    assert {"ece", "ece_by_chance", "macro_f1_interval"} <= said["val"].keys()
+    (majority,) = said["comparisons"]
+    assert majority["name"] == "majority" and majority["told_apart"]
+    config = json.loads((tmp_path / "out/config.json").read_text())["zooadapt"]
+    assert config["temperature"]["in_weights"] and config["temperature"]["value"] > 0
+    assert config["scores"]["test"]["ece"] == said["test"]["ece"]
+
+
+@pytest.mark.parametrize(
+    ("option", "strategy"),
+    [("drop", "probe"), ("relabel", "probe"), ("drop", "lp-ft"), ("relabel", "auto")],
+)
+def test_treated_suspects_are_counted_and_measured_by_the_labels_as_given(
+    source: Path, letters: tuple[Path, set[str]], tmp_path: Path, option: str, strategy: str
+) -> None:
+    said = run(source, letters[0], tmp_path / "out", strategy=strategy,
+               epochs=None if strategy == "probe" else 1,
+               **{f"{option}_suspects": True})  # fmt: skip
+    found = said["suspects"]
+    assert found["treatment"] == option and found["of"] == 240
+    assert 6 <= found["changed"] <= found["count"] <= 14
+    if strategy == "probe":  # every planted label still counts as an error
+        assert said["val"]["n"] == 240
+        assert 220 / 240 < said["val"]["accuracy"] < 230 / 240
+    assert said["test"]["n"] == 60 and said["test"]["accuracy"] > 0.9
+
+
+def test_folds_are_whole_by_group(
+    source: Path, letters: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    options = {"strategy": "probe", "reading": ReadOptions(group_column="author")}
+    said = run(source, letters[0], tmp_path / "a", **options)
+    assert said["plan"]["val"] == "5-fold by group, 3 times"
+    assert said["val"]["n"] == 240 and said["val"]["accuracy"] > 0.9
+    said = run(source, letters[0], tmp_path / "b", strategy="probe", folds=4)
+    assert said["plan"]["val"] == "4-fold, 3 times"
+
+
+def test_a_group_that_is_copied_cannot_be_looked_up(source: Path, tmp_path: Path) -> None:
+    """Eight copies of each text under a label of chance: leave-one-out takes them for knowledge."""
+    rng = np.random.default_rng(3)
+    texts = ["".join(rng.choice(list("abcdefghijklmnop"), 12)) for _ in range(40)]
+    labels = rng.permutation(np.arange(40) % 2)
+    rows = [(texts[k], f"c{labels[k]}", f"g{k}") for k in range(40) for _ in range(8)]
+    written(tmp_path / "t.csv", rows, ("text", "label", "of"))
+    said = {}
+    for column in (None, "of"):
+        options = ReadOptions(group_column=column)
+        for strategy, key in (("probe", "val"), ("lp-ft", "baselines")):
+            found = run(source, tmp_path / "t.csv", tmp_path / f"{column} {strategy}",
+                        strategy=strategy, epochs=None if strategy == "probe" else 1,
+                        reading=options)  # fmt: skip
+            found = found[key] if key == "val" else found[key]["knn"]
+            said[column, strategy] = found["accuracy"]
+    assert said[None, "probe"] > 0.95 and said[None, "lp-ft"] > 0.95
+    assert said["of", "probe"] < 0.75 and said["of", "lp-ft"] < 0.85
+
+
+def test_what_cannot_be_told_apart_is_said(source: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = [("".join(rng.choice(list("abcdefgh"), 10)), f"c{k % 2}") for k in range(60)]
+    written(tmp_path / "t.csv", rows, ("text", "label"))
+    done = command(
+        "adapt", source, tmp_path / "t.csv", "-o", tmp_path / "out", "--strategy", "probe"
+    )
+    assert done.returncode == 0
+    assert "the model and majority cannot be told apart on this data" in done.stdout
+
+
+def test_unlikely_inputs_are_unknown(
+    source: Path, letters: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    run(source, letters[0], tmp_path / "out", strategy="probe")
+    (tmp_path / "in.txt").write_text("abcabcmlkjih\na1A2b3B4c5C6\n")
+    asked = ("predict", tmp_path / "out", tmp_path / "in.txt", "--json")
+    plain = json.loads(command(*asked).stdout)["predictions"]
+    sure, unsure = (one["probability"] for one in plain)
+    assert plain[0]["label"] == "lower" and unsure < sure
+    said = json.loads(command(*asked, "--reject-below", (sure + unsure) / 2).stdout)["predictions"]
+    assert [one["label"] for one in said] == ["lower", "unknown"]
+    assert [one["probability"] for one in said] == [sure, unsure]
+    assert said[0].keys() == {"input", "label", "probability"}
+    assert command(*asked, "--reject-below", "nan").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--strategy", "full", "--drop-suspects"], "--drop-suspects asks a head solved"),
+        (["--from-scratch", "--suspects", "s.csv"], "--suspects asks a head solved"),
+        (["--drop-suspects", "--relabel-suspects"], "contradict each other"),
+        (["--suspects", "out/suspects.csv"], "lies in the output folder"),
+        (["--folds", "1"], "--folds 1 must be at least 2"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_any_work(
+    options: list[str], words: str, tmp_path: Path
+) -> None:
+    done = command("adapt", "no-source", "no-data", "-o", "out", *options)
+    assert done.returncode == 2 and words in done.stderr
+
+
+def test_too_few_groups_for_the_folds(source: Path, tmp_path: Path) -> None:
+    rows = [(f"text {k}", f"c{k % 2}", f"g{k % 3}") for k in range(30)]
+    written(tmp_path / "train.csv", rows, ("text", "label", "by"))
+    written(tmp_path / "test.csv", rows[:6], ("text", "label", "by"))
+    done = command("adapt", source, tmp_path, "-o", tmp_path / "out", "--strategy", "probe",
+                   "--group-column", "by", "--folds", "4")  # fmt: skip
+    assert done.returncode == 65 and "3 groups of training samples" in done.stderr

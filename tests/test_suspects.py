@@ -1,0 +1,79 @@
+"""Wrong labels that were planted are found, and what is done about them."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from zooadapt import head, suspects
+
+
+def planted(seed: int, *, n: int = 400, distance: float = 1.2):
+    """Four clouds, the labels they were made with, and those after a tenth was changed."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(4, 10)) * distance
+    labels = rng.integers(4, size=n)
+    x = torch.from_numpy(centres[labels] + rng.normal(size=(n, 10))).float()
+    wrong = rng.random(n) < 0.1
+    noisy = np.where(wrong, (labels + rng.integers(1, 4, n)) % 4, labels)
+    return x, labels, noisy
+
+
+def found(x: torch.Tensor, noisy: np.ndarray) -> suspects.Suspects:
+    fit = head.solve(lambda: iter([x]), torch.from_numpy(noisy), 4)
+    return suspects.find(fit.held_out_probabilities(len(noisy)).numpy(), noisy)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_planted_noise_is_found(seed: int) -> None:
+    x, labels, noisy = planted(seed)
+    suspected = found(x, noisy)
+    truly = noisy != labels
+    hit = truly[suspected.index]
+    assert hit.sum() >= 0.6 * truly.sum() and hit.mean() > 0.7
+    assert (suspected.likelier[hit] == labels[suspected.index][hit]).mean() > 0.95
+    assert (np.diff(suspected.score) <= 0).all() and (suspected.score > 0.5).all()
+    assert hit[: len(hit) // 2].mean() >= hit[len(hit) // 2 :].mean()
+    assert (suspected.given == noisy[suspected.index]).all()
+
+
+def test_clean_labels_that_are_easy_are_not_suspected() -> None:
+    x, labels, _ = planted(7, distance=4.0)
+    assert len(found(x, labels)) == 0
+
+
+def test_a_class_without_a_sample_suspects_nothing() -> None:
+    probabilities = np.array([[0.6, 0.1, 0.3], [0.2, 0.1, 0.7], [0.9, 0.05, 0.05]])
+    assert len(suspects.find(probabilities, np.array([0, 0, 0]))) == 0
+
+
+def test_treatments_change_training_labels_only_and_leave_half_of_every_class() -> None:
+    probabilities = np.array([[0.05, 0.95]] * 3 + [[0.9, 0.1]] + [[0.05, 0.95]] * 6)
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 0])
+    suspected = suspects.find(probabilities, labels)
+    assert set(suspected.index.tolist()) == {0, 1, 2, 9}
+    learned, kept, changed = suspects.treat(suspected, labels[:9], suspects.DROP)
+    assert learned == labels[:9].tolist() and changed == 2 and sum(kept) == 7
+    learned, kept, changed = suspects.treat(suspected, labels[:9], suspects.RELABEL)
+    assert all(kept) and changed == (np.array(learned) != labels[:9]).sum() == 2
+    assert (labels == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]).all()
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
+    suspected = suspects.Suspects(
+        index=np.array([1, 0]),
+        given=np.array([0, 1]),
+        likelier=np.array([1, 0]),
+        score=np.array([0.9, 0.7]),
+        of=2,
+    )
+    text = suspects.table(suspected, ['+1, "x".jpg', "@b"], ["=cmd|' /C calc'!A0", "-2"])
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["sample", "given", "likelier", "score"],
+        ["'@b", "'=cmd|' /C calc'!A0", "'-2", "0.9000"],
+        ['\'+1, "x".jpg', "'-2", "'=cmd|' /C calc'!A0", "0.7000"],
+    ]

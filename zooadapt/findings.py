@@ -1,0 +1,47 @@
+"""What a run found out about its data and its model, beside the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zooadapt.curve import Curve
+from zooadapt.metrics import Comparison, Metrics
+from zooadapt.suspects import Suspects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Findings of one run; what it could not find out is None or empty."""
+
+    baselines: Mapping[str, Metrics]
+    comparisons: Sequence[Comparison]
+    """The exported model beside each baseline, on the samples those were measured on. Where what is
+    exported is solved on these samples too, the one solved without them stands for it."""
+    suspects: Suspects | None
+    treatment: str
+    changed: int
+    """Training samples that were left out or relabelled as suspects."""
+    curve: Curve | None
+    temperature: float | None
+    """What the head's logits were divided by, on predictions for samples it was not fitted to."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys of `report.json`: counts and scores, no sample's name."""
+        suspects, curve = self.suspects, self.curve
+        return {
+            "baselines": {name: metrics.summary() for name, metrics in self.baselines.items()},
+            "comparisons": [asdict(one) for one in self.comparisons],
+            "suspects": None
+            if suspects is None
+            else {
+                "count": len(suspects),
+                "of": suspects.of,
+                "treatment": self.treatment,
+                "changed": self.changed,
+            },
+            "learning_curve": None
+            if curve is None
+            else asdict(curve) | {"sentence": curve.sentence},
+        }

@@ -1,0 +1,124 @@
+"""The head solved on parts of the data, and what its predictions for samples it was solved without
+tell of them: whose label is doubtful, and what more labels would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zooadapt import curve, head, processes, suspects
+from zooadapt.data import Split
+from zooadapt.head import HeadFit
+from zooadapt.plan import Plan
+from zooadapt.ridge import Rows
+from zooadapt.suspects import Suspects
+
+
+class Solving:
+    """Solves a head on the features of parts of the data, as a plan says."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        layer: nn.Module,
+        rows: Callable[[str], Rows],
+        splits: Mapping[str, Split],
+        class_weights: Tensor,
+    ) -> None:
+        """layer: the network's own head; rows: the features of a part; class_weights: `(K,)`
+        float64, what evens the classes out."""
+        self._plan, self._layer, self._rows, self._splits = plan, layer, rows, splits
+        self._weights = class_weights
+        self.learned = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
+        """The labels that are learned, which may differ from those in the data."""
+        self.kept = {name: torch.ones(len(t), dtype=torch.bool) for name, t in self.learned.items()}
+        """Whether a sample is learned from."""
+        self.fit: HeadFit | None = None
+        self.parts: tuple[str, ...] = ()
+        """What `fit` was solved on."""
+        self.suspects: Suspects | None = None
+        self.changed = 0
+        """Samples that are not learned as they are labelled."""
+
+    def solve(self, *names: str) -> None:
+        """Solve the head on the features of these parts together."""
+        plan, imbalance = self._plan, self._plan.recipe.imbalance
+        labels = torch.cat([self.learned[name] for name in names])
+        weights = torch.cat([self.kept[name] for name in names]).double()
+        if imbalance in ("weights", "sampler"):
+            weights = weights * self._weights[labels]
+        folds: Sequence[np.ndarray] = ()
+        if plan.folds:
+            folds = head.draw_folds(
+                labels.numpy(),
+                plan.folds,
+                repeats=plan.repeats,
+                seed=plan.seed,
+                groups=self._groups(names),
+            )
+        fit = head.solve(
+            self._chunks(names),
+            labels,
+            plan.num_classes,
+            kind=plan.head,
+            weights=weights,
+            folds=folds,
+            seed=plan.seed,
+        )
+        if imbalance == "logit-adjust":
+            fit = head.adjusted(fit, self._weights.log())
+        self.fit, self.parts = fit, names
+        head.install(self._layer, fit)
+
+    def suspect(self, name: str, *others: str) -> None:
+        """Look for wrong labels in the part that the head was solved on and in others that it was
+        not; where the plan says so, leave them out of the first, or relabel them, and solve again.
+        """
+        found = [self.fit.held_out_probabilities(len(self._splits[name])).numpy()]
+        for other in others:
+            x = torch.cat(list(self._rows(other)()))
+            found.append((x @ self.fit.weight.T + self.fit.bias).softmax(1).numpy())
+        self.suspects = suspects.find(np.concatenate(found), self.given(name, *others))
+        if self._plan.suspects == suspects.KEEP:
+            return
+        learned, kept, self.changed = processes.decided(
+            lambda: suspects.treat(self.suspects, self._splits[name].labels, self._plan.suspects)
+        )
+        self.learned[name], self.kept[name] = torch.tensor(learned), torch.tensor(kept)
+        self.solve(name)
+
+    def curve(self) -> curve.Curve | None:
+        """The learning curve of a plain ridge head's accuracy; None for another head, whose L2 or
+        score is another."""
+        plan, names = self._plan, self.parts
+        if self.fit is None or plan.head != "ridge" or plan.recipe.imbalance != "none":
+            return None
+        return curve.measure(
+            self._chunks(names),
+            self.given(*names),
+            torch.cat([self.learned[name] for name in names]).numpy(),
+            torch.cat([self.kept[name] for name in names]).numpy(),
+            self.fit,
+            seed=plan.seed,
+            groups=self._groups(names),
+        )
+
+    def given(self, *names: str) -> np.ndarray:
+        """The labels of these parts together, as they are in the data."""
+        return np.concatenate([self._splits[name].labels for name in names])
+
+    def _groups(self, names: Sequence[str]) -> np.ndarray | None:
+        groups = [self._splits[name].groups for name in names]
+        return None if groups[0] is None else np.concatenate(groups)
+
+    def _chunks(self, names: Sequence[str]) -> Rows:
+        rows = [self._rows(name) for name in names]
+
+        def chunks() -> Iterator[Tensor]:
+            for part in rows:
+                yield from part()
+
+        return chunks

@@ -1,0 +1,99 @@
+"""Labels that are probably wrong: confident learning (Northcutt, Jiang & Chuang, JAIR 2021) on
+probabilities that a head gives to samples it was solved without."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+KEEP, DROP, RELABEL = "keep", "drop", "relabel"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """Samples whose label is suspected, the most suspicious first."""
+
+    index: np.ndarray
+    """`(s,)` positions of the samples."""
+    given: np.ndarray
+    """`(s,)` the class that each is labelled as."""
+    likelier: np.ndarray
+    """`(s,)` the class that it rather looks like."""
+    score: np.ndarray
+    """`(s,)` from 0 to 1, half of 1 + how much more probable the likelier class is."""
+    of: int
+    """Samples that were looked at."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def find(probabilities: np.ndarray, labels: np.ndarray) -> Suspects:
+    """The off-diagonal of the confident joint: a sample is suspected if the class that is the most
+    probable for it is not its own, and at least as probable as that class is, on average, for the
+    samples labelled so. (In the paper a class may be taken that is not the most probable one: where
+    classes are uneven, that suspects whatever looks a little like a rare one.)
+
+    probabilities: `(n, K)` of each sample, from models that did not learn from its label.
+    """
+    rows = np.arange(len(labels))
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    own = np.bincount(labels, probabilities[rows, labels], minlength=len(counts))
+    usual = np.divide(own, counts, out=np.full(len(counts), np.inf), where=counts > 0)
+    likelier = probabilities.argmax(1)
+    suspected = (likelier != labels) & (probabilities[rows, likelier] >= usual[likelier])
+    score = (1 + probabilities[rows, likelier] - probabilities[rows, labels]) / 2
+    index = np.flatnonzero(suspected)
+    index = index[np.argsort(-score[index], kind="stable")]
+    return Suspects(
+        index=index,
+        given=labels[index],
+        likelier=likelier[index],
+        score=score[index],
+        of=len(labels),
+    )
+
+
+def treat(found: Suspects, labels: np.ndarray, treatment: str) -> tuple[list[int], list[bool], int]:
+    """Labels to learn from, whether each sample is learned from, and how many samples that changes.
+
+    `drop` leaves suspects out, `relabel` takes the likelier class. Those beyond the labels are held
+    out and left alone. A class keeps at least half of its samples as labelled, the least
+    suspicious ones: that many are a class, whatever they look like.
+    """
+    learned, kept = labels.copy(), np.ones(len(labels), dtype=bool)
+    left = np.bincount(labels) // 2
+    changed = 0
+    for index, given, likelier in zip(found.index, found.given, found.likelier, strict=True):
+        if index >= len(labels) or not left[given]:
+            continue
+        left[given] -= 1
+        changed += 1
+        if treatment == DROP:
+            kept[index] = False
+        else:
+            learned[index] = likelier
+    return learned.tolist(), kept.tolist(), changed
+
+
+def table(found: Suspects, ids: Sequence[str], classes: Sequence[str]) -> str:
+    """A CSV of the suspects: sample, given label, likelier label, score. A cell that a spreadsheet
+    would take for a formula begins with an apostrophe."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(["sample", "given", "likelier", "score"])
+    for index, given, likelier, score in zip(
+        found.index.tolist(), found.given, found.likelier, found.score, strict=True
+    ):
+        cells = [ids[index], classes[given], classes[likelier]]
+        rows.writerow([*map(_plain, cells), f"{score:.4f}"])
+    return out.getvalue()
+
+
+def _plain(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
