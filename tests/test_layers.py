@@ -22,7 +22,7 @@ LAYERS = (
     ("feed", "logistic", "checkpoint", "demo", "precision", "request", "lora", "mixing"),
     ("head", "progress"),
     ("model", "engine"),
-    ("carries", "costs", "validation"),
+    ("carries", "costs"),
     ("auto",),
     ("plan",),
     ("training", "baselines"),

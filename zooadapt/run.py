@@ -22,8 +22,7 @@ from zooadapt.metrics import Metrics, measure
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
 from zooadapt.strategy import AUTO, IN_DOUBT, Choice, SolvePhase
-from zooadapt.training import History, Training
-from zooadapt.validation import Validation, validate
+from zooadapt.training import History, Training, Validation, validate
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -159,10 +158,8 @@ class Run:
         some = np.linspace(0, len(feed) - 1, min(len(feed), auto.LOOKED_AT)).astype(int)
         stages = next(feed.batches([some]))
         last = next(self._carries.at(TRAIN, self._chain.depth).batches([some]))["features"].float()
-        labels = self._labels[TRAIN][some]
-        better, fact = processes.decided(
-            lambda: auto.room(last, stages, labels, self.plan.num_classes)
-        )
+        labels, classes = self._labels[TRAIN][some], self.plan.num_classes
+        better, fact = processes.decided(lambda: auto.room(last, stages, labels, classes))
         if better:
             kept = tuple(p for p in self.plan.phases if getattr(p, "when", "") != IN_DOUBT)
             self.plan = replace(self.plan, phases=kept)

@@ -21,7 +21,6 @@ from zooadapt.family import Carry
 from zooadapt.feed import Feed, shuffled
 from zooadapt.progress import Progress
 from zooadapt.strategy import GAINED, Recipe, TrainPhase
-from zooadapt.validation import Validation, validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,18 @@ class Epoch:
     train_loss: float
     val_loss: float
     val_accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The validation part at one moment: the loss at the temperature that suits it best, which
+    tells epochs apart by what they know and not by how sure they are of it."""
+
+    loss: float
+    accuracy: float
+    scale: float
+    losses: Tensor
+    """`(n,)` loss of each sample, at that temperature."""
 
 
 @dataclass(kw_only=True)
@@ -157,13 +168,13 @@ class Training:
         if recipe.imbalance == "sampler":
             order = self._evenly(order, key)
         steps, total = phase.epochs * len(order), 0.0
-        own = [_own(batch) for batch in order]
+        own = [processes.share(batch, least=1) for batch in order]
         what = f"epoch {self._epoch + 1} of {phase.epochs}"
         with self._progress.task(what, len(feed)) as advance:
             for k, (indices, mine, carry) in enumerate(
                 zip(order, own, feed.batches(own, key=key), strict=True)
             ):
-                if self._late():
+                if self._deadline < math.inf and processes.anywhere(monotonic() > self._deadline):
                     return None
                 step = self._epoch * len(order) + k
                 rate = phase.lr * _schedule(step, steps, phase.warmup)
@@ -184,18 +195,14 @@ class Training:
         self._history.steps += len(order)
         return total / len(feed)
 
-    def _late(self) -> bool:
-        """Whether the time is over for one of the processes, and so for all."""
-        return self._deadline < math.inf and processes.anywhere(monotonic() > self._deadline)
-
     def _part(self, own: np.ndarray, batch: np.ndarray) -> float:
-        """The weight of this process's own samples in the mean over a batch."""
+        """The weight of this process's own samples in the mean over a batch; none where it has only
+        borrowed one, to take part in the step."""
         if processes.rank() >= len(batch):
             return 0.0
-        if self._recipe.imbalance != "weights":
-            return len(own) / len(batch)
-        mine, all_ = (self._weights[self._labels[indices]].sum() for indices in (own, batch))
-        return float(mine / all_)
+        weights = self._weights if self._recipe.imbalance == "weights" else self._weights**0
+        mine, whole = (weights[self._labels[indices]].sum() for indices in (own, batch))
+        return float(mine / whole)
 
     def _step(self, carry: Carry, labels: Tensor, *, part: float, start: int) -> float:
         """One step of the optimiser on a batch of which these samples are a `part` by weight; the
@@ -255,7 +262,7 @@ class Training:
 
     def _gained(self) -> bool:
         losses = [self._losses["start"], self._losses["best"]]
-        return bool(processes.decided(lambda: auto.simplest(losses))[0])
+        return processes.decided(lambda: bool(auto.simplest(losses)[0]))
 
     def _keep(self, found: Validation) -> None:
         history = self._history
@@ -295,6 +302,22 @@ class Training:
         self._history = History(epochs=epochs, **progress["history"])
 
 
+def validate(logits: Tensor, labels: Tensor, class_weights: Tensor, metric: str) -> Validation:
+    """What `(n, K)` logits say of `(n,)` labels; for balanced accuracy, classes count alike."""
+    weights = torch.ones(len(logits), dtype=torch.float64)
+    if metric != "accuracy":
+        weights = class_weights[labels]
+    scale, loss = head.best_scale(logits.double(), labels, weights)
+    losses = nn.functional.cross_entropy(scale * logits.double(), labels, reduction="none")
+    right = (logits.argmax(1) == labels).float().mean()
+    return Validation(
+        loss=loss,
+        accuracy=float(right),
+        scale=scale,
+        losses=losses * weights / weights.mean(),
+    )
+
+
 def _optimizer(chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]) -> torch.optim.Optimizer:
     """Built once for all phases: unfreezing only lets gradients in, and a parameter without one is
     left alone, decay included."""
@@ -316,12 +339,6 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def _own(batch: np.ndarray) -> np.ndarray:
-    """This process's samples of a batch; where there is none for it, one that is not to count."""
-    mine = processes.share(batch)
-    return mine if len(mine) else batch[:1]
 
 
 def _seed(*key: int) -> int:

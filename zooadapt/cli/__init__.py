@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from zooadapt import __version__, processes
-from zooadapt.cli import system
+from zooadapt.cli import process
 from zooadapt.errors import ZooadaptError
 
 COMMANDS = {
@@ -64,7 +64,7 @@ def main() -> None:
     """Run a command and exit with the code that `zooadapt.errors` promises."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    system.prepare()
+    process.prepare()
     as_json = "--json" in sys.argv
     try:
         code = root.main(standalone_mode=False)
