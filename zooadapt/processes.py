@@ -47,9 +47,11 @@ def device() -> torch.device:
     return _state().device
 
 
-def share(work: Any) -> Any:
-    """Every so-manieth item of a list or array, for this process; together they do all of it."""
-    return work[_state().process_index :: _state().num_processes]
+def share(work: Any, *, least: int = 0) -> Any:
+    """Every n-th item of a list or array, n being the processes; together they do all of it.
+    Where that would be less than `least`, so many of the first ones."""
+    mine = work[_state().process_index :: _state().num_processes]
+    return mine if len(mine) >= least else work[:least]
 
 
 def total(*tensors: Tensor) -> None:

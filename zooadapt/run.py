@@ -177,10 +177,8 @@ class Run:
         some = np.linspace(0, len(feed) - 1, min(len(feed), auto.LOOKED_AT)).astype(int)
         stages = next(feed.batches([some]))
         last = next(self._carries.at(TRAIN, self._chain.depth).batches([some]))["features"].float()
-        labels = self._labels[TRAIN][some]
-        better, fact = processes.decided(
-            lambda: auto.room(last, stages, labels, self.plan.num_classes)
-        )
+        labels, classes = self._labels[TRAIN][some], self.plan.num_classes
+        better, fact = processes.decided(lambda: auto.room(last, stages, labels, classes))
         if better:
             kept = tuple(p for p in self.plan.phases if getattr(p, "when", "") != IN_DOUBT)
             self.plan = replace(self.plan, phases=kept)

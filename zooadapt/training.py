@@ -164,13 +164,13 @@ class Training:
         if recipe.imbalance == "sampler":
             order = self._evenly(order, key)
         steps, total = phase.epochs * len(order), 0.0
-        own = [_own(batch) for batch in order]
+        own = [processes.share(batch, least=1) for batch in order]
         what = f"epoch {self._epoch + 1} of {phase.epochs}"
         with self._progress.task(what, len(feed)) as advance:
             for k, (indices, mine, carry) in enumerate(
                 zip(order, own, feed.batches(own, key=key), strict=True)
             ):
-                if self._late():
+                if self._deadline < math.inf and processes.anywhere(monotonic() > self._deadline):
                     return None
                 step = self._epoch * len(order) + k
                 rate = phase.lr * schedule(step, steps, phase.warmup)
@@ -196,18 +196,14 @@ class Training:
         self._history.steps += len(order)
         return total / len(feed)
 
-    def _late(self) -> bool:
-        """Whether the time is over for one of the processes, and so for all."""
-        return self._deadline < math.inf and processes.anywhere(monotonic() > self._deadline)
-
     def _part(self, own: np.ndarray, batch: np.ndarray) -> float:
-        """The weight of this process's own samples in the mean over a batch."""
+        """The weight of this process's own samples in the mean over a batch; none where it has only
+        borrowed one, to take part in the step."""
         if processes.rank() >= len(batch):
             return 0.0
-        if self._recipe.imbalance != "weights":
-            return len(own) / len(batch)
-        mine, all_ = (self._weights[self._labels[indices]].sum() for indices in (own, batch))
-        return float(mine / all_)
+        weights = self._weights if self._recipe.imbalance == "weights" else self._weights**0
+        mine, whole = (weights[self._labels[indices]].sum() for indices in (own, batch))
+        return float(mine / whole)
 
     def _backward(
         self, carry: Carry, labels: Tensor, mixed: Sequence[Any] | None, *, start: int
@@ -267,7 +263,7 @@ class Training:
 
     def _gained(self) -> bool:
         losses = [self._losses["start"], self._losses["best"]]
-        return bool(processes.decided(lambda: auto.simplest(losses))[0])
+        return processes.decided(lambda: bool(auto.simplest(losses)[0]))
 
     def _keep(self, found: Validation) -> None:
         history = self._history
@@ -299,12 +295,6 @@ class Training:
         self._waited = progress["waited"]
         epochs = [Epoch(**epoch) for epoch in progress["history"].pop("epochs")]
         self._history = History(epochs=epochs, **progress["history"])
-
-
-def _own(batch: np.ndarray) -> np.ndarray:
-    """This process's samples of a batch; where there is none for it, one that is not to count."""
-    mine = processes.share(batch)
-    return mine if len(mine) else batch[:1]
 
 
 def _seed(*key: int) -> int:
