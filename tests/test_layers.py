@@ -25,11 +25,11 @@ LAYERS = (
     ("carries", "costs", "validation"),
     ("auto",),
     ("plan",),
-    ("training", "baselines"),
+    ("training", "baselines", "language"),
     ("run", "report"),
     ("export", "use", "scaffold"),
     ("testing",),
-    ("adapt", "look"),
+    ("adapt", "look", "pretrain"),
     ("cli",),
 )
 """From the bottom up; a module imports only from layers below its own (a package is one room)."""
