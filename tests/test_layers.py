@@ -26,7 +26,7 @@ LAYERS = (
     ("auto",),
     ("plan",),
     ("training", "baselines", "language"),
-    ("run", "report"),
+    ("run", "report", "unlabelled"),
     ("export", "use", "scaffold"),
     ("testing",),
     ("adapt", "look", "pretrain"),

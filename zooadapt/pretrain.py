@@ -107,12 +107,11 @@ def pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
         sample = reader.generate(held_out[0][: request.window // 2], _SAMPLE)
     with clock.part("export"):
         facts = _report(request, family.name, texts, held_out, history, bits, sample)
-        facts["parameters"] = sum(p.numel() for p in model.chain.net.parameters())
-        facts["seconds"] = clock.seconds()
         net = model.chain.net.state_dict()
         head = f"{model.chain.head_path}."
         state = {name: t for name, t in net.items() if not name.startswith(head)}
         facts["parameters"] = sum(t.numel() for t in state.values())
+        facts["seconds"] = clock.seconds()
         written = _written(config, family, model.preprocessor.config(), facts)
         export.write(state | reader.decoder_state(), request.out, written,
                      overwrite=request.overwrite)  # fmt: skip
