@@ -69,7 +69,7 @@ class Settings:
         if self.unit == "byte":
             known = {row: bytes([row]) for row in range(_BYTES)}
         else:
-            known = {row: character.encode("utf-8", "replace") for character, row in self.vocab.items()}
+            known = {row: text.encode("utf-8", "replace") for text, row in self.vocab.items()}
         return tuple(known.get(row, b"") for row in range(self.rows))
 
     def text(self) -> dict[str, Any]:
