@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import weights
+from zooadapt import processes, weights
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError
 from zooadapt.feed import in_order, shuffled
@@ -110,7 +110,7 @@ class LanguageModel:
                 epoch - 1, texts, reading, optimizer, history, started, deadline, progress
             ):
                 history.stopped = "the budget was spent"
-            history.bits.append(self.bits(held_out, reading))
+            history.bits.append(processes.decided(lambda: self.bits(held_out, reading)))
             progress.say(f"language model, epoch {epoch}: {history.bits[-1]:.3f} bits per symbol")
             if epoch == 0 or history.bits[-1] < history.bits[history.best]:
                 history.best, best = len(history.bits) - 1, self._copy()
@@ -159,7 +159,7 @@ class LanguageModel:
         progress: Progress,
     ) -> bool:
         """One pass over the texts; whether it came to its end before the deadline."""
-        key = (self._seed, _PURPOSE, epoch)
+        key, given = (self._seed, _PURPOSE, epoch), deadline - started
         rng = np.random.default_rng(key)
         windows = self._windows(texts, reading.window, int(rng.integers(reading.window)))
         lengths = np.array([len(window) for window in windows])
@@ -167,15 +167,16 @@ class LanguageModel:
         what = f"language model, epoch {epoch + 1} of {reading.epochs}"
         with progress.task(what, len(windows)) as advance:
             for k, indices in enumerate(order):
-                now = monotonic()
-                if now > deadline:
-                    return False
                 done = (epoch + k / len(order)) / reading.epochs
-                done = max(done, (now - started) / (deadline - started))
+                if deadline < math.inf:
+                    spent = processes.decided(lambda: (monotonic() - started) / given)
+                    if spent > 1:
+                        return False
+                    done = max(done, spent)
                 for group in optimizer.param_groups:
                     group["lr"] = group["share"] * reading.lr * _slanted(done)
                 batch = [self._varied(windows[i], (*key, int(i)), reading) for i in indices]
-                torch.manual_seed(_seed(*key, k))
+                torch.manual_seed(_seed(*key, k) ^ processes.rank())
                 self._step(batch, optimizer, history.steps)
                 history.steps += 1
                 advance(len(indices))
@@ -185,32 +186,43 @@ class LanguageModel:
         self, batch: list[tuple[list[int], list[int]]], optimizer: torch.optim.Optimizer, step: int
     ) -> None:
         self._chain.train()
-        loss, seen = self._loss([given for given, _ in batch], [wanted for _, wanted in batch])
-        (loss / max(seen, 1)).backward()
-        if not math.isfinite(float(loss.detach())):
+        seen = sum(int(self._target(wanted)[1].sum()) for _, wanted in batch)
+        own = processes.share(batch)
+        part = 1.0 if own else 0.0
+        given, wanted = zip(*(own or batch[:1]), strict=True)
+        loss = part * self._loss(given, wanted)[0] / max(seen, 1)
+        loss.backward()
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        loss = loss.detach()
+        processes.total(loss, *(p.grad for p in trained if p.grad is not None))
+        if not math.isfinite(float(loss)):
             raise DataError(
-                f"the language model's loss became {float(loss.detach())} at step {step + 1}",
+                f"the language model's loss became {float(loss)} at step {step + 1}",
                 thing="loss",
                 remedy="leave out bad text, or train a smaller network",
             )
-        trained = [p for group in optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(trained, _CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     def _loss(
-        self, given: list[Sequence[int]], wanted: list[Sequence[int]] | None = None
+        self, given: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]] | None = None
     ) -> tuple[Tensor, int]:
         """Summed nats of each symbol of `wanted` after those of `given` before it, and how many
         symbols were predicted."""
         states, inside = self._states([symbols[:-1] for symbols in given])
-        target = torch.cat([torch.tensor(symbols[1:]) for symbols in wanted or given])
-        counts = target < len(self._predicted)
-        counts &= self._predicted[target.clamp_max(len(self._predicted) - 1)]
+        targets, counts = zip(*map(self._target, wanted or given), strict=True)
+        target, counts = torch.cat(targets), torch.cat(counts)
         target = torch.where(counts, target, -100).to(self._engine.device)
         logits = self._decoder(states[inside].float())
         loss = nn.functional.cross_entropy(logits, target, ignore_index=-100, reduction="sum")
         return loss, int(counts.sum())
+
+    def _target(self, symbols: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """All symbols but the first, and which of them can be predicted."""
+        target = torch.tensor(symbols[1:])
+        known = target < len(self._predicted)
+        return target, known & self._predicted[target.clamp_max(len(self._predicted) - 1)]
 
     def _states(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """`(N, T, H)` states of rows of symbols, and which of them are no padding, `(N, T)`."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooadapt import __version__, export, fsops, hub, registry, report
+from zooadapt import __version__, export, fsops, hub, processes, registry, report
 from zooadapt.data import ReadOptions, read_plain
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError, UsageError
@@ -113,8 +113,10 @@ def pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
         facts["parameters"] = sum(t.numel() for t in state.values())
         facts["seconds"] = clock.seconds()
         written = _written(config, family, model.preprocessor.config(), facts)
-        export.write(state | reader.decoder_state(), request.out, written,
-                     overwrite=request.overwrite)  # fmt: skip
+        if processes.is_main():
+            state |= reader.decoder_state()
+            export.write(state, request.out, written, overwrite=request.overwrite)
+        processes.meet()
     return facts | {"out": str(request.out), "seconds": clock.seconds()}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import auto, head
+from zooadapt import auto, head, processes
 from zooadapt.data import ReadOptions, Split, open_texts
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError, UsageError
@@ -100,7 +100,8 @@ def refine(
         progress=progress,
         deadline=deadline,
     )
-    gains, gain, noise = auto.simplest([before, losses()])
+    after = losses()
+    gains, gain, noise = processes.decided(lambda: auto.simplest([before, after]))
     if not gains:
         net.load_state_dict(source)
     bits = f"{history.bits[0]:.2f} to {history.bits[history.best]:.2f} bits per symbol"
