@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import auto, head, processes
+from zooadapt import head, processes
 from zooadapt.data import ReadOptions, Split, open_texts
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError, UsageError
@@ -100,16 +100,18 @@ def refine(
         progress=progress,
         deadline=deadline,
     )
-    after = losses()
-    gains, gain, noise = processes.decided(lambda: auto.simplest([before, after]))
-    if not gains:
-        net.load_state_dict(source)
-    bits = f"{history.bits[0]:.2f} to {history.bits[history.best]:.2f} bits per symbol"
-    why = (
-        f"from {bits} of text held out; leave-one-out loss of the solved head "
-        f"{float(before.mean()):.3f} without, {float(before.mean()) - gain:.3f} with: a gain of "
-        f"{gain:.3f}, standard error {noise:.3f}"
+    gap = before - losses()
+    gain, noise = processes.decided(
+        lambda: (float(gap.mean()), float(gap.std() / math.sqrt(len(gap))))
     )
-    value = f"language model of {len(texts)} texts, {'kept' if gains else 'not kept'}"
+    kept = gain > noise
+    if not kept:
+        net.load_state_dict(source)
+    why = (
+        f"from {history.bits[0]:.2f} to {history.bits[history.best]:.2f} bits per symbol of text "
+        f"held out; leave-one-out loss of the solved head {float(before.mean()):.3f} without, "
+        f"{float(before.mean()) - gain:.3f} with: a gain of {gain:.3f}, standard error {noise:.3f}"
+    )
+    value = f"language model of {len(texts)} texts, {'kept' if kept else 'not kept'}"
     progress.say(f"{value} ({why})")
     return Choice(what="unlabelled", value=value, why=why)
