@@ -5,10 +5,12 @@ itself a broken clause."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
+from zooadapt_rnn import RnnFamily
 from zooadapt_tiles import TilesFamily
 from zooadapt_words import WordsFamily
 
@@ -454,6 +456,54 @@ class ColourOnly(TilesFamily):
 
     def convert(self, state, config):
         return dict(state)
+
+
+class Foresees(RnnFamily):
+    """Each state knows the mean of the whole text."""
+
+    fails = "check_it_is_a_language_model"
+
+    def stages(self, net):
+        stages = list(super().stages(net))
+        run = stages[0].run
+
+        def blend(carry):
+            found = run(carry)
+            return {**found, "states": found["states"] + found["states"].mean(1, keepdim=True)}
+
+        stages[0] = replaced(stages[0], run=blend)
+        return stages
+
+
+class Pooled(RnnFamily):
+    fails = "check_it_is_a_language_model"
+
+    def language(self, config):
+        return replace(super().language(config), stage="pooling", states="features")
+
+
+class CutsShort(RnnFamily):
+    fails = "check_it_is_a_language_model"
+
+    def language(self, config):
+        found = super().language(config)
+        return replace(found, encode=lambda text: found.encode(text)[:256])
+
+
+class Misspells(RnnFamily):
+    fails = "check_it_is_a_language_model"
+
+    def language(self, config):
+        found = super().language(config)
+        return replace(found, alphabet=(b"?", *found.alphabet[:-1]))
+
+
+class Resamples(RnnFamily):
+    fails = "check_it_is_a_language_model"
+
+    def language(self, config):
+        found = super().language(config)
+        return replace(found, sample=lambda symbols: found.sample(list(symbols)[::-1]))
 
 
 class Forgetful(TilesFamily):

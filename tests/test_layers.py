@@ -35,11 +35,11 @@ LAYERS = (
     ("carries", "costs", "validation", "findings"),
     ("auto",),
     ("plan",),
-    ("training", "baselines", "card", "solving"),
-    ("run", "report"),
+    ("training", "baselines", "card", "solving", "language"),
+    ("run", "report", "unlabelled"),
     ("export", "use", "scaffold"),
     ("testing",),
-    ("adapt", "look"),
+    ("adapt", "look", "pretrain"),
     ("cli",),
 )
 """From the bottom up; a module imports only from layers below its own (a package is one room)."""

@@ -58,7 +58,7 @@ def with_source(family, folder: Path, *, extra: bool) -> Case:
 
 def test_sound_plugins_pass_every_check(toys, tmp_path):
     statuses = {}
-    for name in ("tiles", "words"):
+    for name in ("tiles", "words", "rnn"):
         family = registry.load_class(name)()
         found = cases(family) + [with_source(family, tmp_path / name, extra=False)]
         for case in found:

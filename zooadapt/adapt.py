@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zooadapt import export, fsops, plan, processes, report, suspects
+from zooadapt import export, fsops, plan, processes, report, suspects, unlabelled
 from zooadapt.auto import BUDGET
 from zooadapt.cache import Cache, cache_folder
 from zooadapt.carries import Carries
@@ -27,7 +27,7 @@ from zooadapt.precision import Mode, choose
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL, Run
-from zooadapt.strategy import AUTO
+from zooadapt.strategy import AUTO, Choice
 from zooadapt.suspects import Suspects
 from zooadapt.timing import Clock, Imports
 
@@ -66,6 +66,9 @@ def adapt(request: Request, progress: Progress) -> Result:
             seed=request.seed,
         )
         splits = _splits(request, data, holds_out=plan.holds_out(request.strategy))
+        texts = None
+        if request.unlabelled is not None:
+            texts = unlabelled.read(request.unlabelled, source, data.test, request.reading)
     with clock.part("imports"):
         imports.wait()
     with clock.part("plan"):
@@ -80,7 +83,13 @@ def adapt(request: Request, progress: Progress) -> Result:
         mode = _mode(request, model, splits)
         engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
         engine.place(model.chain)
+    refined = []
+    if texts is not None:
+        with clock.part("language"):
+            refined = [_refine(request, model, engine, splits[TRAIN], texts, clock, progress)]
+    with clock.part("plan"):
         decided, costs = _decide(request, source, data, model, engine, mode, splits, clock)
+        decided = replace(decided, choices=(*refined, *decided.choices))
         if VAL in splits and not decided.trained:
             splits = _splits(request, data, holds_out=False)
         sizes = _sizes(decided.recipe.batch_size, splits)
@@ -169,7 +178,7 @@ def _decide(
         groups=_groups(splits[TRAIN]),
         sizes=sizes,
         costs=costs,
-        seconds=_budget(request),
+        seconds=_budget(request) - clock.seconds().get("language", 0.0),
     )
     return decided, costs
 
@@ -184,6 +193,33 @@ def _write_suspects(
     ids = [name for part in (TRAIN, VAL) if part in splits for name in splits[part].ids]
     text = suspects.table(found, ids, classes)
     fsops.write_file(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _refine(
+    request: Request,
+    model: Model,
+    engine: Engine,
+    labelled: Split,
+    texts: list[str],
+    clock: Clock,
+    progress: Progress,
+) -> Choice:
+    """The source made better by unlabelled text, if that can be; a plan says only that it will be
+    tried."""
+    if request.plan_only:
+        value, why = f"language model of {len(texts)} texts", "kept if the solved head gains by it"
+        return Choice(what="unlabelled", value=value, why=why)
+    return unlabelled.refine(
+        model,
+        engine,
+        labelled,
+        texts,
+        kind=request.head,
+        batch_size=request.batch_size or 32,
+        seed=request.seed,
+        deadline=clock.deadline(_budget(request) / 2),
+        progress=progress,
+    )
 
 
 def _budget(request: Request) -> float:

@@ -3,22 +3,34 @@ and figures about them. Written as a whole or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zooadapt import fsops, weights
 from zooadapt.model import Model
 from zooadapt.report import Written
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def save(model: Model, out: Path, written: Written, *, overwrite: bool) -> None:
-    """Write `model.safetensors`, `config.json`, `README.md` and `report.json` to a new folder.
+    """Write an adapted model, all of its network's state under native names.
 
-    Weights are fp32 and contiguous under their native names; equal weights give equal bytes.
-    Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
+    Raises: as `write`.
     """
     source = model.source
-    native = source.family.native_state(model.chain.net.state_dict(), source.config)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in native.items()}
+    state = source.family.native_state(model.chain.net.state_dict(), source.config)
+    write(state, out, written, overwrite=overwrite)
+
+
+def write(state: Mapping[str, Tensor], out: Path, written: Written, *, overwrite: bool) -> None:
+    """Write `model.safetensors`, `config.json`, `README.md` and `report.json` to a new folder;
+    equal weights give equal bytes.
+
+    Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
+    """
     with fsops.new_folder(out, overwrite=overwrite) as folder:
         weights.write_weights(folder / "model.safetensors", state)
         fsops.write_json(folder / "config.json", written.config)

@@ -67,11 +67,35 @@ class Capabilities:
 
     `input_size`: `with_input` takes another image size. `input_channels`: it takes another channel
     count. `variable_length`: inputs of different lengths share a batch, padding changes nothing.
+    `language_model`: `language` and `language_config` are there, and no state depends on what
+    follows it.
     """
 
     input_size: bool = False
     input_channels: bool = False
     variable_length: bool = False
+    language_model: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """A chain read as a language model: a state for each symbol of a text, a function of that
+    symbol and those before it alone, from which a decoder predicts the next."""
+
+    stage: str
+    """The stage whose carry holds the states."""
+    states: str
+    """Their name in it: `(N, T, H)`, in order, padding at the end."""
+    alphabet: Sequence[bytes]
+    """The UTF-8 that each symbol stands for; empty where it stands for nothing certain, such as the
+    unknown, which is never predicted."""
+    encode: Callable[[str], Sequence[int]]
+    """A text as symbols, however long it is."""
+    sample: Callable[[Sequence[int]], Sample]
+    """One or more symbols as the preprocessor gives them."""
+    decoder: str
+    """The source's own `nn.Linear(H, len(alphabet))`, if there is one: the name of its tensors
+    without `.weight` and `.bias`. It may lack rows at the end for what is never predicted."""
 
 
 class Preprocessor(Protocol):
@@ -179,14 +203,25 @@ class Family(ABC):
     ) -> dict[str, Any]:
         """The config of the same network for square inputs of `size` pixels or with `channels`
         input channels; `convert` then adapts the weights. See `Capabilities`."""
-        raise _unsupported(self.name)
+        raise _unsupported(
+            self.name, "takes no other input size or channel count",
+            remedy="leave out --input-size and --in-chans",
+        )  # fmt: skip
+
+    def language(self, config: Mapping[str, Any]) -> Language:
+        """Where the network's states and symbols lie. See `Capabilities`. Raises: DataError for a
+        network of the family that is no language model, such as one that reads both ways."""
+        raise _unsupported(self.name, "is no language model", remedy="leave out --unlabelled")
+
+    def language_config(self, text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
+        """The config, without classes, of a new language model for such a text: by `unit`, `"char"`
+        or `"byte"`, with `layers` layers of `hidden` states. See `Capabilities`."""
+        raise _unsupported(
+            self.name, "is no language model", remedy="name a family that is: zooadapt plugins list"
+        )
 
 
-def _unsupported(name: str) -> Exception:
+def _unsupported(name: str, why: str, *, remedy: str) -> Exception:
     from zooadapt.errors import UsageError
 
-    return UsageError(
-        f"family '{name}' takes no other input size or channel count",
-        thing=name,
-        remedy="leave out --input-size and --in-chans",
-    )
+    return UsageError(f"family '{name}' {why}", thing=name, remedy=remedy)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.errors import PluginError, ZooadaptError
-from zooadapt.family import Carry, Family, Preprocessor, Sample, Stage, Variant
+from zooadapt.family import Carry, Family, Language, Preprocessor, Sample, Stage, Variant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,6 +135,22 @@ class Guarded(Family):
         return self._call(
             "with_input",
             lambda: self._plugin.with_input(config, size=size, channels=channels),
+            kind=dict,
+        )
+
+    def language(self, config: Mapping[str, Any]) -> Language:
+        found = self._call("language", lambda: self._plugin.language(config), kind=Language)
+        owner = self._owner
+        return replace(
+            found,
+            encode=lambda text: contained(owner, "language.encode()", lambda: found.encode(text)),
+            sample=lambda ids: contained(owner, "language.sample()", lambda: found.sample(ids)),
+        )
+
+    def language_config(self, text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
+        return self._call(
+            "language_config",
+            lambda: self._plugin.language_config(text, unit=unit, hidden=hidden, layers=layers),
             kind=dict,
         )
 

@@ -55,6 +55,8 @@ class Request:
     checkpoint_seconds: float = 60.0
     cache_gb: float = 10.0
     views: int = 0
+    unlabelled: str | None = None
+    """Text of the target without labels, to make a better source of before anything else."""
     input_size: int | None = None
     in_chans: int | None = None
     from_scratch: bool = False
@@ -97,6 +99,12 @@ class Request:
             raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
         phases = strategy.phases(self.strategy, from_scratch=self.from_scratch)
         self._check_suspects(any(isinstance(phase, strategy.Solve) for phase in phases))
+        if self.unlabelled is not None and self.from_scratch:
+            raise UsageError(
+                "--unlabelled makes a better source, and --from-scratch takes none",
+                thing="--unlabelled",
+                remedy="give one of them",
+            )
         if self.overwrite and self.resume:
             raise UsageError(
                 "--resume and --overwrite contradict each other",

@@ -24,6 +24,7 @@ COMMANDS = {
     "models": ("zooadapt.cli.look:models", "Sources that are here, and that families know."),
     "plugins": ("zooadapt.cli.plugins:plugins", "List, check and create plugins."),
     "predict": ("zooadapt.cli.use:predict", "Labels with probabilities for new inputs."),
+    "pretrain": ("zooadapt.cli.pretrain:pretrain", "Train a source on plain text, no labels."),
     "pull": ("zooadapt.cli.hub:pull", "Download a source, verified, to use it offline."),
     "push": ("zooadapt.cli.hub:push", "Publish a model on the Hub."),
 }

@@ -128,6 +128,12 @@ from zooadapt.cli.output import emit, progress, table
 @click.option("--drop-suspects", is_flag=True, help="Do not learn from such labels.")
 @click.option("--relabel-suspects", is_flag=True, help="Learn the likelier label in their place.")
 @click.option("--labels-per-class", type=int, help="Use only so many training samples a class.")
+@click.option(
+    "--unlabelled",
+    metavar="FILE|DIR",
+    help="Text of the target without labels: a table, a text file of one text a line, or a folder "
+    "of them; what a language model learns of it is kept if the labels say so.",
+)
 @click.option("--input-size", type=int, help="Image side in pixels; default: the source's.")
 @click.option("--in-chans", type=int, help="Input channels; 1 for greyscale.")
 @click.option(

@@ -1,7 +1,7 @@
 """Labelled data, wherever it lies: samples, classes, splits and their fingerprint. No torch."""
 
 from zooadapt.data.dataset import Dataset, ReadOptions, Split
-from zooadapt.data.opening import open_dataset, open_inputs
+from zooadapt.data.opening import open_dataset, open_inputs, open_texts, read_plain
 from zooadapt.data.splits import hold_out, sample_per_class
 
 __all__ = [
@@ -11,5 +11,7 @@ __all__ = [
     "hold_out",
     "open_dataset",
     "open_inputs",
+    "open_texts",
+    "read_plain",
     "sample_per_class",
 ]

@@ -14,6 +14,7 @@ from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Samples, Split
 from zooadapt.data.reading import existing, lines_of, read_text
 from zooadapt.errors import DataError, NotFoundError, UsageError
 
+TEXT_SUFFIX = ".txt"
 _DEFAULTS = ReadOptions()
 
 
@@ -53,6 +54,51 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
             remedy="give image files or folders, a table, or lines of text",
         )
     return Split(samples, np.full(len(rows), -1), modality=modality, rows=np.array(rows))
+
+
+def open_texts(location: str, *, options: ReadOptions = _DEFAULTS) -> Split:
+    """Unlabelled texts: a table's text column, a text file of one text a line, or all such files of
+    a folder, in order of name.
+
+    Raises: as `open_inputs`.
+    """
+    path = existing(location)
+    names = [location]
+    if path.is_dir():
+        kinds = (*tables.SUFFIXES, TEXT_SUFFIX)
+        names = [str(path / name) for name in _top_files(path, kinds, options)]
+    return open_inputs(names, modality="text", options=options)
+
+
+def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
+    """Running text, whole: of a text file, or of every `.txt` file of a folder, in order of name.
+
+    Raises: NotFoundError for what is not there or holds no text; DataError for what is not in the
+    encoding or no file; AccessError.
+    """
+    path = existing(location)
+    if not path.is_dir() and not path.is_file():
+        raise _no_file(location)
+    names = _top_files(path, (TEXT_SUFFIX,), options) if path.is_dir() else [""]
+    texts = [read_text(path / name, options.encoding) for name in names]
+    if not any(text.strip() for text in texts):
+        raise NotFoundError(
+            f"'{location}' holds no text", thing=location, remedy="give a file with text in it"
+        )
+    return texts
+
+
+def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> list[str]:
+    """Raises: NotFoundError where the folder holds none with these suffixes."""
+    names = folders.Tree(path, options).top_files()
+    chosen = [name for name in names if Path(name).suffix.lower() in suffixes]
+    if not chosen:
+        raise NotFoundError(
+            f"folder '{path}' holds no file in {', '.join(suffixes)}",
+            thing=str(path),
+            remedy="name a file, or a folder that holds text files",
+        )
+    return chosen
 
 
 def _read(location: str, modality: str, options: ReadOptions) -> Labelled:

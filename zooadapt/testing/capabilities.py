@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zooadapt.chain import Chain
 from zooadapt.model import build
-from zooadapt.testing.case import Case, clause, need, require
+from zooadapt.testing.case import Case, apart, clause, close, need, require, same
 from zooadapt.testing.samples import synthesise
 
 
@@ -27,6 +28,54 @@ def check_other_channel_counts(case: Case) -> None:
     _, was, height, width = _image(case).shape
     channels = 3 if was == 1 else 1
     _check_runs(case, {"in_chans": channels}, (channels, height, width))
+
+
+@clause
+def check_it_is_a_language_model(case: Case) -> None:
+    """Where `language_model` is declared: `language_config` gives a network without classes for a
+    text, by characters or bytes, in which each symbol of a text has one state, which stays as it is
+    whatever symbols follow; and `language` spells symbols as the text that they were read from."""
+    need(case.family.can.language_model, "capability language_model")
+    text = "A language: its text says what comes next.\n" * 8
+    for unit in ("char", "byte"):
+        config = case.family.language_config(text, unit=unit, hidden=8, layers=2)
+        torch.manual_seed(0)
+        chain = Chain(case.family, case.family.build(config, 1))
+        language, prepare = case.family.language(config), case.family.preprocessor(config)
+        symbols = list(language.encode(text))
+        spelled = b"".join(language.alphabet[symbol] for symbol in symbols).decode()
+        classes = case.family.classes(config)
+        require(
+            spelled == text and not classes,
+            declared=f"no classes, and by {unit} {text[:24]!r}",
+            actual=f"classes {classes}, and {spelled[:24]!r}",
+            remedy="encode the whole text, and give each symbol's UTF-8 in `alphabet`",
+        )
+        start, other = symbols[:24], symbols[:12] + symbols[30:42]
+        sample, prepared = language.sample(start), prepare(text[:24], rng=None)
+        require(
+            same(sample, prepared),
+            declared="`sample` gives what the preprocessor gives for the same text",
+            actual=f"{sample} against {prepared}",
+            remedy="let the preprocessor use `encode` and `sample`",
+        )
+        with torch.no_grad():
+            carry = prepare.collate([language.sample(row) for row in (start, other, start[:12])])
+            stop = chain.resolve(language.stage) + 1
+            states = chain.run(carry, stop=stop)[language.states]
+        require(
+            states.ndim == 3 and states.shape[:2] == (3, 24),
+            declared="(3, 24, H) states of three texts of 24 symbols or fewer",
+            actual=tuple(states.shape),
+            remedy="name the stage and the tensor that hold one state for each symbol",
+        )
+        for row in states[1:]:
+            require(
+                close(row[:12], states[0, :12]),
+                declared="states of equal beginnings are equal",
+                actual=f"{apart(row[:12], states[0, :12])} where the texts go on differently",
+                remedy="declare no `language_model` where a state sees what follows it",
+            )
 
 
 def _check_runs(case: Case, wanted: dict[str, int], shape: tuple[int, ...]) -> None:

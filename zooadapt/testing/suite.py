@@ -54,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     files.check_an_export_loads_in_a_clean_process,
     capabilities.check_other_input_sizes,
     capabilities.check_other_channel_counts,
+    capabilities.check_it_is_a_language_model,
     files.check_source_weights_fit,
 )
 """Each checks one clause of the contract of `zooadapt.family`, its docstring. A check takes a

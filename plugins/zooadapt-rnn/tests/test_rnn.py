@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import zooadapt_rnn
 from safetensors.torch import load_file
 from torch import nn
 from zooadapt_rnn import RnnFamily
@@ -261,3 +263,26 @@ def test_the_plugin_imports_fast_and_without_torch():
         assert said[1] == "False"
         runs.append(float(said[0]))
     assert min(runs) < 0.05
+
+
+@torch.no_grad()
+def test_the_bundled_source_reads_english_whatever_its_case():
+    folder = Path(zooadapt_rnn.__file__).parent / FAMILY.bundled["english"]
+    assert (folder / "model.safetensors").stat().st_size <= 3_000_000
+    source = json.loads((folder / "config.json").read_text("utf-8"))
+    state = load_file(folder / "model.safetensors")
+    net = FAMILY.build(source, 3)
+    net.load_state_dict(FAMILY.convert(state, source), strict=False)
+    chain, language = Chain(FAMILY, net), FAMILY.language(source)
+    stop = chain.resolve(language.stage) + 1
+
+    def bits(text: str) -> float:
+        ids = torch.tensor(language.encode(text))
+        states = chain.run(batch(source, [text]), stop=stop)["states"][0, :-1]
+        logits = states @ state["decoder.weight"].T + state["decoder.bias"]
+        return float(nn.functional.cross_entropy(logits, ids[1:])) / math.log(2)
+
+    text = "I thank you for the letter that you sent me, and I hope to see you in the morning. "
+    assert bits(text) < 2.4 and bits(text.lower()) < 2.6 and bits(text.upper()) < 3.5
+    astray = text.replace("letter", "l\U0001f600tt\u00e9r")
+    assert bits(text + astray + text) < bits(text) + 1, "after what it never saw it reads on"

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.family import Capabilities, Family, Stage
+from zooadapt.errors import DataError
+from zooadapt.family import Capabilities, Family, Language, Stage
+from zooadapt_rnn import settings
 from zooadapt_rnn.settings import ARCHITECTURE, LANGUAGE_MODELS, parse
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from zooadapt_rnn.network import RecurrentClassifier
     from zooadapt_rnn.text import TextPreprocessor
 
+_DECODER = "decoder"
+"""Of a language model's weights: what predicts the next symbol."""
 _STACKED = re.compile(r"rnn\.((?:weight|bias)_[ih]h)_l(\d+)(_reverse)?")
 
 
@@ -24,7 +28,8 @@ class RnnFamily(Family):
     api = 1
     name = "rnn"
     modality = "text"
-    can = Capabilities(variable_length=True)
+    can = Capabilities(variable_length=True, language_model=True)
+    bundled = {"english": "sources/english"}
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
         small = {"architecture": ARCHITECTURE, "embedding_dim": 6, "hidden_size": 5}
@@ -65,10 +70,10 @@ class RnnFamily(Family):
         appended for it is the mean of the others: the point in the embedding space that the
         recurrent weights, which never saw an unknown, mistake least for one certain character."""
         if config.get("architecture") == ARCHITECTURE:
-            return state
+            return {n: t for n, t in state.items() if not n.startswith(f"{_DECODER}.")}
         import torch
 
-        settings = parse(config)
+        parsed = parse(config)
         converted = {}
         for name, tensor in state.items():
             stacked = _STACKED.fullmatch(name)
@@ -77,10 +82,34 @@ class RnnFamily(Family):
                 direction = "back" if reverse else "ahead"
                 converted[f"rnn.{layer}.{direction}.{part}_l0"] = tensor
             elif name == "embed.weight":
-                added = settings.rows - settings.symbols
+                added = parsed.rows - parsed.symbols
                 mean = tensor.mean(dim=0, keepdim=True).expand(added, -1)
                 converted[name] = torch.cat((tensor, mean))
         return converted
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).classes
+
+    def language(self, config: Mapping[str, Any]) -> Language:
+        from zooadapt_rnn.text import TextPreprocessor
+
+        parsed = parse(config)
+        if parsed.bidirectional:
+            raise DataError(
+                "a network that reads both ways sees the symbol that it should predict, so it is "
+                "no language model",
+                thing="bidirectional",
+                remedy="leave out --unlabelled, or take a source that reads one way",
+            )
+        prepare = TextPreprocessor(parsed)
+        return Language(
+            stage=f"layer{parsed.num_layers - 1}",
+            states="states",
+            alphabet=parsed.alphabet,
+            encode=prepare.encode,
+            sample=prepare.sample,
+            decoder=_DECODER if config["architecture"] == ARCHITECTURE else "head",
+        )
+
+    def language_config(self, text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
+        return settings.language_config(text, unit=unit, hidden=hidden, layers=layers)

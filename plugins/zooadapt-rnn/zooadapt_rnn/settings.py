@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,12 @@ LANGUAGE_MODELS = {"char_lstm": "lstm", "char_gru": "gru"}
 DEFAULT_MAX_LENGTH = 256
 """For sources that declare none: 99 % of SMS messages and every question of TREC are shorter."""
 
+RARE = 5
+"""A new vocabulary leaves out characters that a text holds less often: they teach the network what
+an unknown one means."""
+
 _BYTES = 256
+_EMBEDDING = 64
 _LIMITS = {
     "vocab_size": 1 << 21, "embedding_dim": 1 << 14, "hidden_size": 1 << 14, "num_layers": 64,
     "max_length": 1 << 20,
@@ -56,14 +63,23 @@ class Settings:
         """D: the last, mean and max state, each as wide as the last layer's output."""
         return 3 * self.hidden_size * self.directions
 
+    @property
+    def alphabet(self) -> tuple[bytes, ...]:
+        """The UTF-8 of each row; empty for the unknown and for rows that nothing is read as."""
+        if self.unit == "byte":
+            known = {row: bytes([row]) for row in range(_BYTES)}
+        else:
+            known = {row: text.encode("utf-8", "replace") for text, row in self.vocab.items()}
+        return tuple(known.get(row, b"") for row in range(self.rows))
+
     def text(self) -> dict[str, Any]:
         """The keys that turn a text into indices."""
         keys = {"unit": self.unit, "unknown": self.unknown, "max_length": self.max_length}
         return keys if self.unit == "byte" else keys | {"vocab": dict(self.vocab)}
 
-    def native(self, classes: Sequence[str]) -> dict[str, Any]:
-        """The `config.json` of the same network as a classifier of `classes`."""
-        return {
+    def native(self, classes: Sequence[str] | None) -> dict[str, Any]:
+        """The `config.json` of the same network as a classifier of `classes`, or as a source."""
+        keys = {
             "architecture": ARCHITECTURE,
             "cell": self.cell,
             **self.text(),
@@ -73,8 +89,8 @@ class Settings:
             "num_layers": self.num_layers,
             "bidirectional": self.bidirectional,
             "dropout": self.dropout,
-            "classes": list(classes),
         }
+        return keys if classes is None else keys | {"classes": list(classes)}
 
 
 def parse(config: Mapping[str, Any]) -> Settings:
@@ -105,6 +121,31 @@ def parse(config: Mapping[str, Any]) -> Settings:
         dropout=_fraction(config, "dropout"),
         classes=_names(config, "classes"),
     )
+
+
+def language_config(text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
+    """The `config.json` of a new LSTM language model that reads such a text one way.
+
+    Raises: DataError naming the size that is out of bounds.
+    """
+    vocab: dict[str, int] = {}
+    if unit == "char":
+        counts = Counter(unicodedata.normalize("NFC", text))
+        kept = sorted(character for character, count in counts.items() if count >= RARE)
+        vocab = {character: row for row, character in enumerate(kept)}
+    symbols = len(vocab) if unit == "char" else _BYTES
+    config = {
+        "architecture": ARCHITECTURE,
+        "cell": "lstm",
+        "unit": unit,
+        "vocab": vocab,
+        "vocab_size": symbols + 1,
+        "unknown": symbols,
+        "embedding_dim": min(_EMBEDDING, hidden),
+        "hidden_size": hidden,
+        "num_layers": layers,
+    }
+    return parse(config).native(None)
 
 
 def _vocab(config: Mapping[str, Any], symbols: int) -> dict[str, int]:

@@ -29,8 +29,7 @@ class TextPreprocessor:
         self._spelled: dict[str, tuple[int, ...]] = {}
 
     def __call__(self, raw: str, *, rng: np.random.Generator | None) -> Sample:
-        rows = self._rows(raw) or [self._settings.unknown]
-        return {"ids": torch.tensor(rows), "length": torch.tensor(len(rows))}
+        return self.sample(self._rows(raw) or [self._settings.unknown])
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
         """`ids` `(N, T)`, zero after each text's end, and `length` `(N,)`."""
@@ -42,20 +41,29 @@ class TextPreprocessor:
     def config(self) -> dict[str, Any]:
         return self._settings.text()
 
+    def encode(self, raw: str) -> list[int]:
+        """Embedding rows of a whole text."""
+        return self._rows(raw, whole=True)
+
+    def sample(self, rows: Sequence[int]) -> Sample:
+        """`ids` and `length` of one or more embedding rows."""
+        return {"ids": torch.tensor(rows), "length": torch.tensor(len(rows))}
+
     def unknowns(self, raw: str) -> tuple[int, int]:
         """How many symbols of a text the network sees as unknown, and how many it sees at all."""
         rows = self._rows(raw)
         return rows.count(self._settings.unknown), len(rows)
 
-    def _rows(self, raw: str) -> list[int]:
+    def _rows(self, raw: str, *, whole: bool = False) -> list[int]:
+        most = None if whole else self._settings.max_length
         if self._settings.unit == "byte":
-            return list(raw.encode("utf-8", errors="replace")[: self._settings.max_length])
+            return list(raw.encode("utf-8", errors="replace")[:most])
         rows: list[int] = []
         for character in unicodedata.normalize("NFC", raw):
-            if len(rows) >= self._settings.max_length:
+            if most is not None and len(rows) >= most:
                 break
             rows += self._spell(character)
-        return rows[: self._settings.max_length]
+        return rows[:most]
 
     def _spell(self, character: str) -> tuple[int, ...]:
         known = self._spelled.get(character)

@@ -1,0 +1,61 @@
+"""`zooadapt pretrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zooadapt.cli import options as shared
+from zooadapt.cli.output import emit, printable, progress
+
+
+@click.command()
+@click.argument("family")
+@click.argument("text")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
+@click.option(
+    "--unit",
+    type=click.Choice(["byte", "char"]),
+    default="byte",
+    show_default=True,
+    help="What a symbol is; bytes can spell any text.",
+)
+@click.option("--hidden", type=int, default=224, show_default=True, help="States a layer.")
+@click.option("--layers", type=int, default=2, show_default=True)
+@click.option(
+    "--epochs", type=int, help="Passes over the text; default: 3, or what --budget allows."
+)
+@click.option("--budget", type=shared.Duration(), help="Time to train for, as 90s, 10m or 1h.")
+@click.option("--lr", type=float, default=3e-3, show_default=True, help="Peak rate.")
+@click.option(
+    "--window", type=int, default=128, show_default=True, help="Characters read at a time."
+)
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Windows per step.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--encoding", default="utf-8", show_default=True, help="Of the text.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def pretrain(as_json: bool, **options: Any) -> None:
+    """Train a language model of FAMILY on plain TEXT: a source that needs no labels.
+
+    TEXT is a text file or a folder of .txt files. What is written to OUT is a source like any
+    other: zooadapt adapt OUT DATA -o MODEL.
+    """
+    from zooadapt.pretrain import PretrainRequest
+    from zooadapt.pretrain import pretrain as run
+
+    request = PretrainRequest(reading=shared.read_options(options), **options)
+    made = run(request, progress(as_json))
+    emit(made, as_json, lambda: _show(made))
+
+
+def _show(made: dict[str, Any]) -> None:
+    data, seconds = made["data"], made["seconds"]["total"]
+    print(
+        f"{made['bits_per_character']:.3f} bits per character, perplexity "
+        f"{made['perplexity']:.2f}, on {data['held_out']:,} of {data['characters']:,} characters"
+    )
+    print(f"a sample:\n{printable(made['sample'])}")
+    print(f"{seconds:.1f} s of work\nsource: {made['out']}")
