@@ -1,6 +1,5 @@
-"""Text without labels: the source goes on as a language model on the target's own text before
-anything is solved or trained (ULMFiT, Howard & Ruder, ACL 2018), and stays what it was where the
-labels see no gain."""
+"""Samples of the target without labels make a better source, before anything is solved or trained;
+what they changed is kept only where the labelled samples see a gain."""
 
 from __future__ import annotations
 
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import head, processes
-from zooadapt.data import ReadOptions, Split, open_texts
+from zooadapt import auto, head, norms, processes
+from zooadapt.data import ReadOptions, Split, open_inputs, open_texts
 from zooadapt.engine import Engine
-from zooadapt.errors import DataError, UsageError
+from zooadapt.errors import DataError
 from zooadapt.feed import Inputs
 from zooadapt.language import LanguageModel, Reading
 from zooadapt.model import Model, Source
@@ -25,40 +24,40 @@ _RATE, _DECAY = 2e-3, 1 / 2.6
 _WINDOW = 256
 _EVERY = 10
 """One of so many texts is held out to choose the epoch by."""
+_SHARES = (0.5, 1.0)
+"""How far the statistics of norm layers may go from the source's to the target's."""
 
 
-def read(location: str, source: Source, test: Split | None, options: ReadOptions) -> list[str]:
-    """The unlabelled texts, without those that are in the test part: what is measured there is to
-    hold for texts that were not seen.
+def read(location: str, source: Source, test: Split | None, options: ReadOptions) -> Split:
+    """The unlabelled samples, without those that are in the test part: what is measured there is to
+    hold for samples that were not seen.
 
-    Raises: UsageError where the source does not take text or its family is no language model,
-    DataError where this network is none or there are too few texts; what `open_texts` raises.
+    Raises: UsageError where the source is for text and its family is no language model, DataError
+    where this network is none or there are too few samples; what `open_texts` or `open_inputs`
+    raises.
     """
-    if source.family.modality != "text":
-        raise UsageError(
-            f"--unlabelled takes text, and '{source.name}' takes images",
-            thing="--unlabelled",
-            remedy="leave out --unlabelled",
-        )
-    source.family.language(source.config)
-    found = open_texts(location, options=options)
+    if source.family.modality == "text":
+        source.family.language(source.config)
+        found = open_texts(location, options=options)
+    else:
+        found = open_inputs([location], modality=source.family.modality, options=options)
     known = set(test.digests) if test else set()
-    texts = [found.raw(k) for k in range(len(found)) if found.digests[k] not in known]
-    if len(texts) < _EVERY:
+    found = found.subset([k for k, digest in enumerate(found.digests) if digest not in known])
+    if len(found) < _EVERY:
         raise DataError(
-            f"'{location}' holds {len(texts)} texts that are not in the test part, fewer than "
+            f"'{location}' holds {len(found)} samples that are not in the test part, fewer than "
             f"{_EVERY}",
             thing=location,
-            remedy="give more text, or leave out --unlabelled",
+            remedy="give more of them, or leave out --unlabelled",
         )
-    return texts
+    return found
 
 
 def refine(
     model: Model,
     engine: Engine,
     labelled: Split,
-    texts: list[str],
+    target: Split,
     *,
     kind: str,
     batch_size: int,
@@ -66,15 +65,23 @@ def refine(
     deadline: float,
     progress: Progress,
 ) -> Choice:
-    """Train the network on as a language model of `texts`, and take that back unless the head that
-    is solved on the labelled samples' features has a lower leave-one-out loss by more than the
-    paired difference's standard error. The choice, with that fact.
+    """Change the network by what the target's samples show, and take that back unless the head that
+    is solved on the labelled samples' features has a lower leave-one-out loss beyond its noise. The
+    choice, with that fact.
 
+    Texts train it on as a language model (ULMFiT, Howard & Ruder, ACL 2018). Images give its batch
+    norms new statistics, or such as lie half-way (AdaBN, Li et al. 2016, arXiv 1603.04779; the mean
+    with the source's: Schneider et al. 2020, arXiv 2006.16971).
     kind: how the head is solved. deadline: `monotonic()` seconds.
     """
     net = model.chain.net
-    source = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
-    inputs = Inputs(labelled, model.preprocessor, variable_length=True)
+    source = _state(net)
+    inputs = Inputs(
+        labelled,
+        model.preprocessor,
+        channels=model.channels,
+        variable_length=model.source.family.can.variable_length,
+    )
 
     def losses() -> Tensor:
         rows = engine.features(model.chain, inputs, batch_size=batch_size, progress=Progress())
@@ -82,7 +89,40 @@ def refine(
         fit = head.solve(lambda: iter([rows]), labels, len(model.classes), kind=kind, seed=seed)
         return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")
 
-    before = losses()
+    found, states = [losses()], [source]
+    if model.source.family.modality == "text":
+        what, fact = _read_on(model, engine, target, batch_size, seed, deadline, progress)
+        states.append(_state(net))
+        found.append(losses())
+    else:
+        what, fact = _look_at(model, engine, target, batch_size, seed, progress)
+        seen = _state(net)
+        for share in _SHARES if fact else ():
+            states.append(auto.blend(source, seen, share))
+            net.load_state_dict(states[-1])
+            found.append(losses())
+    best, gain, noise = processes.decided(lambda: auto.simplest(found))
+    net.load_state_dict(states[best])
+    why = (
+        f"{fact or 'it has no batch norms'}; leave-one-out loss of the solved head "
+        f"{float(found[0].mean()):.3f} without, {gain:.3f} less with, standard error {noise:.3f}"
+    )
+    value = f"{what}, {'kept' if best else 'not kept'}"
+    progress.say(f"{value} ({why})")
+    return Choice(what="unlabelled", value=value, why=why)
+
+
+def _read_on(
+    model: Model,
+    engine: Engine,
+    target: Split,
+    batch_size: int,
+    seed: int,
+    deadline: float,
+    progress: Progress,
+) -> tuple[str, str]:
+    """Train on as a language model; what was done, and how well it went."""
+    texts = [target.raw(k) for k in range(len(target))]
     order = np.random.default_rng((seed, 0x7E47)).permutation(len(texts))
     held = max(1, len(texts) // _EVERY)
     steps = math.ceil((len(texts) - held) / batch_size) or 1
@@ -100,18 +140,22 @@ def refine(
         progress=progress,
         deadline=deadline,
     )
-    gap = before - losses()
-    gain, noise = processes.decided(
-        lambda: (float(gap.mean()), float(gap.std() / math.sqrt(len(gap))))
+    bits = history.bits
+    fact = f"from {bits[0]:.2f} to {bits[history.best]:.2f} bits per symbol of text held out"
+    return f"language model of {len(texts)} texts", fact
+
+
+def _look_at(
+    model: Model, engine: Engine, target: Split, batch_size: int, seed: int, progress: Progress
+) -> tuple[str, str]:
+    """Measure the statistics of batch norms anew; what was done, and no fact where there are none."""
+    inputs = Inputs(target, model.preprocessor, channels=model.channels)
+    count = norms.reestimate(
+        model.chain, engine, inputs, batch_size=batch_size, seed=seed, progress=progress
     )
-    kept = gain > noise
-    if not kept:
-        net.load_state_dict(source)
-    why = (
-        f"from {history.bits[0]:.2f} to {history.bits[history.best]:.2f} bits per symbol of text "
-        f"held out; leave-one-out loss of the solved head {float(before.mean()):.3f} without, "
-        f"{float(before.mean()) - gain:.3f} with: a gain of {gain:.3f}, standard error {noise:.3f}"
-    )
-    value = f"language model of {len(texts)} texts, {'kept' if kept else 'not kept'}"
-    progress.say(f"{value} ({why})")
-    return Choice(what="unlabelled", value=value, why=why)
+    what = f"norm statistics of {len(target)} images"
+    return what, f"{count} batch norms measured anew" if count else ""
+
+
+def _state(net: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}

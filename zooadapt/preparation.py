@@ -1,0 +1,172 @@
+"""What a run needs before it starts: parts of the data, the mode, the plan, feeds of carries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from zooadapt import plan, processes, unlabelled
+from zooadapt.auto import BUDGET
+from zooadapt.cache import Cache, cache_folder
+from zooadapt.carries import Carries
+from zooadapt.costs import Sizes, measure
+from zooadapt.data import Dataset, Split, hold_out, sample_per_class
+from zooadapt.engine import Engine
+from zooadapt.feed import Inputs
+from zooadapt.model import Model, Source
+from zooadapt.plan import Estimate, Plan
+from zooadapt.precision import Mode, choose
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+from zooadapt.run import TEST, TRAIN, VAL
+from zooadapt.strategy import AUTO, Choice
+
+KEPT = 1 << 30
+"""Bytes of decoded samples that a run keeps, for each part of the data, if epochs revisit them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A plan, the parts of the data it is for, and what it will cost where that was measured."""
+
+    plan: Plan
+    splits: Mapping[str, Split]
+    estimate: Estimate | None
+
+
+def seconds_for(request: Request) -> float:
+    """The budget: what was asked for, or what `auto` takes at most; else there is no end."""
+    if request.budget is not None:
+        return request.budget
+    return BUDGET if request.strategy == AUTO else math.inf
+
+
+def divide(request: Request, data: Dataset, *, holds_out: bool) -> dict[str, Split]:
+    """The training part, what is held out of it where epochs have to be compared, and the test
+    part. A solved head compares by leave-one-out and trains on everything."""
+    train = data.train
+    if request.labels_per_class is not None:
+        train = sample_per_class(train, request.labels_per_class, request.seed)
+    splits = {TRAIN: train}
+    spare = request.strategy != AUTO or np.bincount(train.labels).max() > 1
+    if holds_out and spare:
+        splits[TRAIN], splits[VAL] = hold_out(train, request.val_fraction, request.seed)
+    if data.test is not None:
+        splits[TEST] = data.test
+    return splits
+
+
+def choose_mode(request: Request, model: Model, train: Split) -> Mode:
+    """Precision and layout, measured on a few training samples."""
+    feed = _inputs(train, model)
+    batch = next(feed.batches([np.arange(min(4, len(feed)))]))
+    return choose(model.chain, batch, wanted=request.precision, device=processes.device())
+
+
+def refine(
+    request: Request,
+    model: Model,
+    engine: Engine,
+    train: Split,
+    target: Split,
+    *,
+    deadline: float,
+    progress: Progress,
+) -> Choice:
+    """The source made better by unlabelled samples of the target, if that can be; for a plan alone,
+    only that it will be tried."""
+    if request.plan_only:
+        why = "kept if the solved head gains by it"
+        return Choice(what="unlabelled", value=f"{len(target)} samples", why=why)
+    return unlabelled.refine(
+        model,
+        engine,
+        train,
+        target,
+        kind=request.head,
+        batch_size=request.batch_size or 32,
+        seed=request.seed,
+        deadline=deadline,
+        progress=progress,
+    )
+
+
+def decide(
+    request: Request,
+    source: Source,
+    data: Dataset,
+    model: Model,
+    engine: Engine,
+    mode: Mode,
+    splits: Mapping[str, Split],
+    *,
+    seconds: float,
+    before: tuple[Choice, ...],
+) -> Prepared:
+    """The plan, with costs measured where it or its reader needs them. seconds: what is left of the
+    budget; before: choices that were made already."""
+    train = splits[TRAIN]
+    sizes = _sizes(request.batch_size or 32, splits)
+    costs = None
+    if request.strategy == AUTO or request.plan_only:
+        costs = measure(model.chain, engine, _inputs(train, model), batch_size=sizes.batch)
+    decided = plan.resolve(
+        request,
+        source=source,
+        data=data,
+        chain=model.chain,
+        mode=mode,
+        counts=np.bincount(train.labels, minlength=len(data.classes)),
+        groups=0 if train.groups is None else len(np.unique(train.groups)),
+        sizes=sizes,
+        costs=costs,
+        seconds=seconds,
+    )
+    decided = replace(decided, choices=(*before, *decided.choices))
+    if VAL in splits and not decided.trained:
+        splits = divide(request, data, holds_out=False)
+    estimate = None
+    if costs is not None:
+        sizes = _sizes(decided.recipe.batch_size, splits)
+        estimate = plan.estimate(decided, costs, sizes, weights=_bytes(model))
+    return Prepared(plan=decided, splits=splits, estimate=estimate)
+
+
+def open_carries(
+    request: Request, prepared: Prepared, model: Model, engine: Engine, progress: Progress
+) -> Carries:
+    """Feeds of all parts, augmented and cached as the plan and the request say."""
+    recipe, varied, cache = prepared.plan.recipe, None, None
+    if recipe.augment != "none":
+        varied = model.source.family.preprocessor(model.source.config, augment=recipe.augment)
+    if request.cache_gb > 0:
+        cache = Cache(cache_folder(), limit=round(request.cache_gb * 1e9))
+    return Carries(
+        model,
+        engine,
+        prepared.splits,
+        batch_size=recipe.batch_size,
+        progress=progress,
+        cache=cache,
+        varied=varied,
+        views=request.views,
+        seed=prepared.plan.seed,
+        keep=KEPT if prepared.plan.trained else 0,
+    )
+
+
+def _sizes(batch: int, splits: Mapping[str, Split]) -> Sizes:
+    train, val, test = (len(splits[name]) if name in splits else 0 for name in (TRAIN, VAL, TEST))
+    return Sizes(train=train, val=val, test=test, batch=batch)
+
+
+def _bytes(model: Model) -> int:
+    state = model.chain.net.state_dict().values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in state)
+
+
+def _inputs(split: Split, model: Model) -> Inputs:
+    return Inputs(split, model.preprocessor, channels=model.channels)
