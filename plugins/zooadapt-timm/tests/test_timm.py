@@ -218,3 +218,14 @@ def test_weights_that_do_not_fit_are_left_for_the_core_to_name(family):
     state = family.build(config, 5).state_dict()
     state.pop("layer1.0.conv1.weight")
     assert family.convert(state, config).keys() == state.keys()
+
+
+def test_of_several_heads_too_what_does_not_fit_is_left(family):
+    config = {"architecture": "swiftformer_xs", "num_classes": 5, "pretrained_cfg": {}}
+    state = timm.create_model("swiftformer_xs", num_classes=5).state_dict()
+    without = {name: tensor for name, tensor in state.items() if name != "stem.0.weight"}
+    without["head_dist.bias"] = without["head_dist.bias"] + 1
+    expected = set(family.build(config, 5).state_dict()) - {"stem.0.weight"}
+    assert family.convert(without, config).keys() == expected
+    without["head_dist.bias"] = torch.zeros(4)
+    assert family.convert(without, config).keys() == without.keys()

@@ -51,18 +51,22 @@ def _call_head(net: nn.Module, inputs: tuple[Tensor, ...], features: Tensor) -> 
 
 def joined(state: Mapping[str, Tensor], net: nn.Module, image: Tensor) -> Mapping[str, Tensor]:
     """The state of `net`, which has several heads, under the names of `join(net)`. Heads whose
-    biases differ cost a run on an image `(1, C, H, W)`, whatever it shows, for their factors."""
+    biases differ cost a run on an image `(1, C, H, W)`, whatever it shows, for their factors; ones
+    that do not fit are left for the core to name."""
     heads = linear_heads(net)
-    weights, biases = ([state.get(f"{path}.{part}") for path in heads]
-                       for part in ("weight", "bias"))  # fmt: skip
-    if any(tensor is None for tensor in weights + biases):
+    own = net.state_dict()
+    there = {name for name, tensor in state.items()
+             if name in own and tensor.shape == own[name].shape}  # fmt: skip
+    weights, biases = ([f"{path}.{part}" for path in heads] for part in ("weight", "bias"))
+    if not there.issuperset(weights + biases):
         return state
-    bias = biases[0]
-    if not all(torch.equal(bias, other) for other in biases):
-        net.load_state_dict(state)
-        bias = _factors(net, image) @ torch.stack(biases)
+    bias = state[biases[0]]
+    if not all(torch.equal(bias, state[other]) for other in biases):
+        net.load_state_dict({name: state[name] for name in there}, strict=False)
+        bias = _factors(net, image) @ torch.stack([state[name] for name in biases])
     rest = {k: tensor for k, tensor in state.items() if k.rpartition(".")[0] not in heads}
-    return {**rest, f"{JOINT}.weight": torch.cat(weights, dim=1), f"{JOINT}.bias": bias}
+    weight = torch.cat([state[name] for name in weights], dim=1)
+    return {**rest, f"{JOINT}.weight": weight, f"{JOINT}.bias": bias}
 
 
 @torch.no_grad()
