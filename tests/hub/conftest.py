@@ -20,7 +20,7 @@ def _hub() -> Iterator[Hub]:
 def hub(_hub) -> Iterator[Hub]:
     """Without faults, with nothing seen or uploaded yet. Whatever a test does, no token reaches
     the other host that large files lie on."""
-    _hub.fault = None
+    _hub.fault = _hub.early = None
     _hub.seen.clear()
     _hub.large.clear()
     yield _hub

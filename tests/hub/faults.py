@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from .server import Fault, Handler
 
@@ -114,6 +115,27 @@ def trickle(request: Handler) -> None:
 
     request.wfile_now = request.wfile
     answered(slowly)(request)
+    request.hang_up()
+
+
+def trickle_headers(request: Handler) -> None:
+    """An answer whose headers never end: every byte comes before a read could time out."""
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    with suppress(OSError):
+        for _ in range(40):
+            request.wfile.write(b"x")
+            request.wfile.flush()
+            time.sleep(0.2)
+    request.hang_up()
+
+
+def read_slowly(request: Handler) -> None:
+    """Take what is uploaded a little at a time."""
+    with suppress(OSError):
+        for _ in range(60):
+            if not request.rfile.read(100):
+                break
+            time.sleep(0.2)
     request.hang_up()
 
 

@@ -86,6 +86,8 @@ class Hub(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         """Method, path and headers of every request."""
         self.fault: Fault | None = None
+        self.early: Fault | None = None
+        """A fault that acts before the body of a request is read."""
         self.xet: Path | None = None
         """A folder that is the content store of Xet, which clients then use for large files."""
 
@@ -130,6 +132,8 @@ class Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         parts = urlsplit(self.path)
         self.route, self.query = parts.path, parse_qs(parts.query)
+        if self.server.early and self.server.early(self):
+            return
         length = int(self.headers.get("content-length", 0))
         self.body = self._read_chunked() if "chunked" in str(self.headers) else b""
         self.body = self.body or self.rfile.read(length)

@@ -47,6 +47,8 @@ FAILS = {
     "always fewer bytes": (fault(faults.shorter, on=LARGE), 69, "fewer bytes.*tried 5 times"),
     "a byte at a time": (fault(faults.trickle, on=LARGE), 69, "too slow to go on"),
     "a description a byte at a time": (fault(faults.trickle, on=INFO), 69, "too slow to go on"),
+    "headers a byte at a time": (
+        fault(faults.trickle_headers, on=HEAD), 69, "tried 5 times"),
     "wrong bytes of the right number": (
         fault(faults.wrong_bytes, on=LARGE), 65, "'model.safetensors' .* hash differs"),
     "a wrong config of the right length": (

@@ -348,6 +348,19 @@ def test_a_repo_that_moves_meanwhile_is_left_as_it_moved(hub, owner, mine, model
     assert len(repo.branches["main"]) == 4 and repo.head.files["x"] == b"new"
 
 
+def test_an_upload_that_is_taken_too_slowly_is_ended(hub, owner, mine, model):
+    """More bytes than the system keeps for a connection, so that the sender has to wait: it wakes
+    a sender when a third of its buffer is free, so trickling on is a stall."""
+    data = random.Random(0).randbytes(24_000_000)
+    header = b'{"a":{"dtype":"U8","shape":[24000000],"data_offsets":[0,24000000]}}'
+    (model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
+    hub.early = fault(faults.read_slowly, on="PUT")
+    with pytest.raises(HubError, match="tried 5 times") as caught:
+        owner("push", model, mine)
+    assert caught.value.code == 69 and owner.seconds < 30
+    assert len(hub.repos[mine].branches["main"]) == 1
+
+
 def test_what_arrived_is_compared_with_what_was_sent(hub, owner, mine, model):
     owner("push", model, mine)
     write_export(model, seed=9)

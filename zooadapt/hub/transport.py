@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from huggingface_hub import constants, get_session, get_token, set_client_factory
 from huggingface_hub.utils import httpx
@@ -95,6 +98,7 @@ class _Client(httpx.Client):
             timeout=None,
         )
         self._stall = duration("ZOOADAPT_HUB_STALL", 30.0)
+        self._connections: WeakSet[Any] = WeakSet()
 
     def send(self, request: httpx.Request, **options) -> httpx.Response:
         if not self.in_charge:
@@ -104,12 +108,36 @@ class _Client(httpx.Client):
             step: min(limits.get(step) or self._stall, self._stall)
             for step in ("connect", "read", "write", "pool")
         }
+        request.extensions["trace"] = self._watch()
         request.headers["accept-encoding"] = "identity"  # a bomb would unpack on the disk
         _keep_token_home(request)
         try:
             return super().send(request, **options)
         except httpx.TransportError as error:
             raise FailedForNow(f"{request.url.host}: {error or type(error).__name__}") from error
+
+    def _watch(self) -> Callable[[str, Any], None]:
+        """What follows the steps of one request and cuts it off when its answer's headers take
+        longer than a stall: httpx limits the wait for each of their bytes alone."""
+        timer: threading.Timer | None = None
+
+        def step(event: str, about: Mapping[str, Any]) -> None:
+            nonlocal timer
+            if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+                self._connections.add(about["return_value"])
+            elif event.endswith("receive_response_headers.started"):
+                timer = threading.Timer(self._stall, self._cut)  # a redirect begins anew
+                timer.daemon = True
+                timer.start()
+            elif timer is not None and "receive_response_headers." in event:
+                timer.cancel()
+
+        return step
+
+    def _cut(self) -> None:
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def _check(self, response: httpx.Response) -> None:
         if not self.in_charge:
