@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooadapt import __version__, export, fsops, hub, processes, registry, report
+from zooadapt import __version__, card, export, fsops, hub, processes, registry, report
 from zooadapt.data import ReadOptions, read_plain
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError, UsageError
@@ -202,7 +202,7 @@ def _written(
     sizes = facts["settings"]
     card = (
         f"---\nlibrary_name: {family.library}\npipeline_tag: text-generation\n"
-        f"tags:\n- text-generation\n- zooadapt\n- {family.name}\n---\n\n{report.BEGIN}\n"
+        f"tags:\n- text-generation\n- zooadapt\n- {family.name}\n---\n\n{card.BEGIN}\n"
         f"# A {facts['unit']} language model\n\n"
         f"{sizes['layers']} layers of {sizes['hidden']} states, {facts['parameters']:,} parameters,"
         f" trained by zooadapt on {facts['data']['characters']:,} characters of plain text "
@@ -210,7 +210,7 @@ def _written(
         f"{facts['data']['held_out']:,} characters held out: {facts['bits_per_character']:.3f} bits"
         f" per character, perplexity {facts['perplexity']:.2f}.\n\n"
         "```sh\nzooadapt adapt PATH_OF_THIS_FOLDER DATA -o OUT\n```\n"
-        f"{report.END}\n"
+        f"{card.END}\n"
     )
     return Written(config=native, files=files, report=facts, card=card)
 
