@@ -200,7 +200,7 @@ def _written(
         "scores": {"bits_per_character": facts["bits_per_character"]},
     }
     sizes = facts["settings"]
-    card = (
+    page = (
         f"---\nlibrary_name: {family.library}\npipeline_tag: text-generation\n"
         f"tags:\n- text-generation\n- zooadapt\n- {family.name}\n---\n\n{card.BEGIN}\n"
         f"# A {facts['unit']} language model\n\n"
@@ -212,7 +212,7 @@ def _written(
         "```sh\nzooadapt adapt PATH_OF_THIS_FOLDER DATA -o OUT\n```\n"
         f"{card.END}\n"
     )
-    return Written(config=native, files=files, report=facts, card=card)
+    return Written(config=native, files=files, report=facts, card=page)
 
 
 def _bad(name: str, value: object, why: str) -> UsageError:

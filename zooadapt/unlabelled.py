@@ -148,7 +148,7 @@ def _read_on(
 def _look_at(
     model: Model, engine: Engine, target: Split, batch_size: int, seed: int, progress: Progress
 ) -> tuple[str, str]:
-    """Measure the statistics of batch norms anew; what was done, and no fact where there are none."""
+    """Measure the statistics of batch norms anew; what was done, and no fact if there are none."""
     inputs = Inputs(target, model.preprocessor, channels=model.channels)
     count = norms.reestimate(
         model.chain, engine, inputs, batch_size=batch_size, seed=seed, progress=progress
