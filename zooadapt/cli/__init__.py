@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 import click
@@ -114,6 +115,10 @@ def main() -> None:
             1,
             as_json=as_json,
         )
+    if code and threading.active_count() > 1:
+        # A library that a thread is still importing aborts when the interpreter is taken down.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code or 0)
 
 
@@ -131,5 +136,7 @@ def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_jso
     if as_json and processes.is_main():
         import json
 
-        print(json.dumps({"code": code, "kind": kind, "thing": thing, "remedy": remedy}))
+        print(
+            json.dumps({"code": code, "kind": kind, "thing": thing, "remedy": remedy}), flush=True
+        )
     return code
