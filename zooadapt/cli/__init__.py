@@ -3,6 +3,7 @@ that catches a ZooadaptError and prints."""
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import signal
@@ -116,10 +117,17 @@ def main() -> None:
             as_json=as_json,
         )
     if code and threading.active_count() > 1:
-        # A library that a thread is still importing aborts when the interpreter is taken down.
+        atexit.register(_leave, code)
+    sys.exit(code or 0)
+
+
+def _leave(code: int) -> None:
+    """End the process at once if threads are still at work: a library that is being imported aborts
+    when the interpreter is taken down around it."""
+    if threading.active_count() > 1:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    sys.exit(code or 0)
 
 
 def _interrupt(number: int, frame: Any) -> None:
