@@ -9,6 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
+_IMPORTS = "imports"
+
+
+def importing() -> bool:
+    """Whether modules are being imported ahead at this moment."""
+    return any(thread.name == _IMPORTS for thread in threading.enumerate())
+
+
 class Clock:
     """Wall-clock seconds by part, monotonic. `imports` counts as start-up, not as work."""
 
@@ -40,7 +48,7 @@ class Imports:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=_IMPORTS, daemon=True)
         self._thread.start()
 
     def wait(self) -> None:

@@ -8,12 +8,11 @@ import importlib
 import os
 import signal
 import sys
-import threading
 from typing import Any
 
 import click
 
-from zooadapt import __version__, processes
+from zooadapt import __version__, processes, timing
 from zooadapt.cli import system
 from zooadapt.errors import ZooadaptError
 
@@ -116,15 +115,15 @@ def main() -> None:
             1,
             as_json=as_json,
         )
-    if code and threading.active_count() > 1:
+    if code and timing.importing():
         atexit.register(_leave, code)
     sys.exit(code or 0)
 
 
 def _leave(code: int) -> None:
-    """End the process at once if threads are still at work: a library that is being imported aborts
-    when the interpreter is taken down around it."""
-    if threading.active_count() > 1:
+    """End the process at once if modules are still being imported: torch aborts when the interpreter
+    is taken down around that."""
+    if timing.importing():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
