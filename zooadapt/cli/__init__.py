@@ -121,8 +121,8 @@ def main() -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process at once if modules are still being imported: torch aborts when the interpreter
-    is taken down around that."""
+    """End the process at once if modules are still being imported: torch aborts when the
+    interpreter is taken down around that."""
     if timing.importing():
         sys.stdout.flush()
         sys.stderr.flush()
