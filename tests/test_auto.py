@@ -116,3 +116,25 @@ def test_a_spent_budget_exports_the_solved_head(pictures: Path, tmp_path: Path):
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert not result.plan.trained and not result.report["epochs"]
     assert result.report["val"]["n"] == result.report["data"]["samples"]["train"]
+
+
+def test_without_a_cache_the_frozen_source_is_passed_once(pictures: Path, tmp_path: Path):
+    class Watched(Progress):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def task(self, what: str, total: int):
+            self.seen.append(what)
+            return super().task(what, total)
+
+    reports = []
+    for gigabytes in (0, 1):
+        request = Request(
+            source="digits04", data=str(pictures), out=tmp_path / str(gigabytes), epochs=1,
+            strategy="lp-ft", precision="fp32", batch_size=8, cache_gb=gigabytes,
+        )  # fmt: skip
+        watched = Watched()
+        reports.append(adapt(request, watched).report)
+        assert watched.seen.count("features") == (0 if gigabytes else 2)  # train and val
+    computed, stored = (report["baselines"]["probe"] for report in reports)
+    assert computed == stored

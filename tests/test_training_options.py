@@ -75,7 +75,7 @@ def test_an_average_of_weights_lies_closer_to_the_source(plain, pictures: Path, 
 def test_interrupted_with_average_and_updates_it_ends_in_the_same_bytes(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    options = {"tune": "lora", "ema": 0.9, "mixup": 0.2, "checkpoint_seconds": 0.0}
+    options = {"tune": "lora", "ema": 0.9, "mixup": 0.2, "soup": 2, "checkpoint_seconds": 0.0}
     run(pictures, tmp_path / "whole", **options)
     save = Checkpoint.save
 

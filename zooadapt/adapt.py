@@ -91,6 +91,7 @@ def adapt(request: Request, progress: Progress) -> Result:
             engine,
             mode,
             splits,
+            target=target,
             seconds=budget - clock.seconds().get("unlabelled", 0.0),
             before=refined,
         )

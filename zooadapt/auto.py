@@ -52,7 +52,7 @@ def phases(
     """
     wanted = min(most_epochs, max(_EPOCHS, math.ceil(steps / sizes.steps)))
     least = min(wanted, math.ceil(_LEAST_STEPS / sizes.steps))
-    left = _MARGIN * (seconds - costs.passes(sizes.train + sizes.val + sizes.test))
+    left = _MARGIN * (seconds - costs.passes(sizes.everything))
     scout = round(SCOUT * chain.depth) if scouts else 0
     for cut in range(chain.depth):
         epoch = costs.epoch(cut, sizes)
@@ -122,11 +122,3 @@ def simplest(losses: list[Tensor]) -> tuple[int, float, float]:
     noise = float(gap.std() / math.sqrt(len(gap))) if len(gap) > 1 else math.inf
     gain = float(gap.mean())
     return (best if gain > CONVINCED * noise else 0), gain, noise
-
-
-def blend(solved: dict[str, Tensor], trained: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """The state between two of one network, `share` of the way to the trained one."""
-    return {
-        name: torch.lerp(tensor, trained[name], share) if tensor.is_floating_point() else tensor
-        for name, tensor in solved.items()
-    }

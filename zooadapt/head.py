@@ -106,6 +106,7 @@ def solve(
     kind: str = "ridge",
     weights: Tensor | None = None,
     folds: Sequence[np.ndarray] = (),
+    judged: Tensor | None = None,
     seed: int = 0,
 ) -> HeadFit:
     """A head for frozen features, its L2 chosen on predictions for samples not seen.
@@ -115,13 +116,15 @@ def solve(
     times; without them `ridge` predicts by leave-one-out, which is exact and free, and `logistic`
     by `FOLDS` folds drawn by `seed`. Candidates are compared by cross-entropy, each at the
     temperature that suits it best (Guo et al. 2017), and that temperature is folded into the head.
+    judged: `(n,)` bool, the samples they are compared on; all, if not given.
     """
     shares = torch.ones(len(labels)) if weights is None else weights
     shares = shares.double() * (shares.count_nonzero() / shares.double().sum())
+    asked = shares if judged is None else shares * judged
     if kind == "ridge":
-        return _solve_ridge(rows, labels, num_classes, shares, folds)
+        return _solve_ridge(rows, labels, num_classes, shares, asked, folds)
     drawn = folds or draw_folds(labels.numpy(), FOLDS, repeats=1, seed=seed)
-    return _solve_logistic(rows, labels, num_classes, shares, drawn)
+    return _solve_logistic(rows, labels, num_classes, shares, asked, drawn)
 
 
 def draw_folds(
@@ -133,7 +136,12 @@ def draw_folds(
 
 
 def _solve_ridge(
-    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, folds: Sequence[np.ndarray]
+    rows: Rows,
+    labels: Tensor,
+    num_classes: int,
+    weights: Tensor,
+    asked: Tensor,
+    folds: Sequence[np.ndarray],
 ) -> HeadFit:
     ridge = Ridge(rows, labels, num_classes, weights)
 
@@ -147,8 +155,8 @@ def _solve_ridge(
     times = max(1, len(folds))
     step = max(1, times * len(labels) // _COMPARED)
     found = held_out_by(l2s, step)
-    asked, shares = labels[::step].repeat(times), weights[::step].repeat(times)
-    scales, losses = zip(*(best_scale(logits, asked, shares) for logits in found), strict=True)
+    truth, shares = labels[::step].repeat(times), asked[::step].repeat(times)
+    scales, losses = zip(*(best_scale(logits, truth, shares) for logits in found), strict=True)
     best = min(range(len(l2s)), key=losses.__getitem__)
     held_out = found[best] if step == 1 else held_out_by([l2s[best]], 1)[0]
     weight, bias = ridge.solution(l2s[best])
@@ -163,7 +171,12 @@ def _solve_ridge(
 
 
 def _solve_logistic(
-    rows: Rows, labels: Tensor, num_classes: int, weights: Tensor, folds: Sequence[np.ndarray]
+    rows: Rows,
+    labels: Tensor,
+    num_classes: int,
+    weights: Tensor,
+    asked: Tensor,
+    folds: Sequence[np.ndarray],
 ) -> HeadFit:
     geometry = Ridge(rows, labels, num_classes, weights)
     drawn = [
@@ -182,13 +195,13 @@ def _solve_logistic(
         )
         for fold in folds
     ]
-    asked, shares = labels.repeat(len(folds)), weights.repeat(len(folds))
+    truth, shares = labels.repeat(len(folds)), asked.repeat(len(folds))
     best: tuple[float, float, float, Tensor] | None = None
     for l2 in LOGISTIC_PATH:
         held_out = torch.cat(
             [_out_of_fold(rows, fold, [part.solve(l2) for part in parts]) for fold, parts in drawn]
         )
-        scale, loss = best_scale(held_out.double(), asked, shares)
+        scale, loss = best_scale(held_out.double(), truth, shares)
         if best is not None and loss > best[0]:
             break
         best = (loss, l2, scale, held_out)

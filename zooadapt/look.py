@@ -53,12 +53,12 @@ def models(search: str) -> list[dict[str, Any]]:
         {
             "source": name,
             "family": family,
-            "license": None,
+            "license": hub.fetch(str(folder)).license,
             "parameters": None,
             "note": "bundled, works offline",
             "cached": None,
         }
-        for name, (family, _) in registry.bundled().items()
+        for name, (family, folder) in registry.bundled().items()
     ]
     found += [_cached(entry) for entry in hub.cached()]
     for plugin in registry.installed():

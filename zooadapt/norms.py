@@ -16,17 +16,21 @@ from zooadapt.progress import Progress
 def reestimate(
     chain: Chain, engine: Engine, feed: Feed, *, batch_size: int, seed: int, progress: Progress
 ) -> int:
-    """Replace the running statistics of all batch norms by the means over batches of these samples
-    at cut 0, each process taking all of them; the number of batch norms. Nothing else moves.
+    """Replace the running statistics of all batch norms behind the feed's cut by the means over
+    batches of its samples, each process taking all of them; the number of batch norms. Nothing else
+    moves.
     """
     found = [
         module
-        for module in chain.net.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        for name, module in chain.net.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.track_running_stats
+        and chain.stage_of(name) >= feed.cut
     ]
     if not found:
         return 0
-    order = shuffled(len(feed), batch_size, key=(seed, 0xBA7C4))
+    key = (seed, 0xBA7C4)
+    order = shuffled(len(feed), batch_size, key=key)
     if len(order) > 1 and len(order[-1]) < batch_size:
         order = order[:-1]  # a small batch would count as much as the others
     momenta = [module.momentum for module in found]
@@ -36,9 +40,9 @@ def reestimate(
         module.momentum = None  # the mean over all batches
         module.train()
     with progress.task("statistics", len(order)) as advance:
-        for carry in feed.batches(order):
+        for carry in feed.batches(order, key=key):
             with engine.autocast():
-                chain.run(engine.to_device(carry))
+                chain.run(engine.to_device(carry), start=feed.cut)
             advance(1)
     for module, momentum in zip(found, momenta, strict=True):
         module.momentum = momentum

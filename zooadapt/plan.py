@@ -164,6 +164,7 @@ def resolve(
         tune=request.tune,
         lora_rank=request.lora_rank,
         ema=request.ema,
+        soup=request.soup,
         mixup=request.mixup,
         cutmix=request.cutmix,
         l2sp=request.l2sp,
@@ -216,19 +217,18 @@ class Estimate:
 
 def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int) -> Estimate:
     """The costs of a plan, from those of one sample; weights: bytes of the network's state."""
-    everything = sizes.train + sizes.val + sizes.test
     cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
     epochs = sum(phase.epochs for phase in plan.trained)
     chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
-    around = costs.passes(everything)
+    around = costs.passes(sizes.everything)
     around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
     training = [phase.epochs * costs.epoch(phase.cut, sizes) for phase in plan.trained]
     shortest = 0.0
     if training:
         first = plan.trained[0]
         shortest = training[0] * min(1.0, plan.recipe.patience / max(1, first.epochs))
-    stored = sum(everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
-    copies = 0 if not plan.trained else 2 if plan.strategy == AUTO else 1
+    stored = sum(sizes.everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
+    copies = (1 + plan.recipe.soup + (plan.strategy == AUTO)) if plan.trained else 0
     return Estimate(
         seconds=around + sum(training),
         least_seconds=around + shortest,

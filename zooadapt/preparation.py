@@ -22,6 +22,7 @@ from zooadapt.precision import Mode, choose
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL
+from zooadapt.solving import UNLABELLED
 from zooadapt.strategy import AUTO, Choice
 
 KEPT = 1 << 30
@@ -103,11 +104,12 @@ def decide(
     mode: Mode,
     splits: Mapping[str, Split],
     *,
+    target: Split | None,
     seconds: float,
     before: tuple[Choice, ...],
 ) -> Prepared:
-    """The plan, with costs measured where it or its reader needs them. seconds: what is left of the
-    budget; before: choices that were made already."""
+    """The plan, with costs measured where it or its reader needs them. target: samples without
+    labels; seconds: what is left of the budget; before: choices that were made already."""
     train = splits[TRAIN]
     sizes = _sizes(request.batch_size or 32, splits)
     costs = None
@@ -128,6 +130,9 @@ def decide(
     decided = replace(decided, choices=(*before, *decided.choices))
     if VAL in splits and not decided.trained:
         splits = divide(request, data, holds_out=False)
+    if target is not None and decided.solves:
+        more = unlabelled.others(target, splits.values())
+        splits = {**splits, UNLABELLED: more} if len(more) else splits
     estimate = None
     if costs is not None:
         sizes = _sizes(decided.recipe.batch_size, splits)
@@ -159,8 +164,9 @@ def open_carries(
 
 
 def _sizes(batch: int, splits: Mapping[str, Split]) -> Sizes:
-    train, val, test = (len(splits[name]) if name in splits else 0 for name in (TRAIN, VAL, TEST))
-    return Sizes(train=train, val=val, test=test, batch=batch)
+    parts = (TRAIN, VAL, TEST, UNLABELLED)
+    train, val, test, more = (len(splits[name]) if name in splits else 0 for name in parts)
+    return Sizes(train=train, val=val, test=test, unlabelled=more, batch=batch)
 
 
 def _bytes(model: Model) -> int:

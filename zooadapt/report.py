@@ -72,6 +72,7 @@ def compose(
         "decisions": [asdict(decision) for decision in decisions],
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best_epoch": history.best,
+        "averaged_epochs": history.averaged,
         "steps": history.steps,
         "stopped": history.stopped,
         "unknown": unknown,

@@ -35,6 +35,7 @@ class Request:
     tune: str = "all"
     lora_rank: int = 8
     ema: float = 0.0
+    soup: int = 0
     mixup: float = 0.0
     cutmix: float = 0.0
     l2sp: float = 0.0
@@ -80,6 +81,7 @@ class Request:
             "views": 0,
             "cache_gb": 0,
             "lora_rank": 1,
+            "soup": 0,
         }
         for name, least in at_least.items():
             value = getattr(self, name)

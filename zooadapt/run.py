@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, baselines, head, metrics, processes
+from zooadapt import auto, averaging, baselines, head, metrics, processes
+from zooadapt.averaging import State
 from zooadapt.carries import Carries
 from zooadapt.chain import POOLED, Chain
 from zooadapt.checkpoint import Checkpoint
@@ -21,10 +22,10 @@ from zooadapt.findings import Findings
 from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
-from zooadapt.solving import Solving
+from zooadapt.solving import UNLABELLED, Solving
 from zooadapt.strategy import AUTO, IN_DOUBT, Choice, SolvePhase
 from zooadapt.training import History, Training
-from zooadapt.validation import Validation, validate
+from zooadapt.validation import Validation
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -54,6 +55,7 @@ class Run:
         counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
         self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
         self._solving = Solving(plan, chain.head, self._rows, splits, self._weights)
+        self._features: dict[str, head.Rows] = {}
         self._predicted: dict[str, np.ndarray] = {}
         self._temperature: float | None = None
 
@@ -62,8 +64,14 @@ class Run:
         cuts = {phase.cut for phase in self.plan.trained}
         ends = {self._chain.depth} if self.plan.solves else set()
         looked = {POOLED} if any(phase.when == IN_DOUBT for phase in self.plan.trained) else set()
+        needed = {
+            TRAIN: cuts | ends | looked,
+            VAL: cuts | ends,
+            TEST: {self.plan.cut},
+            UNLABELLED: ends,
+        }
         for name in self._splits:
-            wanted = {TRAIN: cuts | ends | looked, VAL: cuts | ends, TEST: {self.plan.cut}}[name]
+            wanted = needed[name]
             self._carries.prepare(name, sorted(wanted))
 
     def solve(self) -> None:
@@ -72,6 +80,8 @@ class Run:
         out phases for cases of doubt where features of all stages settle it."""
         if self.plan.solves:
             self._solving.solve(TRAIN)
+            if self._solving.taught is not None:
+                self._record(self._solving.taught)
             self._solving.suspect(*(name for name in (TRAIN, VAL) if name in self._splits))
             self._temperature = 1 / self._solving.fit.scale
         if any(phase.when == IN_DOUBT for phase in self.plan.trained):
@@ -111,7 +121,8 @@ class Run:
             whole = self._carries.training(TRAIN, cut)
             return whole if kept.all() else Part(whole, kept.nonzero()[:, 0].numpy())
 
-        solved = self._state() if self.plan.strategy == AUTO and self.plan.solves else None
+        chooses = self.plan.strategy == AUTO and self.plan.solves
+        solved = averaging.copy(self._chain.net) if chooses else None
         training = Training(
             self._chain,
             self._engine,
@@ -128,10 +139,10 @@ class Run:
         history = training.run(
             keep_start=self.plan.solves and solved is None, checkpoint=checkpoint, resume=resume
         )
-        if history.best_loss is not None:
-            self._temperature = 1 / history.best_scale
+        if history.scale is not None:
+            self._temperature = 1 / history.scale
         if solved is not None:
-            self._select(solved, history)
+            self._select(solved, training, history)
         return history
 
     def validation(self) -> Metrics:
@@ -151,6 +162,11 @@ class Run:
         """What there is to say beside the scores, after `validation`; measured: the baselines."""
         model = self._predicted.get("model", self._predicted.get("probe"))
         truth = self._solving.given(VAL if VAL in self._splits else TRAIN)
+        if self.plan.trained and "probe" in measured:
+            trained, solved = float((model == truth).mean()), measured["probe"].accuracy
+            if trained < solved:
+                fact = f"accuracy {trained:.3f} on the held-out part, {solved:.3f} before training"
+                self._decide("training", "negative transfer: it lost to the solved head", fact)
         return Findings(
             baselines=measured,
             comparisons=[
@@ -186,30 +202,30 @@ class Run:
         self._decide("train", what, fact)
 
     def _decide(self, what: str, value: str, why: str) -> None:
-        self.decisions.append(Choice(what=what, value=value, why=why))
-        self._progress.say(f"{what}: {value} ({why})")
+        self._record(Choice(what=what, value=value, why=why))
 
-    def _select(self, solved: dict[str, Tensor], history: History) -> None:
+    def _record(self, choice: Choice) -> None:
+        self.decisions.append(choice)
+        self._progress.say(f"{choice.what}: {choice.value} ({choice.why})")
+
+    def _select(self, solved: State, training: Training, history: History) -> None:
         """Leave the chain at the best of the models between the solved and the trained one, by the
         validation part. Where training gained nothing that could not be chance, the head is solved
         again, on the held-out samples too."""
-        trained = self._state()
+        trained = averaging.copy(self._chain.net)
         done = {epoch.phase for epoch in history.epochs} or {0}
         begun = tuple(phase for k, phase in enumerate(self.plan.trained) if k in done)
         self.plan = replace(self.plan, phases=(SolvePhase(), *begun))
-        shares = auto.WEIGHTS
-        if self.plan.recipe.norm_statistics == "train":
-            shares = (0.0, 1.0)  # statistics of a mean of two networks are not the mean of theirs
-        found: list[Validation] = []
-        for share in shares if history.best else shares[:1]:
-            self._chain.net.load_state_dict(auto.blend(solved, trained, share))
-            logits = self._logits(VAL, "")
-            found.append(
-                validate(logits, self._labels[VAL], self._weights, self.plan.recipe.metric)
-            )
+
+        def measured(share: float) -> Validation:
+            state = averaging.blend(solved, trained, share)
+            return training.measure(state, mean=0 < share < 1)[0]
+
+        shares = auto.WEIGHTS if history.epochs else auto.WEIGHTS[:1]
+        found = [measured(share) for share in shares]
         losses = [one.losses for one in found]
         best, gain, noise = processes.decided(lambda: auto.simplest(losses))
-        self._chain.net.load_state_dict(auto.blend(solved, trained, shares[best]))
+        measured(shares[best])
         head.rescale(self._chain.head, found[best].scale)
         self._temperature = 1 / found[best].scale
         fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
@@ -218,23 +234,24 @@ class Run:
             fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
         else:
             what = "the solved head on the frozen source, solved again on all samples"
-            fact += f"{found[-1].loss:.3f} trained; the best gains {gain:.3f}, "
+            lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
+            fact += f"{found[-1].loss:.3f} trained{lost}; the best gains {gain:.3f}, "
             fact += f"which is in the noise (standard error {noise:.3f})"
             self.plan = replace(self.plan, phases=(SolvePhase(),), val=self.plan.solved_val)
             self._solving.solve(TRAIN, VAL)
             self._temperature = 1 / self._solving.fit.scale
         self._decide("model", what, fact)
 
-    def _state(self) -> dict[str, Tensor]:
-        return {name: t.detach().clone() for name, t in self._chain.net.state_dict().items()}
-
     def _rows(self, name: str) -> head.Rows:
-        return self._engine.feature_rows(
-            self._chain,
-            self._carries.at(name, self._chain.depth),
-            batch_size=self.plan.recipe.batch_size,
-            progress=self._progress,
-        )
+        """The frozen source's features of a part, computed once even where nothing is stored."""
+        if name not in self._features:
+            self._features[name] = self._engine.feature_rows(
+                self._chain,
+                self._carries.at(name, self._chain.depth),
+                batch_size=self.plan.recipe.batch_size,
+                progress=self._progress,
+            )
+        return self._features[name]
 
     def _logits(self, name: str, what: str) -> Tensor:
         feed = self._carries.at(name, self.plan.cut)

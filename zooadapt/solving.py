@@ -9,12 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import curve, head, processes, suspects
+from zooadapt import curve, head, processes, selftraining, suspects
 from zooadapt.data import Split
 from zooadapt.head import HeadFit
 from zooadapt.plan import Plan
 from zooadapt.ridge import Rows
+from zooadapt.strategy import Choice
 from zooadapt.suspects import Suspects
+
+UNLABELLED = "unlabelled"
+"""The part of the data that has no labels."""
 
 
 class Solving:
@@ -42,6 +46,9 @@ class Solving:
         self.suspects: Suspects | None = None
         self.changed = 0
         """Samples that are not learned as they are labelled."""
+        self.taught: Choice | None = None
+        """Whether the head learned from unlabelled samples too, if there are any."""
+        self._teaches = UNLABELLED in splits
 
     def solve(self, *names: str) -> None:
         """Solve the head on the features of these parts together."""
@@ -68,10 +75,40 @@ class Solving:
             folds=folds,
             seed=plan.seed,
         )
+        if self._teaches:
+            fit = self._teach(names, labels, weights, folds, fit)
         if imbalance == "logit-adjust":
             fit = head.adjusted(fit, self._weights.log())
         self.fit, self.parts = fit, names
         head.install(self._layer, fit)
+
+    def _teach(
+        self,
+        names: Sequence[str],
+        labels: Tensor,
+        weights: Tensor,
+        folds: Sequence[np.ndarray],
+        fit: HeadFit,
+    ) -> HeadFit:
+        """The head that learned from unlabelled samples too, if that pays, which is decided once;
+        else the one that did not."""
+        plan = self._plan
+        drawn = folds or head.draw_folds(labels.numpy(), head.FOLDS, repeats=1, seed=plan.seed)
+        taught = selftraining.teach(
+            self._chunks(names),
+            self._rows(UNLABELLED),
+            labels,
+            plan.num_classes,
+            weights=weights,
+            fold=drawn[0],
+            kind=plan.head,
+            seed=plan.seed,
+        )
+        if self.taught is None:
+            self._teaches = taught.pays
+            value = "learned from" if taught.pays else "not learned from"
+            self.taught = Choice(what="own labels", value=value, why=taught.fact)
+        return taught.fit if self._teaches else fit
 
     def suspect(self, name: str, *others: str) -> None:
         """Look for wrong labels in the part that the head was solved on and in others that it was
@@ -91,10 +128,11 @@ class Solving:
         self.solve(name)
 
     def curve(self) -> curve.Curve | None:
-        """The learning curve of a plain ridge head's accuracy; None for another head, whose L2 or
-        score is another."""
+        """The learning curve of a plain ridge head's accuracy; None for another head, whose L2,
+        score or samples are others."""
         plan, names = self._plan, self.parts
-        if self.fit is None or plan.head != "ridge" or plan.recipe.imbalance != "none":
+        plain = plan.head == "ridge" and plan.recipe.imbalance == "none" and not self._teaches
+        if self.fit is None or not plain:
             return None
         return curve.measure(
             self._chunks(names),

@@ -69,6 +69,8 @@ class Recipe:
     ema: float = 0.0
     """Decay per step of the running average of the weights, which then is what is compared and
     kept; 0 keeps none."""
+    soup: int = 0
+    """How many epochs beside the best are tried out for a mean of their weights with its."""
     mixup: float = 0.0
     cutmix: float = 0.0
     """Parameters of the Beta distributions that batches are mixed by; 0 mixes nothing, which suits

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import auto, head, lora, processes
+from zooadapt import auto, averaging, head, lora, norms, processes
+from zooadapt.averaging import Kept, State
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.engine import Engine
@@ -42,8 +43,9 @@ class History:
 
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
-    best_loss: float | None = None
-    best_scale: float = 1.0
+    averaged: list[int] = field(default_factory=list)
+    """The epochs that the weights are the mean of: the best, and others if they improved on it."""
+    scale: float | None = None
     """Temperature factor that the validation part asks for, folded into the head at the end."""
     steps: int = 0
     trainable: int = 0
@@ -95,8 +97,8 @@ class Training:
             self._adapted = lora.attach(chain, lowest, rank=recipe.lora_rank, seed=seed)
         self._optimizer = Optimizer(chain, recipe, phases)
         self._history = History()
-        self._best: dict[str, Tensor] = {}
-        self._losses: dict[str, Tensor] = {}
+        self._kept = Kept(1 + recipe.soup)
+        self._begun: Tensor | None = None
         self._phase, self._epoch, self._waited = 0, 0, 0
 
     def run(self, *, keep_start: bool, checkpoint: Checkpoint, resume: bool) -> History:
@@ -110,7 +112,7 @@ class Training:
             self._restore(*checkpoint.load())
         elif keep_start or gated:
             found = self._validate(self._phases[0].cut)
-            self._losses["start"] = found.losses
+            self._begun = found.losses
             if keep_start:
                 self._keep(found)
         for number in range(self._phase, len(self._phases)):
@@ -118,11 +120,33 @@ class Training:
                 self._history.stopped = "the phase before gained nothing beyond its noise"
             if not self._history.stopped:
                 self._run_phase(number, checkpoint)
-        if self._best:
-            self._chain.net.load_state_dict(self._best)
-            head.rescale(self._chain.head, self._history.best_scale)
+        if self._kept.candidates:
+            best = averaging.soup(self._kept.candidates, self.measure)
+            self._chain.net.load_state_dict(best.state)
+            head.rescale(self._chain.head, best.found.scale)
+            self._history.averaged = sorted(best.epochs)
+            self._history.scale = best.found.scale
         lora.merge(self._adapted)
         return self._history
+
+    def measure(self, state: State, *, mean: bool = True) -> tuple[Validation, State]:
+        """What the validation part says of a state, which is left in the chain, and that state; in
+        a mean of states, norm statistics that are trained are measured anew, since those of a mean
+        of networks are not the mean of theirs."""
+        chain, recipe = self._chain, self._recipe
+        chain.net.load_state_dict(state)
+        begun = {epoch.phase for epoch in self._history.epochs} or {0}
+        cut = min(self._phases[k].cut for k in begun)
+        if mean and recipe.norm_statistics == "train":
+            norms.reestimate(
+                chain,
+                self._engine,
+                self._feed_at(cut, False),
+                batch_size=recipe.batch_size,
+                seed=self._seed,
+                progress=Progress(),
+            )
+        return self._validate(cut), averaging.copy(chain.net)
 
     def _run_phase(self, number: int, checkpoint: Checkpoint) -> None:
         phase = self._phases[number]
@@ -262,34 +286,31 @@ class Training:
         return validate(logits, self._val_labels, self._weights, self._recipe.metric)
 
     def _gained(self) -> bool:
-        losses = [self._losses["start"], self._losses["best"]]
+        losses = [self._begun, self._kept.candidates[0].found.losses]
         return processes.decided(lambda: bool(auto.simplest(losses)[0]))
 
     def _keep(self, found: Validation) -> None:
-        history = self._history
-        best = history.best_loss
-        if processes.decided(lambda: best is None or found.loss < best):
-            history.best_loss, history.best_scale = found.loss, found.scale
-            self._losses["best"] = found.losses
-            history.best, self._waited = len(history.epochs), 0
-            self._best = {k: t.detach().clone() for k, t in self._chain.net.state_dict().items()}
+        epoch = len(self._history.epochs)
+        if self._kept.offer(epoch, found, self._chain.net):
+            self._history.best, self._waited = epoch, 0
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {f"net.{name}": t for name, t in self._chain.net.state_dict().items()}
-        tensors |= {f"best.{name}": t for name, t in self._best.items()}
-        tensors |= {f"losses.{name}": t for name, t in self._losses.items()}
+        tensors |= {f"kept.{name}": t for name, t in self._kept.tensors().items()}
         tensors |= {f"optimizer.{name}": t for name, t in self._optimizer.state().items()}
+        if self._begun is not None:
+            tensors["begun.losses"] = self._begun
         return tensors, {"phase": self._phase, "epoch": self._epoch, "waited": self._waited,
-                         "history": asdict(self._history)}  # fmt: skip
+                         "kept": self._kept.facts(), "history": asdict(self._history)}  # fmt: skip
 
     def _restore(self, tensors: Any, progress: dict[str, Any]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"net": {}, "best": {}, "losses": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"net": {}, "kept": {}, "begun": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         self._chain.net.load_state_dict(parts["net"])
-        self._best = {name: t.to(self._engine.device) for name, t in parts["best"].items()}
-        self._losses = parts["losses"]
+        self._kept.restore(parts["kept"], progress["kept"], self._engine.device)
+        self._begun = parts["begun"].get("losses")
         self._optimizer.restore(parts["optimizer"])
         self._phase, self._epoch = progress["phase"], progress["epoch"]
         self._waited = progress["waited"]

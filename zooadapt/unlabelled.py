@@ -4,12 +4,13 @@ what they changed is kept only where the labelled samples see a gain."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import auto, head, norms, processes
+from zooadapt import auto, averaging, head, norms, processes
 from zooadapt.data import ReadOptions, Split, open_inputs, open_texts
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError
@@ -41,8 +42,7 @@ def read(location: str, source: Source, test: Split | None, options: ReadOptions
         found = open_texts(location, options=options)
     else:
         found = open_inputs([location], modality=source.family.modality, options=options)
-    known = set(test.digests) if test else set()
-    found = found.subset([k for k, digest in enumerate(found.digests) if digest not in known])
+    found = others(found, [test] if test else [])
     if len(found) < _EVERY:
         raise DataError(
             f"'{location}' holds {len(found)} samples that are not in the test part, fewer than "
@@ -51,6 +51,12 @@ def read(location: str, source: Source, test: Split | None, options: ReadOptions
             remedy="give more of them, or leave out --unlabelled",
         )
     return found
+
+
+def others(target: Split, parts: Iterable[Split]) -> Split:
+    """The samples of the target that are in none of these parts."""
+    known = {digest for part in parts for digest in part.digests}
+    return target.subset([k for k, digest in enumerate(target.digests) if digest not in known])
 
 
 def refine(
@@ -75,7 +81,7 @@ def refine(
     kind: how the head is solved. deadline: `monotonic()` seconds.
     """
     net = model.chain.net
-    source = _state(net)
+    source = averaging.copy(net)
     inputs = Inputs(
         labelled,
         model.preprocessor,
@@ -92,13 +98,13 @@ def refine(
     found, states = [losses()], [source]
     if model.source.family.modality == "text":
         what, fact = _read_on(model, engine, target, batch_size, seed, deadline, progress)
-        states.append(_state(net))
+        states.append(averaging.copy(net))
         found.append(losses())
     else:
         what, fact = _look_at(model, engine, target, batch_size, seed, progress)
-        seen = _state(net)
+        seen = averaging.copy(net)
         for share in _SHARES if fact else ():
-            states.append(auto.blend(source, seen, share))
+            states.append(averaging.blend(source, seen, share))
             net.load_state_dict(states[-1])
             found.append(losses())
     best, gain, noise = processes.decided(lambda: auto.simplest(found))
@@ -155,7 +161,3 @@ def _look_at(
     )
     what = f"norm statistics of {len(target)} images"
     return what, f"{count} batch norms measured anew" if count else ""
-
-
-def _state(net: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}

@@ -1,10 +1,12 @@
-"""What `--strategy auto` chooses, beside every single strategy: accuracy, time, and its plan.
+"""What `--strategy auto` chooses, beside every single strategy and fastai: accuracy, time, plan.
 
     python tests/benchmarks/choice.py DATA_FOLDER [--seeds 3] [--labels-per-class 10] [--only REGEX]
 
 DATA_FOLDER holds `weights/`, `images/` and `text/`. Every run is a process with a cache of its own.
-A table in Markdown goes to stdout; each line of `--out` is one run, and what it holds is not run
-again, so that the benchmark can be stopped and taken up.
+fastai (`pip install -e '.[peers]'`) runs its `fine_tune` with its defaults for ten epochs, and for
+as many as fit into the seconds that `auto` took. Tables in Markdown go to stdout; each line of
+`--out` is one run, and what it holds is not run again, so that the benchmark can be stopped and
+taken up.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 
+from processes import run as run_command
 from processes import zooadapt
 
+PEERS = Path(__file__).with_name("peers.py")
 SINGLE = {
     "probe": ["--strategy", "probe"],
     "lp-ft": ["--strategy", "lp-ft"],
@@ -27,7 +31,7 @@ SINGLE = {
     "gradual": ["--strategy", "gradual"],
     "from scratch": ["--strategy", "full", "--from-scratch"],
 }
-AUTO = "auto"
+AUTO, FASTAI, SAME_TIME = "auto", "fastai, 10 epochs", "fastai, same time"
 IMAGES = ("flowers5", "trashnet6", "ants_bees", "omniglot_latin")
 TEXTS = ("names18", "trec6", "sms_spam")
 _T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -48,18 +52,22 @@ def main() -> None:
     done = {(row["task"], row["strategy"], row["seed"], row["labels"]) for row in rows}
     for seed in range(0 if options.table else options.seeds):
         for source, data in tasks(options.data):
-            for strategy in [*SINGLE, AUTO]:
+            for strategy in [*SINGLE, AUTO, *((FASTAI, SAME_TIME) * ("images" in data.parts))]:
                 task = f"{source.name} {data.name}"
                 key = (task, strategy, seed, options.labels_per_class)
                 if key in done or not re.search(options.only, f"{task} {strategy}"):
                     continue
                 row = dict(zip(("task", "strategy", "seed", "labels"), key, strict=True))
-                row |= run(source, data, strategy, seed, options)
+                if strategy in SINGLE or strategy == AUTO:
+                    row |= run(source, data, strategy, seed, options)
+                else:
+                    row |= fastai(source, data, strategy, seed, options, rows)
                 rows.append(row)
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(row, file=sys.stderr, flush=True)
-    print(table([row for row in rows if row["labels"] == options.labels_per_class]))
+    rows = [row for row in rows if row["labels"] == options.labels_per_class]
+    print(table(rows), beside_fastai(rows), sep="\n\n")
 
 
 def tasks(folder: Path) -> list[tuple[Path, Path]]:
@@ -101,9 +109,36 @@ def run(
         }
 
 
+def fastai(
+    source: Path, data: Path, strategy: str, seed: int, options: argparse.Namespace, rows: list
+) -> dict[str, object]:
+    """fastai's `fine_tune`, for ten epochs or for those that its ten and auto's seconds allow."""
+    epochs = 10
+    if strategy == SAME_TIME:
+        others = _by_strategy(rows, f"{source.name} {data.name}", seed, options.labels_per_class)
+        one = others[FASTAI]["training"] / (1 + epochs)  # the first is with the body frozen
+        epochs = max(1, int(others[AUTO]["seconds"] / one) - 1)
+    command = [sys.executable, str(PEERS), "fastai", "--source", str(source), "--data", str(data)]
+    command += ["--epochs", str(epochs), "--seed", str(seed)]
+    command += ["--input-size", str(options.input_size)]
+    if options.labels_per_class:
+        command += ["--labels-per-class", str(options.labels_per_class)]
+    found, cost = run_command(command, {})
+    return {
+        "test": found["accuracy"],
+        "n": found["n"],
+        "seconds": found["seconds"],
+        "training": found["training"],
+        "cpu": cost.cpu,
+        "peak": cost.peak,
+        "epochs": epochs,
+    }
+
+
 def table(rows: list[dict]) -> str:
     """Test accuracy in per cent, the mean over seeds with its 95 % interval; auto against the best
-    single strategy and the probe, in points; the time of auto as a share of all of them."""
+    single strategy and the probe, in points; the CPU seconds of auto as a share of all of them;
+    seconds and memory as multiples of what the plan had said."""
     names = [*SINGLE, AUTO]
     lines = [
         f"| task | n | {' | '.join(names)} | auto - best | auto - probe | time | plan: s | MB |",
@@ -122,7 +157,7 @@ def table(rows: list[dict]) -> str:
         spent = {name: mean(of[name][s]["cpu"] for s in seeds) for name in names}
         shares.append(spent[AUTO] / sum(spent[name] for name in SINGLE))
         plans = [of[AUTO][s] for s in seeds]
-        seconds = [row["seconds"] / row["planned"]["seconds"] for row in plans]
+        seconds = [_beside_plan(row["seconds"], row["planned"]) for row in plans]
         memory = [row["peak"] / row["planned"]["memory_bytes"] for row in plans]
         cells = [_interval(scores[name]) for name in names]
         lines.append(
@@ -135,6 +170,39 @@ def table(rows: list[dict]) -> str:
             f"| {mean(shares):.0%} | | |"
         )
     return "\n".join(lines)
+
+
+def beside_fastai(rows: list[dict]) -> str:
+    """Test accuracy in per cent of auto and of fastai, on the same seeds; seconds in brackets."""
+    names = [AUTO, SAME_TIME, FASTAI]
+    lines = [f"| task | n | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    means: dict[str, list[float]] = {name: [] for name in names}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        of = {name: _by_seed(rows, task, name) for name in names}
+        seeds = sorted(set.intersection(*(set(found) for found in of.values())))
+        if not seeds:
+            continue
+        cells = []
+        for name in names:
+            scores = [100 * of[name][s]["test"] for s in seeds]
+            spent = mean(of[name][s]["seconds"] for s in seeds)
+            means[name].append(mean(scores))
+            cells.append(f"{_interval(scores)} ({spent:.0f} s)")
+        lines.append(f"| {task} | {of[AUTO][seeds[0]]['n']} | {' | '.join(cells)} |")
+    if len(lines) > 2:
+        lines.append(f"| mean | | {' | '.join(f'{mean(means[name]):.1f}' for name in names)} |")
+    return "\n".join(lines)
+
+
+def _beside_plan(seconds: float, planned: dict) -> float:
+    """Seconds as a multiple of the nearer bound of what was planned; 1 within the bounds, which are
+    wide because a phase ends early where it gains nothing."""
+    return seconds / min(max(seconds, planned["least_seconds"]), planned["seconds"])
+
+
+def _by_strategy(rows: list[dict], task: str, seed: int, labels: int | None) -> dict[str, dict]:
+    key = (task, seed, labels)
+    return {r["strategy"]: r for r in rows if (r["task"], r["seed"], r["labels"]) == key}
 
 
 def _by_seed(rows: list[dict], task: str, strategy: str) -> dict[int, dict]:

@@ -23,7 +23,7 @@ import timm  # noqa: F401  imported here, so that no side's seconds hold an impo
 import torch
 from torch import Tensor, nn
 
-from zooadapt.data import ReadOptions, hold_out, open_dataset
+from zooadapt.data import ReadOptions, hold_out, open_dataset, sample_per_class
 from zooadapt.model import build, open_source
 
 BATCH = 32
@@ -37,8 +37,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--input-size", type=int, help="of fastai's images; default: the source's")
+    parser.add_argument("--labels-per-class", type=int, help="of fastai's training part")
     options = parser.parse_args()
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     print(json.dumps(SIDES[options.side](options)))
 
 
@@ -121,14 +124,15 @@ def floor(options: argparse.Namespace) -> dict:
 
 def loop(options: argparse.Namespace) -> dict:
     """AdamW over the whole network, norm statistics kept, gradients clipped; a validation pass
-    after every epoch: the steps that `full` takes."""
+    after every epoch: the steps that `full` takes. Decoding counts as training, as it does there,
+    where it happens during the first epoch."""
     started = time.perf_counter()
     task = Task(options)
     train, val = hold_out(task.data.train, 0.2, 0)
+    training, steps = time.perf_counter(), 0
     raws, raws_val = task.decoded(train), task.decoded(val)
     chain, labels = task.chain, torch.from_numpy(train.labels)
     chain.net.requires_grad_(True)
-    training, steps = time.perf_counter(), 0
     optimizer = torch.optim.AdamW(chain.net.parameters(), 1e-3, weight_decay=0.05, foreach=True)
     for _ in range(options.epochs):
         chain.eval()
@@ -204,10 +208,18 @@ def fastai(options: argparse.Namespace) -> dict:
     from fastai.vision.learner import TimmBody
 
     net, _, config = _timm(options.source, classes=0)
+    vision.set_seed(options.seed)
     started = time.perf_counter()
-    side = config["input_size"][-1]
-    loaders = vision.ImageDataLoaders.from_folder(
-        options.data, train="train", valid="test", item_tfms=vision.Resize(side), num_workers=2,
+    side = options.input_size or config["input_size"][-1]
+    data = open_dataset(options.data, modality="image", options=ReadOptions())
+    train = data.train
+    if options.labels_per_class:
+        train = sample_per_class(train, options.labels_per_class, options.seed)
+    files = [Path(options.data, name) for split in (train, data.test) for name in split.ids]
+    loaders = vision.ImageDataLoaders.from_lists(
+        options.data, files, [path.parent.name for path in files],
+        item_tfms=vision.Resize(side), num_workers=2,
+        splitter=vision.IndexSplitter(range(len(train), len(files))),
         batch_tfms=[
             *vision.aug_transforms(),
             vision.Normalize.from_stats(config["mean"], config["std"]),
@@ -225,7 +237,9 @@ def fastai(options: argparse.Namespace) -> dict:
     found = learner.validate()[1]
     samples = (options.epochs + 1) * len(loaders.train_ds)
     steps = (options.epochs + 1) * len(loaders.train)
-    return _result(started, samples, found) | {"steps": steps, "training": training}
+    return _result(started, samples, found) | {
+        "steps": steps, "training": training, "n": len(data.test)
+    }  # fmt: skip
 
 
 def _timm(source: str, *, classes: int) -> tuple[nn.Module, Any, dict]:

@@ -58,6 +58,13 @@ from zooadapt.cli.output import emit, progress, table
     help="Keep a running average of the weights with this decay; 0.99 is a start.",
 )
 @click.option(
+    "--soup",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Average the best epoch with so many next best ones, where that is better; 4 is a start.",
+)
+@click.option(
     "--mixup",
     type=float,
     default=0.0,

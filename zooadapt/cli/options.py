@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zooadapt.data import ReadOptions
+if TYPE_CHECKING:
+    from zooadapt.data import ReadOptions
 
 _READING = (
     click.option("--text-column", default="text", show_default=True, help="Tables: the text."),
@@ -78,6 +79,8 @@ def precision(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_options(options: dict[str, Any]) -> ReadOptions:
     """The reading options taken out of a command's options."""
+    from zooadapt.data import ReadOptions
+
     names = [parameter for parameter in ReadOptions.__dataclass_fields__ if parameter in options]
     return ReadOptions(**{name: options.pop(name) for name in names})
 

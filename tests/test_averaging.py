@@ -1,0 +1,109 @@
+"""Means of a run's own states: which are kept, which are averaged, and what an export then is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from zooadapt import norms
+from zooadapt.adapt import adapt
+from zooadapt.averaging import Candidate, Kept, State, blend, copy, soup
+from zooadapt.data import ReadOptions, open_dataset
+from zooadapt.engine import Engine
+from zooadapt.feed import Inputs
+from zooadapt.model import build, open_source
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+from zooadapt.validation import Validation
+
+
+def found(loss: float) -> Validation:
+    return Validation(loss=loss, accuracy=0.5, scale=1.0, losses=torch.full((4,), loss))
+
+
+def valley(state: State) -> tuple[Validation, State]:
+    """A loss that is lowest where the weight is 0."""
+    return found(float(state["w"]) ** 2), state
+
+
+def at(epoch: int, weight: float) -> Candidate:
+    state = {"w": torch.tensor(weight)}
+    return Candidate(epochs=(epoch,), found=valley(state)[0], state=state)
+
+
+def test_a_soup_takes_in_what_makes_it_better_and_nothing_else():
+    best = soup([at(3, 1.0), at(5, 1.5), at(2, -1.6)], valley)
+    assert best.epochs == (3, 2)
+    torch.testing.assert_close(best.state["w"], torch.tensor(-0.3))
+    assert best.found.loss < 1.0
+
+
+def test_one_candidate_is_its_own_soup():
+    only = at(1, 0.5)
+    assert soup([only], valley) is only
+
+
+def test_the_best_states_are_kept_in_order_and_survive_a_checkpoint():
+    net, kept = nn.Linear(1, 1, bias=False), Kept(2)
+    best = []
+    for epoch, loss in enumerate([3.0, 1.0, 2.0, 4.0, 1.0]):
+        nn.init.constant_(net.weight, float(epoch))
+        best.append(kept.offer(epoch, found(loss), net))
+    assert best == [True, True, False, False, False]
+    assert [one.epochs for one in kept.candidates] == [(1,), (4,)]
+    assert [float(one.state["weight"]) for one in kept.candidates] == [1.0, 4.0]
+    again = Kept(2)
+    again.restore(kept.tensors(), kept.facts(), "cpu")
+    assert again.facts() == kept.facts()
+    assert all(torch.equal(again.tensors()[name], t) for name, t in kept.tensors().items())
+
+
+def test_a_run_with_a_soup_exports_a_mean_that_is_no_worse(pictures: Path, tmp_path: Path):
+    losses, averaged = [], []
+    for more in (0, 3):
+        request = Request(
+            source="digits04", data=str(pictures), out=tmp_path / str(more), strategy="full",
+            epochs=8, batch_size=8, precision="fp32", norm_statistics="train", soup=more, lr=1e-2,
+        )  # fmt: skip
+        report = adapt(request, Progress()).report
+        losses.append(report["epochs"][report["best_epoch"] - 1]["val_loss"])
+        averaged.append(report["averaged_epochs"])
+        assert report["best_epoch"] in report["averaged_epochs"]
+    assert losses[0] == losses[1]  # what is averaged afterwards does not touch the epochs
+    assert len(averaged[0]) == 1 < len(averaged[1])
+
+
+def test_statistics_behind_a_cut_are_measured_anew_and_those_before_it_stay(pictures: Path):
+    model = build(open_source("digits04"), classes=("a", "b"))
+    chain, engine = model.chain, Engine(precision="fp32", channels_last=False)
+
+    data = open_dataset(str(pictures), modality="image", options=ReadOptions())
+    inputs = Inputs(data.train, model.preprocessor, channels=model.channels)
+
+    class Behind:
+        """What the first stage gives of the pictures."""
+
+        cut = 1
+
+        def __len__(self) -> int:
+            return len(inputs)
+
+        def batches(self, order, *, key=()):
+            return (chain.run(carry, stop=1) for carry in inputs.batches(order, key=key))
+
+    before = copy(chain.net)
+    count = norms.reestimate(chain, engine, Behind(), batch_size=8, seed=0, progress=Progress())
+    moved = {n for n, t in chain.net.state_dict().items() if not torch.equal(t, before[n])}
+    assert count and moved
+    assert all(chain.stage_of(name) >= 1 for name in moved)
+    assert all("running" in name or "num_batches" in name for name in moved)
+
+
+def test_a_blend_lies_between():
+    one = {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)}
+    other = {"w": torch.tensor([4.0, 2.0]), "n": torch.tensor(9)}
+    mean = blend(one, other, 0.25)
+    torch.testing.assert_close(mean["w"], torch.tensor([1.0, 2.0]))
+    assert mean["n"] == 3
