@@ -31,6 +31,7 @@ def costs(depth: int, stage: float = 1e-3) -> Costs:
         forward=(stage,) * depth,
         backward=2.0,
         step=0.0,
+        sample_bytes=0,
         carry_bytes=(100,) * depth,
         peak_bytes=1,
     )

@@ -35,7 +35,7 @@ LAYERS = (
     ("carries", "costs", "validation", "findings", "norms"),
     ("auto", "averaging"),
     ("plan", "selftraining"),
-    ("training", "baselines", "card", "solving", "language"),
+    ("training", "baselines", "card", "estimate", "solving", "language"),
     ("run", "report", "unlabelled"),
     ("export", "preparation", "use", "scaffold"),
     ("testing",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ class Costs:
     """Seconds of the backward pass through a stage for each second of its forward pass."""
     step: float
     """Seconds of the optimiser for one step, whatever the batch."""
+    sample_bytes: int
+    """Bytes of it decoded, which runs that visit it again keep."""
     carry_bytes: tuple[int, ...]
     """Bytes of what each stage gives."""
     peak_bytes: int
@@ -91,6 +93,8 @@ def measure(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) ->
     prepare, carry = _timed(lambda: next(inputs.batches([chosen])))
     facts = {
         "network": prefix_sha256(chain, chain.depth),
+        "measured": [field.name for field in fields(Costs)],
+        "samples": [inputs.split.digest(int(k)) for k in chosen],
         "classes": chain.head.weight.shape[0],
         "inputs": {name: [str(t.dtype), *t.shape] for name, t in carry.items()},
         "precision": engine.precision,
@@ -101,8 +105,14 @@ def measure(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) ->
     }
 
     def found() -> dict:
-        costs = _measure(chain, engine, engine.to_device(carry), count, decode, prepare)
-        return asdict(costs)
+        return asdict(
+            replace(
+                _measure(chain, engine, engine.to_device(carry), count),
+                decode=decode / count,
+                prepare=prepare / count,
+                sample_bytes=inputs.kept_bytes // count,
+            )
+        )
 
     kept = remember("costs", facts, found)
     return Costs(
@@ -110,9 +120,8 @@ def measure(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) ->
     )
 
 
-def _measure(
-    chain: Chain, engine: Engine, carry: Carry, count: int, decode: float, prepare: float
-) -> Costs:
+def _measure(chain: Chain, engine: Engine, carry: Carry, count: int) -> Costs:
+    """All but what reading the samples costs."""
     with torch.inference_mode():
         chain.eval()
         folded = fold(chain, carry)
@@ -123,8 +132,9 @@ def _measure(
     chain.eval()
     forward, backward, step, sizes = rounds[-1]
     return Costs(
-        decode=decode / count,
-        prepare=prepare / count,
+        decode=0.0,
+        prepare=0.0,
+        sample_bytes=0,
         inference=inference / count,
         forward=tuple(seconds / count for seconds in forward),
         backward=backward / sum(forward),
@@ -141,7 +151,7 @@ def _step(
     chain.freeze(0, norm_statistics="frozen")
     chain.train()
     trained = list(chain.net.parameters())
-    optimizer = torch.optim.AdamW(trained, lr=0.0)
+    optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
     seconds, sizes = [], []
     with engine.autocast():
         for stage in chain.stages:

@@ -74,6 +74,11 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.split)
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the decoded samples that are kept."""
+        return self._raws.size
+
     def lengths(self) -> np.ndarray | None:
         if not self.variable_length:
             return None
@@ -117,13 +122,13 @@ class _Kept:
     """Decoded samples up to a number of bytes; first come, first kept: an epoch visits them all."""
 
     def __init__(self, room: int) -> None:
-        self._room, self._items = room, {}
+        self._room, self._items, self.size = room, {}, 0
         self.get = self._items.get
 
     def keep(self, index: int, raw: Any) -> None:
         size = len(raw) if isinstance(raw, str) else raw.width * raw.height * len(raw.getbands())
-        if size <= self._room:
-            self._room -= size
+        if self.size + size <= self._room:
+            self.size += size
             self._items[index] = raw
 
 

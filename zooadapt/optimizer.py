@@ -26,9 +26,9 @@ class Optimizer:
         if recipe.optimizer == "sgd":
             for group in groups:
                 group["share"] *= 10
-            self._inner = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+            self._inner = torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True)
         else:
-            self._inner = torch.optim.AdamW(groups)
+            self._inner = torch.optim.AdamW(groups, fused=True)
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         self._clip, self._l2sp, self._ema, self._steps = recipe.clip, recipe.l2sp, recipe.ema, 0
         head = {id(p) for p in chain.head.parameters()}

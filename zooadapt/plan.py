@@ -14,7 +14,16 @@ from zooadapt.data import Dataset
 from zooadapt.errors import DataError, UsageError
 from zooadapt.head import FOLDS
 from zooadapt.request import Request
-from zooadapt.strategy import AUTO, Choice, Phase, Recipe, Solve, SolvePhase, Train, TrainPhase
+from zooadapt.strategy import (
+    AUTO,
+    Choice,
+    Phase,
+    Recipe,
+    Solve,
+    SolvePhase,
+    Train,
+    TrainPhase,
+)
 
 if TYPE_CHECKING:
     from zooadapt.chain import Chain
@@ -157,7 +166,7 @@ def resolve(
         batch_size=sizes.batch,
         norm_statistics=norm,
         augment=augment,
-        patience=max(5, *(math.ceil(p.epochs / 2) for p in phases if isinstance(p, Train)), 0),
+        patience=request.patience,
         stage_decay=_or(request.stage_decay, 1.0 if request.from_scratch else defaults.stage_decay),
         weight_decay=_or(request.weight_decay, defaults.weight_decay),
         label_smoothing=_or(request.label_smoothing, defaults.label_smoothing),
@@ -198,45 +207,6 @@ def resolve(
         choices=tuple(choices),
     )
     return plan if trains else replace(plan, val=plan.solved_val)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What a plan will cost on this machine, if nothing of it is in the cache yet."""
-
-    seconds: float
-    """With every phase that may come, to its last epoch."""
-    least_seconds: float
-    """If the first phase stops as early as it can, and none follows."""
-    memory_bytes: int
-    disk_bytes: int
-    """The export and the stored carries."""
-    steps: int
-    frozen_stages: int
-
-
-def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int) -> Estimate:
-    """The costs of a plan, from those of one sample; weights: bytes of the network's state."""
-    cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
-    epochs = sum(phase.epochs for phase in plan.trained)
-    chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
-    around = costs.passes(sizes.everything)
-    around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
-    training = [phase.epochs * costs.epoch(phase.cut, sizes) for phase in plan.trained]
-    shortest = 0.0
-    if training:
-        first = plan.trained[0]
-        shortest = training[0] * min(1.0, plan.recipe.patience / max(1, first.epochs))
-    stored = sum(sizes.everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
-    copies = (1 + plan.recipe.soup + (plan.strategy == AUTO)) if plan.trained else 0
-    return Estimate(
-        seconds=around + sum(training),
-        least_seconds=around + shortest,
-        memory_bytes=costs.peak_bytes + copies * weights,
-        disk_bytes=stored + weights,
-        steps=epochs * sizes.steps,
-        frozen_stages=plan.cut,
-    )
 
 
 def holds_out(strategy_name: str) -> bool:

@@ -15,9 +15,10 @@ from zooadapt.carries import Carries
 from zooadapt.costs import Sizes, measure
 from zooadapt.data import Dataset, Split, hold_out, sample_per_class
 from zooadapt.engine import Engine
+from zooadapt.estimate import Estimate, estimate
 from zooadapt.feed import Inputs
 from zooadapt.model import Model, Source
-from zooadapt.plan import Estimate, Plan
+from zooadapt.plan import Plan
 from zooadapt.precision import Mode, choose
 from zooadapt.progress import Progress
 from zooadapt.request import Request
@@ -133,11 +134,11 @@ def decide(
     if target is not None and decided.solves:
         more = unlabelled.others(target, splits.values())
         splits = {**splits, UNLABELLED: more} if len(more) else splits
-    estimate = None
+    expected = None
     if costs is not None:
         sizes = _sizes(decided.recipe.batch_size, splits)
-        estimate = plan.estimate(decided, costs, sizes, weights=_bytes(model))
-    return Prepared(plan=decided, splits=splits, estimate=estimate)
+        expected = estimate(decided, costs, sizes, weights=_bytes(model), kept=_kept(decided))
+    return Prepared(plan=decided, splits=splits, estimate=expected)
 
 
 def open_carries(
@@ -159,7 +160,7 @@ def open_carries(
         varied=varied,
         views=request.views,
         seed=prepared.plan.seed,
-        keep=KEPT if prepared.plan.trained else 0,
+        keep=_kept(prepared.plan),
     )
 
 
@@ -167,6 +168,10 @@ def _sizes(batch: int, splits: Mapping[str, Split]) -> Sizes:
     parts = (TRAIN, VAL, TEST, UNLABELLED)
     train, val, test, more = (len(splits[name]) if name in splits else 0 for name in parts)
     return Sizes(train=train, val=val, test=test, unlabelled=more, batch=batch)
+
+
+def _kept(decided: Plan) -> int:
+    return KEPT if decided.trained else 0
 
 
 def _bytes(model: Model) -> int:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zooadapt.plan import Estimate, Plan
+    from zooadapt.estimate import Estimate
+    from zooadapt.plan import Plan
 
 
 class Progress:

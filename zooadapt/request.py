@@ -24,6 +24,7 @@ class Request:
     """Seconds of work after which the best model so far is exported."""
     epochs: int | None = None
     lr: float | None = None
+    patience: int | None = None
     batch_size: int | None = None
     optimizer: str = "adamw"
     head: str = "ridge"
@@ -73,6 +74,7 @@ class Request:
         at_least = {
             "epochs": 0,
             "folds": 2,
+            "patience": 1,
             "batch_size": 1,
             "labels_per_class": 1,
             "input_size": 8,

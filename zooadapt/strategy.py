@@ -57,8 +57,9 @@ class Recipe:
     label_smoothing: float = 0.1
     clip: float = 1.0
     """Largest norm of the gradient."""
-    patience: int = 10
-    """Epochs without a lower validation loss before a phase stops."""
+    patience: int | None = None
+    """Epochs without a lower validation loss before a phase stops. None waits to its end: a cosine
+    brings its gains there, often after a loss that rose at first."""
     norm_statistics: str = "frozen"
     """`frozen` keeps the running statistics of the source's norm layers, `train` moves them."""
     augment: str = "none"

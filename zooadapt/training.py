@@ -155,7 +155,8 @@ class Training:
         trained = sum(p.numel() for p in self._optimizer.parameters if p.requires_grad)
         self._history.trainable = max(self._history.trainable, trained)
         feed = self._feed_at(phase.cut, False)
-        while self._epoch < phase.epochs and self._waited < recipe.patience:
+        patience = phase.epochs if recipe.patience is None else recipe.patience
+        while self._epoch < phase.epochs and self._waited < patience:
             train_loss = self._run_epoch(number, phase, feed)
             if train_loss is None:
                 self._history.stopped = "the budget was spent"

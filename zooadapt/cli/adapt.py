@@ -34,6 +34,11 @@ from zooadapt.cli.output import emit, progress, table
     help="How a head on frozen features is solved.",
 )
 @click.option("--epochs", type=int, help="Epochs in all; default: by strategy and data size.")
+@click.option(
+    "--patience",
+    type=int,
+    help="Epochs without a lower validation loss before a phase ends; default: never.",
+)
 @click.option("--lr", type=float, help="Peak rate of the head.")
 @click.option("--batch-size", type=int, help="Samples per step.")
 @click.option(

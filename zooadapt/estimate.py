@@ -1,0 +1,53 @@
+"""What a plan will cost on this machine: seconds, memory, disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zooadapt import auto
+from zooadapt.costs import Costs, Sizes
+from zooadapt.plan import Plan
+from zooadapt.strategy import AUTO, GAINED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a plan will cost on this machine, if nothing of it is in the cache yet."""
+
+    seconds: float
+    """With every phase that may come, to its last epoch."""
+    least_seconds: float
+    """If every phase stops as early as it can, and none is earned by a gain."""
+    memory_bytes: int
+    disk_bytes: int
+    """The export and the stored carries."""
+    steps: int
+    frozen_stages: int
+
+
+def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int) -> Estimate:
+    """The costs of a plan, from those of one sample; weights: bytes of the network's state; kept:
+    bytes of decoded samples that each part of the data may keep."""
+    cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
+    epochs = sum(phase.epochs for phase in plan.trained)
+    chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
+    around = costs.passes(sizes.everything)
+    around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
+    training = [phase.epochs * costs.epoch(phase.cut, sizes) for phase in plan.trained]
+    shortest = sum(
+        min(phase.epochs, plan.recipe.patience or phase.epochs) * costs.epoch(phase.cut, sizes)
+        for phase in plan.trained
+        if phase.when != GAINED
+    )
+    stored = sum(sizes.everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
+    copies = (1 + plan.recipe.soup + (plan.strategy == AUTO)) if plan.trained else 0
+    parts = (sizes.train, sizes.val, sizes.test)
+    decoded = sum(min(kept, samples * costs.sample_bytes) for samples in parts)
+    return Estimate(
+        seconds=around + sum(training),
+        least_seconds=around + shortest,
+        memory_bytes=costs.peak_bytes + copies * weights + decoded,
+        disk_bytes=stored + weights,
+        steps=epochs * sizes.steps,
+        frozen_stages=plan.cut,
+    )
