@@ -58,7 +58,7 @@ class Request:
     cache_gb: float = 10.0
     views: int = 0
     unlabelled: str | None = None
-    """Text of the target without labels, to make a better source of before anything else."""
+    """Samples of the target without labels."""
     input_size: int | None = None
     in_chans: int | None = None
     from_scratch: bool = False

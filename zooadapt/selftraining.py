@@ -14,7 +14,8 @@ from zooadapt.head import HeadFit
 from zooadapt.ridge import Rows
 
 CONFIDENT = 0.9
-"""Calibrated probability from which a prediction counts as a label."""
+"""Calibrated probability from which a prediction counts as a label (FixMatch, Sohn et al. 2020,
+arXiv 2001.07685, takes 0.95 of an uncalibrated one)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Taught:
     """What it says of the labelled samples, which its calibration rests on, comes from heads that
     went through the same without them, fold by fold."""
     pays: bool
-    """Whether the labelled samples see a gain beyond its noise."""
+    """Whether the labelled samples see a gain larger than its standard error."""
     fact: str
 
 
@@ -47,35 +48,33 @@ def teach(
     fold: `(n,)` the fold of each labelled sample.
     """
     folds = torch.from_numpy(fold)
-    plain, taught = (torch.zeros(len(labels), num_classes) for _ in range(2))
+    said_by = torch.zeros(2, len(labels), num_classes)
     for number in range(int(folds.max()) + 1):
         out = folds == number
-        first, second, _, _ = _twice(
-            rows, unlabelled, labels, num_classes, weights * ~out, kind, seed
-        )
-        for said, fit in ((plain, first), (taught, second)):
+        fits = _twice(rows, unlabelled, labels, num_classes, weights * ~out, kind, seed)[:2]
+        for said, fit in zip(said_by, fits, strict=True):
             said[out] = _logits(rows, fit)[out]
+    scales = [head.best_scale(said.double(), labels, weights.double())[0] for said in said_by]
     counted = weights > 0
-    losses = []
-    for said in (plain, taught):
-        scale, _ = head.best_scale(said.double(), labels, weights.double())
-        loss = nn.functional.cross_entropy(scale * said, labels, reduction="none")
-        losses.append(loss[counted])
-    better, gain, noise = processes.decided(lambda: auto.simplest(losses))
+    losses = [
+        nn.functional.cross_entropy(scale * said, labels, reduction="none")[counted]
+        for scale, said in zip(scales, said_by, strict=True)
+    ]
+    _, gain, noise = processes.decided(lambda: auto.simplest(losses))
     _, fit, chosen, of = _twice(rows, unlabelled, labels, num_classes, weights, kind, seed)
     fit = replace(
         fit,
-        weight=scale * fit.weight,
-        bias=scale * fit.bias,
-        held_out_logits=scale * taught,
-        scale=scale * fit.scale,
+        weight=scales[1] * fit.weight,
+        bias=scales[1] * fit.bias,
+        held_out_logits=scales[1] * said_by[1],
+        scale=scales[1] * fit.scale,
     )
     fact = (
         f"{chosen} of {of} unlabelled samples are predicted with {CONFIDENT:.0%} or more; "
         f"cross-validated loss {float(losses[0].mean()):.3f} without them, {gain:.3f} less with, "
         f"standard error {noise:.3f}"
     )
-    return Taught(fit=fit, pays=bool(better), fact=fact)
+    return Taught(fit=fit, pays=gain > noise, fact=fact)
 
 
 def _twice(
@@ -107,11 +106,20 @@ def _twice(
         both,
         num_classes,
         kind=kind,
-        weights=torch.cat([mean_one, confident.to(mean_one)]),
+        weights=torch.cat([mean_one, _as_much(mean_one, labels, confident, guessed)]),
         judged=judged,
         seed=seed,
     )
     return first, second, count, len(sure)
+
+
+def _as_much(weights: Tensor, labels: Tensor, confident: Tensor, guessed: Tensor) -> Tensor:
+    """`(m,)` weights of the unlabelled samples: none if the head was not sure, and no class gets
+    more by them than it has already, or a head that favours a class would teach itself to."""
+    labelled = torch.zeros(int(max(labels.max(), guessed.max())) + 1).to(weights)
+    found = torch.zeros_like(labelled).index_add_(0, guessed, confident.to(weights))
+    labelled = labelled.index_add_(0, labels, weights)
+    return confident * (labelled / found.clamp_min(1)).clamp_max(1)[guessed]
 
 
 def _logits(rows: Rows, fit: HeadFit) -> Tensor:

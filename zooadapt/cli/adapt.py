@@ -143,8 +143,8 @@ from zooadapt.cli.output import emit, progress, table
 @click.option(
     "--unlabelled",
     metavar="FILE|DIR",
-    help="Text of the target without labels: a table, a text file of one text a line, or a folder "
-    "of them; what a language model learns of it is kept if the labels say so.",
+    help="Samples of the target without labels: a table, a text file of one text a line, or a "
+    "folder; what is learned of them is kept if the labels say so.",
 )
 @click.option("--input-size", type=int, help="Image side in pixels; default: the source's.")
 @click.option("--in-chans", type=int, help="Input channels; 1 for greyscale.")

@@ -1,0 +1,60 @@
+"""Images without labels: what is tried with them, what is said of it, and what is left alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from zooadapt.adapt import adapt
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+
+
+def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
+    given = {"strategy": "probe", "precision": "fp32", "batch_size": 8} | options
+    return adapt(Request(source="digits04", data=str(data), out=out, **given), Progress()).report
+
+
+def more(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_noise_is_tried_and_leaves_everything_as_it_was(pictures: Path, tmp_path: Path) -> None:
+    place = more(tmp_path / "more", 30)
+    for number in range(5):  # that these are known, and labelled, is told by their content
+        shutil.copy(pictures / "class0" / f"{number}.png", place / f"known{number}.png")
+    said = run(pictures, tmp_path / "out", unlabelled=str(place))
+    choice, decision = said["plan"]["choices"][0], said["decisions"][0]
+    assert choice["value"].startswith("norm statistics of 3")
+    assert choice["value"].endswith(" images, not kept")
+    assert "batch norms measured anew" in choice["why"]
+    assert (decision["what"], decision["value"]) == ("own labels", "not learned from")
+    assert "of 30 unlabelled samples" in decision["why"]
+    assert said["data"]["samples"]["unlabelled"] == 30
+    run(pictures, tmp_path / "plain")
+    ours, plain = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("out", "plain"))
+    assert ours == plain
+
+
+def test_with_a_trained_strategy_the_head_is_solved_by_them_first(
+    pictures: Path, tmp_path: Path
+) -> None:
+    place = more(tmp_path / "more", 20)
+    said = run(pictures, tmp_path / "out", unlabelled=str(place), strategy="lp-ft", epochs=1)
+    assert [one["what"] for one in said["decisions"]][0] == "own labels"
+    assert len(said["epochs"]) == 1
+
+
+def test_where_nothing_is_solved_there_is_nobody_to_ask(pictures: Path, tmp_path: Path) -> None:
+    place = more(tmp_path / "more", 20)
+    said = run(pictures, tmp_path / "out", unlabelled=str(place), strategy="full", epochs=1)
+    assert said["decisions"] == []
+    assert "unlabelled" not in said["data"]["samples"]
