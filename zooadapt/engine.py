@@ -17,7 +17,8 @@ from zooadapt.folding import FoldedNorms, fold
 from zooadapt.progress import Progress
 from zooadapt.ridge import Rows
 
-_ROWS = 4096
+ROWS = 4096
+"""Feature rows that are taken at once."""
 
 
 class Engine:
@@ -100,10 +101,10 @@ class Engine:
         """`(n, D)` features in chunks, in the order of the samples, as often as asked for: stored
         ones are read anew each time, others are computed once and kept."""
         if feed.cut == chain.depth:
-            chunks = in_order(len(feed), _ROWS)
+            chunks = in_order(len(feed), ROWS)
             return lambda: (carry["features"].float() for carry in feed.batches(chunks))
         features = self.features(chain, feed, batch_size=batch_size, progress=progress)
-        return lambda: iter(features.split(_ROWS))
+        return lambda: iter(features.split(ROWS))
 
     def logits(
         self,

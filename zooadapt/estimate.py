@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from zooadapt import auto
 from zooadapt.costs import Costs, Sizes
+from zooadapt.engine import ROWS
 from zooadapt.plan import Plan
 from zooadapt.strategy import AUTO, GAINED
 
@@ -43,10 +44,15 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
     copies = (1 + plan.recipe.soup + (plan.strategy == AUTO)) if plan.trained else 0
     parts = (sizes.train, sizes.val, sizes.test)
     decoded = sum(min(kept, samples * costs.sample_bytes) for samples in parts)
+    solving = 0
+    if plan.solves:
+        # All features, and the temporaries in float64 of the rows that are taken at once.
+        features = costs.carry_bytes[-1]
+        solving = (sizes.train + sizes.val + 8 * min(sizes.train, ROWS)) * features
     return Estimate(
         seconds=around + sum(training),
         least_seconds=around + shortest,
-        memory_bytes=costs.peak_bytes + copies * weights + decoded,
+        memory_bytes=costs.peak_bytes + copies * weights + decoded + solving,
         disk_bytes=stored + weights,
         steps=epochs * sizes.steps,
         frozen_stages=plan.cut,
