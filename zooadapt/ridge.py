@@ -41,15 +41,19 @@ class Ridge:
     def held_out(self, l2s: Sequence[float], *, step: int = 1) -> list[Tensor]:
         """For each L2, `(ceil(n / step), K)` predictions for every `step`-th sample by the solution
         without it: the residual over 1 - leverage (Allen 1974, PRESS)."""
-        found: list[list[Tensor]] = [[] for _ in l2s]
+        count = -(-len(self._labels) // step)
+        found = [torch.empty(count, self._classes, dtype=torch.float64) for _ in l2s]
+        done = 0
         for x, y, w in self._chunks(step):
             inside = (x - self.mean) @ self.basis
-            for l2, parts in zip(l2s, found, strict=True):
+            for l2, out in zip(l2s, found, strict=True):
                 shrink = 1 / (self.values + l2)
                 fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
                 leverage = w * (inside.square() @ shrink + 1 / self._total)
-                parts.append(y - (y - fitted) / (1 - leverage).clamp_min(1e-9)[:, None])
-        return [torch.cat(parts) for parts in found]
+                left = (y - fitted) / (1 - leverage).clamp_min(1e-9)[:, None]
+                out[done : done + len(x)] = y - left
+            done += len(x)
+        return found
 
     def out_of_fold(self, l2s: Sequence[float], fold: Tensor, *, step: int = 1) -> list[Tensor]:
         """The same by the solution without the sample's whole fold, exact as well: the normal
