@@ -71,8 +71,7 @@ class Run:
             UNLABELLED: ends,
         }
         for name in self._splits:
-            wanted = needed[name]
-            self._carries.prepare(name, sorted(wanted))
+            self._carries.prepare(name, sorted(needed[name]))
 
     def solve(self) -> None:
         """Solve the head on the training part's features, if the plan does; see whose label it
