@@ -89,6 +89,35 @@ def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
     assert "standard error" in fact
 
 
+@pytest.mark.parametrize("teaches", [True, False])
+def test_a_source_teaches_nothing_where_its_network_untrained_knows_as_much(teaches: bool):
+    rng = np.random.default_rng(2)
+    labels = np.arange(150) % 3
+    known, as_well = (np.eye(3)[labels] + rng.normal(0, 0.3, (150, 3)) for _ in range(2))
+    unknown = rng.normal(0, 0.5, (150, 3))
+    untrained = unknown if teaches else as_well
+    rows = (torch.from_numpy(x).float() for x in (known, untrained))
+    found, fact = auto.untaught(*rows, torch.from_numpy(labels), 3)
+    assert found is not teaches
+    assert "1.099 with none" in fact  # the logarithm of three
+
+
+def test_a_source_of_no_use_is_left_for_random_weights(tmp_path: Path):
+    rng = np.random.default_rng(3)
+    words = [["".join(rng.choice(list(letters), 6)) for letters in ("abcdef", "uvwxyz")]
+             for _ in range(900)]  # fmt: skip
+    table = tmp_path / "words.csv"
+    rows = [f"{text},{label}" for pair in words for text, label in zip(pair, "xy", strict=True)]
+    table.write_text("\n".join(["text,label", *rows]))
+    request = Request(source="english", data=str(table), out=tmp_path / "out", epochs=1)
+    report = adapt(request, Progress()).report
+    first, last = report["decisions"][0], report["decisions"][-1]
+    assert "from random weights" in first["value"] and "untrained" in first["why"]
+    assert report["plan"]["from_scratch"] is ("from scratch" in last["value"])
+    assert report["frozen"]["sha256_before"] == report["frozen"]["sha256_after"]
+    assert report["val"]["accuracy"] > 0.95
+
+
 def test_channel_means_find_the_channels():
     image, tokens = torch.rand(2, 5, 4, 4), torch.rand(2, 7, 5)
     last = image.permute(0, 2, 3, 1)

@@ -103,7 +103,16 @@ def adapt(request: Request, progress: Progress) -> Result:
         return Result(plan=decided, val=None, test=None, report=shown)
     carries = open_carries(request, prepared, model, engine, progress)
     deadline = clock.deadline(budget)
-    run = Run(decided, model.chain, engine, carries, splits, progress, deadline=deadline)
+    run = Run(
+        decided,
+        model.chain,
+        engine,
+        carries,
+        splits,
+        progress,
+        untrained=lambda: model.untrained(request.seed),
+        deadline=deadline,
+    )
     checkpoint = Checkpoint(
         request.out,
         facts={"plan": decided.to_json(), "data": data.fingerprint, "versions": report.versions()},

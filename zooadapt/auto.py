@@ -19,7 +19,11 @@ BUDGET = 600.0
 SCOUT = 2 / 3
 """Share of the stages that stay frozen while it is tried out, cheaply, whether training pays."""
 LOOKED_AT = 1024
-"""Samples whose features of all stages are compared with the last ones."""
+"""Samples on whose features heads are solved to compare them. With fewer to train on than that, no
+network learns features of its own that are worth a try."""
+TAUGHT = 0.75
+"""Share of what the source's features tell of the classes from which on those of the same network
+untrained count as nearly as good."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trained weights among the candidates between the solved model and the trained one
 (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903)."""
@@ -110,6 +114,30 @@ def room(
         f"its standard error {noise:.3f}"
     )
     return bool(better), fact
+
+
+def untaught(
+    source: Tensor, untrained: Tensor, labels: Tensor, num_classes: int
+) -> tuple[bool, str]:
+    """Whether the source teaches next to nothing of these classes, and the fact: features of its
+    network with random weights tell them apart nearly as well. Then its weights are a worse start
+    than none: training from them is slower and ends lower.
+
+    source and untrained: `(n, D)`; labels: `(n,)`. Compared by how far the leave-one-out losses of
+    ridge heads fall below the entropy of the classes.
+    """
+    shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
+    entropy = float(torch.special.entr(shares).sum())
+    losses = []
+    for rows in (source, untrained):
+        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
+        losses.append(float(nn.functional.cross_entropy(fit.held_out_logits, labels)))
+    taught, random = (max(0.0, entropy - loss) for loss in losses)
+    fact = (
+        f"leave-one-out loss {losses[0]:.3f} with the source's features, {losses[1]:.3f} with "
+        f"those of the same network untrained, {entropy:.3f} with none"
+    )
+    return random >= TAUGHT * taught, fact
 
 
 def simplest(losses: list[Tensor]) -> tuple[int, float, float]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zooadapt.data.splits import parted
 from zooadapt.head import HeadFit
-from zooadapt.ridge import Rows
+from zooadapt.ridge import Rows, chosen
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
 """Of the samples looked at: what is learned from; the last half is what is measured on."""
@@ -84,7 +84,7 @@ def measure(
     if len(labels) > MOST:
         share = MOST / len(labels)
         looked = np.flatnonzero(parted(labels, (share, 1 - share), seed, groups) == 0)
-    x, true, learned = _chosen(rows, looked), labels[looked], learned[looked]
+    x, true, learned = chosen(rows, looked).double(), labels[looked], learned[looked]
     kept, groups = kept[looked], None if groups is None else groups[looked]
     found: dict[float, list[tuple[int, float, int]]] = {share: [] for share in SHARES}
     steps = np.diff((0.0, *SHARES, 1.0))
@@ -137,15 +137,6 @@ def foretell(points: Sequence[Point]) -> Curve:
         twice=1 - now * 2**-exponent,
         twice_interval=(1 - now * 2**-low, 1 - now * 2**-high),
     )
-
-
-def _chosen(rows: Rows, looked: np.ndarray) -> Tensor:
-    parts, start = [], 0
-    for chunk in rows():
-        here = looked[(looked >= start) & (looked < start + len(chunk))]
-        parts.append(chunk[here - start])
-        start += len(chunk)
-    return torch.cat(parts).double()
 
 
 def _solved(x: Tensor, labels: np.ndarray, classes: int, l2: float, asked: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ from zooadapt.folding import FoldedNorms, fold
 from zooadapt.progress import Progress
 from zooadapt.ridge import Rows
 
-ROWS = 4096
-"""Feature rows that are taken at once."""
+ROWS = 1024
+"""Feature rows that are taken at once. Of four times as many, blocks that the allocator could not
+put together again added up with the number of samples."""
 
 
 class Engine:

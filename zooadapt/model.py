@@ -61,6 +61,15 @@ class Model:
     unused: tuple[str, ...] = ()
     """Source tensors that the network has no place for, its old head apart."""
 
+    def untrained(self, seed: int) -> dict[str, Tensor]:
+        """The state of the same network with random weights, a function of `seed`."""
+        import torch
+
+        torch.manual_seed(seed)
+        net = self.source.family.build(self.source.config, len(self.classes))
+        device = self.chain.head.weight.device
+        return {name: tensor.to(device) for name, tensor in net.state_dict().items()}
+
 
 def open_source(spec: str, *, offline: bool = False) -> Source:
     """Find, fetch and verify `[FAMILY:]LOCATION[@REVISION]` and the family that claims it.

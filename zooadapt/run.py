@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +22,9 @@ from zooadapt.findings import Findings
 from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
+from zooadapt.ridge import chosen
 from zooadapt.solving import UNLABELLED, Solving
-from zooadapt.strategy import AUTO, IN_DOUBT, Choice, SolvePhase
+from zooadapt.strategy import ALWAYS, AUTO, IN_DOUBT, Choice, SolvePhase
 from zooadapt.training import History, Training
 from zooadapt.validation import Validation
 
@@ -42,15 +43,18 @@ class Run:
         splits: Mapping[str, Split],
         progress: Progress,
         *,
+        untrained: Callable[[], State],
         deadline: float = math.inf,
     ) -> None:
-        """deadline: `time.monotonic()` seconds, after which no further step is taken."""
+        """untrained: the state of the same network with random weights; deadline:
+        `time.monotonic()` seconds, after which no further step is taken."""
         self.plan = plan
         """What was done in the end, which `select` may make less of."""
         self.decisions: list[Choice] = []
         """What was decided on the way, each with the fact it rests on."""
         self._chain, self._engine, self._carries = chain, engine, carries
         self._splits, self._progress, self._deadline = splits, progress, deadline
+        self._untrained = untrained
         self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
         self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
@@ -75,14 +79,17 @@ class Run:
 
     def solve(self) -> None:
         """Solve the head on the training part's features, if the plan does; see whose label it
-        does not believe, and where that is asked for, learn from those no more or otherwise. Leave
-        out phases for cases of doubt where features of all stages settle it."""
+        does not believe, and where that is asked for, learn from those no more or otherwise. See
+        from features how to train: not from a source that teaches nothing, and at once where those
+        of all stages settle the doubt."""
         if self.plan.solves:
             self._solving.solve(TRAIN)
             if self._solving.taught is not None:
                 self._record(self._solving.taught)
             self._solving.suspect(*(name for name in (TRAIN, VAL) if name in self._splits))
             self._temperature = 1 / self._solving.fit.scale
+        if self._chooses and self.plan.trained:
+            self._compare()
         if any(phase.when == IN_DOUBT for phase in self.plan.trained):
             self._look()
 
@@ -120,8 +127,9 @@ class Run:
             whole = self._carries.training(TRAIN, cut)
             return whole if kept.all() else Part(whole, kept.nonzero()[:, 0].numpy())
 
-        chooses = self.plan.strategy == AUTO and self.plan.solves
-        solved = averaging.copy(self._chain.net) if chooses else None
+        solved = averaging.copy(self._chain.net) if self._chooses else None
+        if self._chooses and self.plan.from_scratch:
+            self._chain.net.load_state_dict(self._untrained())
         training = Training(
             self._chain,
             self._engine,
@@ -184,14 +192,45 @@ class Run:
         """Metrics of the chain on a split."""
         return self._measure(self._logits(name, f"evaluating {name}"), name)
 
+    @property
+    def _chooses(self) -> bool:
+        return self.plan.strategy == AUTO and self.plan.solves
+
+    def _compare(self) -> None:
+        """Compare the source's features with those of the same network untrained, on some of the
+        training part; train that one where they are nearly as good."""
+        plan = self.plan
+        spares = plan.recipe.tune != "all" or plan.recipe.l2sp > 0
+        if len(self._labels[TRAIN]) < auto.LOOKED_AT or plan.cut > 0 or spares:
+            return
+        some, net = self._some(), self._chain.net
+        source = averaging.copy(net)
+        net.load_state_dict(self._untrained())
+        untrained = self._engine.features(
+            self._chain,
+            Part(self._carries.at(TRAIN, 0), some),
+            batch_size=plan.recipe.batch_size,
+            progress=self._progress,
+            what="features of the network untrained",
+        )
+        net.load_state_dict(source)
+        last = chosen(self._rows(TRAIN), some)
+        labels, classes = self._labels[TRAIN][some], plan.num_classes
+        better, fact = processes.decided(lambda: auto.untaught(last, untrained, labels, classes))
+        if better:
+            phases = (SolvePhase(), replace(plan.trained[-1], when=ALWAYS))
+            recipe = replace(plan.recipe, norm_statistics="train", stage_decay=1.0)
+            self.plan = replace(plan, from_scratch=True, phases=phases, recipe=recipe)
+            self._decide("train", "from random weights, the source teaches next to nothing", fact)
+
     def _look(self) -> None:
         """Compare features of all stages with the last ones, on some of the training part."""
         feed = self._carries.at(TRAIN, POOLED)
         if feed.cut != POOLED:
             return  # not stored, so it stays in doubt
-        some = np.linspace(0, len(feed) - 1, min(len(feed), auto.LOOKED_AT)).astype(int)
+        some = self._some()
         stages = next(feed.batches([some]))
-        last = next(self._carries.at(TRAIN, self._chain.depth).batches([some]))["features"].float()
+        last = chosen(self._rows(TRAIN), some)
         labels, classes = self._labels[TRAIN][some], self.plan.num_classes
         better, fact = processes.decided(lambda: auto.room(last, stages, labels, classes))
         if better:
@@ -199,6 +238,10 @@ class Run:
             self.plan = replace(self.plan, phases=kept)
         what = "it pays, at once" if better else "in doubt, the last stages first"
         self._decide("train", what, fact)
+
+    def _some(self) -> np.ndarray:
+        count = len(self._labels[TRAIN])
+        return np.linspace(0, count - 1, min(count, auto.LOOKED_AT)).astype(int)
 
     def _decide(self, what: str, value: str, why: str) -> None:
         self._record(Choice(what=what, value=value, why=why))
@@ -209,8 +252,8 @@ class Run:
 
     def _select(self, solved: State, training: Training, history: History) -> None:
         """Leave the chain at the best of the models between the solved and the trained one, by the
-        validation part. Where training gained nothing that could not be chance, the head is solved
-        again, on the held-out samples too."""
+        validation part; from scratch there is nothing between them. Where training gained nothing
+        that could not be chance, the head is solved again, on the held-out samples too."""
         trained = averaging.copy(self._chain.net)
         done = {epoch.phase for epoch in history.epochs} or {0}
         begun = tuple(phase for k, phase in enumerate(self.plan.trained) if k in done)
@@ -220,7 +263,8 @@ class Run:
             state = averaging.blend(solved, trained, share)
             return training.measure(state, mean=0 < share < 1)[0]
 
-        shares = auto.WEIGHTS if history.epochs else auto.WEIGHTS[:1]
+        shares = (0.0, 1.0) if self.plan.from_scratch else auto.WEIGHTS
+        shares = shares if history.epochs else shares[:1]
         found = [measured(share) for share in shares]
         losses = [one.losses for one in found]
         best, gain, noise = processes.decided(lambda: auto.simplest(losses))
@@ -230,13 +274,15 @@ class Run:
         fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
         if best:
             what = f"{shares[best]:.0%} of the way from the solved to the trained one"
+            what = "the one trained from scratch" if self.plan.from_scratch else what
             fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
         else:
             what = "the solved head on the frozen source, solved again on all samples"
             lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
             fact += f"{found[-1].loss:.3f} trained{lost}; the best gains {gain:.3f}, "
             fact += f"which is in the noise (standard error {noise:.3f})"
-            self.plan = replace(self.plan, phases=(SolvePhase(),), val=self.plan.solved_val)
+            plan = replace(self.plan, phases=(SolvePhase(),), from_scratch=False)
+            self.plan = replace(plan, val=plan.solved_val)
             self._solving.solve(TRAIN, VAL)
             self._temperature = 1 / self._solving.fit.scale
         self._decide("model", what, fact)
