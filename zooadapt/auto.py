@@ -19,8 +19,12 @@ BUDGET = 600.0
 SCOUT = 2 / 3
 """Share of the stages that stay frozen while it is tried out, cheaply, whether training pays."""
 LOOKED_AT = 1024
-"""Samples on whose features heads are solved to compare them. With fewer to train on than that, no
-network learns features of its own that are worth a try."""
+"""Samples whose features of all stages are compared with the last ones."""
+LEARNABLE = 1024
+"""With fewer training samples, a network learns no features of its own that are worth a try."""
+COMPARED = 4096
+"""Samples on which the source is compared with its network untrained. The more there are, the less
+a source is worth."""
 TAUGHT = 0.75
 """Share of what the source's features tell of the classes from which on those of the same network
 untrained count as nearly as good."""

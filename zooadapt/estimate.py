@@ -33,8 +33,8 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
     epochs = sum(phase.epochs for phase in plan.trained)
     chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
     around = costs.passes(sizes.everything)
-    if plan.strategy == AUTO and plan.trained and sizes.train >= auto.LOOKED_AT:
-        around += costs.passes(auto.LOOKED_AT)  # through the network untrained
+    if plan.strategy == AUTO and plan.trained and sizes.train >= auto.LEARNABLE:
+        around += costs.passes(min(sizes.train, auto.COMPARED))  # through the network untrained
     around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
     training = [phase.epochs * costs.epoch(phase.cut, sizes) for phase in plan.trained]
     shortest = sum(

@@ -201,9 +201,9 @@ class Run:
         training part; train that one where they are nearly as good."""
         plan = self.plan
         spares = plan.recipe.tune != "all" or plan.recipe.l2sp > 0
-        if len(self._labels[TRAIN]) < auto.LOOKED_AT or plan.cut > 0 or spares:
+        if len(self._labels[TRAIN]) < auto.LEARNABLE or plan.cut > 0 or spares:
             return
-        some, net = self._some(), self._chain.net
+        some, net = self._some(auto.COMPARED), self._chain.net
         source = averaging.copy(net)
         net.load_state_dict(self._untrained())
         untrained = self._engine.features(
@@ -228,7 +228,7 @@ class Run:
         feed = self._carries.at(TRAIN, POOLED)
         if feed.cut != POOLED:
             return  # not stored, so it stays in doubt
-        some = self._some()
+        some = self._some(auto.LOOKED_AT)
         stages = next(feed.batches([some]))
         last = chosen(self._rows(TRAIN), some)
         labels, classes = self._labels[TRAIN][some], self.plan.num_classes
@@ -239,9 +239,9 @@ class Run:
         what = "it pays, at once" if better else "in doubt, the last stages first"
         self._decide("train", what, fact)
 
-    def _some(self) -> np.ndarray:
+    def _some(self, most: int) -> np.ndarray:
         count = len(self._labels[TRAIN])
-        return np.linspace(0, count - 1, min(count, auto.LOOKED_AT)).astype(int)
+        return np.linspace(0, count - 1, min(count, most)).astype(int)
 
     def _decide(self, what: str, value: str, why: str) -> None:
         self._record(Choice(what=what, value=value, why=why))
