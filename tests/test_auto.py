@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,25 @@ import torch
 from zooadapt import auto
 from zooadapt.adapt import adapt
 from zooadapt.chain import channel_means
+from zooadapt.checkpoint import Checkpoint
 from zooadapt.costs import Costs, Sizes
+from zooadapt.data import open_dataset
+from zooadapt.engine import Engine
+from zooadapt.feed import Inputs
 from zooadapt.model import build, open_source
 from zooadapt.progress import Progress
 from zooadapt.request import Request
-from zooadapt.strategy import GAINED, IN_DOUBT, Solve, Train
+from zooadapt.strategy import (
+    ALWAYS,
+    GAINED,
+    IN_DOUBT,
+    LOST,
+    Recipe,
+    Solve,
+    Train,
+    TrainPhase,
+)
+from zooadapt.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +62,11 @@ def planned(chain, seconds: float, *, scouts: bool = True) -> list:
 
 
 def test_with_time_the_whole_network_is_trained_and_the_last_stages_first_where_in_doubt(chain):
-    solve, first, deep = planned(chain, 1e6)
+    solve, first, slower, deep, deep_slower = planned(chain, 1e6)
     assert isinstance(solve, Solve)
     assert (first.when, deep.when) == (IN_DOUBT, GAINED)
+    assert slower == replace(first, lr=auto.SLOWER * first.lr, when=LOST)
+    assert deep_slower == replace(deep, lr=auto.SLOWER * deep.lr, when=LOST)
     assert chain.resolve(first.cut) == round(auto.SCOUT * chain.depth)
     assert (chain.resolve(deep.cut), deep.epochs) == (0, 30)
 
@@ -63,8 +80,38 @@ def test_less_time_makes_a_shallower_cut_and_none_leaves_the_solved_head(chain):
     assert cuts[0] == 0 and cuts[-1] == chain.depth and len(set(cuts)) > 2
 
 
-def test_without_scouting_there_is_one_trained_phase(chain):
-    assert [type(phase) for phase in planned(chain, 1e6, scouts=False)] == [Solve, Train]
+def test_without_scouting_there_is_one_trained_phase_and_what_follows_if_it_lost(chain):
+    solve, deep, slower = planned(chain, 1e6, scouts=False)
+    assert (type(solve), deep.when, slower.when) == (Solve, ALWAYS, LOST)
+
+
+def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
+    pictures: Path, tmp_path: Path
+):
+    data = open_dataset(str(pictures), modality="image", seed=0)
+    model = build(open_source("digits04"), classes=data.classes)
+    feed = Inputs(data.train, model.preprocessor, channels=model.channels)
+    labels = torch.from_numpy(data.train.labels)
+    whens = {ALWAYS: 3.0, LOST: 1e-3, GAINED: 3.0}
+    training = Training(
+        model.chain,
+        Engine(precision="fp32", channels_last=False),
+        [TrainPhase(cut=0, epochs=2, lr=lr, warmup=0.0, when=when) for when, lr in whens.items()],
+        Recipe(batch_size=8),
+        feed_at=lambda cut, held_out: feed,
+        labels=labels,
+        val_labels=labels,
+        class_weights=torch.ones(len(data.classes), dtype=torch.float64),
+        seed=0,
+        progress=Progress(),
+    )
+    checkpoint = Checkpoint(tmp_path / "out", facts={}, every=1e9)
+    history = training.run(keep_start=False, checkpoint=checkpoint, resume=False)
+    losses = {k: [e.val_loss for e in history.epochs if e.phase == k] for k in range(3)}
+    even = float(np.log(len(data.classes)))  # where a head of zeros begins
+    assert min(losses[0]) > 0.9 * even
+    assert max(losses[1]) < min(losses[0]) and min(losses[1]) < even
+    assert max(losses[2]) < min(losses[0])
 
 
 def test_a_tie_goes_to_the_simpler():

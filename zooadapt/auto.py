@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zooadapt import head
 from zooadapt.chain import Chain
 from zooadapt.costs import Costs, Sizes
-from zooadapt.strategy import GAINED, IN_DOUBT, Choice, Phase, Solve, Train
+from zooadapt.strategy import GAINED, IN_DOUBT, LOST, Choice, Phase, Solve, Train
 
 BUDGET = 600.0
 """Seconds that a run may take if nobody says otherwise."""
@@ -37,6 +37,8 @@ solved head of most small sets, the gain of ten points of accuracy on omniglot_l
 _EPOCHS = 12
 _LEAST_STEPS = 100
 _RATE = 1e-3
+SLOWER = 0.2
+"""Factor on the rate of what gained nothing."""
 _MARGIN = 0.8
 """Share of the time that may be planned: a machine is not always as fast as it was."""
 
@@ -55,8 +57,8 @@ def phases(
 
     steps: how many make a training of full length; fewer are taken where time is short, down to a
     point from which training is left out. scouts: whether the last stages are trained first, at a
-    fraction of the cost, where it is in doubt that training pays. Each choice comes with the
-    measured fact it rests on.
+    fraction of the cost, where it is in doubt that training pays. What gains nothing is tried again
+    at a lower rate. Each choice comes with the measured fact it rests on.
     """
     wanted = min(most_epochs, max(_EPOCHS, math.ceil(steps / sizes.steps)))
     least = min(wanted, math.ceil(_LEAST_STEPS / sizes.steps))
@@ -79,17 +81,19 @@ def phases(
         choices = [Choice(what="train", value=f"from {name} for {epochs} epochs", why=why)]
         deep = Train(cut=name, epochs=epochs, lr=_RATE)
         if cut >= scout:
-            return (Solve(), deep), choices
+            return (Solve(), deep, _slower(deep)), choices
         first = chain.stages[scout].name
         why = f"{wanted} epochs from there take {before:.1f} s"
         choices.append(Choice(what="train first, where in doubt", value=f"from {first}", why=why))
-        return (
-            Solve(),
-            Train(cut=first, epochs=wanted, lr=_RATE, when=IN_DOUBT),
-            replace(deep, when=GAINED),
-        ), choices
+        shallow = Train(cut=first, epochs=wanted, lr=_RATE, when=IN_DOUBT)
+        deep = replace(deep, when=GAINED)
+        return (Solve(), shallow, _slower(shallow), deep, _slower(deep)), choices
     why = f"{max(left, 0):.0f} s are left after the features, too few for {least} epochs"
     return (Solve(),), [Choice(what="train", value="nothing but the head", why=why)]
+
+
+def _slower(phase: Train) -> Train:
+    return replace(phase, lr=SLOWER * phase.lr, when=LOST)
 
 
 def room(

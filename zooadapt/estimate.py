@@ -8,7 +8,7 @@ from zooadapt import auto
 from zooadapt.costs import Costs, Sizes
 from zooadapt.engine import ROWS
 from zooadapt.plan import Plan
-from zooadapt.strategy import AUTO, GAINED
+from zooadapt.strategy import AUTO, GAINED, LOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +30,21 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
     """The costs of a plan, from those of one sample; weights: bytes of the network's state; kept:
     bytes of decoded samples that each part of the data may keep."""
     cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
-    epochs = sum(phase.epochs for phase in plan.trained)
+    epochs = sum(phase.epochs for phase in plan.trained if phase.when != LOST)
     chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
     around = costs.passes(sizes.everything)
     if plan.strategy == AUTO and plan.trained and sizes.train >= auto.LEARNABLE:
         around += costs.passes(min(sizes.train, auto.COMPARED))  # through the network untrained
     around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
     training = [phase.epochs * costs.epoch(phase.cut, sizes) for phase in plan.trained]
+    deep = next((k for k, phase in enumerate(plan.trained) if phase.when == GAINED), 0)
     shortest = sum(
         min(phase.epochs, plan.recipe.patience or phase.epochs) * costs.epoch(phase.cut, sizes)
         for phase in plan.trained
-        if phase.when != GAINED
+        if phase.when not in (GAINED, LOST)
     )
     stored = sum(sizes.everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
-    copies = (1 + plan.recipe.soup + (plan.strategy == AUTO)) if plan.trained else 0
+    copies = (1 + plan.recipe.soup + 2 * (plan.strategy == AUTO)) if plan.trained else 0
     parts = (sizes.train, sizes.val, sizes.test)
     decoded = sum(min(kept, samples * costs.sample_bytes) for samples in parts)
     solving = 0
@@ -52,7 +53,8 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
         features = costs.carry_bytes[-1]
         solving = (sizes.train + sizes.val + 8 * min(sizes.train, ROWS)) * features
     return Estimate(
-        seconds=around + sum(training),
+        # Either all that is tried first and what that earned, or that at once, and again.
+        seconds=around + max(sum(training[: deep + 1]), sum(training[deep:])),
         least_seconds=around + shortest,
         memory_bytes=costs.peak_bytes + copies * weights + decoded + solving,
         disk_bytes=stored + weights,

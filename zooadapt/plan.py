@@ -16,6 +16,7 @@ from zooadapt.head import FOLDS
 from zooadapt.request import Request
 from zooadapt.strategy import (
     AUTO,
+    LOST,
     Choice,
     Phase,
     Recipe,
@@ -147,7 +148,11 @@ def resolve(
     elif request.epochs is not None:
         phases = _with_epochs(phases, request.epochs)
     if request.lr is not None:
-        phases = tuple(replace(p, lr=request.lr) if isinstance(p, Train) else p for p in phases)
+        phases = tuple(
+            replace(p, lr=request.lr) if isinstance(p, Train) else p
+            for p in phases
+            if getattr(p, "when", None) != LOST  # there is no other rate to try
+        )
     norm, why = _norm_statistics(request)
     augment, why_augment = _augment(request, data.modality, trains)
     imbalance, why_imbalance = _imbalance(request, counts)
@@ -240,11 +245,14 @@ def _enough_steps(
 
 
 def _with_epochs(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
-    """The same phases with this many epochs in all, shared out as before."""
-    total = sum(phase.epochs for phase in phases if isinstance(phase, Train))
+    """The same phases with this many epochs in all, shared out as before; what is tried again where
+    it lost takes as many as before."""
+    total = sum(p.epochs for p in phases if isinstance(p, Train) and p.when != LOST)
     done, given, shared = 0, 0, []
     for phase in phases:
-        if isinstance(phase, Train):
+        if isinstance(phase, Train) and phase.when == LOST:
+            phase = replace(phase, epochs=shared[-1].epochs)
+        elif isinstance(phase, Train):
             done += phase.epochs
             upto = round(epochs * done / total)
             phase, given = replace(phase, epochs=upto - given), upto

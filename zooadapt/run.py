@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import dropwhile
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from zooadapt.plan import Plan
 from zooadapt.progress import Progress
 from zooadapt.ridge import chosen
 from zooadapt.solving import UNLABELLED, Solving
-from zooadapt.strategy import ALWAYS, AUTO, IN_DOUBT, Choice, SolvePhase
+from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase
 from zooadapt.training import History, Training
 from zooadapt.validation import Validation
 
@@ -218,7 +219,8 @@ class Run:
         labels, classes = self._labels[TRAIN][some], plan.num_classes
         better, fact = processes.decided(lambda: auto.untaught(last, untrained, labels, classes))
         if better:
-            phases = (SolvePhase(), replace(plan.trained[-1], when=ALWAYS))
+            deepest = min(plan.trained, key=lambda phase: phase.cut)
+            phases = (SolvePhase(), replace(deepest, when=ALWAYS))
             recipe = replace(plan.recipe, norm_statistics="train", stage_decay=1.0)
             self.plan = replace(plan, from_scratch=True, phases=phases, recipe=recipe)
             self._decide("train", "from random weights, the source teaches next to nothing", fact)
@@ -234,8 +236,8 @@ class Run:
         labels, classes = self._labels[TRAIN][some], self.plan.num_classes
         better, fact = processes.decided(lambda: auto.room(last, stages, labels, classes))
         if better:
-            kept = tuple(p for p in self.plan.phases if getattr(p, "when", "") != IN_DOUBT)
-            self.plan = replace(self.plan, phases=kept)
+            at_once = dropwhile(lambda phase: phase.when != GAINED, self.plan.trained)
+            self.plan = replace(self.plan, phases=(SolvePhase(), *at_once))
         what = "it pays, at once" if better else "in doubt, the last stages first"
         self._decide("train", what, fact)
 

@@ -17,10 +17,11 @@ class Choice:
     why: str
 
 
-ALWAYS, IN_DOUBT, GAINED = "always", "in doubt", "gained"
+ALWAYS, IN_DOUBT, GAINED, LOST = "always", "in doubt", "gained", "lost"
 """When a phase is trained: `IN_DOUBT`, unless features of all stages together tell classes apart
-better than the last ones do, which says beforehand that training pays; `GAINED`, if the phase
-before it was left out or lowered the validation loss by more than its noise."""
+better than the last ones do, which says beforehand that training pays; `GAINED`, if the phases
+before it were left out or lowered the validation loss by more than its noise; `LOST`, if they did
+not, and then from where the first of them began."""
 
 
 @dataclass(frozen=True, kw_only=True)

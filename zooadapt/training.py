@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any
 
@@ -23,7 +23,7 @@ from zooadapt.feed import Feed, shuffled
 from zooadapt.mixing import mix
 from zooadapt.optimizer import Optimizer, schedule
 from zooadapt.progress import Progress
-from zooadapt.strategy import GAINED, Recipe, TrainPhase
+from zooadapt.strategy import ALWAYS, GAINED, LOST, Recipe, TrainPhase
 from zooadapt.validation import Validation, validate
 
 
@@ -99,15 +99,18 @@ class Training:
         self._history = History()
         self._kept = Kept(1 + recipe.soup)
         self._begun: Tensor | None = None
+        self._start: State | None = None
         self._phase, self._epoch, self._waited = 0, 0, 0
 
     def run(self, *, keep_start: bool, checkpoint: Checkpoint, resume: bool) -> History:
         """Train to the end. `keep_start` lets the state before training win if no epoch is better.
-        A phase that is to follow a gain is left out, and all after it, where there was none.
+        A phase that is to follow a gain is left out, and all after it, where there was none. None
+        is faster than one before it, which was slowed down for a reason.
 
         Raises: DataError when the loss is not finite, naming the step and the rate.
         """
-        gated = any(phase.when == GAINED for phase in self._phases[1:])
+        gated = any(phase.when in (GAINED, LOST) for phase in self._phases[1:])
+        self._start = averaging.copy(self._chain.net) if gated else None
         if resume:
             self._restore(*checkpoint.load())
         elif keep_start or gated:
@@ -116,9 +119,12 @@ class Training:
             if keep_start:
                 self._keep(found)
         for number in range(self._phase, len(self._phases)):
-            if number and self._phases[number].when == GAINED and not self._gained():
+            if self._history.stopped:
+                break
+            when = self._phases[number].when if number else ALWAYS
+            if when == GAINED and not self._gained():
                 self._history.stopped = "the phase before gained nothing beyond its noise"
-            if not self._history.stopped:
+            elif when != LOST or not self._gained():
                 self._run_phase(number, checkpoint)
         if self._kept.candidates:
             best = averaging.soup(self._kept.candidates, self.measure)
@@ -149,8 +155,12 @@ class Training:
         return self._validate(cut), averaging.copy(chain.net)
 
     def _run_phase(self, number: int, checkpoint: Checkpoint) -> None:
-        phase = self._phases[number]
+        rates = [self._phases[epoch.phase].lr for epoch in self._history.epochs]
+        phase = replace(self._phases[number], lr=min([*rates, self._phases[number].lr]))
         recipe = self._recipe
+        if phase.when == LOST and not self._epoch:
+            self._chain.net.load_state_dict(self._start)
+            self._optimizer = Optimizer(self._chain, recipe, self._phases)
         self._chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics, tune=recipe.tune)
         trained = sum(p.numel() for p in self._optimizer.parameters if p.requires_grad)
         self._history.trainable = max(self._history.trainable, trained)

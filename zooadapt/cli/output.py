@@ -100,6 +100,14 @@ class Bars(Lines):
             yield lambda n: shown.advance(task, n)
 
 
+_WHEN = {
+    "always": "",
+    "in doubt": " where in doubt",
+    "gained": " if that gained",
+    "lost": " if that lost",
+}
+
+
 def plan_lines(plan: Any, estimate: Any) -> list[str]:
     """The plan in a few lines, each automatic choice with its reason, and what it will cost."""
     what = []
@@ -109,7 +117,7 @@ def plan_lines(plan: Any, estimate: Any) -> list[str]:
         else:
             what.append(
                 f"train from cut {phase.cut} of {plan.depth} for {phase.epochs} epochs "
-                f"at {phase.lr:g}"
+                f"at {phase.lr:g}{_WHEN[phase.when]}"
             )
     lines = [
         f"plan: {plan.strategy} = {', then '.join(what)}",
