@@ -116,6 +116,7 @@ def test_the_hubs_own_reader_takes_the_metadata(named: str) -> None:
 
 def test_a_base_is_named_with_its_commit_and_its_terms(pulled, pair: Path, tmp_path: Path) -> None:
     source = pulled("license: other\nlicense_name: digits-1.0\nlicense_link: LICENSE.md")
+    (source / "LICENSE.md").write_text("Keep this with every copy.")
     text = run(source, pair, tmp_path / "out", seed=3)
     data = ModelCard(text).data.to_dict()
     assert data["base_model"] == "org/Digits" and data["base_model_revision"] == COMMIT
@@ -130,6 +131,7 @@ def test_a_base_is_named_with_its_commit_and_its_terms(pulled, pair: Path, tmp_p
     again = ModelCard(second).data.to_dict()
     for key in ("base_model", "base_model_revision", "license", "license_name", "license_link"):
         assert again[key] == data[key]
+    assert (tmp_path / "second" / "LICENSE.md").read_text() == "Keep this with every copy."
 
 
 def test_a_licence_that_nobody_stated_is_left_out_and_said(

@@ -3,7 +3,7 @@ and figures about them. Written as a whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +16,26 @@ if TYPE_CHECKING:
 
 
 def save(model: Model, out: Path, written: Written, *, overwrite: bool) -> None:
-    """Write an adapted model, all of its network's state under native names.
+    """Write an adapted model, all of its network's state under native names, and the texts of the
+    source's licence, which go with every copy of its weights.
 
     Raises: as `write`.
     """
     source = model.source
     state = source.family.native_state(model.chain.net.state_dict(), source.config)
-    write(state, out, written, overwrite=overwrite)
+    write(state, out, written, overwrite=overwrite, copies=source.origin.license_texts)
 
 
-def write(state: Mapping[str, Tensor], out: Path, written: Written, *, overwrite: bool) -> None:
-    """Write `model.safetensors`, `config.json`, `README.md` and `report.json` to a new folder;
-    equal weights give equal bytes.
+def write(
+    state: Mapping[str, Tensor],
+    out: Path,
+    written: Written,
+    *,
+    overwrite: bool,
+    copies: Sequence[Path] = (),
+) -> None:
+    """Write `model.safetensors`, `config.json`, `README.md` and `report.json` to a new folder, with
+    copies of these files; equal weights give equal bytes.
 
     Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
     """
@@ -38,3 +46,7 @@ def write(state: Mapping[str, Tensor], out: Path, written: Written, *, overwrite
         fsops.write_file(folder / "README.md", written.card.encode())
         for name, text in written.files.items():
             fsops.write_file(folder / name, text.encode())
+        for path in copies:
+            with fsops.reading(path):
+                content = path.read_bytes()
+            fsops.write_file(folder / path.name, content)

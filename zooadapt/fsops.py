@@ -47,13 +47,19 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`write_file` of sorted, indented JSON: equal values give equal bytes.
+    """`write_file` of `json_bytes`.
 
-    Raises: as `write_file`; ValueError for NaN and infinities.
+    Raises: as they do.
     """
+    write_file(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Sorted, indented JSON: equal values give equal bytes. Raises: ValueError for NaN and
+    infinities."""
     text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
     # A lone surrogate (a name that was no UTF-8) becomes \udcxx, which is JSON's own spelling.
-    write_file(path, text.encode("utf-8", "backslashreplace") + b"\n")
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 @contextmanager

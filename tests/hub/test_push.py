@@ -211,6 +211,15 @@ def test_a_token_is_needed_and_has_to_be_good_enough(hub, client, new_client, mi
     assert caught.value.code == 77
 
 
+def test_names_of_samples_stay_at_home(hub, owner, mine, model):
+    report = {"data": {"held_out": ["patients/doe.png"], "samples": {"val": 1}}, "seed": 0}
+    (model / "report.json").write_text(json.dumps(report))
+    owner("push", model, mine)
+    there = json.loads(hub.repos[mine].head.files["report.json"])
+    assert there == {"data": {"samples": {"val": 1}}, "seed": 0}
+    assert json.loads((model / "report.json").read_text()) == report
+
+
 @pytest.mark.parametrize(
     ("name", "text", "what"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from zooadapt.hub import card, digests, privacy
 from zooadapt.hub.client import call, is_offline
 from zooadapt.hub.source import CARD, CONFIG
 
+REPORT = "report.json"
 _PUBLISHED = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE|labels\.\w+|report\.json", re.IGNORECASE)
 _LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 _EMPTY_REPO = frozenset({".gitattributes"})
@@ -204,6 +206,8 @@ def _plan(
     if public or is_public:
         _check_license(front)
     contents: dict[str, Path | bytes] = dict(local) | {CARD: text.encode()}
+    if REPORT in local:
+        contents[REPORT] = _nameless(local[REPORT])
     _check_private(contents)
     files = tuple(
         _pushed(name, content, remote.digests if remote else {})
@@ -217,6 +221,16 @@ def _plan(
         public=is_public, creates_repo=remote is None, message=_message(config),
     )  # fmt: skip
     return planned, contents
+
+
+def _nameless(report: Path) -> Path | bytes:
+    """A report without the names of samples, which may be those of people."""
+    try:
+        found = json.loads(report.read_bytes())
+        names = found["data"].pop("held_out")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return report
+    return fsops.json_bytes(found) if names else report
 
 
 def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:

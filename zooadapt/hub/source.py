@@ -38,6 +38,11 @@ class Source:
     license_link: str | None = None
     """Of a licence that is `other`; the link may be the name of a file of the source."""
 
+    @property
+    def license_texts(self) -> list[Path]:
+        """The files that say what its licence asks for, copies of it included."""
+        return [self.folder / name for name in self.files if _LICENSE.fullmatch(name)]
+
 
 def resolve(location: str, *, revision: str | None = None, offline: bool = False) -> str | None:
     """The commit that a repo's revision (default: `main`) is now, or was when last seen if offline.
