@@ -28,7 +28,7 @@ a source is worth."""
 TAUGHT = 0.75
 """Share of what the source's features tell of the classes from which on those of the same network
 untrained count as nearly as good."""
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the trained weights among the candidates between the solved model and the trained one
 (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903)."""
 CONVINCED = 0.5

@@ -27,7 +27,7 @@ from zooadapt.ridge import chosen
 from zooadapt.solving import UNLABELLED, Solving
 from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase
 from zooadapt.training import History, Training
-from zooadapt.validation import Validation
+from zooadapt.validation import Validation, validate
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -254,8 +254,10 @@ class Run:
 
     def _select(self, solved: State, training: Training, history: History) -> None:
         """Leave the chain at the best of the models between the solved and the trained one, by the
-        validation part; from scratch there is nothing between them. Where training gained nothing
-        that could not be chance, the head is solved again, on the held-out samples too."""
+        validation part; from scratch there is nothing between them. The solved head stands for
+        itself as it would be exported, solved on the held-out samples too: for each of these it
+        speaks without having learned from that one. It is what remains where training gained
+        nothing that could not be chance."""
         trained = averaging.copy(self._chain.net)
         done = {epoch.phase for epoch in history.epochs} or {0}
         begun = tuple(phase for k, phase in enumerate(self.plan.trained) if k in done)
@@ -263,31 +265,38 @@ class Run:
 
         def measured(share: float) -> Validation:
             state = averaging.blend(solved, trained, share)
-            return training.measure(state, mean=0 < share < 1)[0]
+            return training.measure(state, mean=share < 1)[0]
 
-        shares = (0.0, 1.0) if self.plan.from_scratch else auto.WEIGHTS
-        shares = shares if history.epochs else shares[:1]
-        found = [measured(share) for share in shares]
+        shares = (1.0,) if self.plan.from_scratch else auto.WEIGHTS
+        shares = shares if history.epochs else ()
+        found = [self._solve_all(), *map(measured, shares)]
         losses = [one.losses for one in found]
         best, gain, noise = processes.decided(lambda: auto.simplest(losses))
-        measured(shares[best])
-        head.rescale(self._chain.head, found[best].scale)
-        self._temperature = 1 / found[best].scale
+        self._temperature = 1 / (found[best] if best else self._solving.fit).scale
         fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
         if best:
-            what = f"{shares[best]:.0%} of the way from the solved to the trained one"
+            measured(shares[best - 1])
+            head.rescale(self._chain.head, found[best].scale)
+            what = f"{shares[best - 1]:.0%} of the way from the solved to the trained one"
             what = "the one trained from scratch" if self.plan.from_scratch else what
             fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
         else:
-            what = "the solved head on the frozen source, solved again on all samples"
+            self._chain.net.load_state_dict(solved)
+            head.install(self._chain.head, self._solving.fit)
+            what = "the solved head on the frozen source, solved on all samples"
             lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
             fact += f"{found[-1].loss:.3f} trained{lost}; the best gains {gain:.3f}, "
             fact += f"which is in the noise (standard error {noise:.3f})"
             plan = replace(self.plan, phases=(SolvePhase(),), from_scratch=False)
             self.plan = replace(plan, val=plan.solved_val)
-            self._solving.solve(TRAIN, VAL)
-            self._temperature = 1 / self._solving.fit.scale
         self._decide("model", what, fact)
+
+    def _solve_all(self) -> Validation:
+        """Solve the head on the held-out samples too; what it says of each of these without it."""
+        self._solving.solve(TRAIN, VAL)
+        train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
+        said = self._solving.fit.held_out_probabilities(train + val)[train:].clamp_min(1e-12)
+        return validate(said.log(), self._labels[VAL], self._weights, self.plan.recipe.metric)
 
     def _rows(self, name: str) -> head.Rows:
         """The frozen source's features of a part, computed once even where nothing is stored."""

@@ -145,15 +145,17 @@ def table(rows: list[dict]) -> str:
         "|---" * (len(names) + 7) + "|",
     ]
     gaps, overs, shares = [], [], []
+    means: dict[str, list[float]] = {name: [] for name in names}
     for task in dict.fromkeys(row["task"] for row in rows):
         of = {name: _by_seed(rows, task, name) for name in names}
         if not all(of.values()):
             continue
         seeds = sorted(set.intersection(*(set(found) for found in of.values())))
         scores = {name: [100 * of[name][s]["test"] for s in seeds] for name in names}
-        best = max(mean(scores[name]) for name in SINGLE)
-        gaps.append(mean(scores[AUTO]) - best)
-        overs.append(mean(scores[AUTO]) - mean(scores["probe"]))
+        for name in names:
+            means[name].append(mean(scores[name]))
+        gaps.append(means[AUTO][-1] - max(means[name][-1] for name in SINGLE))
+        overs.append(means[AUTO][-1] - means["probe"][-1])
         spent = {name: mean(of[name][s]["cpu"] for s in seeds) for name in names}
         shares.append(spent[AUTO] / sum(spent[name] for name in SINGLE))
         plans = [of[AUTO][s] for s in seeds]
@@ -166,8 +168,8 @@ def table(rows: list[dict]) -> str:
         )
     if gaps:
         lines.append(
-            f"| mean |{' |' * (len(names) + 1)} {mean(gaps):+.1f} | {mean(overs):+.1f} "
-            f"| {mean(shares):.0%} | | |"
+            f"| mean | | {' | '.join(f'{mean(means[name]):.1f}' for name in names)} "
+            f"| {mean(gaps):+.1f} | {mean(overs):+.1f} | {mean(shares):.0%} | | |"
         )
     return "\n".join(lines)
 
