@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from zooadapt import auto
 from zooadapt.adapt import adapt
@@ -193,6 +194,16 @@ def test_a_spent_budget_exports_the_solved_head(pictures: Path, tmp_path: Path):
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert not result.plan.trained and not result.report["epochs"]
     assert result.report["val"]["n"] == result.report["data"]["samples"]["train"]
+
+
+def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: Path):
+    given = {"source": "digits04", "data": str(pictures), "precision": "fp32"}
+    auto_out, probe_out = tmp_path / "auto", tmp_path / "probe"
+    report = adapt(Request(**given, out=auto_out, lr=3.0, epochs=2), Progress()).report
+    adapt(Request(**given, out=probe_out, strategy="probe"), Progress())
+    assert report["epochs"] and "the solved head" in report["decisions"][-1]["value"]
+    ours, theirs = (load_file(out / "model.safetensors") for out in (auto_out, probe_out))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
 
 
 def test_without_a_cache_the_frozen_source_is_passed_once(pictures: Path, tmp_path: Path):

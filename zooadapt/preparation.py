@@ -180,4 +180,9 @@ def _bytes(model: Model) -> int:
 
 
 def _inputs(split: Split, model: Model) -> Inputs:
-    return Inputs(split, model.preprocessor, channels=model.channels)
+    return Inputs(
+        split,
+        model.preprocessor,
+        channels=model.channels,
+        variable_length=model.source.family.can.variable_length,
+    )
