@@ -84,22 +84,29 @@ class Costs:
         return samples * (self.decode + self.inference)
 
 
-def measure(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) -> Costs:
-    """Costs of a chain that is in place, on a batch drawn evenly from `inputs`.
+def measure(
+    chain: Chain,
+    engine: Engine,
+    inputs: Inputs,
+    *,
+    lengths: np.ndarray | None,
+    batch_size: int,
+) -> Costs:
+    """Costs of a chain that is in place, on a usual batch of `inputs`, of which nothing was read
+    yet. lengths: `(n,)` of the samples, where they differ.
 
     One training step is really made, at a rate of 0, so nothing of the network changes. Measured
     once for a network, its inputs and a batch size on a machine, then remembered.
     """
     count = min(batch_size, len(inputs))
-    chosen = np.linspace(0, len(inputs) - 1, count).astype(int)
+    chosen, longest = _chosen(lengths, len(inputs), count)
     decode, carry = _timed(lambda: next(inputs.batches([chosen])))
     prepare, carry = _timed(lambda: next(inputs.batches([chosen])))
-    lengths = inputs.lengths()
-    longest = chosen if lengths is None else np.argsort(lengths, kind="stable")[-count:]
     facts = {
         "network": prefix_sha256(chain, chain.depth),
         "measured": [field.name for field in fields(Costs)],
-        "samples": [inputs.split.digest(int(k)) for k in (*chosen, *longest)],
+        "samples": [inputs.split.digest(int(k)) for k in chosen],
+        "longest": longest if longest is None else [inputs.split.digest(int(k)) for k in longest],
         "classes": chain.head.weight.shape[0],
         "inputs": {name: [str(t.dtype), *t.shape] for name, t in carry.items()},
         "precision": engine.precision,
@@ -111,7 +118,7 @@ def measure(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) ->
 
     def found() -> dict:
         most, holes = carry, 1.0
-        if lengths is not None:
+        if longest is not None:
             most, holes = next(inputs.batches([longest])), _HOLES
         once = _measure(chain, engine, engine.to_device(carry), engine.to_device(most), count)
         return asdict(
@@ -128,6 +135,19 @@ def measure(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) ->
     return Costs(
         **kept | {name: tuple(kept[name]) for name in ("forward", "carry_bytes")}  # lists in JSON
     )
+
+
+def _chosen(
+    lengths: np.ndarray | None, total: int, count: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A usual batch: drawn evenly, or, where samples differ in length, of the mean length, since
+    batches are of like lengths and cost what theirs is; and then the longest one."""
+    if lengths is None:
+        return np.linspace(0, total - 1, count).astype(int), None
+    order = np.argsort(lengths, kind="stable")
+    middle = int(np.searchsorted(lengths[order], lengths.mean()))
+    start = min(max(0, middle - count // 2), total - count)
+    return order[start : start + count], order[-count:]
 
 
 def _measure(chain: Chain, engine: Engine, carry: Carry, most: Carry, count: int) -> Costs:

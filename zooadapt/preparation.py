@@ -115,7 +115,13 @@ def decide(
     sizes = _sizes(request.batch_size or 32, splits)
     costs = None
     if request.strategy == AUTO or request.plan_only:
-        costs = measure(model.chain, engine, _inputs(train, model), batch_size=sizes.batch)
+        costs = measure(
+            model.chain,
+            engine,
+            _inputs(train, model),
+            lengths=_inputs(train, model).lengths(),
+            batch_size=sizes.batch,
+        )
     decided = plan.resolve(
         request,
         source=source,
