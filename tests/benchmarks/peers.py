@@ -216,15 +216,19 @@ def fastai(options: argparse.Namespace) -> dict:
     if options.labels_per_class:
         train = sample_per_class(train, options.labels_per_class, options.seed)
     files = [Path(options.data, name) for split in (train, data.test) for name in split.ids]
-    loaders = vision.ImageDataLoaders.from_lists(
-        options.data, files, [path.parent.name for path in files],
-        item_tfms=vision.Resize(side), num_workers=2,
+    # `ImageDataLoaders.from_lists` takes no splitter: it would mix the test part in.
+    block = vision.DataBlock(
+        blocks=(vision.ImageBlock, vision.CategoryBlock),
+        get_y=vision.parent_label,
         splitter=vision.IndexSplitter(range(len(train), len(files))),
+        item_tfms=vision.Resize(side),
         batch_tfms=[
             *vision.aug_transforms(),
             vision.Normalize.from_stats(config["mean"], config["std"]),
         ],
-    )  # fmt: skip
+    )
+    loaders = block.dataloaders(files, num_workers=2)
+    assert (len(loaders.train_ds), len(loaders.valid_ds)) == (len(train), len(data.test))
     body = TimmBody(net)
     with torch.inference_mode():
         width = body(torch.zeros(2, 3, side, side)).shape[1]
