@@ -34,7 +34,7 @@ def choose(chain: Chain, carry: Carry, *, wanted: str, device: torch.device) -> 
     inputs. bf16 is taken only where its features stay within `TOLERANCE` of fp32's. `wanted` may
     fix the precision; the layout is measured all the same, for inputs that are images.
     `torch.compile` is not among them: a training step got 1.2 to 1.5 times as fast by it, after 64
-    to 104 seconds of compilation on two cores, which a usual run's 300 steps do not bring back.
+    to 80 seconds of compilation on two cores, which a usual run's 300 steps do not bring back.
 
     Measured once for a network and kind of input on a machine, then remembered: a run that is
     repeated is the same run.
