@@ -137,16 +137,19 @@ def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
     assert "standard error" in fact
 
 
-@pytest.mark.parametrize("teaches", [True, False])
-def test_a_source_teaches_nothing_where_its_network_untrained_knows_as_much(teaches: bool):
+@pytest.mark.parametrize("untrained", ["knows nothing", "knows as much", "overflows"])
+def test_a_source_teaches_nothing_where_its_network_untrained_knows_as_much(untrained: str):
     rng = np.random.default_rng(2)
     labels = np.arange(150) % 3
     known, as_well = (np.eye(3)[labels] + rng.normal(0, 0.3, (150, 3)) for _ in range(2))
-    unknown = rng.normal(0, 0.5, (150, 3))
-    untrained = unknown if teaches else as_well
-    rows = (torch.from_numpy(x).float() for x in (known, untrained))
-    found, fact = auto.untaught(*rows, torch.from_numpy(labels), 3)
-    assert found is not teaches
+    others = {
+        "knows nothing": rng.normal(0, 0.5, (150, 3)),
+        "knows as much": as_well,
+        "overflows": as_well * np.inf,
+    }
+    rows = (torch.from_numpy(x).float() for x in (known, others[untrained]))
+    found, fact = auto.teaches_nothing(*rows, torch.from_numpy(labels), 3)
+    assert found is (untrained == "knows as much")
     assert "1.099 with none" in fact  # the logarithm of three
 
 

@@ -124,20 +124,24 @@ def room(
     return bool(better), fact
 
 
-def untaught(
+def teaches_nothing(
     source: Tensor, untrained: Tensor, labels: Tensor, num_classes: int
 ) -> tuple[bool, str]:
     """Whether the source teaches next to nothing of these classes, and the fact: features of its
-    network with random weights tell them apart nearly as well. Then its weights are a worse start
-    than none: training from them is slower and ends lower.
+    network with random weights tell them apart nearly as well. Its weights are then a worse start
+    than none, or no better, as was measured on texts.
 
     source and untrained: `(n, D)`; labels: `(n,)`. Compared by how far the leave-one-out losses of
-    ridge heads fall below the entropy of the classes.
+    ridge heads fall below the entropy of the classes. An untrained network whose features are not
+    finite, as a deep one without norms may give, tells nothing.
     """
     shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
     entropy = float(torch.special.entr(shares).sum())
     losses = []
     for rows in (source, untrained):
+        if not rows.isfinite().all():
+            losses.append(entropy)
+            continue
         fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
         losses.append(float(nn.functional.cross_entropy(fit.held_out_logits, labels)))
     taught, random = (max(0.0, entropy - loss) for loss in losses)

@@ -66,7 +66,7 @@ def compose(
         "seconds": dict(seconds),
         "trainable_parameters": history.trainable if plan.trained else solved,
         "frozen": proof.to_json(),
-        "carried_classes": list(model.carried),
+        "carried_classes": [] if plan.from_scratch else list(model.carried),
         "unused_tensors": list(model.unused),
         "plan": plan.to_json(),
         "decisions": [asdict(decision) for decision in decisions],

@@ -217,8 +217,10 @@ class Run:
         net.load_state_dict(source)
         last = chosen(self._rows(TRAIN), some)
         labels, classes = self._labels[TRAIN][some], plan.num_classes
-        better, fact = processes.decided(lambda: auto.untaught(last, untrained, labels, classes))
-        if better:
+        useless, fact = processes.decided(
+            lambda: auto.teaches_nothing(last, untrained, labels, classes)
+        )
+        if useless:
             deepest = min(plan.trained, key=lambda phase: phase.cut)
             phases = (SolvePhase(), replace(deepest, when=ALWAYS))
             recipe = replace(plan.recipe, norm_statistics="train", stage_decay=1.0)

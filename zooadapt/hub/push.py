@@ -207,7 +207,7 @@ def _plan(
         _check_license(front)
     contents: dict[str, Path | bytes] = dict(local) | {CARD: text.encode()}
     if REPORT in local:
-        contents[REPORT] = _nameless(local[REPORT])
+        contents[REPORT] = _without_samples(local[REPORT])
     _check_private(contents)
     files = tuple(
         _pushed(name, content, remote.digests if remote else {})
@@ -223,7 +223,7 @@ def _plan(
     return planned, contents
 
 
-def _nameless(report: Path) -> Path | bytes:
+def _without_samples(report: Path) -> Path | bytes:
     """A report without the names of samples, which may be those of people."""
     try:
         found = json.loads(report.read_bytes())

@@ -25,7 +25,7 @@ def groups(net: nn.Module) -> dict[nn.Parameter, int]:
     try:
         found = group_parameters(net, net.group_matcher(coarse=True), reverse=True)
     except (AttributeError, AssertionError, NotImplementedError):
-        found = {}
+        found = {}  # no matcher (MetaFormer, PiT), or none that is coarse (RDNet)
     if len(set(found.values())) <= 2:
         order: dict[str, int] = {}
         names = (name for name, _ in net.named_parameters())
