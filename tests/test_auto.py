@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zooadapt import auto
+from zooadapt import auto, prospects
 from zooadapt.adapt import adapt
 from zooadapt.chain import channel_means
 from zooadapt.checkpoint import Checkpoint
@@ -56,7 +56,14 @@ def costs(depth: int, stage: float = 1e-3) -> Costs:
 def planned(chain, seconds: float, *, scouts: bool = True) -> list:
     sizes = Sizes(train=320, val=80, test=0, batch=32)
     found, choices = auto.phases(
-        chain, costs(chain.depth), sizes, steps=300, most_epochs=60, seconds=seconds, scouts=scouts
+        chain,
+        costs(chain.depth),
+        sizes,
+        steps=300,
+        most_epochs=60,
+        seconds=seconds,
+        refits=False,
+        scouts=scouts,
     )
     assert all(choice.why for choice in choices)
     return list(found)
@@ -132,7 +139,7 @@ def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
     unknown = rng.normal(0, 0.5, (120, 3))
     last, early = (unknown, known) if lost else (known, unknown)
     rows = {name: torch.from_numpy(x).float() for name, x in (("early", early), ("last", last))}
-    better, fact = auto.room(rows["last"], rows, torch.from_numpy(labels), 3)
+    better, fact = prospects.room(rows["last"], rows, torch.from_numpy(labels), 3)
     assert better is lost
     assert "standard error" in fact
 
@@ -148,7 +155,7 @@ def test_a_source_teaches_nothing_where_its_network_untrained_knows_as_much(untr
         "overflows": as_well * np.inf,
     }
     rows = (torch.from_numpy(x).float() for x in (known, others[untrained]))
-    found, fact = auto.teaches_nothing(*rows, torch.from_numpy(labels), 3)
+    found, fact = prospects.teaches_nothing(*rows, torch.from_numpy(labels), 3)
     assert found is (untrained == "knows as much")
     assert "1.099 with none" in fact  # the logarithm of three
 
@@ -185,8 +192,12 @@ def test_auto_says_what_it_rests_on(pictures: Path, tmp_path: Path):
     )
     report = adapt(request, Progress()).report
     assert set(report["baselines"]) == {"majority", "knn", "probe"}
-    assert [decision["what"] for decision in report["decisions"]] == ["train", "model"]
-    assert all("standard error" in decision["why"] for decision in report["decisions"])
+    assert [decision["what"] for decision in report["decisions"]] == [
+        "train",
+        "model",
+        "refit",
+    ]
+    assert all("standard error" in decision["why"] for decision in report["decisions"][:2])
     begun = {epoch["phase"] for epoch in report["epochs"]}
     assert begun and report["steps"] > 0
 
@@ -204,7 +215,8 @@ def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: 
     auto_out, probe_out = tmp_path / "auto", tmp_path / "probe"
     report = adapt(Request(**given, out=auto_out, lr=3.0, epochs=2), Progress()).report
     adapt(Request(**given, out=probe_out, strategy="probe"), Progress())
-    assert report["epochs"] and "the solved head" in report["decisions"][-1]["value"]
+    assert report["epochs"] and not report["refitted"]
+    assert "the solved head" in report["decisions"][-1]["value"]
     ours, theirs = (load_file(out / "model.safetensors") for out in (auto_out, probe_out))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
 

@@ -17,7 +17,7 @@ LAYERS = (
     ("family", "timing", "processes"),
     ("guard",),
     ("fsops", "registry"),
-    ("weights", "data", "metrics", "strategy", "suspects", "chain"),
+    ("weights", "data", "metrics", "strategy", "history", "suspects", "chain"),
     ("hub", "cache", "ridge", "folding"),
     (
         "feed",
@@ -34,7 +34,7 @@ LAYERS = (
     ("model", "engine", "curve"),
     ("carries", "costs", "validation", "findings", "norms"),
     ("auto", "averaging"),
-    ("plan", "selftraining"),
+    ("plan", "prospects", "selftraining"),
     ("training", "baselines", "card", "estimate", "solving", "language"),
     ("run", "report", "unlabelled"),
     ("export", "preparation", "use", "scaffold"),

@@ -129,6 +129,9 @@ def adapt(request: Request, progress: Progress) -> Result:
         proof.cut = run.plan.cut
     with clock.part("evaluate"):
         val = run.validation()
+    with clock.part("refit"):
+        refitted = run.refit()
+    with clock.part("evaluate"):
         test = run.score(TEST) if TEST in splits else None
     with clock.part("findings"):
         findings = run.findings(baselines)
@@ -145,6 +148,7 @@ def adapt(request: Request, progress: Progress) -> Result:
             seconds=clock.seconds(),
             findings=findings,
             decisions=run.decisions,
+            refitted=refitted,
             notes=carries.notes,
         )
         if processes.is_main():

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from zooadapt import head
+from zooadapt import strategy
 from zooadapt.chain import Chain
 from zooadapt.costs import Costs, Sizes
 from zooadapt.strategy import GAINED, IN_DOUBT, LOST, Choice, Phase, Solve, Train
@@ -18,16 +16,8 @@ BUDGET = 600.0
 """Seconds that a run may take if nobody says otherwise."""
 SCOUT = 2 / 3
 """Share of the stages that stay frozen while it is tried out, cheaply, whether training pays."""
-LOOKED_AT = 1024
-"""Samples whose features of all stages are compared with the last ones."""
 LEARNABLE = 1024
 """With fewer training samples, a network learns no features of its own that are worth a try."""
-COMPARED = 4096
-"""Samples on which the source is compared with its network untrained. The more there are, the less
-a source is worth."""
-TAUGHT = 0.75
-"""Share of what the source's features tell of the classes from which on those of the same network
-untrained count as nearly as good."""
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the trained weights among the candidates between the solved model and the trained one
 (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903)."""
@@ -51,6 +41,7 @@ def phases(
     steps: int,
     most_epochs: int,
     seconds: float,
+    refits: bool,
     scouts: bool,
 ) -> tuple[tuple[Phase, ...], list[Choice]]:
     """Solve the head, then train from the deepest cut that `seconds` allow enough steps for.
@@ -58,7 +49,8 @@ def phases(
     steps: how many make a training of full length; fewer are taken where time is short, down to a
     point from which training is left out. scouts: whether the last stages are trained first, at a
     fraction of the cost, where it is in doubt that training pays. What gains nothing is tried again
-    at a lower rate. Each choice comes with the measured fact it rests on.
+    at a lower rate. refits: whether what is held out is learned in the end, which takes its time.
+    Each choice comes with the measured fact it rests on.
     """
     wanted = min(most_epochs, max(_EPOCHS, math.ceil(steps / sizes.steps)))
     least = min(wanted, math.ceil(_LEAST_STEPS / sizes.steps))
@@ -70,7 +62,8 @@ def phases(
         before = 0.0
         if cut < scout:
             before = wanted * costs.epoch(scout, sizes)
-        epochs = min(wanted, int((spare - before) / epoch)) if spare > before else 0
+        again = strategy.REFIT_SHARE * costs.refit(cut, 1, sizes) if refits else 0.0
+        epochs = min(wanted, int((spare - before) / (epoch + again))) if spare > before else 0
         if epochs < least:
             continue
         name = chain.stages[cut].name
@@ -94,62 +87,6 @@ def phases(
 
 def _slower(phase: Train) -> Train:
     return replace(phase, lr=SLOWER * phase.lr, when=LOST)
-
-
-def room(
-    last: Tensor, stages: Mapping[str, Tensor], labels: Tensor, num_classes: int
-) -> tuple[bool, str]:
-    """Whether features of all stages tell classes apart better than the last ones, by more than
-    chance, and the fact. What the network knows and its last stage lost, training can bring back;
-    the features themselves are of no use to a head that other tools load (Head2Toe, Evci et al.
-    2022, arXiv 2201.03529, puts a head on them).
-
-    last: `(n, D)`; stages: `(n, C)` by name; labels: `(n,)`. Compared on the leave-one-out losses
-    of ridge heads, each stage scaled to the same total variance.
-    """
-    scaled = []
-    for rows in stages.values():
-        centred = rows - rows.mean(0)
-        scaled.append(centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12))
-    losses = []
-    for rows in (last, torch.cat(scaled, 1)):
-        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
-        losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
-    better, gain, noise = simplest(losses)
-    fact = (
-        f"leave-one-out loss {float(losses[1].mean()):.3f} with features of all stages, "
-        f"{float(losses[0].mean()):.3f} with the last ones: {gain:.3f} less, "
-        f"its standard error {noise:.3f}"
-    )
-    return bool(better), fact
-
-
-def teaches_nothing(
-    source: Tensor, untrained: Tensor, labels: Tensor, num_classes: int
-) -> tuple[bool, str]:
-    """Whether the source teaches next to nothing of these classes, and the fact: features of its
-    network with random weights tell them apart nearly as well. Its weights are then a worse start
-    than none, or no better, as was measured on texts.
-
-    source and untrained: `(n, D)`; labels: `(n,)`. Compared by how far the leave-one-out losses of
-    ridge heads fall below the entropy of the classes. An untrained network whose features are not
-    finite, as a deep one without norms may give, tells nothing.
-    """
-    shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
-    entropy = float(torch.special.entr(shares).sum())
-    losses = []
-    for rows in (source, untrained):
-        if not rows.isfinite().all():
-            losses.append(entropy)
-            continue
-        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
-        losses.append(float(nn.functional.cross_entropy(fit.held_out_logits, labels)))
-    taught, random = (max(0.0, entropy - loss) for loss in losses)
-    fact = (
-        f"leave-one-out loss {losses[0]:.3f} with the source's features, {losses[1]:.3f} with "
-        f"those of the same network untrained, {entropy:.3f} with none"
-    )
-    return random >= TAUGHT * taught, fact
 
 
 def simplest(losses: list[Tensor]) -> tuple[int, float, float]:

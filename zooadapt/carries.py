@@ -20,7 +20,7 @@ from zooadapt.chain import POOLED, prefix_sha256
 from zooadapt.data import Split
 from zooadapt.engine import Engine
 from zooadapt.family import Preprocessor
-from zooadapt.feed import Feed, FromCache, Inputs, Views
+from zooadapt.feed import Feed, FromCache, Inputs, Joined, Views
 from zooadapt.model import Model
 from zooadapt.progress import Progress
 
@@ -69,12 +69,16 @@ class Carries:
         else fresh ones at cut 0, from which the network has to run."""
         return self._ready.get((name, cut), self._inputs[name])
 
-    def training(self, name: str, cut: int) -> Feed:
-        """A split's carries as an epoch sees them: augmented, if they are fresh or in views."""
-        if (name, cut) in self._ready:
-            return self._ready.get((f"{name} views", cut), self._ready[name, cut])
-        inputs = self._inputs[name]
-        return inputs if self._varied is None else inputs.augmented(self._varied)
+    def training(self, cut: int, *names: str) -> Feed:
+        """The carries of splits, one after the other, as an epoch sees them: augmented, if they are
+        fresh or in views."""
+        if all((name, cut) in self._ready for name in names):
+            feeds = [self._ready.get((f"{n} views", cut), self._ready[n, cut]) for n in names]
+        elif self._varied is None:
+            feeds = [self._inputs[name] for name in names]
+        else:
+            feeds = [self._inputs[name].augmented(self._varied) for name in names]
+        return feeds[0] if len(feeds) == 1 else Joined(feeds)
 
     def prepare(self, name: str, cuts: Sequence[int]) -> None:
         """Store a split's carries at these cuts, in one pass over what is not stored yet. A cut

@@ -76,8 +76,17 @@ class Costs:
         """Seconds of an epoch from a cut, its validation included; from a cut above the input, the
         carries come from the cache."""
         fresh = self.prepare if cut == 0 else 0.0
-        trained = sizes.train * (fresh + sum(self.forward[cut:]) * (1 + self.backward))
-        return trained + sizes.steps * self.step + sizes.val * (fresh + self.through(cut))
+        validation = sizes.val * (fresh + self.through(cut))
+        return self._steps(cut, sizes.train, sizes.batch) + validation
+
+    def refit(self, cut: int, epochs: int, sizes: Sizes) -> float:
+        """Seconds of so many epochs from a cut over all labelled samples, nothing held out."""
+        return epochs * self._steps(cut, sizes.train + sizes.val, sizes.batch)
+
+    def _steps(self, cut: int, samples: int, batch: int) -> float:
+        fresh = self.prepare if cut == 0 else 0.0
+        each = fresh + sum(self.forward[cut:]) * (1 + self.backward)
+        return samples * each - (-samples // batch) * self.step
 
     def passes(self, samples: int) -> float:
         """Seconds of one pass from the files to the features."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zooadapt import auto
+from zooadapt import auto, prospects, strategy
 from zooadapt.costs import Costs, Sizes
 from zooadapt.engine import ROWS
 from zooadapt.plan import Plan
@@ -31,10 +31,11 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
     bytes of decoded samples that each part of the data may keep."""
     cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
     epochs = sum(phase.epochs for phase in plan.trained if phase.when != LOST)
-    chosen = len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
+    chosen = 1 + len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
     around = costs.passes(sizes.everything)
     if plan.strategy == AUTO and plan.trained and sizes.train >= auto.LEARNABLE:
-        around += costs.passes(min(sizes.train, auto.COMPARED))  # through the network untrained
+        # Some of them go through the network untrained, too.
+        around += costs.passes(min(sizes.train, prospects.COMPARED))
     around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
     training = [phase.epochs * costs.epoch(phase.cut, sizes) for phase in plan.trained]
     deep = next((k for k, phase in enumerate(plan.trained) if phase.when == GAINED), 0)
@@ -43,6 +44,11 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
         for phase in plan.trained
         if phase.when not in (GAINED, LOST)
     )
+    again = 0.0
+    if plan.refit and plan.trained:
+        last = strategy.refit(plan.trained[-1])
+        again = costs.refit(last.cut, last.epochs, sizes)
+        shortest += 0.0 if plan.strategy == AUTO else again  # a solved head needs none
     stored = sum(sizes.everything * costs.carry_bytes[cut - 1] for cut in cuts if cut)
     copies = (1 + plan.recipe.soup + 2 * (plan.strategy == AUTO)) if plan.trained else 0
     parts = (sizes.train, sizes.val, sizes.test)
@@ -54,7 +60,7 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
         solving = (sizes.train + sizes.val + 8 * min(sizes.train, ROWS)) * features
     return Estimate(
         # Either all that is tried first and what that earned, or that at once, and again.
-        seconds=around + max(sum(training[: deep + 1]), sum(training[deep:])),
+        seconds=around + max(sum(training[: deep + 1]), sum(training[deep:])) + again,
         least_seconds=around + shortest,
         memory_bytes=costs.peak_bytes + copies * weights + decoded + solving,
         disk_bytes=stored + weights,

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import tee
 from typing import Any, Protocol
 
 import numpy as np
@@ -165,6 +166,44 @@ class Part:
 
     def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
         return self._feed.batches((self._indices[batch] for batch in order), key=key)
+
+
+class Joined:
+    """The samples of several feeds at one cut, one feed after the other."""
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self._feeds = feeds
+        self._starts = np.cumsum([0, *map(len, feeds)])
+        self.cut = feeds[0].cut
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def lengths(self) -> np.ndarray | None:
+        lengths = [feed.lengths() for feed in self._feeds]
+        return None if lengths[0] is None else np.concatenate(lengths)
+
+    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+        order, *own = tee(order, 1 + len(self._feeds))
+        streams = [
+            feed.batches(self._shares(k, own[k]), key=(*key, k))
+            for k, feed in enumerate(self._feeds)
+        ]
+        for indices in order:
+            of = self._feed_of(indices)
+            parts = [next(streams[k]) for k in np.unique(of)]
+            back = np.argsort(np.argsort(of, kind="stable"))
+            yield {name: cat([part[name] for part in parts])[back] for name in parts[0]}
+
+    def _shares(self, feed: int, order: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """A feed's own samples of each batch that has any."""
+        for indices in order:
+            own = indices[self._feed_of(indices) == feed]
+            if len(own):
+                yield own - self._starts[feed]
+
+    def _feed_of(self, indices: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._starts, indices, side="right") - 1
 
 
 class Views:

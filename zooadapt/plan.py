@@ -56,6 +56,8 @@ class Plan:
     train_samples: int
     val: str
     val_fraction: float
+    refit: bool
+    """Whether what is held out is learned too, once the model was chosen and measured."""
     folds: int
     """Folds that a solved head is measured by; 0 for leave-one-out."""
     repeats: int
@@ -138,6 +140,7 @@ def resolve(
             steps=MIN_STEPS,
             most_epochs=MAX_EPOCHS,
             seconds=seconds,
+            refits=request.refit,
             scouts=not source.family.can.variable_length,
         )
         choices += chosen
@@ -204,6 +207,7 @@ def resolve(
         train_samples=sizes.train,
         val="held out",
         val_fraction=request.val_fraction,
+        refit=request.refit,
         folds=folds,
         repeats=repeats,
         grouped=groups > 0,

@@ -13,11 +13,11 @@ from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
 from zooadapt.findings import Findings
+from zooadapt.history import History
 from zooadapt.metrics import Metrics
 from zooadapt.model import Model
 from zooadapt.plan import Plan
 from zooadapt.strategy import Choice
-from zooadapt.training import History
 
 FORMAT = 1
 _VERSIONS = ("torch", "numpy", "safetensors")
@@ -47,6 +47,7 @@ def compose(
     seconds: Mapping[str, float],
     findings: Findings,
     decisions: Sequence[Choice],
+    refitted: bool,
     notes: Sequence[str] = (),
 ) -> Written:
     """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
@@ -73,10 +74,11 @@ def compose(
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best_epoch": history.best,
         "averaged_epochs": history.averaged,
+        "refitted": refitted,
         "steps": history.steps,
         "stopped": history.stopped,
         "unknown": unknown,
-        "notes": [*data.notes, *notes, *_notes(unknown)],
+        "notes": [*data.notes, *notes, *_notes(unknown, refitted)],
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},
@@ -138,13 +140,16 @@ def _unknown(model: Model, splits: Mapping[str, Split]) -> dict[str, int] | None
     return {"count": sum(count for count, _ in counts), "of": sum(of for _, of in counts)}
 
 
-def _notes(unknown: Mapping[str, int] | None) -> list[str]:
-    if not unknown or not unknown["count"]:
-        return []
-    share = unknown["count"] / unknown["of"]
-    return [
-        f"{unknown['count']} of {unknown['of']} symbols ({share:.2%}) are unknown to the source"
-    ]
+def _notes(unknown: Mapping[str, int] | None, refitted: bool) -> list[str]:
+    notes = []
+    if unknown and unknown["count"]:
+        share, counts = unknown["count"] / unknown["of"], f"{unknown['count']} of {unknown['of']}"
+        notes.append(f"{counts} symbols ({share:.2%}) are unknown to the source")
+    if refitted:
+        notes.append(
+            "The validation samples were learned too, after the figures on them were taken."
+        )
+    return notes
 
 
 def versions() -> dict[str, str]:

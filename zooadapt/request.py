@@ -45,6 +45,8 @@ class Request:
     weight_decay: float | None = None
     seed: int = 0
     val_fraction: float = 0.2
+    refit: bool = True
+    """Teach the chosen model the held-out samples too, once it was measured on them."""
     folds: int | None = None
     """Folds of repeated cross-validation of the solved head, in place of leave-one-out."""
     suspects: Path | None = None

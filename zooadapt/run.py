@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import dropwhile
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, averaging, baselines, head, metrics, processes
+from zooadapt import auto, averaging, baselines, head, metrics, processes, prospects, strategy
 from zooadapt.averaging import State
 from zooadapt.carries import Carries
 from zooadapt.chain import POOLED, Chain
@@ -20,13 +20,13 @@ from zooadapt.data import Split
 from zooadapt.engine import Engine
 from zooadapt.feed import Feed, Part
 from zooadapt.findings import Findings
+from zooadapt.history import History
 from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
-from zooadapt.ridge import chosen
 from zooadapt.solving import UNLABELLED, Solving
-from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase
-from zooadapt.training import History, Training
+from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase, TrainPhase
+from zooadapt.training import Training
 from zooadapt.validation import Validation, validate
 
 TRAIN, VAL, TEST = "train", "val", "test"
@@ -54,8 +54,8 @@ class Run:
         self.decisions: list[Choice] = []
         """What was decided on the way, each with the fact it rests on."""
         self._chain, self._engine, self._carries = chain, engine, carries
-        self._splits, self._progress, self._deadline = splits, progress, deadline
-        self._untrained = untrained
+        self._splits, self._progress = splits, progress
+        self._deadline, self._untrained = deadline, untrained
         self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
         self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
@@ -63,6 +63,7 @@ class Run:
         self._features: dict[str, head.Rows] = {}
         self._predicted: dict[str, np.ndarray] = {}
         self._temperature: float | None = None
+        self._taught: TrainPhase | None = None
 
     def prepare(self) -> None:
         """Run what stays frozen, once: the carries of every split at every cut of the plan."""
@@ -90,9 +91,9 @@ class Run:
             self._solving.suspect(*(name for name in (TRAIN, VAL) if name in self._splits))
             self._temperature = 1 / self._solving.fit.scale
         if self._chooses and self.plan.trained:
-            self._compare()
+            self._look_at_source()
         if any(phase.when == IN_DOUBT for phase in self.plan.trained):
-            self._look()
+            self._look_at_stages()
 
     def baselines(self) -> dict[str, Metrics]:
         """What the frozen source gives without training, on the held-out part: the most frequent
@@ -118,40 +119,70 @@ class Run:
     def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
         solved head's before the first epoch included."""
-        if not self.plan.trained:
+        phases = self.plan.trained
+        if not phases:
             return History()
-        kept = self._solving.kept[TRAIN]
+        solved = averaging.copy(self._chain.net) if self._chooses else None
+        if self._chooses and self.plan.from_scratch:
+            self._chain.net.load_state_dict(self._untrained())
+        training, starts = self._training(phases, TRAIN), self.plan.solves and solved is None
+        history = training.run(keep_start=starts, checkpoint=checkpoint, resume=resume)
+        if history.best:
+            self._taught = phases[history.epochs[history.best - 1].phase]
+        if history.scale is not None:
+            self._temperature = 1 / history.scale
+        if solved is not None:
+            self._select(solved, training, history)
+        return history
+
+    def refit(self) -> bool:
+        """Teach the chosen model the held-out samples too, after `validation`; whether it was. It
+        is left as it is where the time is over, or where it would then be right about fewer of
+        these samples than before it had learned them."""
+        if not (self.plan.refit and self.plan.trained):
+            return False
+        if self._taught is None:
+            if self.plan.solves:
+                self._solve_all()
+            return self.plan.solves
+        phase = strategy.refit(self._taught)
+        before, chosen = self._judged(), averaging.copy(self._chain.net)
+        head.rescale(self._chain.head, self._temperature)
+        in_time = self._training((phase,), TRAIN, VAL).refit()
+        head.rescale(self._chain.head, 1 / self._temperature)
+        after = self._judged()
+        learned = in_time and processes.decided(lambda: after.accuracy >= before.accuracy)
+        what = f"{phase.epochs} more epochs, on all samples"
+        if not learned:
+            self._chain.net.load_state_dict(chosen)
+            what = "undone" if in_time else "undone, the budget was spent"
+        why = f"{before.accuracy:.3f} of those held out right before it, {after.accuracy:.3f} after"
+        self._decide("refit", what, why)
+        return learned
+
+    def _training(self, phases: Sequence[TrainPhase], *names: str) -> Training:
+        """The training of these parts together."""
+        kept = torch.cat([self._solving.kept[name] for name in names])
 
         def feed_at(cut: int, held_out: bool) -> Feed:
             if held_out:
                 return self._carries.at(VAL, cut)
-            whole = self._carries.training(TRAIN, cut)
+            whole = self._carries.training(cut, *names)
             return whole if kept.all() else Part(whole, kept.nonzero()[:, 0].numpy())
 
-        solved = averaging.copy(self._chain.net) if self._chooses else None
-        if self._chooses and self.plan.from_scratch:
-            self._chain.net.load_state_dict(self._untrained())
-        training = Training(
+        return Training(
             self._chain,
             self._engine,
-            self.plan.trained,
+            phases,
             self.plan.recipe,
             feed_at=feed_at,
-            labels=self._solving.learned[TRAIN][kept],
+            labels=torch.cat([self._solving.learned[name] for name in names])[kept],
             val_labels=self._labels[VAL],
             class_weights=self._weights,
             seed=self.plan.seed,
             progress=self._progress,
             deadline=self._deadline,
         )
-        history = training.run(
-            keep_start=self.plan.solves and solved is None, checkpoint=checkpoint, resume=resume
-        )
-        if history.scale is not None:
-            self._temperature = 1 / history.scale
-        if solved is not None:
-            self._select(solved, training, history)
-        return history
 
     def validation(self) -> Metrics:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was solved
@@ -197,28 +228,22 @@ class Run:
     def _chooses(self) -> bool:
         return self.plan.strategy == AUTO and self.plan.solves
 
-    def _compare(self) -> None:
-        """Compare the source's features with those of the same network untrained, on some of the
-        training part; train that one where they are nearly as good."""
+    def _look_at_source(self) -> None:
+        """Where its features tell hardly more than those of the same network untrained, train that
+        one."""
         plan = self.plan
         spares = plan.recipe.tune != "all" or plan.recipe.l2sp > 0
         if len(self._labels[TRAIN]) < auto.LEARNABLE or plan.cut > 0 or spares:
             return
-        some, net = self._some(auto.COMPARED), self._chain.net
-        source = averaging.copy(net)
-        net.load_state_dict(self._untrained())
-        untrained = self._engine.features(
+        useless, fact = prospects.look_at_source(
             self._chain,
-            Part(self._carries.at(TRAIN, 0), some),
+            self._engine,
+            self._untrained(),
+            self._carries.at(TRAIN, 0),
+            self._rows(TRAIN),
+            self._labels[TRAIN],
             batch_size=plan.recipe.batch_size,
             progress=self._progress,
-            what="features of the network untrained",
-        )
-        net.load_state_dict(source)
-        last = chosen(self._rows(TRAIN), some)
-        labels, classes = self._labels[TRAIN][some], plan.num_classes
-        useless, fact = processes.decided(
-            lambda: auto.teaches_nothing(last, untrained, labels, classes)
         )
         if useless:
             deepest = min(plan.trained, key=lambda phase: phase.cut)
@@ -227,25 +252,18 @@ class Run:
             self.plan = replace(plan, from_scratch=True, phases=phases, recipe=recipe)
             self._decide("train", "from random weights, the source teaches next to nothing", fact)
 
-    def _look(self) -> None:
-        """Compare features of all stages with the last ones, on some of the training part."""
-        feed = self._carries.at(TRAIN, POOLED)
-        if feed.cut != POOLED:
+    def _look_at_stages(self) -> None:
+        """Where all of them together tell more than the last one, train at once."""
+        stages = self._carries.at(TRAIN, POOLED)
+        if stages.cut != POOLED:
             return  # not stored, so it stays in doubt
-        some = self._some(auto.LOOKED_AT)
-        stages = next(feed.batches([some]))
-        last = chosen(self._rows(TRAIN), some)
-        labels, classes = self._labels[TRAIN][some], self.plan.num_classes
-        better, fact = processes.decided(lambda: auto.room(last, stages, labels, classes))
+        better, fact = prospects.look_at_stages(
+            stages, self._rows(TRAIN), self._labels[TRAIN], self.plan.num_classes
+        )
         if better:
             at_once = dropwhile(lambda phase: phase.when != GAINED, self.plan.trained)
             self.plan = replace(self.plan, phases=(SolvePhase(), *at_once))
-        what = "it pays, at once" if better else "in doubt, the last stages first"
-        self._decide("train", what, fact)
-
-    def _some(self, most: int) -> np.ndarray:
-        count = len(self._labels[TRAIN])
-        return np.linspace(0, count - 1, min(count, most)).astype(int)
+        self._decide("train", "at once" if better else "in doubt, the last stages first", fact)
 
     def _decide(self, what: str, value: str, why: str) -> None:
         self._record(Choice(what=what, value=value, why=why))
@@ -256,10 +274,8 @@ class Run:
 
     def _select(self, solved: State, training: Training, history: History) -> None:
         """Leave the chain at the best of the models between the solved and the trained one, by the
-        validation part; from scratch there is nothing between them. The solved head stands for
-        itself as it would be exported, solved on the held-out samples too: for each of these it
-        speaks without having learned from that one. It is what remains where training gained
-        nothing that could not be chance."""
+        validation part; from scratch there is nothing between them. Where training gained nothing
+        that could not be chance, the solved head remains, solved on the held-out samples too."""
         trained = averaging.copy(self._chain.net)
         done = {epoch.phase for epoch in history.epochs} or {0}
         begun = tuple(phase for k, phase in enumerate(self.plan.trained) if k in done)
@@ -267,24 +283,24 @@ class Run:
 
         def measured(share: float) -> Validation:
             state = averaging.blend(solved, trained, share)
-            return training.measure(state, mean=share < 1)[0]
+            return training.measure(state, mean=0 < share < 1)[0]
 
         shares = (1.0,) if self.plan.from_scratch else auto.WEIGHTS
         shares = shares if history.epochs else ()
-        found = [self._solve_all(), *map(measured, shares)]
+        found = [measured(0.0), *map(measured, shares)]
         losses = [one.losses for one in found]
         best, gain, noise = processes.decided(lambda: auto.simplest(losses))
-        self._temperature = 1 / (found[best] if best else self._solving.fit).scale
         fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
         if best:
             measured(shares[best - 1])
             head.rescale(self._chain.head, found[best].scale)
-            what = f"{shares[best - 1]:.0%} of the way from the solved to the trained one"
-            what = "the one trained from scratch" if self.plan.from_scratch else what
+            self._temperature /= found[best].scale
+            way = f"{shares[best - 1]:.0%} of the way from the solved to the trained one"
+            what = "the one trained from scratch" if self.plan.from_scratch else way
             fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
         else:
             self._chain.net.load_state_dict(solved)
-            head.install(self._chain.head, self._solving.fit)
+            self._solve_all()
             what = "the solved head on the frozen source, solved on all samples"
             lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
             fact += f"{found[-1].loss:.3f} trained{lost}; the best gains {gain:.3f}, "
@@ -293,12 +309,13 @@ class Run:
             self.plan = replace(plan, val=plan.solved_val)
         self._decide("model", what, fact)
 
-    def _solve_all(self) -> Validation:
-        """Solve the head on the held-out samples too; what it says of each of these without it."""
+    def _solve_all(self) -> None:
         self._solving.solve(TRAIN, VAL)
-        train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
-        said = self._solving.fit.held_out_probabilities(train + val)[train:].clamp_min(1e-12)
-        return validate(said.log(), self._labels[VAL], self._weights, self.plan.recipe.metric)
+        self._temperature = 1 / self._solving.fit.scale
+
+    def _judged(self) -> Validation:
+        logits = self._logits(VAL, "")
+        return validate(logits, self._labels[VAL], self._weights, self.plan.recipe.metric)
 
     def _rows(self, name: str) -> head.Rows:
         """The frozen source's features of a part, computed once even where nothing is stored."""

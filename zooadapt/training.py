@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from time import monotonic
 from typing import Any
 
@@ -20,39 +20,12 @@ from zooadapt.engine import Engine
 from zooadapt.errors import DataError
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, shuffled
+from zooadapt.history import Epoch, History
 from zooadapt.mixing import mix
 from zooadapt.optimizer import Optimizer, schedule
 from zooadapt.progress import Progress
 from zooadapt.strategy import ALWAYS, GAINED, LOST, Recipe, TrainPhase
 from zooadapt.validation import Validation, validate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """What one epoch ended with."""
-
-    phase: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-
-
-@dataclass(kw_only=True)
-class History:
-    """The epochs of a run and which of them was kept (0: the state before the first)."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-    best: int = 0
-    averaged: list[int] = field(default_factory=list)
-    """The epochs that the weights are the mean of: the best, and others if they improved on it."""
-    scale: float | None = None
-    """Temperature factor that the validation part asks for, folded into the head at the end."""
-    steps: int = 0
-    trainable: int = 0
-    """The most parameters that were trained at once."""
-    stopped: str | None = None
-    """Why it ended before its last epoch, if it did."""
-
 
 FeedAt = Callable[[int, bool], Feed]
 """The feed of training (False) or validation (True) carries at a cut."""
@@ -134,6 +107,23 @@ class Training:
             self._history.scale = best.found.scale
         lora.merge(self._adapted)
         return self._history
+
+    def refit(self) -> bool:
+        """Train through the one phase there is without comparing its epochs; whether the time was
+        enough. If not, the chain is left in between.
+
+        Raises: DataError as `run` does.
+        """
+        (phase,), recipe = self._phases, self._recipe
+        self._chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics, tune=recipe.tune)
+        feed = self._feed_at(phase.cut, False)
+        while self._epoch < phase.epochs and self._run_epoch(0, phase, feed) is not None:
+            self._epoch += 1
+        with self._optimizer.averaged():
+            state = averaging.copy(self._chain.net)
+        self._chain.net.load_state_dict(state)
+        lora.merge(self._adapted)
+        return self._epoch == phase.epochs
 
     def measure(self, state: State, *, mean: bool = True) -> tuple[Validation, State]:
         """What the validation part says of a state, which is left in the chain, and that state; in

@@ -127,6 +127,12 @@ from zooadapt.cli.output import emit, progress, table
     help="Share held out to compare epochs; a probe needs none.",
 )
 @click.option(
+    "--refit/--no-refit",
+    default=True,
+    show_default=True,
+    help="Once all is chosen and measured, train on for a while, what was held out included.",
+)
+@click.option(
     "--folds",
     type=int,
     help="Measure a solved head by so many folds, drawn three times, not by leave-one-out.",

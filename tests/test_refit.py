@@ -1,0 +1,104 @@
+"""The refit: what was held out to choose and measure a model by is learned too in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zooadapt import auto, costs, strategy
+from zooadapt.adapt import adapt
+from zooadapt.data import open_dataset
+from zooadapt.feed import Inputs, Joined, Part
+from zooadapt.model import build, open_source
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+from zooadapt.strategy import ALWAYS, LOST, TrainPhase
+
+
+def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
+    given = {"strategy": "full", "epochs": 4, "batch_size": 8, "precision": "fp32"} | options
+    return adapt(Request(source="digits04", data=str(data), out=out, **given), Progress()).report
+
+
+def test_the_held_out_samples_are_learned_after_they_were_measured(pictures: Path, tmp_path: Path):
+    kept, again = (
+        run(pictures, tmp_path / name, refit=name == "again", ema=0.5, tune="lora")
+        for name in ("kept", "again")
+    )
+    assert again["refitted"] and not kept["refitted"]
+    assert again["epochs"] == kept["epochs"] and again["val"] == kept["val"]
+    assert [one["what"] for one in again["decisions"]] == ["refit"]
+    assert any("learned too" in note for note in again["notes"])
+    ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("again", "kept"))
+    assert ours.keys() == theirs.keys()
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
+    assert again["frozen"]["sha256_before"] == again["frozen"]["sha256_after"]
+
+
+def test_where_no_epoch_was_better_the_solved_head_is_solved_on_all(pictures: Path, tmp_path: Path):
+    report = run(pictures, tmp_path / "lp-ft", strategy="lp-ft", epochs=0)
+    run(pictures, tmp_path / "probe", strategy="probe")
+    assert report["refitted"]
+    ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("lp-ft", "probe"))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
+
+
+def test_a_refit_goes_on_for_a_while_and_slower():
+    tried = TrainPhase(cut=3, epochs=12, lr=1e-3, warmup=0.1, when=LOST)
+    again = strategy.refit(tried)
+    assert (again.cut, again.epochs, again.when) == (3, 3, ALWAYS)
+    assert again.lr == pytest.approx(2e-4)
+    assert strategy.refit(TrainPhase(cut=0, epochs=1, lr=1.0, warmup=0.0)).epochs == 1
+
+
+def test_feeds_joined_give_every_sample_its_own_carry(pictures: Path):
+    data = open_dataset(str(pictures), modality="image", seed=0)
+    model = build(open_source("digits04"), classes=data.classes)
+    whole = Inputs(data.train, model.preprocessor, channels=model.channels)
+    parts = [np.arange(5, len(whole)), np.arange(5)]
+    joined = Joined([Part(whole, part) for part in parts])
+    assert len(joined) == len(whole) and joined.cut == 0 and joined.lengths() is None
+    back = np.concatenate(parts)
+    order = [np.array([len(whole) - 2, 0, len(whole) - 1]), np.array([1, 2]), np.array([3])]
+    for indices, carry in zip(order, joined.batches(order), strict=True):
+        expected = next(whole.batches([back[indices]]))
+        assert carry.keys() == expected.keys()
+        assert all(torch.equal(carry[name], expected[name]) for name in expected)
+
+
+def test_the_time_for_it_is_planned():
+    chain = build(open_source("digits04"), classes=["a", "b"]).chain
+    each = costs.Costs(
+        decode=0.0,
+        prepare=0.0,
+        inference=1e-3 * chain.depth,
+        forward=(1e-3,) * chain.depth,
+        backward=2.0,
+        step=0.0,
+        sample_bytes=0,
+        carry_bytes=(1,) * chain.depth,
+        peak_bytes=0,
+    )
+    sizes = costs.Sizes(train=800, val=200, test=0, batch=32)
+    epoch = each.epoch(0, sizes)
+    assert each.refit(0, 2, sizes) == pytest.approx(2 * (epoch - 200 * each.through(0)) / 0.8)
+
+    def epochs(refits: bool) -> int:
+        phases, _ = auto.phases(
+            chain,
+            each,
+            sizes,
+            steps=300,
+            most_epochs=60,
+            seconds=13 * epoch / 0.8 + each.passes(1000) / 0.8,
+            refits=refits,
+            scouts=False,
+        )
+        return phases[1].epochs
+
+    assert epochs(True) == pytest.approx(epochs(False) / 1.3, rel=0.15)

@@ -1,0 +1,121 @@
+"""What features tell, before anything is trained, of whether training will pay, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zooadapt import auto, averaging, head, processes
+from zooadapt.averaging import State
+from zooadapt.chain import Chain
+from zooadapt.engine import Engine
+from zooadapt.feed import Feed, Part
+from zooadapt.progress import Progress
+from zooadapt.ridge import Rows, chosen
+
+LOOKED_AT = 1024
+"""Samples whose features of all stages are compared with the last ones."""
+COMPARED = 4096
+"""Samples on which the source is compared with its network untrained. The more there are, the less
+a source is worth."""
+TAUGHT = 0.75
+"""Share of what the source's features tell of the classes from which on those of the same network
+untrained count as nearly as good."""
+
+
+def look_at_stages(stages: Feed, last: Rows, labels: Tensor, num_classes: int) -> tuple[bool, str]:
+    """`room` on some of the samples. stages: means of every stage's channels, by name; last: the
+    rows of the last features; labels: `(n,)`, of all samples."""
+    some = _some(len(labels), LOOKED_AT)
+    rows, parts = chosen(last, some), next(stages.batches([some]))
+    return processes.decided(lambda: room(rows, parts, labels[some], num_classes))
+
+
+def look_at_source(
+    chain: Chain,
+    engine: Engine,
+    untrained: State,
+    inputs: Feed,
+    last: Rows,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    progress: Progress,
+) -> tuple[bool, str]:
+    """`teaches_nothing` on some of the samples. untrained: the state with random weights, of which
+    nothing stays in the chain; inputs: at cut 0; last and labels: as in `look_at_stages`."""
+    some, source = _some(len(labels), COMPARED), averaging.copy(chain.net)
+    chain.net.load_state_dict(untrained)
+    random = engine.features(
+        chain,
+        Part(inputs, some),
+        batch_size=batch_size,
+        progress=progress,
+        what="features of the network untrained",
+    )
+    chain.net.load_state_dict(source)
+    rows, classes = chosen(last, some), len(chain.head.weight)
+    return processes.decided(lambda: teaches_nothing(rows, random, labels[some], classes))
+
+
+def room(
+    last: Tensor, stages: Mapping[str, Tensor], labels: Tensor, num_classes: int
+) -> tuple[bool, str]:
+    """Whether features of all stages tell classes apart better than the last ones, by more than
+    chance, and the fact. What the network knows and its last stage lost, training can bring back;
+    the features themselves are of no use to a head that other tools load (Head2Toe, Evci et al.
+    2022, arXiv 2201.03529, puts a head on them).
+
+    last: `(n, D)`; stages: `(n, C)` by name; labels: `(n,)`. Compared on the leave-one-out losses
+    of ridge heads, each stage scaled to the same total variance.
+    """
+    scaled = []
+    for rows in stages.values():
+        centred = rows - rows.mean(0)
+        scaled.append(centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12))
+    losses = []
+    for rows in (last, torch.cat(scaled, 1)):
+        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
+        losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
+    better, gain, noise = auto.simplest(losses)
+    fact = (
+        f"leave-one-out loss {float(losses[1].mean()):.3f} with features of all stages, "
+        f"{float(losses[0].mean()):.3f} with the last ones: {gain:.3f} less, "
+        f"its standard error {noise:.3f}"
+    )
+    return bool(better), fact
+
+
+def teaches_nothing(
+    source: Tensor, untrained: Tensor, labels: Tensor, num_classes: int
+) -> tuple[bool, str]:
+    """Whether the source teaches next to nothing of these classes, and the fact: features of its
+    network with random weights tell them apart nearly as well. Its weights are then a worse start
+    than none, or no better, as was measured on texts.
+
+    source and untrained: `(n, D)`; labels: `(n,)`. Compared by how far the leave-one-out losses of
+    ridge heads fall below the entropy of the classes. An untrained network whose features are not
+    finite, as a deep one without norms may give, tells nothing.
+    """
+    shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
+    entropy = float(torch.special.entr(shares).sum())
+    losses = []
+    for rows in (source, untrained):
+        if not rows.isfinite().all():
+            losses.append(entropy)
+            continue
+        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
+        losses.append(float(nn.functional.cross_entropy(fit.held_out_logits, labels)))
+    taught, random = (max(0.0, entropy - loss) for loss in losses)
+    fact = (
+        f"leave-one-out loss {losses[0]:.3f} with the source's features, {losses[1]:.3f} with "
+        f"those of the same network untrained, {entropy:.3f} with none"
+    )
+    return random >= TAUGHT * taught, fact
+
+
+def _some(count: int, most: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
