@@ -112,19 +112,25 @@ class Solving:
 
     def suspect(self, name: str, *others: str) -> None:
         """Look for wrong labels in the part that the head was solved on and in others that it was
-        not; where the plan says so, leave them out of the first, or relabel them, and solve again.
-        """
+        not; where the plan says so, learn from none of them, or from the likelier label, and solve
+        again."""
         found = [self.fit.held_out_probabilities(len(self._splits[name])).numpy()]
         for other in others:
             x = torch.cat(list(self._rows(other)()))
             found.append((x @ self.fit.weight.T + self.fit.bias).softmax(1).numpy())
-        self.suspects = suspects.find(np.concatenate(found), self.given(name, *others))
+        given = self.given(name, *others)
+        self.suspects = suspects.find(np.concatenate(found), given)
         if self._plan.suspects == suspects.KEEP:
             return
         learned, kept, self.changed = processes.decided(
-            lambda: suspects.treat(self.suspects, self._splits[name].labels, self._plan.suspects)
+            lambda: suspects.treat(self.suspects, given, self._plan.suspects)
         )
-        self.learned[name], self.kept[name] = torch.tensor(learned), torch.tensor(kept)
+        start = 0
+        for part in (name, *others):
+            end = start + len(self._splits[part])
+            self.learned[part] = torch.tensor(learned[start:end])
+            self.kept[part] = torch.tensor(kept[start:end])
+            start = end
         self.solve(name)
 
     def curve(self) -> curve.Curve | None:

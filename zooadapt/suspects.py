@@ -62,15 +62,15 @@ def find(probabilities: np.ndarray, labels: np.ndarray) -> Suspects:
 def treat(found: Suspects, labels: np.ndarray, treatment: str) -> tuple[list[int], list[bool], int]:
     """Labels to learn from, whether each sample is learned from, and how many samples that changes.
 
-    `drop` leaves suspects out, `relabel` takes the likelier class. Those beyond the labels are held
-    out and left alone. A class keeps at least half of its samples as labelled, the least
-    suspicious ones: that many are a class, whatever they look like.
+    `drop` leaves suspects out, `relabel` takes the likelier class. A class keeps at least half of
+    its samples as labelled, the least suspicious ones: that many are a class, whatever they look
+    like.
     """
     learned, kept = labels.copy(), np.ones(len(labels), dtype=bool)
     left = np.bincount(labels) // 2
     changed = 0
     for index, given, likelier in zip(found.index, found.given, found.likelier, strict=True):
-        if index >= len(labels) or not left[given]:
+        if not left[given]:
             continue
         left[given] -= 1
         changed += 1
