@@ -56,5 +56,5 @@ def test_with_a_trained_strategy_the_head_is_solved_by_them_first(
 def test_where_nothing_is_solved_there_is_nobody_to_ask(pictures: Path, tmp_path: Path) -> None:
     place = more(tmp_path / "more", 20)
     said = run(pictures, tmp_path / "out", unlabelled=str(place), strategy="full", epochs=1)
-    assert said["decisions"] == []
+    assert [one["what"] for one in said["decisions"]] == ["refit"]
     assert "unlabelled" not in said["data"]["samples"]

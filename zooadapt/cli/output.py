@@ -119,6 +119,8 @@ def plan_lines(plan: Any, estimate: Any) -> list[str]:
                 f"train from cut {phase.cut} of {plan.depth} for {phase.epochs} epochs "
                 f"at {phase.lr:g}{_WHEN[phase.when]}"
             )
+    if plan.refit and plan.trained:
+        what.append("learn what was held out too")
     lines = [
         f"plan: {plan.strategy} = {', then '.join(what)}",
         f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}",
