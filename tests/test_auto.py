@@ -129,9 +129,8 @@ def test_a_tie_goes_to_the_simpler():
     assert auto.simplest([simple, simple + noise - noise.mean()])[0] == 0
     assert auto.simplest([simple, simple + noise - noise.mean() - 0.05])[0] == 1
     assert auto.simplest([simple, simple - 0.1, simple - 0.2])[0] == 2
-    assert (
-        auto.simplest([simple, simple - 0.2, simple - 0.2 + noise - noise.mean() - 0.005])[0] == 1
-    )
+    hardly_better = simple - 0.205 + noise - noise.mean()
+    assert auto.simplest([simple, simple - 0.2, hardly_better])[0] == 1
     chosen, gain, error = auto.simplest([simple, simple - 0.2 + noise - noise.mean()])
     assert chosen == 1 and gain == pytest.approx(0.2)
     assert error == pytest.approx(float(noise.std()) / 200**0.5)

@@ -44,6 +44,7 @@ def test_where_no_epoch_was_better_the_solved_head_is_solved_on_all(pictures: Pa
     report = run(pictures, tmp_path / "lp-ft", strategy="lp-ft", epochs=0)
     run(pictures, tmp_path / "probe", strategy="probe")
     assert report["refitted"]
+    assert report["decisions"][-1]["value"] == "the head solved on all samples"
     ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("lp-ft", "probe"))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
 

@@ -27,7 +27,7 @@ from zooadapt.progress import Progress
 from zooadapt.solving import UNLABELLED, Solving
 from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase, TrainPhase
 from zooadapt.training import Training
-from zooadapt.validation import Validation, validate
+from zooadapt.validation import Validation
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -144,19 +144,21 @@ class Run:
         if self._taught is None:
             if self.plan.solves:
                 self._solve_all()
+                self._decide("refit", "the head solved on all samples", "no epoch was better")
             return self.plan.solves
-        phase = strategy.refit(self._taught)
-        before, chosen = self._judged(), averaging.copy(self._chain.net)
+        phase, chosen = strategy.refit(self._taught), averaging.copy(self._chain.net)
         head.rescale(self._chain.head, self._temperature)
         in_time = self._training((phase,), TRAIN, VAL).refit()
         head.rescale(self._chain.head, 1 / self._temperature)
-        after = self._judged()
-        learned = in_time and processes.decided(lambda: after.accuracy >= before.accuracy)
+        kept, truth = (part[VAL].numpy() for part in (self._solving.kept, self._solving.learned))
+        said = self._predicted["model"], self._logits(VAL, "").argmax(1).numpy()
+        before, after = (float((one == truth)[kept].mean()) for one in said)
+        learned = in_time and processes.decided(lambda: after >= before)
         what = f"{phase.epochs} more epochs, on all samples"
         if not learned:
             self._chain.net.load_state_dict(chosen)
             what = "undone" if in_time else "undone, the budget was spent"
-        why = f"{before.accuracy:.3f} of those held out right before it, {after.accuracy:.3f} after"
+        why = f"{before:.3f} of the samples held out right before it, {after:.3f} after"
         self._decide("refit", what, why)
         return learned
 
@@ -312,10 +314,6 @@ class Run:
     def _solve_all(self) -> None:
         self._solving.solve(TRAIN, VAL)
         self._temperature = 1 / self._solving.fit.scale
-
-    def _judged(self) -> Validation:
-        logits = self._logits(VAL, "")
-        return validate(logits, self._labels[VAL], self._weights, self.plan.recipe.metric)
 
     def _rows(self, name: str) -> head.Rows:
         """The frozen source's features of a part, computed once even where nothing is stored."""

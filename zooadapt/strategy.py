@@ -108,8 +108,9 @@ class TrainPhase:
 
 REFIT_SHARE, REFIT_RATE = 0.25, 0.2
 """A refit, which teaches the held-out samples too once all choices are made, goes on from the model
-that was chosen, for this share of its phase's epochs at this share of its rate. A training anew on
-all samples costs four times as much and was no better (13 pairs of source and data)."""
+that was chosen, for this share of its phase's epochs at this share of its rate. In the mean of 19
+runs, 11 of them with ten labels a class, accuracy rose from .698 to .713; a training anew on all
+samples, at four times the cost, came to .712."""
 
 
 def refit(phase: TrainPhase) -> TrainPhase:
