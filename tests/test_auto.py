@@ -151,18 +151,30 @@ def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
 
 @pytest.mark.parametrize("untrained", ["knows nothing", "knows as much", "overflows"])
 def test_a_source_teaches_nothing_where_its_network_untrained_knows_as_much(untrained: str):
-    rng = np.random.default_rng(2)
-    labels = np.arange(150) % 3
-    known, as_well = (np.eye(3)[labels] + rng.normal(0, 0.3, (150, 3)) for _ in range(2))
-    others = {
-        "knows nothing": rng.normal(0, 0.5, (150, 3)),
-        "knows as much": as_well,
-        "overflows": as_well * np.inf,
-    }
-    rows = (torch.from_numpy(x).float() for x in (known, others[untrained]))
-    found, fact = prospects.teaches_nothing(*rows, torch.from_numpy(labels), 3)
+    found, fact = taught({"knows nothing": 9.0, "knows as much": 0.3}.get(untrained), 1200)
     assert found is (untrained == "knows as much")
     assert "1.099 with none" in fact  # the logarithm of three
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.3, None])
+def test_with_few_labels_its_network_untrained_has_to_know_more(noise: float | None):
+    found, fact = taught(noise, 150)
+    assert found is (noise == 0.1)
+    assert "standard error" in fact
+
+
+def taught(noise: float | None, count: int) -> tuple[bool, str]:
+    """What is said of a source whose features have a noise of 0.3, its network untrained having
+    features with this noise, or such as overflow."""
+    rng = np.random.default_rng(2)
+    labels = np.arange(count) % 3
+    source, untrained = (
+        np.eye(3)[labels] + rng.normal(0, 0.3 if sd is None else sd, (count, 3))
+        for sd in (0.3, noise)
+    )
+    untrained = untrained * np.inf if noise is None else untrained
+    rows = (torch.from_numpy(x).float() for x in (source, untrained))
+    return prospects.teaches_nothing(*rows, torch.from_numpy(labels), 3)
 
 
 def test_a_source_of_no_use_is_left_for_random_weights(tmp_path: Path):
@@ -179,6 +191,31 @@ def test_a_source_of_no_use_is_left_for_random_weights(tmp_path: Path):
     assert report["plan"]["from_scratch"] is ("from scratch" in last["value"])
     assert report["frozen"]["sha256_before"] == report["frozen"]["sha256_after"]
     assert report["val"]["accuracy"] > 0.95
+
+
+def test_with_few_labels_the_head_is_solved_on_the_network_that_knows_more(tmp_path: Path):
+    rng = np.random.default_rng(3)
+    letters, table = ("#%&@", "^~|<"), tmp_path / "signs.csv"
+    rows = ["text,label"]
+    for _ in range(40):
+        for k, label in enumerate("xy"):
+            drawn = [
+                rng.choice(list(letters[k if rng.random() < 0.8 else 1 - k])) for _ in range(6)
+            ]
+            rows.append(f"{''.join(drawn)},{label}")
+    table.write_text("\n".join(rows))
+    given = {"source": "english", "data": str(table), "epochs": 1}
+    report = adapt(Request(**given, out=tmp_path / "auto"), Progress()).report
+    probe = adapt(Request(**given, out=tmp_path / "probe", strategy="probe"), Progress()).report
+    (decision,) = report["decisions"]
+    assert "the network untrained" in decision["value"]
+    assert report["plan"]["from_scratch"] and not report["epochs"] and not report["refitted"]
+    assert report["frozen"]["tensors"] == 0
+    assert report["val"]["accuracy"] > probe["val"]["accuracy"]
+    assert {one["name"] for one in report["comparisons"]} == {"majority", "knn", "probe"}
+    ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("auto", "probe"))
+    assert not any(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert "with random weights" in (tmp_path / "auto" / "README.md").read_text()
 
 
 def test_channel_means_find_the_channels():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
-from zooadapt import strategy
+from zooadapt import processes, strategy
 from zooadapt.chain import Chain
 from zooadapt.costs import Costs, Sizes
 from zooadapt.strategy import GAINED, IN_DOUBT, LOST, Choice, Phase, Solve, Train
+from zooadapt.validation import Validation
 
 BUDGET = 600.0
 """Seconds that a run may take if nobody says otherwise."""
@@ -90,6 +92,25 @@ def phases(
 
 def _slower(phase: Train) -> Train:
     return replace(phase, lr=SLOWER * phase.lr, when=LOST)
+
+
+def choose(
+    measured: Callable[[float], Validation], shares: Sequence[float]
+) -> tuple[float, Validation, str]:
+    """The share of the trained weights to take, 0 for the solved model alone; what the validation
+    part says of that model, which was the last to be measured unless it is the solved one; and the
+    fact this rests on. measured: puts the model of a share in place and measures it."""
+    found = [measured(share) for share in (0.0, *shares)]
+    losses = [one.losses for one in found]
+    best, gain, noise = processes.decided(lambda: simplest(losses))
+    fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
+    if best:
+        measured(shares[best - 1])
+        fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
+        return shares[best - 1], found[best], fact
+    lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
+    fact += f"{found[-1].loss:.3f} trained{lost}; the best gains {gain:.3f}, "
+    return 0.0, found[0], f"{fact}which is in the noise (standard error {noise:.3f})"
 
 
 def simplest(losses: list[Tensor]) -> tuple[int, float, float]:

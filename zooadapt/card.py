@@ -159,7 +159,10 @@ def _body(
 
 
 def _origin(plan: Plan, source: Source) -> str:
-    what = "Trained from scratch on the network of" if plan.from_scratch else "Adapted from"
+    what = "Adapted from"
+    if plan.from_scratch:
+        solved = "A head on the network, with random weights, of"
+        what = "Trained from scratch on the network of" if plan.trained else solved
     if base := _base(source):
         repo, commit = base
         name = f"[{escape(repo)}]({_HUB}/{repo}) at commit `{commit}`"

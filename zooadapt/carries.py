@@ -80,6 +80,10 @@ class Carries:
             feeds = [self._inputs[name].augmented(self._varied) for name in names]
         return feeds[0] if len(feeds) == 1 else Joined(feeds)
 
+    def forget(self) -> None:
+        """Give only fresh carries from now on: the network before the cuts is another one."""
+        self._ready.clear()
+
     def prepare(self, name: str, cuts: Sequence[int]) -> None:
         """Store a split's carries at these cuts, in one pass over what is not stored yet. A cut
         whose carries would not fit is left to be computed, and a note says so. With `POOLED` the

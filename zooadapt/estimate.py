@@ -33,7 +33,7 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
     epochs = sum(phase.epochs for phase in plan.trained if phase.when != LOST)
     chosen = 1 + len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
     around = costs.passes(sizes.everything)
-    if plan.strategy == AUTO and plan.trained and sizes.train >= auto.LEARNABLE:
+    if plan.strategy == AUTO and plan.trained:
         # Some of them go through the network untrained, too.
         around += costs.passes(min(sizes.train, prospects.COMPARED))
     around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)

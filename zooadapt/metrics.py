@@ -93,6 +93,17 @@ def measure(
     )
 
 
+def of_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Metrics, the calibration among them, of `(R * n, K)` probabilities of the classes, against
+    `(n,)` true ones, as `measure` says."""
+    return measure(
+        probabilities.argmax(1),
+        labels,
+        probabilities.shape[1],
+        confidence=probabilities.max(1),
+    )
+
+
 def _class_means(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Macro-F1 and balanced accuracy of `(m, K, K)` matrices."""
     hits = confusion.diagonal(axis1=1, axis2=2)

@@ -88,8 +88,9 @@ class Plan:
 
     @property
     def cut(self) -> int:
-        """The lowest cut of the run: the stages before it stay frozen throughout."""
-        return min((phase.cut for phase in self.trained), default=self.depth)
+        """The lowest cut of the run: the source's stages before it stay frozen throughout."""
+        solved = 0 if self.from_scratch else self.depth
+        return min((phase.cut for phase in self.trained), default=solved)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -94,7 +94,8 @@ def teaches_nothing(
 ) -> tuple[bool, str]:
     """Whether the source teaches next to nothing of these classes, and the fact: features of its
     network with random weights tell them apart nearly as well. Its weights are then a worse start
-    than none, or no better, as was measured on texts.
+    than none, or no better, as was measured on texts. With too few samples for a network to learn
+    features of its own, those of the untrained one have to be better as they are, beyond chance.
 
     source and untrained: `(n, D)`; labels: `(n,)`. Compared by how far the leave-one-out losses of
     ridge heads fall below the entropy of the classes. An untrained network whose features are not
@@ -105,15 +106,19 @@ def teaches_nothing(
     losses = []
     for rows in (source, untrained):
         if not rows.isfinite().all():
-            losses.append(entropy)
+            losses.append(torch.full((len(labels),), entropy))
             continue
         fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
-        losses.append(float(nn.functional.cross_entropy(fit.held_out_logits, labels)))
-    taught, random = (max(0.0, entropy - loss) for loss in losses)
+        losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
+    means = [float(each.mean()) for each in losses]
     fact = (
-        f"leave-one-out loss {losses[0]:.3f} with the source's features, {losses[1]:.3f} with "
+        f"leave-one-out loss {means[0]:.3f} with the source's features, {means[1]:.3f} with "
         f"those of the same network untrained, {entropy:.3f} with none"
     )
+    if len(labels) < auto.LEARNABLE:
+        _, gain, noise = auto.simplest(losses)
+        return gain > noise, f"{fact}; standard error of the difference {noise:.3f}"
+    taught, random = (max(0.0, entropy - mean) for mean in means)
     return random >= TAUGHT * taught, fact
 
 

@@ -81,19 +81,13 @@ class Run:
 
     def solve(self) -> None:
         """Solve the head on the training part's features, if the plan does; see whose label it
-        does not believe, and where that is asked for, learn from those no more or otherwise. See
-        from features how to train: not from a source that teaches nothing, and at once where those
-        of all stages settle the doubt."""
+        does not believe, and where that is asked for, learn from those no more or otherwise."""
         if self.plan.solves:
             self._solving.solve(TRAIN)
             if self._solving.taught is not None:
                 self._record(self._solving.taught)
             self._solving.suspect(*(name for name in (TRAIN, VAL) if name in self._splits))
             self._temperature = 1 / self._solving.fit.scale
-        if self._chooses and self.plan.trained:
-            self._look_at_source()
-        if any(phase.when == IN_DOUBT for phase in self.plan.trained):
-            self._look_at_stages()
 
     def baselines(self) -> dict[str, Metrics]:
         """What the frozen source gives without training, on the held-out part: the most frequent
@@ -118,7 +112,12 @@ class Run:
 
     def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
-        solved head's before the first epoch included."""
+        solved head's before the first epoch included. What there is to choose is seen from features
+        first: whether to leave a source that teaches nothing, and whether to train at once."""
+        if self._chooses and self.plan.trained:
+            self._look_at_source()
+        if any(phase.when == IN_DOUBT for phase in self.plan.trained):
+            self._look_at_stages()
         phases = self.plan.trained
         if not phases:
             return History()
@@ -232,10 +231,10 @@ class Run:
 
     def _look_at_source(self) -> None:
         """Where its features tell hardly more than those of the same network untrained, train that
-        one."""
+        one; where there is too little to learn features from, solve the head on those."""
         plan = self.plan
         spares = plan.recipe.tune != "all" or plan.recipe.l2sp > 0
-        if len(self._labels[TRAIN]) < auto.LEARNABLE or plan.cut > 0 or spares:
+        if plan.cut > 0 or spares:
             return
         useless, fact = prospects.look_at_source(
             self._chain,
@@ -247,12 +246,24 @@ class Run:
             batch_size=plan.recipe.batch_size,
             progress=self._progress,
         )
-        if useless:
+        if useless and len(self._labels[TRAIN]) < auto.LEARNABLE:
+            self._leave_source(fact)
+        elif useless:
             deepest = min(plan.trained, key=lambda phase: phase.cut)
             phases = (SolvePhase(), replace(deepest, when=ALWAYS))
             recipe = replace(plan.recipe, norm_statistics="train", stage_decay=1.0)
             self.plan = replace(plan, from_scratch=True, phases=phases, recipe=recipe)
             self._decide("train", "from random weights, the source teaches next to nothing", fact)
+
+    def _leave_source(self, fact: str) -> None:
+        """Nothing but the head, on features of the network untrained."""
+        self._carries.forget()
+        self._features.clear()
+        self._only_solve(self._untrained(), from_scratch=True)
+        train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
+        said = self._solving.fit.held_out_logits[train : train + val]
+        self._predicted["model"] = said.argmax(1).numpy()
+        self._decide("model", "the network untrained, its head solved on all samples", fact)
 
     def _look_at_stages(self) -> None:
         """Where all of them together tell more than the last one, train at once."""
@@ -288,28 +299,22 @@ class Run:
             return training.measure(state, mean=0 < share < 1)[0]
 
         shares = (1.0,) if self.plan.from_scratch else auto.WEIGHTS
-        shares = shares if history.epochs else ()
-        found = [measured(0.0), *map(measured, shares)]
-        losses = [one.losses for one in found]
-        best, gain, noise = processes.decided(lambda: auto.simplest(losses))
-        fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
-        if best:
-            measured(shares[best - 1])
-            head.rescale(self._chain.head, found[best].scale)
-            self._temperature /= found[best].scale
-            way = f"{shares[best - 1]:.0%} of the way from the solved to the trained one"
+        share, found, fact = auto.choose(measured, shares if history.epochs else ())
+        if share:
+            head.rescale(self._chain.head, found.scale)
+            self._temperature /= found.scale
+            way = f"{share:.0%} of the way from the solved to the trained one"
             what = "the one trained from scratch" if self.plan.from_scratch else way
-            fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
         else:
-            self._chain.net.load_state_dict(solved)
-            self._solve_all()
+            self._only_solve(solved, from_scratch=False)
             what = "the solved head on the frozen source, solved on all samples"
-            lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
-            fact += f"{found[-1].loss:.3f} trained{lost}; the best gains {gain:.3f}, "
-            fact += f"which is in the noise (standard error {noise:.3f})"
-            plan = replace(self.plan, phases=(SolvePhase(),), from_scratch=False)
-            self.plan = replace(plan, val=plan.solved_val)
         self._decide("model", what, fact)
+
+    def _only_solve(self, state: State, *, from_scratch: bool) -> None:
+        self._chain.net.load_state_dict(state)
+        self._solve_all()
+        plan = replace(self.plan, phases=(SolvePhase(),), from_scratch=from_scratch)
+        self.plan = replace(plan, val=plan.solved_val)
 
     def _solve_all(self) -> None:
         self._solving.solve(TRAIN, VAL)
@@ -337,12 +342,7 @@ class Run:
         )
 
     def _measure(self, logits: Tensor, *names: str) -> Metrics:
-        sure = logits.softmax(1).max(1)
-        return self._metrics(sure.indices.numpy(), *names, confidence=sure.values.numpy())
+        return metrics.of_probabilities(logits.softmax(1).numpy(), self._solving.given(*names))
 
-    def _metrics(
-        self, predicted: np.ndarray, *names: str, confidence: np.ndarray | None = None
-    ) -> Metrics:
-        return metrics.measure(
-            predicted, self._solving.given(*names), self.plan.num_classes, confidence=confidence
-        )
+    def _metrics(self, predicted: np.ndarray, name: str) -> Metrics:
+        return metrics.measure(predicted, self._solving.given(name), self.plan.num_classes)

@@ -17,7 +17,7 @@ from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError, UsageError
 from zooadapt.feed import Inputs
-from zooadapt.metrics import Metrics, measure
+from zooadapt.metrics import Metrics, of_probabilities
 from zooadapt.model import Model, Source, build, open_source
 from zooadapt.precision import choose
 from zooadapt.progress import Progress
@@ -68,9 +68,7 @@ def evaluate(
         )
     labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
     logits = _logits(model, split, settings, progress)
-    sure = logits.softmax(1).max(1)
-    found = measure(sure.indices.numpy(), labels, len(rows), confidence=sure.values.numpy())
-    return found, model.classes
+    return of_probabilities(logits.softmax(1).numpy(), labels), model.classes
 
 
 def predict(
