@@ -44,6 +44,7 @@ def costs(depth: int, stage: float = 1e-3) -> Costs:
         decode=0.0,
         prepare=0.0,
         inference=depth * stage / 2,
+        fold=0.0,
         forward=(stage,) * depth,
         backward=2.0,
         step=0.0,

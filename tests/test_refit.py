@@ -78,6 +78,7 @@ def test_the_time_for_it_is_planned():
         decode=0.0,
         prepare=0.0,
         inference=1e-3 * chain.depth,
+        fold=0.0,
         forward=(1e-3,) * chain.depth,
         backward=2.0,
         step=0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
@@ -57,6 +58,9 @@ class Costs:
     """Seconds to preprocess it again."""
     inference: float
     """Seconds through all stages, folded, without gradients."""
+    fold: float
+    """Seconds to fold a network of new weights, before a pass without gradients, whatever the
+    samples."""
     forward: tuple[float, ...]
     """Seconds through each stage while it is trained."""
     backward: float
@@ -78,7 +82,7 @@ class Costs:
         """Seconds of an epoch from a cut, its validation included; from a cut above the input, the
         carries come from the cache."""
         fresh = self.prepare if cut == 0 else 0.0
-        validation = sizes.val * (fresh + self.through(cut))
+        validation = self.fold + sizes.val * (fresh + self.through(cut))
         return self._steps(cut, sizes.train, sizes.batch) + validation
 
     def refit(self, cut: int, epochs: int, sizes: Sizes) -> float:
@@ -165,11 +169,9 @@ def _chosen(
 
 def _measure(chain: Chain, engine: Engine, carry: Carry, most: Carry, count: int) -> Costs:
     """All but what reading the samples costs; most: the batch that takes the most memory."""
-    with torch.inference_mode():
-        chain.eval()
-        folded = fold(chain, carry)
-        with engine.autocast(), folded:
-            inference = min(_timed(lambda: _settled(chain.run(carry)))[0] for _ in range(_ROUNDS))
+    folding, inference = map(
+        min, zip(*(_pass(chain, engine, carry) for _ in range(_ROUNDS)), strict=True)
+    )
     rounds = [_step(chain, engine, batch) for batch in (most, *[carry] * _ROUNDS)]
     chain.net.requires_grad_(True)
     chain.eval()
@@ -179,12 +181,22 @@ def _measure(chain: Chain, engine: Engine, carry: Carry, most: Carry, count: int
         prepare=0.0,
         sample_bytes=0,
         inference=inference / count,
+        fold=folding,
         forward=tuple(seconds / count for seconds in forward),
         backward=backward / sum(forward),
         step=step,
         carry_bytes=tuple(size // count for size in sizes),
         peak_bytes=peak_memory(),
     )
+
+
+def _pass(chain: Chain, engine: Engine, carry: Carry) -> tuple[float, float]:
+    """Seconds to fold the network, and then of its forward pass without gradients."""
+    chain.eval()
+    with torch.inference_mode(), engine.autocast(), ExitStack() as stack:
+        folding, _ = _timed(lambda: stack.enter_context(fold(chain, carry)))
+        inference, _ = _timed(lambda: _settled(chain.run(carry)))
+    return folding, inference
 
 
 def _step(

@@ -44,6 +44,8 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
         for phase in plan.trained
         if phase.when not in (GAINED, LOST)
     )
+    if plan.strategy == AUTO and plan.cut == 0 and sizes.train < auto.LEARNABLE:
+        shortest = 0.0  # the source may be left for a head on its network untrained
     again = 0.0
     if plan.refit and plan.trained:
         last = strategy.refit(plan.trained[-1])

@@ -4,9 +4,9 @@
 
 DATA_FOLDER holds `weights/`, `images/` and `text/`. Every run is a process with a cache of its own.
 fastai (`pip install -e '.[peers]'`) runs its `fine_tune` with its defaults for ten epochs, and for
-as many as fit into the seconds that `auto` took. Tables in Markdown go to stdout; each line of
-`--out` is one run, and what it holds is not run again, so that the benchmark can be stopped and
-taken up.
+as many as fit into the seconds that `auto` took. With few labels, `auto` also gets all training
+texts as `--unlabelled`. Tables in Markdown go to stdout; each line of `--out` is one run, and what
+it holds is not run again, so that the benchmark can be stopped and taken up.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import math
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -32,6 +33,7 @@ SINGLE = {
     "from scratch": ["--strategy", "full", "--from-scratch"],
 }
 AUTO, FASTAI, SAME_TIME = "auto", "fastai, 10 epochs", "fastai, same time"
+PROBE, PROBE_READ, AUTO_READ = "probe", "probe, unlabelled", "auto, unlabelled"
 IMAGES = ("flowers5", "trashnet6", "ants_bees", "omniglot_latin")
 TEXTS = ("names18", "trec6", "sms_spam")
 _T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -53,23 +55,28 @@ def main() -> None:
     done = {(row["task"], row["strategy"], row["seed"], row["labels"]) for row in rows}
     for seed in range(0 if options.table else options.seeds):
         for source, data in tasks(options.data):
-            for strategy in [*SINGLE, AUTO, *((FASTAI, SAME_TIME) * ("images" in data.parts))]:
+            more = (FASTAI, SAME_TIME) if "images" in data.parts else ()
+            if options.labels_per_class and "text" in data.parts:
+                more = (PROBE_READ, AUTO_READ)
+            for strategy in [*SINGLE, AUTO, *more]:
                 task = f"{source.name} {data.name}"
                 key = (task, strategy, seed, options.labels_per_class)
                 if key in done or not re.search(options.only, f"{task} {strategy}"):
                     continue
                 row = dict(zip(("task", "strategy", "seed", "labels"), key, strict=True))
-                if strategy in SINGLE or strategy == AUTO:
-                    row |= run(source, data, strategy, seed, options)
-                else:
+                if strategy in (FASTAI, SAME_TIME):
                     row |= fastai(source, data, strategy, seed, options, rows)
+                else:
+                    row |= run(source, data, strategy, seed, options)
                 rows.append(row)
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(row, file=sys.stderr, flush=True)
     rows = [row for row in rows if row["labels"] == options.labels_per_class]
     score = "macro_f1" if options.macro_f1 else "test"
-    print(table(rows, score), beside_fastai(rows), sep="\n\n")
+    peers = beside(rows, (AUTO, SAME_TIME, FASTAI))
+    unlabelled = beside(rows, (PROBE, PROBE_READ, AUTO, AUTO_READ))
+    print(table(rows, score), peers, unlabelled, sep="\n\n")
 
 
 def tasks(folder: Path) -> list[tuple[Path, Path]]:
@@ -86,7 +93,10 @@ def run(
     """Accuracy, work and CPU seconds of one run; for auto, what its plan had said before."""
     with tempfile.TemporaryDirectory() as place:
         command = ["adapt", str(source), str(data), "--out", f"{place}/out", "--seed", str(seed)]
-        command += SINGLE.get(strategy, ["--strategy", AUTO])
+        name, reads, _ = strategy.partition(", unlabelled")
+        command += SINGLE.get(name, ["--strategy", name])
+        if reads:
+            command += ["--unlabelled", str(data / "train.csv")]
         if "images" in data.parts:
             command += ["--input-size", str(options.input_size)]
         if options.labels_per_class:
@@ -176,9 +186,8 @@ def table(rows: list[dict], score: str) -> str:
     return "\n".join(lines)
 
 
-def beside_fastai(rows: list[dict]) -> str:
-    """Test accuracy in per cent of auto and of fastai, on the same seeds; seconds in brackets."""
-    names = [AUTO, SAME_TIME, FASTAI]
+def beside(rows: list[dict], names: Sequence[str]) -> str:
+    """Test accuracy in per cent of some strategies on the same seeds; seconds in brackets."""
     lines = [f"| task | n | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     means: dict[str, list[float]] = {name: [] for name in names}
     for task in dict.fromkeys(row["task"] for row in rows):
