@@ -198,7 +198,7 @@ def test_with_few_labels_the_head_is_solved_on_the_network_that_knows_more(tmp_p
     rng = np.random.default_rng(3)
     letters, table = ("#%&@", "^~|<"), tmp_path / "signs.csv"
     rows = ["text,label"]
-    for _ in range(40):
+    for _ in range(80):
         for k, label in enumerate("xy"):
             drawn = [
                 rng.choice(list(letters[k if rng.random() < 0.8 else 1 - k])) for _ in range(6)
