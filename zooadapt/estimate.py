@@ -18,7 +18,8 @@ class Estimate:
     seconds: float
     """With every phase that may come, to its last epoch."""
     least_seconds: float
-    """If every phase stops as early as it can, and none is earned by a gain."""
+    """If every phase stops as early as it can, and none is earned by a gain; without any, where the
+    source may be left for a solved head."""
     memory_bytes: int
     disk_bytes: int
     """The export and the stored carries."""
@@ -33,7 +34,7 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
     epochs = sum(phase.epochs for phase in plan.trained if phase.when != LOST)
     chosen = 1 + len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
     around = costs.passes(sizes.everything)
-    if plan.strategy == AUTO and plan.trained:
+    if plan.may_leave_source:
         # Some of them go through the network untrained, too.
         around += costs.passes(min(sizes.train, prospects.COMPARED))
     around += (chosen * sizes.val + sizes.test) * costs.through(plan.cut)
@@ -44,8 +45,8 @@ def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int)
         for phase in plan.trained
         if phase.when not in (GAINED, LOST)
     )
-    if plan.strategy == AUTO and plan.cut == 0 and sizes.train < auto.LEARNABLE:
-        shortest = 0.0  # the source may be left for a head on its network untrained
+    if plan.may_leave_source and sizes.train < auto.LEARNABLE:
+        shortest = 0.0  # what it would be left for is a solved head
     again = 0.0
     if plan.refit and plan.trained:
         last = strategy.refit(plan.trained[-1])

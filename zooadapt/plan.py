@@ -78,6 +78,14 @@ class Plan:
         return any(isinstance(phase, SolvePhase) for phase in self.phases)
 
     @property
+    def may_leave_source(self) -> bool:
+        """Whether the network untrained may take the source's place: all of it is to be trained,
+        and nothing is to be spared."""
+        chooses = self.strategy == AUTO and self.solves and bool(self.trained)
+        spares = self.cut > 0 or self.recipe.tune != "all" or self.recipe.l2sp > 0
+        return chooses and not spares
+
+    @property
     def solved_val(self) -> str:
         """How a solved head is measured where nothing is held out."""
         if not self.folds:

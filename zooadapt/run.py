@@ -114,7 +114,7 @@ class Run:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
         solved head's before the first epoch included. What there is to choose is seen from features
         first: whether to leave a source that teaches nothing, and whether to train at once."""
-        if self._chooses and self.plan.trained:
+        if self.plan.may_leave_source:
             self._look_at_source()
         if any(phase.when == IN_DOUBT for phase in self.plan.trained):
             self._look_at_stages()
@@ -233,9 +233,6 @@ class Run:
         """Where its features tell hardly more than those of the same network untrained, train that
         one; where there is too little to learn features from, solve the head on those."""
         plan = self.plan
-        spares = plan.recipe.tune != "all" or plan.recipe.l2sp > 0
-        if plan.cut > 0 or spares:
-            return
         useless, fact = prospects.look_at_source(
             self._chain,
             self._engine,

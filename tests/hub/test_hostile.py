@@ -148,5 +148,5 @@ def test_hostile_repos_are_refused(hub, reader, repo_id, case):
 def test_hostile_decoration_is_left_alone(hub, reader, repo_id, case):
     hub.add(repo_id, HARMLESS[case])
     assert reader("open_and_read", repo_id) == ["body.weight", "head.weight"]
-    assert reader.seconds < 10  # it ends: a nested card takes one second, an expanded one hours
+    assert reader.seconds < 10  # it ends; a nested card takes more than one
     check_untouched(reader)
