@@ -92,7 +92,7 @@ def adapt(request: Request, progress: Progress) -> Result:
             mode,
             splits,
             target=target,
-            seconds=budget - clock.seconds().get("unlabelled", 0.0),
+            clock=clock,
             before=refined,
         )
         decided, splits = prepared.plan, prepared.splits

@@ -16,7 +16,7 @@ class Estimate:
     """What a plan will cost on this machine, if nothing of it is in the cache yet."""
 
     seconds: float
-    """With every phase that may come, to its last epoch."""
+    """With every phase that may come, to its last epoch; what came before the plan included."""
     least_seconds: float
     """If every phase stops as early as it can, and none is earned by a gain; without any, where the
     source may be left for a solved head."""
@@ -27,13 +27,15 @@ class Estimate:
     frozen_stages: int
 
 
-def estimate(plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int) -> Estimate:
+def estimate(
+    plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int, spent: float
+) -> Estimate:
     """The costs of a plan, from those of one sample; weights: bytes of the network's state; kept:
-    bytes of decoded samples that each part of the data may keep."""
+    bytes of decoded samples that each part of the data may keep; spent: seconds until now."""
     cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
     epochs = sum(phase.epochs for phase in plan.trained if phase.when != LOST)
     chosen = 1 + len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
-    around = costs.passes(sizes.everything)
+    around = spent + costs.passes(sizes.everything)
     if plan.may_leave_source:
         # Some of them go through the network untrained, too.
         around += costs.passes(min(sizes.train, prospects.COMPARED))

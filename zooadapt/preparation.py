@@ -25,6 +25,7 @@ from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL
 from zooadapt.solving import UNLABELLED
 from zooadapt.strategy import AUTO, Choice
+from zooadapt.timing import Clock
 
 KEPT = 1 << 30
 """Bytes of decoded samples that a run keeps, for each part of the data, if epochs revisit them."""
@@ -106,11 +107,11 @@ def decide(
     splits: Mapping[str, Split],
     *,
     target: Split | None,
-    seconds: float,
+    clock: Clock,
     before: tuple[Choice, ...],
 ) -> Prepared:
     """The plan, with costs measured where it or its reader needs them. target: samples without
-    labels; seconds: what is left of the budget; before: choices that were made already."""
+    labels; clock: of the run; before: choices that were made already."""
     train = splits[TRAIN]
     sizes = _sizes(request.batch_size or 32, splits)
     costs = None
@@ -132,7 +133,7 @@ def decide(
         groups=0 if train.groups is None else len(np.unique(train.groups)),
         sizes=sizes,
         costs=costs,
-        seconds=seconds,
+        seconds=seconds_for(request) - clock.seconds().get("unlabelled", 0.0),
     )
     decided = replace(decided, choices=(*before, *decided.choices))
     if VAL in splits and not decided.trained:
@@ -143,7 +144,14 @@ def decide(
     expected = None
     if costs is not None:
         sizes = _sizes(decided.recipe.batch_size, splits)
-        expected = estimate(decided, costs, sizes, weights=_bytes(model), kept=_kept(decided))
+        expected = estimate(
+            decided,
+            costs,
+            sizes,
+            weights=_bytes(model),
+            kept=_kept(decided),
+            spent=clock.seconds()["total"],
+        )
     return Prepared(plan=decided, splits=splits, estimate=expected)
 
 
