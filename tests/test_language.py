@@ -195,6 +195,8 @@ def test_unlabelled_noise_leaves_the_source_as_it_was(
 def test_a_plan_says_that_it_will_be_tried(source: Path, data: Path, tmp_path: Path) -> None:
     said = run(source, data, tmp_path / "o", unlabelled=str(data / "more.csv"), plan_only=True)
     assert said["plan"]["choices"][0]["why"] == "kept if the solved head gains by it"
+    alone = run(source, data, tmp_path / "o", plan_only=True)
+    assert said["estimate"]["seconds"] > 2 * alone["estimate"]["seconds"]
 
 
 def test_a_source_s_own_decoder_is_used(real_data: Path) -> None:

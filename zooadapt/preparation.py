@@ -123,6 +123,12 @@ def decide(
             lengths=_inputs(train, model).lengths(),
             batch_size=sizes.batch,
         )
+    budget, spent = seconds_for(request), clock.seconds()
+    taken, refining = spent["total"], spent.get("unlabelled", 0.0)
+    if request.plan_only and target is not None:
+        refining = unlabelled.seconds(model, engine, train, target, costs, batch_size=sizes.batch)
+        refining = min(refining, budget / 2)
+        taken += refining
     decided = plan.resolve(
         request,
         source=source,
@@ -133,7 +139,7 @@ def decide(
         groups=0 if train.groups is None else len(np.unique(train.groups)),
         sizes=sizes,
         costs=costs,
-        seconds=seconds_for(request) - clock.seconds().get("unlabelled", 0.0),
+        seconds=budget - refining,
     )
     decided = replace(decided, choices=(*before, *decided.choices))
     if VAL in splits and not decided.trained:
@@ -150,7 +156,7 @@ def decide(
             sizes,
             weights=_bytes(model),
             kept=_kept(decided),
-            spent=clock.seconds()["total"],
+            spent=taken,
         )
     return Prepared(plan=decided, splits=splits, estimate=expected)
 

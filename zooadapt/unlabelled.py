@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
+from time import monotonic
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zooadapt import auto, averaging, head, norms, processes
+from zooadapt.costs import Costs
 from zooadapt.data import ReadOptions, Split, open_inputs, open_texts
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError
@@ -25,6 +28,8 @@ _RATE, _DECAY = 2e-3, 1 / 2.6
 _WINDOW = 256
 _EVERY = 10
 """One of so many texts is held out to choose the epoch by."""
+_TRIED = 8
+"""Batches of texts whose reading is timed for a plan."""
 _SHARES = (0.5, 1.0)
 """How far the statistics of norm layers may go from the source's to the target's."""
 
@@ -118,6 +123,23 @@ def refine(
     return Choice(what="unlabelled", value=value, why=why)
 
 
+def seconds(
+    model: Model, engine: Engine, labelled: Split, target: Split, costs: Costs, *, batch_size: int
+) -> float:
+    """What `refine` takes if nothing stops it, by measured costs; a few batches of texts are read
+    at a rate of 0, so nothing of the network changes."""
+    looks = costs.passes(len(labelled))
+    if model.source.family.modality != "text":
+        return costs.passes(len(target)) + (1 + len(_SHARES)) * looks
+    reading, count = _reading(len(target), batch_size), min(len(target), _TRIED * batch_size)
+    part = [target.raw(int(k)) for k in np.linspace(0, len(target) - 1, count)]
+    reader, started = LanguageModel(model, engine, seed=0), monotonic()
+    once = replace(reading, epochs=1, lr=0.0)
+    reader.train(part, part[: _held_out(count)], once, progress=Progress())
+    epoch = (monotonic() - started) * len(target) / count
+    return reading.epochs * epoch + 2 * looks
+
+
 def _read_on(
     model: Model,
     engine: Engine,
@@ -130,25 +152,32 @@ def _read_on(
     """Train on as a language model; what was done, and how well it went."""
     texts = [target.raw(k) for k in range(len(target))]
     order = np.random.default_rng((seed, 0x7E47)).permutation(len(texts))
-    held = max(1, len(texts) // _EVERY)
-    steps = math.ceil((len(texts) - held) / batch_size) or 1
-    reading = Reading(
-        epochs=min(max(math.ceil(_STEPS / steps), _EPOCHS[0]), _EPOCHS[1]),
-        lr=_RATE,
-        window=_WINDOW,
-        batch_size=batch_size,
-        stage_decay=_DECAY,
-    )
+    held = _held_out(len(texts))
     history = LanguageModel(model, engine, seed=seed).train(
         [texts[k] for k in order[held:]],
         [texts[k] for k in order[:held]],
-        reading,
+        _reading(len(texts), batch_size),
         progress=progress,
         deadline=deadline,
     )
     bits = history.bits
     fact = f"from {bits[0]:.2f} to {bits[history.best]:.2f} bits per symbol of text held out"
     return f"language model of {len(texts)} texts", fact
+
+
+def _reading(texts: int, batch_size: int) -> Reading:
+    steps = math.ceil((texts - _held_out(texts)) / batch_size)
+    return Reading(
+        epochs=min(max(math.ceil(_STEPS / steps), _EPOCHS[0]), _EPOCHS[1]),
+        lr=_RATE,
+        window=_WINDOW,
+        batch_size=batch_size,
+        stage_decay=_DECAY,
+    )
+
+
+def _held_out(texts: int) -> int:
+    return max(1, texts // _EVERY)
 
 
 def _look_at(
