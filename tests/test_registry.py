@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -89,6 +90,25 @@ def test_one_that_fails_at_import_is_named_and_the_others_work(plugin, before, s
     assert found["distribution"] == "zooadapt-broken" and found["version"] == "2.7"
     assert said in found["error"] and found["remedy"]
     assert listed("rnn")["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("before", "body"), [("1 / 0", ""), ("", "def variants(self): return 1 / 0")]
+)
+def test_one_that_cannot_list_its_models_is_named_and_the_others_are_listed(
+    plugin, capsys, before, body
+):
+    plugin(body, before=before)
+    root.main(["models"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "digits04" in out and "ZeroDivisionError: division by zero" in out
+    assert "broken: broken\n" in out and "try: update zooadapt-broken" in out
+    root.main(["models", "--json"], standalone_mode=False)
+    said = json.loads(capsys.readouterr().out)
+    (named,) = said["broken"]
+    assert named["name"] == "broken" and "zooadapt-broken 2.7" in named["error"]
+    families = {one["family"] for one in said["models"]}
+    assert {"timm", "rnn"} <= families and "broken" not in families
 
 
 def test_a_source_that_a_broken_plugin_might_have_claimed_says_so(plugin):

@@ -46,9 +46,10 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
     }
 
 
-def models(search: str) -> list[dict[str, Any]]:
+def models(search: str) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Known sources whose name holds `search`: bundled ones, then what the Hub's cache holds, then
-    what the installed families know of. `cached` is the commit and size of what was downloaded."""
+    what the installed families know of; and the plugins that cannot say, each with its reason.
+    `cached` is the commit and size of what was downloaded."""
     found = [
         {
             "source": name,
@@ -61,20 +62,23 @@ def models(search: str) -> list[dict[str, Any]]:
         for name, (family, folder) in registry.bundled().items()
     ]
     found += [_cached(entry) for entry in hub.cached()]
-    for plugin in registry.installed():
-        family = registry.load(plugin.name)
-        found += [
-            {
-                "source": v.source,
-                "family": plugin.name,
-                "license": v.license,
-                "parameters": v.parameters,
-                "note": v.note,
-                "cached": None,
-            }
-            for v in family.variants()
-        ]
-    return [one for one in found if search.lower() in one["source"].lower()]
+    broken = []
+    for plugin in sorted({owner.name for owner in registry.installed()}):
+        try:
+            found += [
+                {
+                    "source": v.source,
+                    "family": plugin,
+                    "license": v.license,
+                    "parameters": v.parameters,
+                    "note": v.note,
+                    "cached": None,
+                }
+                for v in registry.load(plugin).variants()
+            ]
+        except ZooadaptError as error:
+            broken.append({"name": plugin, "error": str(error), "remedy": error.remedy})
+    return [one for one in found if search.lower() in one["source"].lower()], broken
 
 
 def _cached(entry: hub.Cached) -> dict[str, Any]:

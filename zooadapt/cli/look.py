@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
-from zooadapt.cli.output import emit, table
+from zooadapt.cli.output import emit, printable, table
 
 
 @click.command()
@@ -77,7 +77,7 @@ def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
     """Sources to start from: bundled, downloaded, known to a family. SEARCH is part of a name."""
     from zooadapt.look import models as look
 
-    found = look(search)
+    found, broken = look(search)
     shown = found if as_json else found[:limit]
 
     def show() -> None:
@@ -88,5 +88,7 @@ def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
         )
         if len(found) > len(shown):
             print(f"{len(found) - len(shown)} more; narrow the search or raise --limit")
+        for one in broken:
+            print(printable(f"{one['name']}: broken\n    {one['error']}\n    try: {one['remedy']}"))
 
-    emit({"models": found}, as_json, show)
+    emit({"models": found, "broken": broken}, as_json, show)
