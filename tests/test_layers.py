@@ -108,6 +108,14 @@ def test_public_functions_say_what_they_guarantee(path: Path) -> None:
                 assert "Raises:" in doc, f"{node.name} raises and does not say what"
 
 
+def test_what_commands_print_goes_through_one_place() -> None:
+    """Where it is made sure that names out of files and downloads move no cursor."""
+    for path in (PACKAGE / "cli").glob("*.py"):
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        names = {ast.unparse(call.func) for call in calls}
+        assert path.name in ("__init__.py", "output.py") or not names & {"print", "click.echo"}
+
+
 HEAVY = ("torch", "timm", "datasets", "transformers", "sklearn", "accelerate", "pyarrow", "scipy",
          "huggingface_hub", "PIL")  # fmt: skip
 

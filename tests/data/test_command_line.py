@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from zooadapt import registry
+from zooadapt.cli import root as cli
 
 from .make import csv_file, encoded, image_folder, listing, photo
 
@@ -88,3 +92,26 @@ def test_predict_shows_file_names_as_text(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     (line,) = done.stdout.splitlines()
     assert len(line.split("\t")) == 3
+
+
+def test_names_of_a_downloaded_config_are_shown_as_text(tmp_path: Path, capsys) -> None:
+    source = tmp_path / "\x1b]0;mine\x07"
+    shutil.copytree(registry.bundled()["digits04"][1], source)
+    names = ["\x1b]0;mine\x07", "[red]a", "\x9b2J\nfake: line", "\u202egpj", "ü🐝"]
+    config = json.loads((source / "config.json").read_text())
+    config["label_names"] = config["zooadapt"]["classes"] = names
+    for facts in (config["pretrained_cfg"], config["zooadapt"]):
+        facts["license"] = "\x1b[2Jfree"
+    (source / "config.json").write_text(json.dumps(config))
+    data = image_folder(tmp_path / "set", dict.fromkeys(names, 2))
+    image = str(data / names[0] / "0.jpg")
+    for arguments in (["inspect"], ["evaluate", str(data)], ["predict", image]):
+        cli.main([arguments[0], str(source), *arguments[1:]], standalone_mode=False)
+        shown = capsys.readouterr().out
+        assert all(c.isprintable() or c in "\n\t" for c in shown)
+        assert "\\u001b" in shown and "\nfake:" not in shown
+        assert arguments[0] != "evaluate" or shown.count("[red]a") == 2, "a name is no markup"
+        cli.main([arguments[0], str(source), *arguments[1:], "--json"], standalone_mode=False)
+        said = capsys.readouterr().out
+        assert all(c.isprintable() and c.isascii() for c in said.rstrip("\n"))
+        assert arguments[0] == "predict" or json.loads(said)["classes"] == names

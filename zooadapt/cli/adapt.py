@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
-from zooadapt.cli.output import emit, progress, table
+from zooadapt.cli.output import emit, progress, say, table
 
 
 @click.command()
@@ -212,15 +212,15 @@ def _show(report: dict[str, Any], *, why: bool) -> None:
     columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
     table("", columns, rows)
     for line in _lines(report):
-        print(line)
+        say(line)
     seconds = report["seconds"]
     parts = ", ".join(
         f"{name} {value:.1f}"
         for name, value in seconds.items()
         if name != "total" and value >= 0.05
     )
-    print(f"{seconds['total']:.1f} s of work ({parts})")
-    print(f"model: {report['out']}")
+    say(f"{seconds['total']:.1f} s of work ({parts})")
+    say(f"model: {report['out']}")
 
 
 def _row(name: str, how: str, scores: dict[str, Any]) -> list[Any]:

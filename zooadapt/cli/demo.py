@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zooadapt.cli.output import emit, progress, table
+from zooadapt.cli.output import emit, progress, say, table
 
 
 @click.command()
@@ -29,7 +29,7 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
 
     _, target = write_digits(out / "data")
     if data_only:
-        emit({"out": str(out), "data": str(out / "data")}, as_json, lambda: print(out / "data"))
+        emit({"out": str(out), "data": str(out / "data")}, as_json, lambda: say(out / "data"))
         return
     from zooadapt.adapt import adapt
     from zooadapt.request import Request
@@ -63,6 +63,6 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
             ["", "test accuracy", "95 % interval", "n", "seconds", "model"],
             rows,
         )
-        print(f"try it: zooadapt predict {out / 'adapted'} {target / 'test' / '7'}")
+        say(f"try it: zooadapt predict {out / 'adapted'} {target / 'test' / '7'}")
 
     emit({"out": str(out), "models": results}, as_json, show)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zooadapt.cli import options as shared
-from zooadapt.cli.output import emit, printable, table
+from zooadapt.cli.output import emit, say, table
 
 if TYPE_CHECKING:
     from zooadapt.hub import PushResult, Source
@@ -78,9 +78,9 @@ def _source(got: Source) -> dict[str, Any]:
 
 def _show_source(got: Source) -> None:
     commit = f" at {got.revision}" if got.revision else ""
-    print(printable(f"{got.location}{commit}, licence {got.license or 'unknown'}"))
+    say(f"{got.location}{commit}, licence {got.license or 'unknown'}")
     table("", ["file", "sha256"], [[name, sha256] for name, sha256 in got.files.items()])
-    print(printable(f"in {got.folder}"))
+    say(f"in {got.folder}")
 
 
 def _show_push(done: PushResult, *, wanted_public: bool) -> None:
@@ -89,9 +89,10 @@ def _show_push(done: PushResult, *, wanted_public: bool) -> None:
     if done.commit is None:
         kind = "public" if done.public else "private"
         new = f"a new {kind} repository" if done.creates_repo else f"the {kind} repository"
-        print(printable(done.card_diff or "README.md: no change\n"), end="")
-        print(printable(f"nothing was sent; without --dry-run it goes to {new} {done.url}"))
+        for line in (done.card_diff or "README.md: no change").splitlines():
+            say(line)
+        say(f"nothing was sent; without --dry-run it goes to {new} {done.url}")
     else:
-        print(printable(f"published as {done.pull_request or done.url}, commit {done.commit}"))
+        say(f"published as {done.pull_request or done.url}, commit {done.commit}")
     if wanted_public and not done.public:
-        print("note: the repository exists and is private; its settings page makes it public")
+        say("note: the repository exists and is private; its settings page makes it public")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
-from zooadapt.cli.output import emit, printable, table
+from zooadapt.cli.output import emit, say, table
 
 
 @click.command()
@@ -29,16 +29,16 @@ def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
 
 
 def _show_source(found: dict[str, Any]) -> None:
-    print(
+    say(
         f"{found['source']['location']}: {found['family']}, {found['modality']}, "
         f"licence {found['license'] or 'unknown'}, head {found['head']}, "
         f"{found['parameters']:,} parameters"
     )
     if found["classes"]:
         more = " …" if len(found["classes"]) > 12 else ""
-        print(f"classes: {', '.join(found['classes'][:12])}{more}")
+        say(f"classes: {', '.join(found['classes'][:12])}{more}")
     for note in found["notes"]:
-        print(f"note: {note}")
+        say(f"note: {note}")
     rows, before = [], 0.0
     whole = sum(stage["milliseconds"] for stage in found["stages"]) or 1.0
     for k, stage in enumerate(found["stages"]):
@@ -87,8 +87,10 @@ def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
             [[m["source"], m["family"], m["license"] or "unknown", m["note"]] for m in shown],
         )
         if len(found) > len(shown):
-            print(f"{len(found) - len(shown)} more; narrow the search or raise --limit")
+            say(f"{len(found) - len(shown)} more; narrow the search or raise --limit")
         for one in broken:
-            print(printable(f"{one['name']}: broken\n    {one['error']}\n    try: {one['remedy']}"))
+            say(f"{one['name']}: broken")
+            say(f"    {one['error']}")
+            say(f"    try: {one['remedy']}")
 
     emit({"models": found, "broken": broken}, as_json, show)

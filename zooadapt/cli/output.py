@@ -16,13 +16,19 @@ _QUIET_SECONDS = 30.0
 
 
 def emit(result: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -> None:
-    """The result, on stdout, once: one JSON object, or what `show` prints for people."""
+    """The result, on stdout, once: one JSON object in ASCII, which every terminal and encoding
+    bears, or what `show` prints for people."""
     if not processes.is_main():
         return
     if as_json:
-        print(json.dumps(result, sort_keys=True, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(result, sort_keys=True, allow_nan=False))
     else:
         show()
+
+
+def say(*cells: Any) -> None:
+    """A line on stdout, its cells set apart by tabs. Cells are data, never control characters."""
+    print(*(printable(str(cell)) for cell in cells), sep="\t")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -34,7 +40,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     drawn = Table(title=title or None, title_justify="left", header_style="bold")
     for k, column in enumerate(columns):
         numbers = rows and all(isinstance(row[k], (int, float)) or row[k] == "" for row in rows)
-        drawn.add_column(column, justify="right" if numbers else "left")
+        drawn.add_column(Text(printable(column)), justify="right" if numbers else "left")
     for row in rows:
         drawn.add_row(*[Text(printable(str(cell))) for cell in row])
     Console(width=None if sys.stdout.isatty() else 120).print(drawn)
@@ -48,8 +54,8 @@ def progress(as_json: bool) -> Progress:
 
 
 def printable(text: str) -> str:
-    """Text from data with control and direction-changing characters made visible."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
+    """Text from data with line breaks, control and direction-changing characters made visible."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 class Lines(Progress):

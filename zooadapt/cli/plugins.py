@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zooadapt.cli.output import emit, printable, progress, table
+from zooadapt.cli.output import emit, progress, say, table
 
 if TYPE_CHECKING:
     from zooadapt.testing import Outcome
@@ -33,12 +33,13 @@ def list_plugins(as_json: bool) -> None:
         for one in found:
             flags = "".join(f", {flag}" for flag in one["can"])
             what = f"interface {one['api']}, {one['modality']}{flags}" if one["api"] else "broken"
-            lines = [f"{one['name']}: {one['distribution']} {one['version']}, {what}"]
+            say(f"{one['name']}: {one['distribution']} {one['version']}, {what}")
             if one["error"]:
-                lines += [one["error"], f"try: {one['remedy']}"]
+                lines = [one["error"], f"try: {one['remedy']}"]
             else:
-                lines += [one["claims"], *(f"bundles {name}" for name in one["bundled"])]
-            print(printable("\n    ".join([*lines, str(one["where"])])))
+                lines = [one["claims"], *(f"bundles {name}" for name in one["bundled"])]
+            for line in (*lines, one["where"]):
+                say(f"    {line}")
 
     emit({"plugins": found}, as_json, show)
 
@@ -82,14 +83,12 @@ def _show_outcomes(outcomes: Sequence[Outcome], counts: dict[str, int]) -> None:
     table("", ["check", "result", ""], [_row(name, of) for name, of in by_check.items()])
     for outcome in outcomes:
         if outcome.status == "fail":
-            print(
-                printable(
-                    f"\n{outcome.check} on {outcome.case}: {outcome.clause}\n"
-                    f"  declared: {outcome.declared}\n  actual:   {outcome.actual}\n"
-                    f"  do:       {outcome.remedy}"
-                )
-            )
-    print(f"{counts['pass']} passed, {counts['fail']} failed, {counts['skip']} skipped")
+            say()
+            say(f"{outcome.check} on {outcome.case}: {outcome.clause}")
+            say(f"  declared: {outcome.declared}")
+            say(f"  actual:   {outcome.actual}")
+            say(f"  do:       {outcome.remedy}")
+    say(f"{counts['pass']} passed, {counts['fail']} failed, {counts['skip']} skipped")
 
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
@@ -117,7 +116,7 @@ def new(name: str, modality: str, as_json: bool) -> None:
     result: dict[str, Any] = {"out": str(folder), "name": name, "modality": modality}
 
     def show() -> None:
-        print(f"{folder}: install it with `pip install -e {folder.name}[test]`, then")
-        print(f"`zooadapt plugins check {name}`; its README.md says how to go on")
+        say(f"{folder}: install it with `pip install -e {folder.name}[test]`, then")
+        say(f"`zooadapt plugins check {name}`; its README.md says how to go on")
 
     emit(result, as_json, show)

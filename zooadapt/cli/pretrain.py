@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
-from zooadapt.cli.output import emit, printable, progress
+from zooadapt.cli.output import emit, progress, say
 
 
 @click.command()
@@ -53,9 +53,12 @@ def pretrain(as_json: bool, **options: Any) -> None:
 
 def _show(made: dict[str, Any]) -> None:
     data, seconds = made["data"], made["seconds"]["total"]
-    print(
+    say(
         f"{made['bits_per_character']:.3f} bits per character, perplexity "
         f"{made['perplexity']:.2f}, on {data['held_out']:,} of {data['characters']:,} characters"
     )
-    print(f"a sample:\n{printable(made['sample'])}")
-    print(f"{seconds:.1f} s of work\nsource: {made['out']}")
+    say("a sample:")
+    for line in made["sample"].splitlines():
+        say(line)
+    say(f"{seconds:.1f} s of work")
+    say(f"source: {made['out']}")

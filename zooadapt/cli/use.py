@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
-from zooadapt.cli.output import emit, printable, progress, table
+from zooadapt.cli.output import emit, progress, say, table
 
 _batch = click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 
@@ -31,7 +31,7 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
 
     def show() -> None:
         (low, high), (f1_low, f1_high) = metrics.interval, metrics.macro_f1_interval
-        print(
+        say(
             f"accuracy {metrics.accuracy:.3f} ({low:.3f} to {high:.3f}), macro F1 "
             f"{metrics.macro_f1:.3f} ({f1_low:.3f} to {f1_high:.3f}), n {metrics.n}"
         )
@@ -66,8 +66,7 @@ def predict(
 
     def show() -> None:
         for one in found:
-            cells = [one.input, one.label, f"{one.probability:.4f}"]
-            print("\t".join(printable(cell).replace("\n", "\\u000a") for cell in cells))
+            say(one.input, one.label, f"{one.probability:.4f}")
 
     emit({"predictions": [asdict(one) for one in found]}, as_json, show)
 
@@ -98,7 +97,7 @@ def features(
 
     def show() -> None:
         for name, shape in shapes.items():
-            print(f"{name} {tuple(shape)}")
+            say(f"{name} {tuple(shape)}")
 
     emit({"out": str(out), "tensors": {name: list(s) for name, s in shapes.items()}}, as_json, show)
 
