@@ -72,8 +72,11 @@ def main() -> None:
         code = root.main(standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
         code = error.exit_code
+        if as_json:
+            _fail("UsageError", *_usage(error), code, as_json=True)
+        else:
+            error.show()
     except click.Abort:
         code = 130
     except Interrupted as stop:
@@ -118,6 +121,14 @@ def main() -> None:
     if code and timing.importing():
         atexit.register(_leave, code)
     sys.exit(code or 0)
+
+
+def _usage(error: click.ClickException) -> tuple[str, str, str]:
+    """What click says of a command line: the message, the option or argument, the remedy."""
+    context, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    thing = param.opts[-1] if param else getattr(error, "option_name", "")
+    command = context.command_path if context else "zooadapt"
+    return error.format_message().rstrip("."), thing, f"{command} --help"
 
 
 def _leave(code: int) -> None:
