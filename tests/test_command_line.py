@@ -5,14 +5,62 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from zooadapt import pretrain, request
+from zooadapt.errors import UsageError
 
 
 def zooadapt(*arguments: object, **process: Any) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "zooadapt", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, **process)
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "ranges"),
+    [
+        (request.Request, {"source": "s", "data": "d"}, request.RANGES),
+        (pretrain.PretrainRequest, {"family": "f", "text": "t"}, pretrain.RANGES),
+    ],
+)
+def test_every_number_has_a_range(make, given: dict[str, Any], ranges: dict[str, Any]) -> None:
+    """Of the command's own numbers none is left out, and none takes what is no number."""
+    given = given | {"out": Path("out")}
+    fields = make.__dataclass_fields__.values()
+    numbers = {f.name for f in fields if "int" in str(f.type) or "float" in str(f.type)}
+    assert numbers == ranges.keys()
+    for name, allowed in ranges.items():
+        for value in (float("nan"), float("inf"), -1, allowed.most + 1, *allowed.without):
+            with pytest.raises(UsageError) as caught:
+                make(**given, **{name: value})
+            assert caught.value.thing == "--" + name.replace("_", "-")
+        for value in {allowed.least, allowed.most} - {*allowed.without}:
+            assert getattr(make(**given, **{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--label-smoothing", "3"),
+        ("--weight-decay", "nan"),
+        ("--stage-decay", "-1"),
+        ("--cache-gb", "inf"),
+        ("--checkpoint-seconds", "nan"),
+        ("--budget", "inf"),
+        ("--max-pixels", "0"),
+    ],
+)
+def test_a_number_out_of_range_is_a_usage_error_before_anything_is_opened(
+    option: str, value: str, tmp_path: Path
+) -> None:
+    done = zooadapt("adapt", "nowhere", "nothing", "-o", tmp_path / "out", option, value, "--json")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    said = json.loads(done.stdout)
+    assert (said["code"], said["kind"], said["thing"]) == (2, "UsageError", option)
+    assert said["remedy"].endswith("adapt --help") and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_unlikely_inputs_are_unknown(
         (["--from-scratch", "--suspects", "s.csv"], "--suspects asks a head solved"),
         (["--drop-suspects", "--relabel-suspects"], "contradict each other"),
         (["--suspects", "out/suspects.csv"], "lies in the output folder"),
-        (["--folds", "1"], "--folds 1 must be at least 2"),
+        (["--folds", "1"], "--folds 1 must be a number from 2"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_any_work(

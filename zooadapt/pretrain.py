@@ -12,20 +12,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooadapt import __version__, card, export, fsops, hub, processes, registry, report
+from zooadapt import __version__, card, export, fsops, hub, processes, ranges, registry, report
 from zooadapt.data import ReadOptions, read_plain
 from zooadapt.engine import Engine
-from zooadapt.errors import DataError, UsageError
+from zooadapt.errors import DataError
 from zooadapt.family import FILES
 from zooadapt.language import LanguageModel, Progressed, Reading
 from zooadapt.model import Source, build
 from zooadapt.progress import Progress
+from zooadapt.ranges import MANY, Range
 from zooadapt.report import Written
 from zooadapt.timing import Clock
 
 _BLOCKS = 100
 _HELD_OUT = 0.05
 _SAMPLE = 300
+RANGES = {
+    "hidden": Range(1),
+    "layers": Range(1, 1000),
+    "epochs": Range(1),
+    "budget": Range(0, 1000 * MANY, without=(0,)),
+    "lr": Range(0, 1000, without=(0,)),
+    "window": Range(8),
+    "batch_size": Range(1),
+    "seed": Range(0, 2**32 - 1),
+}
+"""Options that are numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +63,7 @@ class PretrainRequest:
 
     def __post_init__(self) -> None:
         """Raises: UsageError naming the option whose value cannot be meant."""
-        least = {"hidden": 1, "layers": 1, "epochs": 1, "window": 8, "batch_size": 1, "seed": 0}
-        for name, at_least in least.items():
-            value = getattr(self, name)
-            if value is not None and value < at_least:
-                raise _bad(name, value, f"must be at least {at_least}")
-        for name in ("lr", "budget"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise _bad(name, value, "must be a positive number")
+        ranges.check(self, RANGES, command="pretrain")
 
 
 def pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
@@ -213,8 +217,3 @@ def _written(
         f"{card.END}\n"
     )
     return Written(config=native, files=files, report=facts, card=page)
-
-
-def _bad(name: str, value: object, why: str) -> UsageError:
-    option = "--" + name.replace("_", "-")
-    return UsageError(f"{option} {value} {why}", thing=option, remedy="zooadapt pretrain --help")

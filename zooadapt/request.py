@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zooadapt import strategy
+from zooadapt import ranges, strategy
 from zooadapt.data import ReadOptions
 from zooadapt.errors import UsageError
+from zooadapt.ranges import MANY, Range
 from zooadapt.suspects import DROP, KEEP, RELABEL
+
+RANGES = {
+    "budget": Range(0, 1000 * MANY, without=(0,)),
+    "epochs": Range(0),
+    "lr": Range(0, 1000, without=(0,)),
+    "patience": Range(1),
+    "batch_size": Range(1),
+    "stage_decay": Range(0, 1),
+    "label_smoothing": Range(0, 1, without=(1,)),
+    "lora_rank": Range(1),
+    "ema": Range(0, 1, without=(1,)),
+    "soup": Range(0),
+    "mixup": Range(0, 1000),
+    "cutmix": Range(0, 1000),
+    "l2sp": Range(0, 1000),
+    "weight_decay": Range(0, 1000),
+    "seed": Range(0, 2**32 - 1),
+    "val_fraction": Range(0, 1, without=(0, 1)),
+    "folds": Range(2),
+    "labels_per_class": Range(1),
+    "checkpoint_seconds": Range(0, 1000 * MANY),
+    "cache_gb": Range(0),
+    "views": Range(0),
+    "input_size": Range(8, 16384),
+    "in_chans": Range(1, 1024),
+}
+"""Options that are numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,36 +100,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Raises: UsageError naming the option whose value cannot be meant."""
-        at_least = {
-            "epochs": 0,
-            "folds": 2,
-            "patience": 1,
-            "batch_size": 1,
-            "labels_per_class": 1,
-            "input_size": 8,
-            "in_chans": 1,
-            "seed": 0,
-            "views": 0,
-            "cache_gb": 0,
-            "lora_rank": 1,
-            "soup": 0,
-        }
-        for name, least in at_least.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise _bad(name, value, f"must be at least {least}")
-        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
-            raise _bad("lr", self.lr, "must be a positive number")
-        if self.budget is not None and not self.budget > 0:
-            raise _bad("budget", self.budget, "must be a positive time")
-        for name in ("l2sp", "mixup", "cutmix"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise _bad(name, value, "must not be negative")
-        if not 0 <= self.ema < 1:
-            raise _bad("ema", self.ema, "must lie between 0 and 1")
-        if not 0 < self.val_fraction < 1:
-            raise _bad("val_fraction", self.val_fraction, "must lie between 0 and 1")
+        ranges.check(self, RANGES, command="adapt")
         phases = strategy.phases(self.strategy, from_scratch=self.from_scratch)
         self._check_suspects(any(isinstance(phase, strategy.Solve) for phase in phases))
         if self.unlabelled is not None and self.from_scratch:
@@ -143,8 +141,3 @@ class Request:
                 thing="--suspects",
                 remedy="name a file outside of it: it holds names of samples",
             )
-
-
-def _bad(name: str, value: object, why: str) -> UsageError:
-    option = "--" + name.replace("_", "-")
-    return UsageError(f"{option} {value} {why}", thing=option, remedy="zooadapt adapt --help")

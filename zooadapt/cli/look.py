@@ -14,7 +14,7 @@ from zooadapt.cli.output import emit, say, table
 @click.argument("source")
 @click.option(
     "--batch-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 4096),
     default=4,
     show_default=True,
     help="Samples in the measured batch.",

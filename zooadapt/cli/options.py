@@ -20,7 +20,11 @@ _READING = (
     click.option("--follow-links", is_flag=True, help="Follow links that leave the folder."),
     click.option("--strict", is_flag=True, help="Refuse samples that are in train and test."),
     click.option(
-        "--max-pixels", default=50_000_000, show_default=True, help="Largest image that is decoded."
+        "--max-pixels",
+        type=click.IntRange(1),
+        default=50_000_000,
+        show_default=True,
+        help="Largest image that is decoded.",
     ),
 )
 _RUNNING = (

@@ -10,8 +10,9 @@ import click
 
 from zooadapt.cli import options as shared
 from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.ranges import MANY
 
-_batch = click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+_batch = click.option("--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True)
 
 
 @click.command()
