@@ -297,18 +297,43 @@ def zooadapt(site: Path, toys: Path, *arguments: str) -> subprocess.CompletedPro
     )
 
 
-def test_a_command_ends_with_70_before_anything_is_written(plugin, toys, source, tmp_path):
-    site = plugin(MISBEHAVIOUR["stage 'rows'"])
+@pytest.fixture
+def data(tmp_path) -> Path:
     for name in ("a", "c"):
         folder = tmp_path / "data" / name
         folder.mkdir(parents=True)
         for k, image in enumerate(synthesise("image", 6, seed=ord(name))):
             image.save(folder / f"{k}.png")
-    out = tmp_path / "out"
-    done = zooadapt(site, toys, "adapt", f"broken:{source}", str(tmp_path / "data"), "-o", str(out))
+    return tmp_path / "data"
+
+
+def test_a_command_ends_with_70_before_anything_is_written(plugin, toys, source, data, tmp_path):
+    site, out = plugin(MISBEHAVIOUR["stage 'rows'"]), tmp_path / "out"
+    done = zooadapt(site, toys, "adapt", f"broken:{source}", str(data), "-o", str(out))
     assert done.returncode == 70, done.stderr
     assert "failed in stage 'rows': its 'x' is" in done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "way", ["torch.empty(1 << 60)", "raise torch.OutOfMemoryError('CUDA out of memory.')"]
+)
+def test_for_want_of_memory_a_command_ends_with_71(plugin, toys, source, data, tmp_path, way):
+    out = tmp_path / "out"
+    site = plugin(f"""
+        def stages(self, net):
+            import torch
+
+            def run(carry):
+                {way}
+
+            first, *others = super().stages(net)
+            return (Stage(name="rows", run=run, owns=first.owns), *others)
+        """)
+    done = zooadapt(site, toys, "adapt", f"broken:{source}", str(data), "-o", str(out))
+    assert done.returncode == 71, done.stderr
+    assert done.stderr == "error: out of memory. Try: give a smaller --batch-size\n"
     assert not out.exists()
 
 

@@ -82,3 +82,11 @@ class AccessError(ZooadaptError):
     """Access denied, on disk or on the Hub."""
 
     code = 77
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out. Torch's are RuntimeErrors, told by what they
+    say, since torch may not be imported."""
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    told = "out of memory" in said or "DefaultCPUAllocator" in said
+    return told or isinstance(error, MemoryError)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.errors import PluginError, ZooadaptError
+from zooadapt.errors import PluginError, ZooadaptError, out_of_memory
 from zooadapt.family import Carry, Family, Language, Preprocessor, Sample, Stage, Variant
 
 if TYPE_CHECKING:
@@ -39,18 +39,18 @@ class Owner:
 def contained(owner: Owner, where: str, call: Callable[[], Any], *, kind: Any = object) -> Any:
     """The result of a call into a plugin, an instance of `kind`.
 
-    What the plugin prints is kept off stdout. Raises: the plugin's own ZooadaptErrors, MemoryError,
-    and PluginError for all else, an exit or an interrupt of its own included.
+    What the plugin prints is kept off stdout. Raises: the plugin's own ZooadaptErrors, what says
+    that memory ran out, and PluginError for all else, an exit or an interrupt of its own included.
     """
     noise = io.StringIO()
     try:
         with contextlib.redirect_stdout(noise), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = call()
-    except (ZooadaptError, MemoryError):
+    except ZooadaptError:
         raise
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        if _is_memory(error):
+        if out_of_memory(error):
             raise
         said = str(error).strip() or "no message"
         why = f"{type(error).__name__}: {said.splitlines()[0]}"
@@ -188,9 +188,11 @@ class GuardedPreprocessor:
     def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
         try:
             return self._plugin(raw, rng=rng)
-        except (ZooadaptError, MemoryError):
+        except ZooadaptError:
             raise
         except Exception as error:
+            if out_of_memory(error):
+                raise
             raise self._owner.failed("preprocessor", f"{type(error).__name__}: {error}") from error
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
@@ -220,8 +222,3 @@ def _check_rows(owner: Owner, where: str, carry: Mapping[str, Any], n: int) -> N
         if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) != n:
             what = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
             raise owner.failed(where, f"its '{name}' is {what}, not one row for each of {n}")
-
-
-def _is_memory(error: BaseException) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)

@@ -14,7 +14,7 @@ import click
 
 from zooadapt import __version__, processes, timing
 from zooadapt.cli import system
-from zooadapt.errors import ZooadaptError
+from zooadapt.errors import ZooadaptError, out_of_memory
 
 COMMANDS = {
     "adapt": ("zooadapt.cli.adapt:adapt", "Adapt a pretrained model to your data."),
@@ -88,15 +88,6 @@ def main() -> None:
         code = _fail(
             type(error).__name__, str(error), error.thing, error.remedy, error.code, as_json=as_json
         )
-    except MemoryError:
-        code = _fail(
-            "ResourceError",
-            "out of memory",
-            "memory",
-            "give a smaller --batch-size",
-            71,
-            as_json=as_json,
-        )
     except OSError as error:
         thing = str(error.filename or "output")
         code = _fail(
@@ -108,16 +99,26 @@ def main() -> None:
             as_json=as_json,
         )
     except Exception as error:
-        if os.environ.get("ZOOADAPT_DEBUG"):
+        if out_of_memory(error):
+            code = _fail(
+                "ResourceError",
+                "out of memory",
+                "memory",
+                "give a smaller --batch-size",
+                71,
+                as_json=as_json,
+            )
+        elif os.environ.get("ZOOADAPT_DEBUG"):
             raise
-        code = _fail(
-            "Bug",
-            f"zooadapt failed: {type(error).__name__}: {error}",
-            "zooadapt",
-            "run it again with ZOOADAPT_DEBUG=1 and report what it prints",
-            1,
-            as_json=as_json,
-        )
+        else:
+            code = _fail(
+                "Bug",
+                f"zooadapt failed: {type(error).__name__}: {error}",
+                "zooadapt",
+                "run it again with ZOOADAPT_DEBUG=1 and report what it prints",
+                1,
+                as_json=as_json,
+            )
     if code and timing.importing():
         atexit.register(_leave, code)
     sys.exit(code or 0)
