@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from zooadapt.adapt import adapt
+from zooadapt.errors import TryAgainError
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 
@@ -205,6 +206,22 @@ def test_an_existing_output_is_refused_before_any_work(
 ) -> None:
     said = zooadapt("adapt", mobilenet, photos, "-o", probe, code=73)
     assert said["code"] == 73 and said["thing"] == str(probe)
+
+
+def test_while_a_run_works_no_other_begins_with_its_output(
+    mobilenet: Path, photos: Path, tmp_path: Path
+) -> None:
+    given = {"source": str(mobilenet), "data": str(photos), "out": tmp_path / "out",
+             "strategy": "probe", "overwrite": True}  # fmt: skip
+
+    class Meanwhile(Progress):
+        def plan(self, *decided: Any) -> None:
+            with pytest.raises(TryAgainError, match="out' is in use by process"):
+                adapt(Request(**given), Progress())
+            assert adapt(Request(**given, plan_only=True), Progress()).report["estimate"]
+
+    adapt(Request(**given), Meanwhile())
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_an_interrupted_run_ends_in_the_same_bytes(

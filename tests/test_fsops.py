@@ -265,6 +265,35 @@ def test_lock_names_its_holder_and_dies_with_it(tmp_path):
         pass
 
 
+def test_an_output_is_one_run_s_and_nothing_is_left_of_that(tmp_path):
+    target, ready = tmp_path / "a/b/model", fork.Event()
+
+    def hold() -> None:
+        with fsops.claim(target, overwrite=False):
+            ready.set()
+            signal.pause()
+
+    process = fork.Process(target=hold)
+    process.start()
+    assert ready.wait(10)
+    with pytest.raises(TryAgainError, match=f"model' is in use by process {process.pid}"):
+        with fsops.claim(target, overwrite=True):
+            pass
+    with fsops.claim(target.with_name("other"), overwrite=False):
+        pass
+    process.kill()
+    process.join()
+    with pytest.raises(RuntimeError), fsops.claim(target, overwrite=False):
+        raise RuntimeError
+    assert strays(tmp_path) == []
+    with pytest.raises(RuntimeError), fsops.claim(tmp_path / "c/d/model", overwrite=False):
+        raise RuntimeError
+    assert not (tmp_path / "c").exists()
+    with fsops.claim(target, overwrite=False):
+        write_folder(target, NEW)
+    assert content(tmp_path) == {f"a/b/model/{name}": data for name, data in NEW.items()}
+
+
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert fsops.file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")

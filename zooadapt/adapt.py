@@ -36,12 +36,20 @@ class Result:
 
 
 def adapt(request: Request, progress: Progress) -> Result:
-    """Adapt a source to a data set and write the export to `request.out`, as a whole or not at all.
+    """Adapt a source to a data set and write the export to `request.out`, as a whole or not at all;
+    no other run writes there meanwhile.
 
     Raises: any ZooadaptError of the layers below, most of them before any long work.
     """
+    if request.plan_only:
+        fsops.check_output(request.out, overwrite=request.overwrite)
+        return _adapt(request, progress)
+    with fsops.claim(request.out, overwrite=request.overwrite):
+        return _adapt(request, progress)
+
+
+def _adapt(request: Request, progress: Progress) -> Result:
     clock = Clock()
-    fsops.check_output(request.out, overwrite=request.overwrite)
     if request.suspects is not None:
         fsops.check_output(request.suspects, overwrite=True)
     with clock.part("source"):

@@ -20,6 +20,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout, lock_descriptor
 
+from zooadapt import processes
 from zooadapt.errors import (
     AccessError,
     FileError,
@@ -146,7 +147,9 @@ def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
         try:
             holder.acquire(timeout=wait)
         except Timeout:
-            by = path.read_text(errors="replace")[:20].strip()
+            by = ""
+            with suppress(FileNotFoundError):  # it may have ended since
+                by = path.read_text(errors="replace")[:20].strip()
             raise TryAgainError(
                 f"{what} is in use by process {by or '(unknown)'}",
                 thing=what,
@@ -156,7 +159,32 @@ def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            path.unlink()  # while it is held: who waits for this file is told and takes a new one
         holder.release()
+
+
+@contextmanager
+def claim(target: Path, *, overwrite: bool) -> Iterator[None]:
+    """Hold an output for this run alone, from before its work until it is written; of several
+    processes of one run the main one holds it. No trace of that is left.
+
+    Raises: as `check_output`; TryAgainError naming the process that holds it.
+    """
+    check_output(target, overwrite=overwrite)
+    if not processes.is_main():
+        yield
+        return
+    folder = target.absolute().parent
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        with lock(folder / f"{_STAGE}{_tag(target)}.lock", what=f"output '{target}'"):
+            _check_replaceable(target, overwrite=overwrite)  # another run may just have ended
+            yield
+    finally:
+        with suppress(OSError):
+            for parent in made:
+                parent.rmdir()
 
 
 def cache_home() -> Path:

@@ -68,15 +68,20 @@ class PretrainRequest:
 
 def pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
     """Train a new language model on plain text and write it to `request.out`, as a whole or not at
-    all: a source like any other, with its decoder beside its network. The report, as written.
+    all: a source like any other, with its decoder beside its network. The report, as written. No
+    other run writes there meanwhile.
 
     Every twentieth part of the text is held out and measured on. Without a budget, equal requests
     give equal bytes on one machine.
     Raises: UsageError where the family is no language model; DataError for too little text; what
-    `read_plain` and `fsops.check_output` raise.
+    `read_plain` and `fsops.claim` raise.
     """
+    with fsops.claim(request.out, overwrite=request.overwrite):
+        return _pretrain(request, progress)
+
+
+def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
     clock = Clock()
-    fsops.check_output(request.out, overwrite=request.overwrite)
     family = registry.load(request.family)
     with clock.part("data"):
         texts = read_plain(request.text, options=request.reading)
