@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 from zooadapt import auto, costs, strategy
 from zooadapt.adapt import adapt
 from zooadapt.data import open_dataset
+from zooadapt.errors import DataError
 from zooadapt.feed import Inputs, Joined, Part
 from zooadapt.model import build, open_source
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.strategy import ALWAYS, LOST, TrainPhase
+from zooadapt.validation import Validation
 
 
 def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
@@ -47,6 +49,33 @@ def test_where_no_epoch_was_better_the_solved_head_is_solved_on_all(pictures: Pa
     assert report["decisions"][-1]["value"] == "the head solved on all samples"
     ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("lp-ft", "probe"))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
+
+
+def test_what_diverges_is_no_model_in_training_and_in_a_refit(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One step an epoch: its own loss is finite, and the weights that it leaves are of no use."""
+    options = {"epochs": 1, "batch_size": 64}
+    with pytest.raises(DataError, match="validation loss became .* after epoch 1 of phase 1"):
+        run(pictures, tmp_path / "out", lr=1e38, **options)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(strategy, "REFIT_RATE", 1e98)
+    report = run(pictures, tmp_path / "out", lr=1e-60, **options)
+    assert report["decisions"][-1]["value"] == "undone" and not report["refitted"]
+    tensors = load_file(tmp_path / "out/model.safetensors").values()
+    assert all(tensor.isfinite().all() for tensor in tensors)
+
+
+def test_a_mean_that_is_not_finite_is_not_chosen():
+    losses = {0.0: 1.0, 0.5: float("nan"), 0.75: float("inf"), 1.0: 0.5}
+
+    def measured(share: float) -> Validation:
+        loss = losses[share]
+        return Validation(loss=loss, accuracy=0, scale=1.0, losses=torch.full((9,), loss))
+
+    assert auto.choose(measured, (0.5, 0.75, 1.0))[0] == 1.0
+    losses[1.0] = 2.0
+    assert auto.choose(measured, (0.5, 0.75, 1.0))[0] == 0.0
 
 
 def test_a_refit_goes_on_for_a_while_and_slower():

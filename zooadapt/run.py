@@ -150,9 +150,10 @@ class Run:
         in_time = self._training((phase,), TRAIN, VAL).refit()
         head.rescale(self._chain.head, 1 / self._temperature)
         kept, truth = (part[VAL].numpy() for part in (self._solving.kept, self._solving.learned))
-        said = self._predicted["model"], self._logits(VAL, "").argmax(1).numpy()
+        logits = self._logits(VAL, "")
+        said, sound = (self._predicted["model"], logits.argmax(1).numpy()), logits.isfinite().all()
         before, after = (float((one == truth)[kept].mean()) for one in said)
-        learned = in_time and processes.decided(lambda: after >= before)
+        learned = in_time and processes.decided(lambda: after >= before and bool(sound))
         what = f"{phase.epochs} more epochs, on all samples"
         if not learned:
             self._chain.net.load_state_dict(chosen)

@@ -80,7 +80,7 @@ class Training:
         A phase that is to follow a gain is left out, and all after it, where there was none. None
         is faster than one before it, which was slowed down for a reason.
 
-        Raises: DataError when the loss is not finite, naming the step and the rate.
+        Raises: DataError when a loss is not finite, naming the step or epoch and the rate.
         """
         gated = any(phase.when in (GAINED, LOST) for phase in self._phases[1:])
         self._start = averaging.copy(self._chain.net) if gated else None
@@ -163,6 +163,9 @@ class Training:
                 break
             with self._optimizer.averaged():
                 found = self._validate(phase.cut)
+                if not math.isfinite(found.loss):
+                    when = f"after epoch {self._epoch + 1} of phase {number + 1}"
+                    raise _diverged("validation loss", found.loss, when, phase.lr, phase)
                 self._history.epochs.append(
                     Epoch(
                         phase=number,
@@ -210,12 +213,8 @@ class Training:
                 loss = self._gather(loss, self._part(mine, indices))
                 self._optimizer.step(rate)
                 if not math.isfinite(loss):
-                    raise DataError(
-                        f"the loss became {loss} at step {step + 1} of phase {number + 1} "
-                        f"(rate {rate:.2g})",
-                        thing="loss",
-                        remedy=f"--lr {phase.lr / 10:.1g}",
-                    )
+                    when = f"at step {step + 1} of phase {number + 1}"
+                    raise _diverged("loss", loss, when, rate, phase)
                 total += loss * len(indices)
                 advance(len(indices))
         self._history.steps += len(order)
@@ -317,6 +316,14 @@ class Training:
         self._waited = progress["waited"]
         epochs = [Epoch(**epoch) for epoch in progress["history"].pop("epochs")]
         self._history = History(epochs=epochs, **progress["history"])
+
+
+def _diverged(what: str, loss: float, when: str, rate: float, phase: TrainPhase) -> DataError:
+    return DataError(
+        f"the {what} became {loss} {when} (rate {rate:.2g})",
+        thing="loss",
+        remedy=f"--lr {phase.lr / 10:.1g}",
+    )
 
 
 def _seed(*key: int) -> int:
