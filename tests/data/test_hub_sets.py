@@ -37,11 +37,18 @@ def texts(labels: list[int | None], names: list[str]) -> Any:
     return datasets.Dataset.from_dict(rows, features=features)
 
 
-def pictures(images: list[bytes | None]) -> Any:
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
-    rows = [image if image is None else {"bytes": image, "path": None} for image in images]
+def pictures(images: list[bytes | Path | None]) -> Any:
+    """Images as their content, or as no more than the path of a file."""
+    stored = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = datasets.Features({"image": stored, "label": datasets.Value("int64")})
+    rows = [
+        {"bytes": None, "path": str(image)} if isinstance(image, Path)
+        else image and {"bytes": image, "path": None}
+        for image in images
+    ]  # fmt: skip
     labels = [k % 2 for k in range(len(rows))]
-    return datasets.Dataset.from_dict({"image": rows, "label": labels}, features=features)
+    made = datasets.Dataset.from_dict({"image": rows, "label": labels}, features=features)
+    return made.cast_column("image", datasets.Image(decode=False))
 
 
 def test_texts_have_the_names_of_their_labels(tmp_path: Path) -> None:
@@ -89,3 +96,27 @@ def test_a_set_without_training_part_or_column_is_refused(tmp_path: Path) -> Non
     location = publish(tmp_path / "b", train=texts([0, 1] * 2, ["no", "yes"]))
     with pytest.raises(DataError, match="no column 'body', its columns are text, label"):
         opened(location, modality="text", text_column="body")
+
+
+def test_only_files_of_the_set_and_of_the_caches_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row can name any file of this machine; one that is here by its name alone is a link of the
+    Hub's cache to the folder of its contents."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for folder in ("hub/blobs", "hub/snapshots", "mine"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "hub/blobs/ab12").write_bytes(encoded(photo(1), "PNG"))
+    (tmp_path / "mine/photo.png").write_bytes(encoded(photo(2), "PNG"))
+    cached, linked = tmp_path / "hub/snapshots/1.png", tmp_path / "hub/snapshots/2.png"
+    cached.symlink_to("../blobs/ab12")
+    linked.symlink_to(tmp_path / "mine/photo.png")
+    others = [encoded(photo(k), "PNG") for k in range(3, 6)]
+    location = publish(tmp_path / "good", train=pictures([cached, *others]))
+    assert opened(location).everything.raw(0).tobytes() == photo(1).tobytes()
+    hostile = (tmp_path / "mine/photo.png", linked, Path("/dev/zero"),
+               tmp_path / "hub/../mine/photo.png")  # fmt: skip
+    for number, path in enumerate(hostile):
+        location = publish(tmp_path / f"bad{number}", train=pictures([*others, path]))
+        with pytest.raises(DataError, match="'train:4' is the file .*, which is no file of the"):
+            opened(location)

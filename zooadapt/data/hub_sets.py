@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ class HubSamples:
         options: ReadOptions,
         *,
         images: bool,
+        places: Sequence[Path] = (),
     ) -> None:
+        """places: the folders that an image may be a file of."""
         self._splits, self._column, self._options = splits, column, options
-        self._images = images
+        self._images, self._places = images, places
 
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self._splits)
@@ -55,16 +58,25 @@ class HubSamples:
         """The text, or the image file's content."""
         _, rows, row = self._find(index)
         value = rows[row][self._column]
-        if value is None and self._images:
+        if not self._images:
+            return value or ""
+        stored, path = (value.get("bytes"), value.get("path")) if value else (None, None)
+        if stored is not None:
+            return stored
+        name = self.name(index)
+        if not path:
             raise DataError(
-                f"'{self.name(index)}' has no image",
-                thing=self.name(index),
+                f"'{name}' has no image", thing=name, remedy="leave such rows out of the data set"
+            )
+        # A row can name any file of this machine.
+        real = os.path.realpath(path)
+        if not any(Path(real).is_relative_to(place) for place in self._places):
+            raise DataError(
+                f"'{name}' is the file '{path}', which is no file of the data set",
+                thing=name,
                 remedy="leave such rows out of the data set",
             )
-        if isinstance(value, dict):
-            stored = value.get("bytes")
-            return read_bytes(Path(value["path"]), name=value["path"]) if stored is None else stored
-        return value or ""
+        return read_bytes(Path(real), name=path)
 
     def _find(self, index: int) -> tuple[str, Any, int]:
         for name, rows in self._splits:
@@ -128,10 +140,22 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions) -> Label
         if modality == "image":
             rows = rows.cast_column(column, datasets.Image(decode=False))
         splits.append((split, rows))
-    samples = HubSamples(splits, column, options, images=modality == "image")
+    samples = HubSamples(
+        splits, column, options, images=modality == "image", places=_places(datasets.config, name)
+    )
     return Labelled(
         samples=samples, rows=range(len(samples)), parts=parts, names=names, groups=groups
     )
+
+
+def _places(config: Any, name: str) -> list[Path]:
+    """Folders that hold the files of a data set: the caches, and its own where it is a folder."""
+    from huggingface_hub import constants
+
+    caches = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH,
+              config.EXTRACTED_DATASETS_PATH, constants.HF_HUB_CACHE)  # fmt: skip
+    own = [name] if os.path.isdir(name) else []
+    return [Path(os.path.realpath(place)) for place in (*caches, *own)]
 
 
 def _class_names(rows: Any, column: str) -> list[str | None]:
