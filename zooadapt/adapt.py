@@ -61,6 +61,7 @@ def _adapt(request: Request, progress: Progress) -> Result:
             modality=source.family.modality,
             options=request.reading,
             seed=request.seed,
+            offline=request.offline,
         )
         splits = divide(request, data, holds_out=plan.holds_out(request.strategy))
         target = None

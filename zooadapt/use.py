@@ -55,7 +55,12 @@ def evaluate(
     Raises: DataError when the set holds a class that the model does not know.
     """
     source = open_source(spec, offline=settings.offline)
-    data = open_dataset(location, modality=source.family.modality, options=settings.reading)
+    data = open_dataset(
+        location,
+        modality=source.family.modality,
+        options=settings.reading,
+        offline=settings.offline,
+    )
     split = data.test if data.has_own_test and data.test else data.everything
     model = build(source)
     rows = {name: row for row, name in enumerate(model.classes)}
@@ -124,7 +129,12 @@ def features(
     """
     fsops.check_output(out, overwrite=True)
     source = open_source(spec, offline=settings.offline)
-    data = open_dataset(location, modality=source.family.modality, options=settings.reading)
+    data = open_dataset(
+        location,
+        modality=source.family.modality,
+        options=settings.reading,
+        offline=settings.offline,
+    )
     model = build(source, classes=data.classes)
     split = data.everything
     stop = model.chain.depth if at is None else model.chain.resolve(at) + 1

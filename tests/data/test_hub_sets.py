@@ -120,3 +120,12 @@ def test_only_files_of_the_set_and_of_the_caches_are_read(
         location = publish(tmp_path / f"bad{number}", train=pictures([*others, path]))
         with pytest.raises(DataError, match="'train:4' is the file .*, which is no file of the"):
             opened(location)
+
+
+def test_a_column_of_numbers_is_read_as_text_and_one_of_lists_is_refused(tmp_path: Path) -> None:
+    rows = {"code": [7, 42, None, 9], "list": [[1]] * 4, "label": ["a", "b", "a", "b"]}
+    location = publish(tmp_path, train=datasets.Dataset.from_dict(rows))
+    data = opened(location, modality="text", text_column="code", allow_tiny=True)
+    assert [data.everything.raw(k) for k in range(4)] == ["7", "42", "", "9"]
+    with pytest.raises(DataError, match="column 'list' of .* holds no text"):
+        opened(location, modality="text", text_column="list")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from zooadapt.data import images
 from zooadapt.data.dataset import Labelled, ReadOptions
 from zooadapt.data.folders import PARTS
 from zooadapt.data.reading import read_bytes
-from zooadapt.errors import DataError, UnavailableError, UsageError
+from zooadapt.errors import (
+    AccessError,
+    DataError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+    ZooadaptError,
+)
 
 
 class HubSamples:
@@ -59,7 +67,7 @@ class HubSamples:
         _, rows, row = self._find(index)
         value = rows[row][self._column]
         if not self._images:
-            return value or ""
+            return "" if value is None else str(value)
         stored, path = (value.get("bytes"), value.get("path")) if value else (None, None)
         if stored is not None:
             return stored
@@ -86,11 +94,15 @@ class HubSamples:
         raise IndexError(index)
 
 
-def read_hub_set(location: str, *, modality: str, options: ReadOptions) -> Labelled:
-    """The labelled rows of `hf:ID` or `hf:ID:CONFIG`.
+def read_hub_set(
+    location: str, *, modality: str, options: ReadOptions, offline: bool = False
+) -> Labelled:
+    """The labelled rows of `hf:ID` or `hf:ID:CONFIG`; `offline` opens no connection and takes what
+    was loaded before.
 
-    Raises: UsageError without the `datasets` library, UnavailableError when the Hub gives nothing,
-    DataError when a column is missing.
+    Raises: UsageError without the `datasets` library; NotFoundError for a set that does not exist,
+    AccessError for one that is gated, UnavailableError when the Hub gives nothing; DataError for
+    one that cannot be read, or when a column is missing or holds no text.
     """
     try:
         import datasets
@@ -102,13 +114,10 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions) -> Label
         ) from error
     name, _, config = location.removeprefix("hf:").partition(":")
     try:
-        loaded = datasets.load_dataset(name, config or None)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise UnavailableError(
-            f"data set '{name}' could not be loaded: {str(error).splitlines()[0][:200]}",
-            thing=name,
-            remedy="check its name and your connection",
-        ) from error
+        with _connected(not offline):
+            loaded = datasets.load_dataset(name, config or None)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise _failed(error, name, offline) from error
     chosen = [(PARTS[split.lower()], split) for split in loaded if split.lower() in PARTS]
     if not any(part == "train" for part, _ in chosen):
         raise DataError(
@@ -130,6 +139,12 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions) -> Label
                 thing=wanted,
                 remedy="--text-column NAME, --label-column NAME",
             )
+    if modality != "image" and not isinstance(first.features[column], datasets.Value):
+        raise DataError(
+            f"column '{column}' of '{name}' holds no text",
+            thing=column,
+            remedy="--text-column NAME",
+        )
     parts, names, groups, splits = [], [], [], []
     for part, split in chosen:
         rows = loaded[split]
@@ -146,6 +161,43 @@ def read_hub_set(location: str, *, modality: str, options: ReadOptions) -> Label
     return Labelled(
         samples=samples, rows=range(len(samples)), parts=parts, names=names, groups=groups
     )
+
+
+@contextmanager
+def _connected(allowed: bool) -> Iterator[None]:
+    """Both libraries read whether they are offline once, at their import, into a switch."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    before = config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if not allowed:
+        config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+def _failed(error: Exception, name: str, offline: bool) -> ZooadaptError:
+    """What `datasets` says of a set that it cannot load, as the kind of error it is."""
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+
+    said = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    told = f"data set '{name}' could not be loaded: {said}"
+    if isinstance(error, DatasetNotFoundError):
+        # Its class is that of a set that does not exist; the cause is not handed on.
+        if "is a gated dataset" in said:
+            return AccessError(told, thing=name, remedy="ask for access there, then hf auth login")
+        return NotFoundError(
+            told, thing=name, remedy="check its name, or hf auth login if it is private"
+        )
+    if offline:
+        return UnavailableError(told, thing=name, remedy="load it once with a connection")
+    if type(error) is FileNotFoundError and "LocalEntryNotFoundError" not in str(error):
+        return NotFoundError(told, thing=name, remedy="check its name")
+    if isinstance(error, (DatasetsError, ValueError, RuntimeError)):
+        return DataError(told, thing=name, remedy="choose another data set, or hf:ID:CONFIG")
+    return UnavailableError(told, thing=name, remedy="check its name and your connection")
 
 
 def _places(config: Any, name: str) -> list[Path]:

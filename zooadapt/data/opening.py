@@ -19,16 +19,23 @@ _DEFAULTS = ReadOptions()
 
 
 def open_dataset(
-    location: str, *, modality: str, options: ReadOptions = _DEFAULTS, seed: int = 0
+    location: str,
+    *,
+    modality: str,
+    options: ReadOptions = _DEFAULTS,
+    seed: int = 0,
+    offline: bool = False,
 ) -> Dataset:
     """A labelled set: a folder of images by class, a table of texts, or `hf:ID`.
 
     Without a test part of its own, a fifth of every class is split off, stratified, by seed. Every
     file is read once, for its hash and whether it is whole; what changes after that is an error.
+    With `offline`, `hf:ID` is what was loaded before.
     Raises: DataError, NotFoundError or AccessError, naming the file, row or class at fault;
-    UsageError for a group column where there are no columns.
+    UnavailableError for a Hub data set that cannot be had now; UsageError for a group column where
+    there are no columns.
     """
-    found = _read(location, modality, options)
+    found = _read(location, modality, options, offline)
     return assemble(found, location=location, modality=modality, options=options, seed=seed)
 
 
@@ -101,11 +108,11 @@ def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> lis
     return chosen
 
 
-def _read(location: str, modality: str, options: ReadOptions) -> Labelled:
+def _read(location: str, modality: str, options: ReadOptions, offline: bool) -> Labelled:
     if location.startswith("hf:"):
         from zooadapt.data.hub_sets import read_hub_set
 
-        return read_hub_set(location, modality=modality, options=options)
+        return read_hub_set(location, modality=modality, options=options, offline=offline)
     path = existing(location)
     if modality != "image":
         return tables.read_tables(path, options)

@@ -1,4 +1,5 @@
-"""The Hub: sources in, models out. The only user of huggingface_hub.
+"""The Hub: sources in, models out. The only user of huggingface_hub, but for the data sets, which
+`datasets` gets with it.
 
 A source is resolved to a commit first; every file used is checked against the commit's hashes when
 it comes and against the recorded ones on every later use, from the cache and offline too.
