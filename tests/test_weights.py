@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 import sys
+import time
 
 import pytest
 import torch
@@ -114,6 +115,17 @@ def test_hostile_weights_are_refused_by_name(tmp_path, no_execution, case):
         weights.read_weights(tmp_path)
     assert "\x1b" not in str(caught.value) and "\u202e" not in str(caught.value)
     assert str(tmp_path / "model.safetensors") in str(caught.value)
+
+
+def test_a_double_key_among_many_is_found_at_once(tmp_path):
+    """Processor time, in which a search for each name among all of them takes minutes."""
+    keys = "".join(f'"{k}":0,' for k in range(90_000))
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(raw(f'{{{keys}"x":0,"x":0}}'.encode()))
+    before = time.process_time()
+    with pytest.raises(DataError, match="'x' is there twice"):
+        weights.read_weights(tmp_path)
+    assert time.process_time() - before < 10
 
 
 @pytest.mark.parametrize("case", HOSTILE_CONFIGS)

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -208,8 +209,8 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise _bad(path, next(n for n in names if names.count(n) > 1), "is there twice")
+            counts = Counter(name for name, _ in pairs)
+            raise _bad(path, next(n for n in counts if counts[n] > 1), "is there twice")
         return found
 
     def finite(text: str) -> float:

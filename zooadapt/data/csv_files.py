@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,8 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str]) -
                 thing=column,
                 remedy=f"{option} NAME",
             )
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise DataError(
                 f"'{path.name}' has two columns named '{name}'",
                 thing=name,
