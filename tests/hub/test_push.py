@@ -1,5 +1,6 @@
 """Publishing: what leaves the machine, into which repository, and how often."""
 
+import getpass
 import json
 import random
 import time
@@ -7,7 +8,8 @@ import time
 import pytest
 import yaml
 
-from zooadapt.hub import card
+from zooadapt.errors import DataError
+from zooadapt.hub import card, privacy
 
 from . import faults
 from .client import KILLS, TOKEN, HubError, model_files, write_export
@@ -229,15 +231,43 @@ def test_names_of_samples_stay_at_home(hub, owner, mine, model):
         ("LICENSE", "see /home/somebody/notes", "a path in a home folder"),
         ("config.json", '{"zooadapt": {"out": "C:\\\\Users\\\\me\\\\x"}}', "a path in a home"),
         ("report.json", '{"out": "/Users/me/flowers"}', "a path in a home folder"),
+        ("README.md", "[this](file:///home/me/flowers/a.png)", "a path in a home folder"),
+        ("README.md", "https://huggingface.co/me?from=/home/me/x", "a path in a home folder"),
+        ("README.md", "https://x/y:/home/me/flowers", "a path in a home folder"),
+        ("README.md", "https://x/y /srv/{user}/flowers", "your user name in a path"),
     ],
 )
 def test_what_is_private_is_not_published(hub, owner, mine, model, name, text, what):
-    (model / name).write_text("\n" + text.format(home=owner.home) if "{home}" in text else text)
+    for place, value in (("{home}", str(owner.home)), ("{user}", getpass.getuser())):
+        text = text.replace(place, value)
+    (model / name).write_text("\n" + text)
     with pytest.raises(HubError, match=f"'{name}' holds {what}") as caught:
         owner("push", model, mine)
     assert caught.value.code == 65 and hub.count("POST|PUT", "") == 0
     assert TOKEN not in str(caught.value)
     (model / name).unlink()  # no test leaves behind what must not be left
+
+
+def test_the_addresses_of_ones_own_repos_are_published(hub, new_client, mine, model):
+    """A model adapted from a model of one's own, by a local user of the same name."""
+    with (model / "README.md").open("a") as file:
+        file.write("\nfrom https://huggingface.co/alice/toy/tree/main and https://x/home/alice/y\n")
+    new_client(HF_TOKEN=TOKEN, LOGNAME="alice")("push", model, mine)
+    assert "alice/toy" in hub.repos[mine].head.files["README.md"].decode()
+
+
+def test_a_user_without_a_name_or_home_has_none_to_give_away(monkeypatch):
+    """As in a container that knows no user of its number."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def nobody(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    privacy.check({"README.md": b"a // b ~ c /srv/x/y"})
+    with pytest.raises(DataError, match="a path in a home folder"):
+        privacy.check({"README.md": b"/home/me/x"})
 
 
 def test_private_names_of_tensors_are_not_published_either(hub, owner, mine, model):

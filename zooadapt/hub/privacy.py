@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from zooadapt.errors import DataError
+
+_ADDRESS = re.compile(rb"\b(?:https?|hf)://[\w.-]+(?::\d+)?(?:/[\w.~%@+=&-]*)*")
+"""Of a page, whose path says nothing of this machine; without a query, which may."""
 
 
 def check(files: Mapping[str, bytes]) -> None:
@@ -25,15 +28,27 @@ def check(files: Mapping[str, bytes]) -> None:
 def _leaks(content: bytes) -> Iterator[tuple[str, re.Match[bytes]]]:
     from huggingface_hub import get_token
 
-    token, home = re.escape((get_token() or "").encode()), str(Path.home()).encode()
-    user = re.escape(getpass.getuser().encode())
-    patterns = {
-        "your Hub token": token,
+    tokens = {
+        "your Hub token": re.escape((get_token() or "").encode()),
         "a Hub token": rb"\bhf_[A-Za-z0-9_]{16,}",
-        "the path of your home folder": re.escape(home) + rb"(?![\w.-])" if home != b"/" else b"",
-        "a path in a home folder": rb"(?:/home|/Users|[A-Za-z]:\\+Users)[/\\]+[\w.-]+[/\\]",
-        "your user name in a path": rb"(?<=[/\\])" + user + rb"(?=[/\\])",
     }
-    for what, pattern in patterns.items():
-        if pattern and (found := re.search(pattern, content)):
-            yield what, found
+    user, home = re.escape(_user().encode()), os.path.expanduser("~")
+    known = os.path.isabs(home) and home != "/"
+    paths = {
+        "the path of your home folder": re.escape(home.encode()) + rb"(?![\w.-])" if known else b"",
+        "a path in a home folder": rb"(?:/home|/Users|[A-Za-z]:\\+Users)[/\\]+[\w.-]+[/\\]",
+        "your user name in a path": rb"(?<=[/\\])" + user + rb"(?=[/\\])" if user else b"",
+    }
+    local = _ADDRESS.sub(lambda found: b" " * len(found[0]), content)
+    for patterns, place in ((tokens, content), (paths, local)):
+        for what, pattern in patterns.items():
+            if pattern and (found := re.search(pattern, place)):
+                yield what, found
+
+
+def _user() -> str:
+    """The name of the user; nothing in a container that has none for its user's number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
