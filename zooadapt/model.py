@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zooadapt import hub, registry
+from zooadapt.data import MODES
 from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES, Family, Preprocessor
 
@@ -130,8 +131,9 @@ def build(
     With new classes the head is new: zeros, but for the rows of classes that the source knows by
     name. `from_scratch` leaves the network at its random initialisation, a function of `seed`.
     Every tensor of the backbone must be in the source with its shape, and the other way round.
-    Raises: DataError naming the tensors at fault, or when a source without classes is to be used
-    as it is.
+    Raises: DataError naming the tensors at fault, when a source without classes is to be used as it
+    is, or for one that takes images of neither one nor three channels; UsageError for such
+    `in_chans`.
     """
     import torch
 
@@ -139,6 +141,12 @@ def build(
     from zooadapt.chain import Chain
 
     family, config = source.family, dict(source.config)
+    if in_chans is not None and in_chans not in MODES:
+        raise UsageError(
+            f"images are read in grey or in colour, not with {in_chans} channels",
+            thing="--in-chans",
+            remedy="give --in-chans 1 or 3",
+        )
     if input_size is not None or in_chans is not None:
         config = family.with_input(config, size=input_size, channels=in_chans)
     keep_head = classes is None
@@ -151,6 +159,14 @@ def build(
             remedy="zooadapt adapt it to your data first",
         )
     preprocessor = family.preprocessor(config, augment=augment)
+    channels = in_chans or _channels(preprocessor)
+    if channels not in MODES:
+        raise DataError(
+            f"'{source.origin.location}' takes images of {channels} channels, and images are read "
+            "in grey or in colour",
+            thing=source.origin.location,
+            remedy="give --in-chans 1 or 3, or choose another source",
+        )
     torch.manual_seed(seed)
     chain = Chain(family, family.build(config, len(names)))
     carried: list[str] = []
@@ -168,7 +184,7 @@ def build(
         source=Source(origin=source.origin, family=family, config=config),
         chain=chain,
         preprocessor=preprocessor,
-        channels=in_chans or _channels(preprocessor),
+        channels=channels,
         classes=names,
         carried=tuple(carried),
         unused=unused,

@@ -1,10 +1,12 @@
 """Labelled data, wherever it lies: samples, classes, splits and their fingerprint. No torch."""
 
 from zooadapt.data.dataset import Dataset, ReadOptions, Split
+from zooadapt.data.images import MODES
 from zooadapt.data.opening import open_dataset, open_inputs, open_texts, read_plain
 from zooadapt.data.splits import hold_out, sample_per_class
 
 __all__ = [
+    "MODES",
     "Dataset",
     "ReadOptions",
     "Split",

@@ -24,6 +24,9 @@ _READERS = ("Jpeg", "Png", "WebP", "Bmp", "Gif", "Tiff", "Ppm", "Mpo")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm",
                       ".pgm", ".pbm", ".mpo"})  # fmt: skip
 
+MODES = {1: "L", 3: "RGB"}
+"""What an image is decoded to, by the number of channels that is asked for; there is no other."""
+
 _JPEG_END = b"\xff\xd9"
 _PADDING = b"\0\t\n\r "
 
@@ -31,7 +34,7 @@ _PADDING = b"\0\t\n\r "
 def decode(
     content: bytes, *, name: str, min_side: int | None, channels: int, max_pixels: int
 ) -> Image:
-    """The first frame of an image file, upright (EXIF), in mode `RGB` or, for one channel, `L`.
+    """The first frame of an image file, upright (EXIF), in the mode of that many `channels`.
 
     Only `FORMATS` are tried, whatever the file's name says. 16-bit images are scaled, not clipped;
     transparency is laid on white. A JPEG is decoded at the smallest scale whose shorter side is
@@ -50,7 +53,7 @@ def decode(
             raise
         except Exception:  # broken metadata of a readable picture is metadata, and is ignored
             upright = image
-        return _to_mode(upright, "L" if channels == 1 else "RGB")
+        return _to_mode(upright, MODES[channels])
 
 
 @dataclass(frozen=True, kw_only=True)

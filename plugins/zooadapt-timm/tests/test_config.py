@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from zooadapt.errors import DataError, UsageError
+from zooadapt.model import build, open_source
 
 PLAIN = {"architecture": "resnet18", "num_classes": 3, "pretrained_cfg": {"crop_pct": 0.9}}
 
@@ -63,6 +65,7 @@ def test_claims_timms_configs_only(family, config, claimed):
         ({"pretrained_cfg": {"std": [0, 1, 1]}}, "pretrained_cfg.std"),
         ({"pretrained_cfg": {"crop_pct": True}}, "pretrained_cfg.crop_pct"),
         ({"pretrained_cfg": {"crop_mode": "none"}}, "pretrained_cfg.crop_mode"),
+        ({"pretrained_cfg": {"interpolation": "random"}}, "pretrained_cfg.interpolation"),
         ({"pretrained_cfg": {"first_conv": "a/../b"}}, "pretrained_cfg.first_conv"),
     ],
 )
@@ -111,10 +114,16 @@ def test_the_old_flat_layout_is_read(family):
     assert data["input_size"] == [3, 64, 64] and data["mean"] == [0.1, 0.2, 0.3]
 
 
-def test_images_have_one_to_four_channels(family):
-    for channels in (0, 5):
-        with pytest.raises(UsageError, match="1 to 4 channels"):
-            family.with_input(PLAIN, channels=channels)
+def test_images_are_grey_or_in_colour(family):
+    """Nothing decodes another number of channels, so it is refused before anything is built."""
+    source = open_source("digits04")
+    assert build(source, classes=("a", "b"), in_chans=3).channels == 3
+    for channels in (0, 2, 4, 5):
+        with pytest.raises(UsageError, match=f"not with {channels} channels"):
+            build(source, classes=("a", "b"), in_chans=channels)
+    four = replace(source, config=family.with_input(source.config, channels=4))
+    with pytest.raises(DataError, match="'.*digits04' takes images of 4 channels"):
+        build(four)
 
 
 def test_known_sources_have_a_repo_and_most_a_licence(family):

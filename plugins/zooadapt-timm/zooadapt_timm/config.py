@@ -82,7 +82,7 @@ _PRETRAINED: dict[str, Check] = {
     "input_size": _SIZE, "test_input_size": _SIZE, "min_input_size": _SIZE,
     "fixed_input_size": _FLAG,
     "interpolation": (lambda v: v in ("nearest", "bilinear", "bicubic", "lanczos", "box",
-                                      "hamming", "random"), "the name of an interpolation"),
+                                      "hamming"), "the name of an interpolation"),
     "crop_pct": _number(0.05, 4), "test_crop_pct": _number(0.05, 4),
     "crop_mode": (lambda v: v in ("center", "squash", "border"), "'center', 'squash' or 'border'"),
     "mean": _listed(_number(-10, 10), 1, 64), "std": _listed(_number(1e-6, 1000), 1, 64),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.errors import UsageError
 from zooadapt.family import Capabilities, Family, Stage, Variant
 from zooadapt_timm.config import parse
 
@@ -106,14 +105,8 @@ class TimmFamily(Family):
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:
-        """Raises: UsageError for channels that no image mode has (1 to 4)."""
         from zooadapt_timm import zoo
 
-        if channels is not None and not 1 <= channels <= 4:
-            raise UsageError(
-                f"images have 1 to 4 channels, not {channels}", thing=str(channels),
-                remedy="give --in-chans 1, 2, 3 or 4",
-            )  # fmt: skip
         adapted = zoo.with_input(zoo.resolve(config), size=size, channels=channels)
         return {**config, **adapted.config()}
 

@@ -34,9 +34,7 @@ class ImagePreprocessor:
         self._eval = create_transform(**self._data, is_training=False)
         self._finish = self._eval.transforms[-2:]
         self._size = tuple(self._data["input_size"][1:])
-        self._resample = str_to_pil_interp(
-            "bicubic" if self._data["interpolation"] == "random" else self._data["interpolation"]
-        )
+        self._resample = str_to_pil_interp(self._data["interpolation"])
 
     @property
     def min_side(self) -> int:
