@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from zooadapt.data import ReadOptions, open_inputs
-from zooadapt.errors import UsageError, ZooadaptError
+from zooadapt.errors import DataError, UsageError, ZooadaptError
 
 from .make import csv_file, opened, refused
 
@@ -374,12 +374,29 @@ def test_rows_with_an_empty_text_are_noted(tmp_path: Path) -> None:
     assert "2 rows of t.csv have an empty text" in data.notes and data.everything.raw(4) == ""
 
 
+def piped(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+
+
+def test_standard_input_is_read_as_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for content, message in (
+        (b"caf\xe9\n", "'stdin' is not utf-8: byte 3 is 0xe9"),
+        (b"one\na\0b\n", "'stdin' holds a NUL byte in line 2"),
+    ):
+        monkeypatch.setattr(sys, "stdin", piped(content))
+        with pytest.raises(DataError, match=message):
+            open_inputs(["-"], modality="text")
+    monkeypatch.setattr(sys, "stdin", piped(b"caf\xe9\r\n"))
+    split = open_inputs(["-"], modality="text", options=ReadOptions(encoding="latin-1"))
+    assert split.raw(0) == "café"
+
+
 def test_inputs_are_lines_tables_and_standard_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "lines.txt").write_bytes("\ufeffa\u2028b\r\n\r\n c \x85d".encode())
     csv_file(tmp_path / "t.csv", header="text,other")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("in 1\nin\u2028 2"))
+    monkeypatch.setattr(sys, "stdin", piped("in 1\nin\u2028 2".encode()))
     names = [str(tmp_path / "t.csv"), "-", str(tmp_path / "lines.txt")]
     split = open_inputs(names, modality="text")
     lines = ["in 1", "in\u2028 2", "a\u2028b", "", " c \x85d"]

@@ -11,7 +11,7 @@ import numpy as np
 from zooadapt.data import folders, tables
 from zooadapt.data.assembly import assemble
 from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Samples, Split
-from zooadapt.data.reading import existing, lines_of, read_text
+from zooadapt.data.reading import decoded, existing, lines_of, read_text
 from zooadapt.errors import DataError, NotFoundError, UsageError
 
 TEXT_SUFFIX = ".txt"
@@ -143,7 +143,8 @@ def _image_paths(name: str, options: ReadOptions) -> list[str]:
 
 def _lines(name: str, options: ReadOptions) -> tables.TextColumn:
     if name == "-":
-        return tables.TextColumn.of("stdin", lines_of(sys.stdin.read()))
+        text = decoded(sys.stdin.buffer.read(), options.encoding, name="stdin")
+        return tables.TextColumn.of("stdin", lines_of(text))
     path = existing(name)
     if path.is_dir():
         raise UsageError(

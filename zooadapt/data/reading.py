@@ -64,12 +64,15 @@ def existing(location: str) -> Path:
 
 
 def read_text(path: Path, encoding: str) -> str:
-    """A text file's content, without a byte order mark.
+    """A text file's content. Raises: as `read_bytes` and `decoded`."""
+    return decoded(read_bytes(path, name=path.name), encoding, name=path.name)
 
-    Raises: as `read_bytes`; DataError naming the byte that is not in the encoding, or the line with
-    a NUL.
+
+def decoded(content: bytes, encoding: str, *, name: str) -> str:
+    """The text of a file's content, without a byte order mark.
+
+    Raises: DataError naming the byte that is not in the encoding, or the line with a NUL.
     """
-    content = read_bytes(path, name=path.name)
     try:
         utf8 = codecs.lookup(encoding).name == "utf-8"
         text = content.decode("utf-8-sig" if utf8 else encoding)
@@ -77,13 +80,13 @@ def read_text(path: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         raise DataError(
-            f"'{path.name}' is not {encoding}: byte {error.start} is 0x{content[error.start]:02x}",
-            thing=path.name,
+            f"'{name}' is not {encoding}: byte {error.start} is 0x{content[error.start]:02x}",
+            thing=name,
             remedy=f"name its encoding, for example --encoding {'utf-16' if wide else 'latin-1'}",
         ) from error
     except UnicodeError as error:
         raise DataError(
-            f"'{path.name}' is not {encoding}: {error}", thing=path.name, remedy="--encoding utf-8"
+            f"'{name}' is not {encoding}: {error}", thing=name, remedy="--encoding utf-8"
         ) from error
     except LookupError as error:
         raise DataError(
@@ -91,8 +94,8 @@ def read_text(path: Path, encoding: str) -> str:
         ) from error
     if "\0" in text:
         raise DataError(
-            f"'{path.name}' holds a NUL byte in line {line_at(text, text.index(chr(0)))}",
-            thing=path.name,
+            f"'{name}' holds a NUL byte in line {line_at(text, text.index(chr(0)))}",
+            thing=name,
             remedy="remove it, or, if the file is UTF-16, --encoding utf-16",
         )
     return text
