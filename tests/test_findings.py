@@ -125,12 +125,30 @@ def test_folds_are_whole_by_group(
     assert said["plan"]["val"] == "4-fold, 3 times"
 
 
-def test_a_group_that_is_copied_cannot_be_looked_up(source: Path, tmp_path: Path) -> None:
-    """Eight copies of each text under a label of chance: leave-one-out takes them for knowledge."""
+def by_chance() -> list[tuple[int, str, str]]:
+    """Forty texts whose labels nothing in them tells."""
     rng = np.random.default_rng(3)
     texts = ["".join(rng.choice(list("abcdefghijklmnop"), 12)) for _ in range(40)]
     labels = rng.permutation(np.arange(40) % 2)
-    rows = [(texts[k], f"c{labels[k]}", f"g{k}") for k in range(40) for _ in range(8)]
+    return [
+        (k, text, f"c{label}") for k, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+
+
+def test_equal_texts_cannot_be_looked_up_and_need_no_group(source: Path, tmp_path: Path) -> None:
+    """Neither in a part that is split off or held out, nor in a fold."""
+    rows = [(text, label) for _, text, label in by_chance() for _ in range(8)]
+    written(tmp_path / "t.csv", rows, ("text", "label"))
+    said = run(source, tmp_path / "t.csv", tmp_path / "folds", strategy="probe", folds=5)
+    assert said["val"]["accuracy"] < 0.75 and said["test"]["accuracy"] < 0.85
+    said = run(source, tmp_path / "t.csv", tmp_path / "held", strategy="lp-ft", epochs=1)
+    assert said["baselines"]["knn"]["accuracy"] < 0.85
+
+
+def test_a_group_that_is_copied_cannot_be_looked_up(source: Path, tmp_path: Path) -> None:
+    """Eight near copies of each text under a label of chance: leave-one-out takes them for
+    knowledge."""
+    rows = [(f"{text}{n}", label, f"g{k}") for k, text, label in by_chance() for n in range(8)]
     written(tmp_path / "t.csv", rows, ("text", "label", "of"))
     said = {}
     for column in (None, "of"):

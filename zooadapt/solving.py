@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zooadapt import curve, head, processes, selftraining, suspects
 from zooadapt.data import Split
+from zooadapt.data.splits import together
 from zooadapt.head import HeadFit
 from zooadapt.plan import Plan
 from zooadapt.ridge import Rows
@@ -155,8 +156,12 @@ class Solving:
         return np.concatenate([self._splits[name].labels for name in names])
 
     def _groups(self, names: Sequence[str]) -> np.ndarray | None:
-        groups = [self._splits[name].groups for name in names]
-        return None if groups[0] is None else np.concatenate(groups)
+        """What no fold may divide: groups, and equal samples."""
+        parts = [self._splits[name] for name in names]
+        groups = None
+        if parts[0].groups is not None:
+            groups = np.concatenate([part.groups for part in parts])
+        return together(groups, [digest for part in parts for digest in part.digests])
 
     def _chunks(self, names: Sequence[str]) -> Rows:
         rows = [self._rows(name) for name in names]

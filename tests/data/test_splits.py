@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
-from zooadapt.data import Dataset, hold_out, sample_per_class
-from zooadapt.data.splits import parted, stratified
+from zooadapt.data import Dataset, Split, hold_out, sample_per_class
+from zooadapt.data.splits import divided, parted, stratified, together
 from zooadapt.errors import DataError
 
 from .make import image_folder, opened, refused
@@ -144,6 +145,58 @@ def test_a_class_of_one_group_stays_in_training() -> None:
     for seed in range(10):
         kept, held = stratified(labels, 0.9, seed, groups)
         assert 2 in labels[kept] and len(held)
+
+
+def contents_of(split: Split) -> set[bytes]:
+    return set(split.digests)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_equal_samples_are_never_split(seed: int, tmp_path: Path) -> None:
+    """Neither where the tool makes a test part, which --strict has nothing against, nor where it
+    holds out; labels of equal samples may differ, and no class is lost by it."""
+    rng = np.random.default_rng(seed)
+    names = [*range(60), *rng.integers(0, 60, 40), 97, 98]
+    labels = [*(k % 3 for k in range(60)), *rng.integers(0, 3, 40), 2, 2]
+    rows = [f"text {name},c{label}" for name, label in zip(names, labels, strict=True)]
+    rows += [f"text {k},rare" for k in range(3)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
+    data = opened(tmp_path / "t.csv", modality="text", strict=True)
+    kept, held = hold_out(data.train, 0.2, seed)
+    assert not contents_of(data.train) & contents_of(data.test) and len(data.test) > 8
+    assert not contents_of(kept) & contents_of(held) and len(held) > 8
+    assert set(kept.labels) == set(data.train.labels) == {0, 1, 2, 3}
+
+
+def test_strict_splits_by_pixels(tmp_path: Path) -> None:
+    root = image_folder(tmp_path / "set", {"ant": 5, "bee": 5})
+    for label in ("ant", "bee"):
+        for number in range(5):
+            with Image.open(root / label / f"{number}.jpg") as image:
+                image.save(root / label / f"again{number}.png")
+    assert len(opened(root, strict=True).test) == 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_without_equal_samples_labels_and_seed_alone_say_what_is_held_out(
+    seed: int, tmp_path: Path
+) -> None:
+    split = table(tmp_path / "t.csv", np.random.default_rng(seed)).everything
+    parts = divided(split, 0.3, seed), stratified(split.labels, 0.3, seed)
+    assert all(np.array_equal(one, other) for one, other in zip(*parts, strict=True))
+    data = opened(group_table(tmp_path / "g.csv"), modality="text", group_column="author")
+    split = data.everything
+    parts = divided(split, 0.3, seed), stratified(split.labels, 0.3, seed, split.groups)
+    assert all(np.array_equal(one, other) for one, other in zip(*parts, strict=True))
+    assert together(None, split.digests) is None
+    assert together(split.groups, split.digests) is split.groups
+
+
+def test_groups_that_share_a_sample_are_one(tmp_path: Path) -> None:
+    contents = [b"a", b"b", b"c", b"b", b"d", b"e"]
+    found = together(np.array([7, 7, 3, 3, 5, 5]), contents)
+    assert found.tolist() == [found[0]] * 4 + [found[4]] * 2 and found[0] != found[4]
+    assert together(None, contents).tolist() == [0, 1, 2, 1, 4, 5]
 
 
 def group_table(path: Path, *, own_test: bool = False) -> Path:

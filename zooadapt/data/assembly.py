@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split, overlap
-from zooadapt.data.splits import stratified
+from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split, decoded
+from zooadapt.data.splits import divided
 from zooadapt.errors import DataError
 
 TEST_FRACTION = 0.2
@@ -36,15 +36,17 @@ def assemble(
     own_test = len(in_test) > 0
     in_train = np.setdiff1d(np.arange(len(where)), in_test)
     _check_classes(classes, labels[in_train], options)
+    contents = decoded(everything) if options.strict else everything.digests
     if not own_test:
-        in_train, in_test = stratified(labels, TEST_FRACTION, seed, groups)
+        in_train, in_test = divided(everything, TEST_FRACTION, seed, contents)
         whole = ", groups whole" if groups is not None else ""
         notes.append(
             f"no test part: {len(in_test)} samples were split off, stratified, by seed{whole}"
         )
     _note_classes(classes, labels[in_test], notes)
     train, test = everything.subset(in_train), everything.subset(in_test)
-    repeated = overlap(train, test, decoded=options.strict)
+    learned = {contents[k] for k in in_train.tolist()}
+    repeated = [everything.ids[k] for k in in_test.tolist() if contents[k] in learned]
     if repeated:
         told = f"{len(repeated)} test samples have the same content as a training sample"
         if options.strict:

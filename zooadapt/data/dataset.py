@@ -173,15 +173,9 @@ class _Names(Sequence[str]):
         return self._samples.name(int(self._rows[index]))
 
 
-def overlap(train: Split, test: Split, *, decoded: bool) -> list[str]:
-    """Ids of the test samples whose content is in train as well: the same bytes or, if `decoded`,
-    which reads every image in full, the same pixels or text."""
-    known, asked = (_decoded(train), _decoded(test)) if decoded else (train.digests, test.digests)
-    known = set(known)
-    return [name for name, digest in zip(test.ids, asked, strict=True) if digest in known]
+def decoded(split: Split) -> list[bytes]:
+    """What is equal for samples of equal pixels or text; every image is read in full."""
 
-
-def _decoded(split: Split) -> list[bytes]:
     def digest(index: int) -> bytes:
         raw = split.raw(index)
         if isinstance(raw, str):

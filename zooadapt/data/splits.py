@@ -75,13 +75,53 @@ def _stratified_whole(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+def together(groups: np.ndarray | None, contents: Sequence[bytes]) -> np.ndarray | None:
+    """The groups of samples of which equal ones must not be split either; `groups` itself where no
+    two contents are equal."""
+    first = _first(contents)
+    if len(np.unique(first)) == len(first):
+        return groups
+    if groups is None:
+        return first
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n, sample = len(first), np.arange(len(first))
+    names, number = np.unique(groups, return_inverse=True)
+    ends = np.tile(sample, 2), np.concatenate((first, n + number))
+    links = coo_array((np.ones(2 * n), ends), shape=(n + len(names),) * 2)
+    return connected_components(links, directed=False)[1][:n]
+
+
+def divided(
+    split: Split, fraction: float, seed: int, contents: Sequence[bytes] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`stratified` of a split's samples: those of equal content (by default: equal bytes) are on
+    one side, and their number counts for nothing."""
+    contents = split.digests if contents is None else contents
+    if split.groups is not None:
+        return stratified(split.labels, fraction, seed, together(split.groups, contents))
+    first = _first(contents)
+    originals = np.unique(first)
+    held = np.isin(first, originals[stratified(split.labels[originals], fraction, seed)[1]])
+    for label in np.setdiff1d(split.labels, split.labels[~held]):  # all are copies of others
+        held[first == first[split.labels == label][0]] = False
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _first(contents: Sequence[bytes]) -> np.ndarray:
+    """The position at which each content comes first."""
+    known: dict[bytes, int] = {}
+    return np.array([known.setdefault(one, k) for k, one in enumerate(contents)], dtype=np.int64)
+
+
 def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """A split divided into what is trained on and what is held out, stratified by class; groups
-    stay whole.
+    stay whole, and equal samples together.
 
     Raises: DataError when no class has a sample, or a group, to spare.
     """
-    kept, held_out = stratified(split.labels, fraction, seed, split.groups)
+    kept, held_out = divided(split, fraction, seed)
     if not len(held_out):
         few = "sample" if split.groups is None else "group"
         raise DataError(
