@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from zooadapt import hub, registry
 from zooadapt.data import MODES
-from zooadapt.errors import DataError, UsageError
+from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import FILES, Family, Preprocessor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zooadapt.chain import Chain
+
+WIDENED = 4
+"""Times that a network in fp32 may be as large as its weights: they may have one byte a number."""
+MAX_ADDED_BYTES = 1 << 30
+"""Of a network beyond that: a head for new classes, positions of larger images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +136,9 @@ def build(
     With new classes the head is new: zeros, but for the rows of classes that the source knows by
     name. `from_scratch` leaves the network at its random initialisation, a function of `seed`.
     Every tensor of the backbone must be in the source with its shape, and the other way round.
-    Raises: DataError naming the tensors at fault, when a source without classes is to be used as it
-    is, or for one that takes images of neither one nor three channels; UsageError for such
-    `in_chans`.
+    Raises: DataError naming the tensors at fault, for a network far larger than its weights, when a
+    source without classes is to be used as it is, or for one that takes images of neither one nor
+    three channels; UsageError for such `in_chans`.
     """
     import torch
 
@@ -167,6 +172,7 @@ def build(
             thing=source.origin.location,
             remedy="give --in-chans 1 or 3, or choose another source",
         )
+    _check_size(source, config, len(names))
     torch.manual_seed(seed)
     chain = Chain(family, family.build(config, len(names)))
     carried: list[str] = []
@@ -189,6 +195,31 @@ def build(
         carried=tuple(carried),
         unused=unused,
     )
+
+
+def _check_size(source: Source, config: Mapping[str, Any], num_classes: int) -> None:
+    """See that a network is about as large as the weights for it before memory is taken for it: a
+    config of a few bytes can describe one that no machine holds. On the meta device, where tensors
+    are shapes alone; a family that cannot build there is not measured."""
+    import torch
+
+    files = [name for name in source.origin.files if name.endswith(".safetensors")]
+    if not files:
+        return
+    there = sum((source.origin.folder / name).stat().st_size for name in files)
+    try:
+        with torch.device("meta"):
+            net = source.family.build(config, num_classes)
+    except PluginError:
+        return
+    size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
+    if size > WIDENED * there + MAX_ADDED_BYTES:
+        raise DataError(
+            f"config.json of '{source.origin.location}' describes a network of {size / 1e9:,.1f} "
+            f"GB, and its weights have {there / 1e9:,.3f} GB",
+            thing="config.json",
+            remedy="check that config.json and the weights belong together",
+        )
 
 
 def _texts(origin: hub.Source, names: Sequence[str]) -> dict[str, str]:

@@ -22,6 +22,8 @@ RNN = {
 }  # fmt: skip
 TIMM = {"architecture": "resnet18", "num_classes": 2, "label_names": ["x", "y"],
         "pretrained_cfg": {}}  # fmt: skip
+WIDE = TIMM | {"architecture": "vit_tiny_patch16_224", "model_args": {
+    "embed_dim": 8192, "depth": 128, "num_heads": 64, "mlp_ratio": 10}}  # fmt: skip
 BERT = {
     "model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 16,
     "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 120,
@@ -138,6 +140,10 @@ BAD = {
     "62 a giant model_args": (lambda: repo(TIMM | {"model_args": {"embed_dim": 10**9}}),
                               r"model_args\.embed_dim", "correct"),
     "62 a giant network": (lambda: repo(RNN | {"hidden_size": 10**9}), "hidden_size", "correct"),
+    "62 a giant product of sizes": (lambda: repo(RNN | {"hidden_size": 1 << 14, "num_layers": 64}),
+                                    r"a network of \d{3}\.\d GB.* 0\.00", "belong together"),
+    "62 a giant product of arguments": (lambda: repo(WIDE), r"a network of \d{3}\.\d GB.* 0\.00",
+                                        "belong together"),
     "62 a million classes": (lambda: repo(TIMM | {"num_classes": 10**9}), "num_classes", "correct"),
     "67 a path": (lambda: in_config(b'"vocab_file": "../../etc/passwd"'), "'vocab_file' names",
                   "again"),
@@ -199,6 +205,21 @@ def test_a_bad_repo_is_one_line(hub, shell, repo_id, text, photo, tmp_path, case
     check_refusal(said, 65, names, remedy)
     check_untouched(shell)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "tokenizer.json"])
+def test_a_huge_text_is_neither_fetched_nor_read(hub, shell, repo_id, text, tmp_path, name):
+    config = BERT if name == "tokenizer.json" else RNN
+    hub.add(repo_id, repo(config) | {name: bytes(50_000_001)})
+    said = shell("command", "predict", repo_id, text, "--json")
+    check_refusal(said, 65, f"'{name}' of '{repo_id}' has 50,000,001 bytes", "another source")
+    assert hub.count("GET", name) == 0
+    for file, content in repo(config).items():
+        (tmp_path / file).write_bytes(content)
+    with (tmp_path / name).open("wb") as large:
+        large.truncate(50_000_001)
+    said = shell("command", "predict", tmp_path, text, "--json")
+    check_refusal(said, 65, f"'{name}' of .* has 50,000,001 bytes", "another source")
 
 
 def test_repos_that_cannot_be_seen_are_told_apart(hub, shell, new_client, repo_id, text):

@@ -19,6 +19,8 @@ CONFIG, CARD, LOCK = "config.json", "README.md", "zooadapt.lock.json"
 _LICENSE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_CARD = 5_000_000
+_MAX_TEXT = 50_000_000
+"""Bytes of any file of a source but its weights; the largest tokenizers have 35 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ def fetch_config(
         return weights.read_config(Path(location) / CONFIG)
     offline = is_offline(offline)
     listing = _listing(location, revision, offline)
-    folder, _ = cached_files(listing, [_required(listing, CONFIG)], offline)
+    wanted = _bounded([_required(listing, CONFIG)], listing.sizes, location)
+    folder, _ = cached_files(listing, wanted, offline)
     return weights.read_config(folder / CONFIG)
 
 
@@ -90,7 +93,8 @@ def fetch(
     listing = _listing(location, revision, offline)
     _required(listing, CONFIG)
     main = weights.choose(listing.sizes, where=location)
-    folder, files = cached_files(listing, _wanted(listing.sizes, main, names), offline)
+    wanted = _bounded(_wanted(listing.sizes, main, names), listing.sizes, location)
+    folder, files = cached_files(listing, wanted, offline)
     if main == weights.INDEX:
         parts = [_required(listing, part) for part in weights.shards(folder / main)]
         files |= cached_files(listing, parts, offline)[1]
@@ -122,6 +126,19 @@ def _wanted(there: Collection[str], main: str, names: Sequence[str]) -> list[str
     return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in there], *texts, *further]))
 
 
+def _bounded(names: list[str], sizes: Mapping[str, int | None], location: str) -> list[str]:
+    """The names, if none of these files is too large to be read whole; weights are mapped."""
+    for name in names:
+        size = sizes[name] or 0
+        if size > _MAX_TEXT and not name.endswith(".safetensors"):
+            raise DataError(
+                f"'{name}' of '{location}' has {size:,} bytes, more than {_MAX_TEXT:,}",
+                thing=name,
+                remedy="choose another source",
+            )
+    return names
+
+
 def _required(listing: Listing, name: str) -> str:
     if name not in listing.sizes:
         raise DataError(
@@ -135,12 +152,12 @@ def _required(listing: Listing, name: str) -> str:
 
 def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
     with fsops.reading(folder):
-        there = {entry.name for entry in folder.iterdir() if entry.is_file()}
+        there = {entry.name: entry.stat().st_size for entry in folder.iterdir() if entry.is_file()}
     if CONFIG not in there:
         raise DataError(f"'{location}' has no {CONFIG}", thing=location,
                         remedy="give a folder that holds a model")  # fmt: skip
     main = weights.choose(there, where=location)
-    wanted = _wanted(there, main, names)
+    wanted = _bounded(_wanted(there, main, names), there, location)
     if main == weights.INDEX:
         wanted += weights.shards(folder / main)
     lock = _locked(folder, wanted)
@@ -175,7 +192,8 @@ def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
     """What the model says of its own licence: in its card, else in its config."""
     front: dict[str, Any] = {}
     if CARD in files:
-        text = (folder / CARD).read_bytes()[:_MAX_CARD].decode(errors="replace")
+        with (folder / CARD).open("rb") as file:
+            text = file.read(_MAX_CARD).decode(errors="replace")
         try:
             front, _ = card.split(text, where=str(folder / CARD))
         except DataError:
