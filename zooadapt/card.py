@@ -14,6 +14,7 @@ from typing import Any
 
 from zooadapt import __version__
 from zooadapt.data import Dataset
+from zooadapt.hub import records
 from zooadapt.hub.card import BEGIN, END, FOLDER, join
 from zooadapt.metrics import BINS, Metrics
 from zooadapt.model import Model, Source
@@ -107,7 +108,7 @@ def _base(source: Source) -> tuple[str, str] | None:
     for place in (vars(source.origin), before):
         if isinstance(place, Mapping):
             repo, commit = str(place.get("location")), str(place.get("revision"))
-            if re.fullmatch(r"[\w.-]+/[\w.-]+", repo) and re.fullmatch("[0-9a-f]{40}", commit):
+            if records.is_repo(repo) and records.is_commit(commit):
                 return repo, commit
     return None
 

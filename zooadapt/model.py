@@ -80,20 +80,37 @@ class Model:
 def open_source(spec: str, *, offline: bool = False) -> Source:
     """Find, fetch and verify `[FAMILY:]LOCATION[@REVISION]` and the family that claims it.
 
-    LOCATION is a folder, a bundled source's name or a Hub repo id. Raises: what `hub.fetch` and
-    `registry.family_for` raise.
+    LOCATION is a folder, a bundled source's name or a Hub repo id. Raises: what `locate`,
+    `hub.fetch`, `registry.family_for` and `opened` raise.
+    """
+    wanted, location, revision = locate(spec, offline=offline)
+    config = hub.fetch_config(location, revision=revision, offline=offline)
+    family = registry.family_for(config, wanted=wanted)
+    origin = hub.fetch(location, revision=revision, names=family.fetches, offline=offline)
+    return opened(origin, family, config)
+
+
+def opened(origin: hub.Source, family: Family, config: Mapping[str, Any]) -> Source:
+    """A source whose files are here, with the further ones that its family reads.
+
+    Raises: DataError for one of these that is not UTF-8.
+    """
+    if family.fetches:
+        config = {**config, FILES: _texts(origin, family.fetches)}
+    return Source(origin=origin, family=family, config=config)
+
+
+def locate(spec: str, *, offline: bool = False) -> tuple[str | None, str, str | None]:
+    """`(family, location, commit)` of a source as the user types it, a bundled one's name as its
+    folder.
+
+    Raises: what `parse` and `hub.resolve` raise.
     """
     wanted, location, revision = parse(spec)
     if not Path(location).exists() and location in (bundled := registry.bundled()):
         owner, folder = bundled[location]
         wanted, location = wanted or owner, str(folder)
-    revision = hub.resolve(location, revision=revision, offline=offline)
-    config = hub.fetch_config(location, revision=revision, offline=offline)
-    family = registry.family_for(config, wanted=wanted)
-    origin = hub.fetch(location, revision=revision, names=family.fetches, offline=offline)
-    if family.fetches:
-        config = {**config, FILES: _texts(origin, family.fetches)}
-    return Source(origin=origin, family=family, config=config)
+    return wanted, location, hub.resolve(location, revision=revision, offline=offline)
 
 
 def parse(spec: str) -> tuple[str | None, str, str | None]:

@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 @shared.running
 def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
     """Download SOURCE, check every byte, and keep it for use without a network."""
-    from zooadapt import fsops, hub, registry
-    from zooadapt.model import parse
+    from zooadapt import fsops, hub
+    from zooadapt.model import locate
 
     if out is not None:
         fsops.check_output(out, overwrite=overwrite)
-    _, location, revision = parse(source)
-    if not Path(location).exists():
-        location = str(registry.bundled().get(location, ("", location))[1])
-    revision = hub.resolve(location, revision=revision, offline=offline)
+    _, location, revision = locate(source, offline=offline)
     config = hub.fetch_config(location, revision=revision, offline=offline)
     got = hub.pull(
         location, out, revision=revision, names=_further(config), overwrite=overwrite,

@@ -12,6 +12,9 @@ from zooadapt import fsops
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
+EMPTY = frozenset({".gitattributes"})
+"""What a repo holds that nobody has put anything into."""
+
 
 def of_repo(info: ModelInfo) -> Mapping[str, str]:
     """Name -> sha256 of a file in the Hub's large file storage, git's sha1 of any other."""

@@ -15,9 +15,6 @@ from zooadapt.errors import DataError, TryAgainError
 from zooadapt.hub import digests
 from zooadapt.hub.client import call
 
-EMPTY = frozenset({".gitattributes"})
-"""What a repo holds that nobody has put anything into."""
-
 
 def send(
     repo: str,
@@ -66,7 +63,7 @@ def send(
 def _create(api: HfApi, repo: str, public: bool) -> str:
     call(lambda: api.create_repo(repo, private=not public, exist_ok=True), repo=repo)
     info = call(lambda: _info(api, repo, None), repo=repo)
-    if others := sorted(digests.of_repo(info).keys() - EMPTY):
+    if others := sorted(digests.of_repo(info).keys() - digests.EMPTY):
         raise TryAgainError(
             f"somebody has just put {others[0]} into '{repo}'", thing=repo, remedy="push again"
         )

@@ -19,14 +19,13 @@ from zooadapt.errors import (
     UnavailableError,
     UsageError,
 )
-from zooadapt.hub import card, digests, privacy
+from zooadapt.hub import card, digests, privacy, records
 from zooadapt.hub.client import call, is_offline
-from zooadapt.hub.source import CARD, CONFIG
+from zooadapt.hub.source import CARD, CONFIG, LICENSE_FILE
 
 REPORT = "report.json"
-_PUBLISHED = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE|labels\.\w+|report\.json", re.IGNORECASE)
+_PUBLISHED = re.compile(r"labels\.\w+|report\.json", re.IGNORECASE)
 _LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
-_EMPTY_REPO = frozenset({".gitattributes"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ def push(
     between, in which case nothing was changed; AccessError, UnavailableError and what else the Hub
     can fail with.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+    if not records.is_repo(repo):
         name = repo.strip("/").rpartition("/")[2]
         raise UsageError(
             f"'{repo}' is not a repository's name", thing=repo, remedy=f"give USER/{name}"
@@ -132,7 +131,9 @@ def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
     chosen = {
         entry.name: entry
         for entry in entries
-        if entry.name in needed or entry.name in names or _PUBLISHED.fullmatch(entry.name)
+        if entry.name in needed.union(names)
+        or LICENSE_FILE.fullmatch(entry.name)
+        or _PUBLISHED.fullmatch(entry.name)
     }
     if missing := sorted(needed - chosen.keys()):
         raise DataError(f"'{model}' has no {missing[0]}", thing=missing[0],
@@ -191,7 +192,7 @@ def _plan(
     overwrite_repo: bool,
 ) -> tuple[PushResult, dict[str, Path | bytes]]:
     if remote and not overwrite_repo and not card.is_ours(remote.card or ""):
-        if others := sorted(remote.digests.keys() - _EMPTY_REPO):
+        if others := sorted(remote.digests.keys() - digests.EMPTY):
             raise DataError(
                 f"'{repo}' holds {others[0]} and was not published by zooadapt",
                 thing=repo,

@@ -15,6 +15,7 @@ from typing import Any
 
 from zooadapt import fsops
 
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -31,6 +32,11 @@ class Listing:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def is_repo(location: str) -> bool:
+    """Whether it has the form of a repo id, `ORG/NAME`."""
+    return _REPO.fullmatch(location) is not None
 
 
 def is_commit(revision: str | None) -> bool:

@@ -16,8 +16,7 @@ from zooadapt.hub.download import cached_files
 from zooadapt.hub.records import Listing
 
 CONFIG, CARD, LOCK = "config.json", "README.md", "zooadapt.lock.json"
-_LICENSE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
-_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+LICENSE_FILE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
 _MAX_CARD = 5_000_000
 _MAX_TEXT = 50_000_000
 """Bytes of any file of a source but its weights; the largest tokenizers have 35 MB."""
@@ -43,7 +42,7 @@ class Source:
     @property
     def license_texts(self) -> list[Path]:
         """The files that say what its licence asks for, copies of it included."""
-        return [self.folder / name for name in self.files if _LICENSE.fullmatch(name)]
+        return [self.folder / name for name in self.files if LICENSE_FILE.fullmatch(name)]
 
 
 def resolve(location: str, *, revision: str | None = None, offline: bool = False) -> str | None:
@@ -111,7 +110,7 @@ def _is_folder(location: str) -> bool:
         fsops.recover(path)
     if path.is_dir():
         return True
-    if path.exists() or not _REPO.fullmatch(location) or location.startswith("."):
+    if path.exists() or not records.is_repo(location) or location.startswith("."):
         raise NotFoundError(
             f"'{location}' is neither a model's folder nor a Hub repo id",
             thing=location,
@@ -121,7 +120,7 @@ def _is_folder(location: str) -> bool:
 
 
 def _wanted(there: Collection[str], main: str, names: Sequence[str]) -> list[str]:
-    texts = sorted(name for name in there if _LICENSE.fullmatch(name))
+    texts = sorted(name for name in there if LICENSE_FILE.fullmatch(name))
     further = [name for name in names if name in there and "/" not in name]
     return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in there], *texts, *further]))
 

@@ -18,7 +18,7 @@ from zooadapt import export, hub
 from zooadapt.chain import Chain
 from zooadapt.errors import ZooadaptError
 from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample
-from zooadapt.model import Model, Source, build
+from zooadapt.model import Model, Source, build, opened
 from zooadapt.report import Written
 from zooadapt.testing.samples import synthesise
 from zooadapt.testing.steps import Training, reached, train
@@ -209,9 +209,7 @@ def reopened(family: Family, folder: Path) -> Source:
     """An export as a source, as the core opens it, for a family that need not be installed."""
     config = hub.fetch_config(str(folder))
     origin = hub.fetch(str(folder), names=family.fetches)
-    texts = {name: (folder / name).read_text("utf-8") for name in family.fetches
-             if name in origin.files}  # fmt: skip
-    return Source(origin=origin, family=family, config={**config, FILES: texts})
+    return opened(origin, family, config)
 
 
 def close(actual: Tensor, expected: Tensor) -> bool:
