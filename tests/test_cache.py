@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from zooadapt.adapt import adapt
-from zooadapt.cache import Cache, Entry
+from zooadapt.cache import Cache, Entry, remember
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 
@@ -96,6 +96,16 @@ def test_room_is_measured_before_anything_is_stored(tmp_path: Path) -> None:
     assert cache.room_for(1000) and not cache.room_for(1001)
     free = shutil.disk_usage(tmp_path).free
     assert not Cache(tmp_path, limit=free * 2).room_for(free)
+
+
+def test_a_cache_in_the_home_folder_is_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ZOOADAPT_CACHE", "~/kept")
+    monkeypatch.chdir(tmp_path)
+    assert remember("costs", FACTS, lambda: {"seconds": 1}) == {"seconds": 1}
+    assert list((tmp_path / "kept/costs").iterdir()) and not (tmp_path / "~").exists()
 
 
 WRITER = """

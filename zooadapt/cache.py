@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 
 from zooadapt import fsops, processes, weights
@@ -32,12 +31,6 @@ _SAMPLES = "sha256"
 _OPEN = 4
 _DRAFT = "draft-"
 _ABANDONED = 3600.0
-
-
-def cache_folder() -> Path:
-    """`ZOOADAPT_CACHE`, or the platform's cache folder for zooadapt."""
-    chosen = os.environ.get("ZOOADAPT_CACHE")
-    return Path(chosen) if chosen else user_cache_path("zooadapt")
 
 
 class Cache:
@@ -194,7 +187,7 @@ def remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -
 
 def _remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -> dict[str, Any]:
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-    path = cache_folder() / kind / f"{name}.json"
+    path = fsops.cache_home() / kind / f"{name}.json"
     try:
         return weights.read_config(path)
     except ZooadaptError:

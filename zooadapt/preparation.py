@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zooadapt import plan, processes, unlabelled
+from zooadapt import fsops, plan, processes, unlabelled
 from zooadapt.auto import BUDGET
-from zooadapt.cache import Cache, cache_folder
+from zooadapt.cache import Cache
 from zooadapt.carries import Carries
 from zooadapt.costs import Sizes, measure
 from zooadapt.data import Dataset, Split, hold_out, sample_per_class
@@ -169,7 +169,7 @@ def open_carries(
     if recipe.augment != "none":
         varied = model.source.family.preprocessor(model.source.config, augment=recipe.augment)
     if request.cache_gb > 0:
-        cache = Cache(cache_folder(), limit=round(request.cache_gb * 1e9))
+        cache = Cache(fsops.cache_home(), limit=round(request.cache_gb * 1e9))
     return Carries(
         model,
         engine,

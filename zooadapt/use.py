@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zooadapt import fsops, processes, weights
-from zooadapt.cache import Cache, cache_folder
+from zooadapt.cache import Cache
 from zooadapt.carries import Carries
 from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
 from zooadapt.engine import Engine
@@ -205,7 +205,7 @@ def _placed(
     engine.place(model.chain)
     cache = None
     if settings.cache_gb > 0:
-        cache = Cache(cache_folder(), limit=round(settings.cache_gb * 1e9))
+        cache = Cache(fsops.cache_home(), limit=round(settings.cache_gb * 1e9))
     return engine, Carries(
         model, engine, {_ALL: split}, batch_size=settings.batch_size, progress=progress, cache=cache
     )
