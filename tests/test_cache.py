@@ -40,6 +40,12 @@ def fill(entry: Entry, n: int) -> None:
         add(digests(n), carry(n))
 
 
+def filled(entry: Entry, n: int) -> Path:
+    """Its folder; nobody uses it any more."""
+    fill(entry, n)
+    return entry.folder
+
+
 def shard_of(entry: Entry) -> Path:
     (path,) = entry.folder.glob("*.safetensors")
     return path
@@ -80,15 +86,33 @@ def test_a_flipped_bit_is_never_used_and_made_anew(tmp_path: Path) -> None:
 
 def test_the_least_recently_used_entry_goes_first(tmp_path: Path) -> None:
     cache = Cache(tmp_path, limit=1 << 30)
-    entries = [cache.entry(FACTS | {"cut": k}) for k in range(3)]
-    for entry in entries:
-        fill(entry, 100)
-    size = shard_of(entries[0]).stat().st_size
-    for age, entry in ((30, entries[1]), (20, entries[2]), (10, entries[0])):
-        os.utime(entry.folder, (time.time() - age,) * 2)
-    assert not len(entries[1].missing(digests(100)))  # used just now, so no longer the oldest
+    facts = [FACTS | {"cut": k} for k in range(3)]
+    folders = [filled(cache.entry(fact), 100) for fact in facts]
+    size = shard_of(cache.entry(facts[0])).stat().st_size
+    for age, folder in ((30, folders[1]), (20, folders[2]), (10, folders[0])):
+        os.utime(folder, (time.time() - age,) * 2)
+    # used just now, so no longer the oldest
+    assert not len(cache.entry(facts[1]).missing(digests(100)))
     Cache(tmp_path, limit=2 * size).trim()
-    assert [entry.folder.exists() for entry in entries] == [True, True, False]
+    assert [folder.exists() for folder in folders] == [True, True, False]
+
+
+def test_an_entry_in_use_is_never_removed(tmp_path: Path) -> None:
+    cache, other = Cache(tmp_path, limit=1 << 30), Cache(tmp_path, limit=0)
+    folder = filled(cache.entry(FACTS), 10)
+    with cache.entry(FACTS).writing():
+        other.trim()
+        assert folder.exists()
+    entry = cache.entry(FACTS)
+    assert not len(entry.missing(digests(10)))
+    rows = entry.rows(digests(10))
+    del entry
+    other.trim()
+    assert torch.equal(rows.gather(np.arange(10))["features"], carry(10)["features"])
+    del rows
+    other.trim()
+    assert not folder.exists()
+    assert len(cache.entry(FACTS).missing(digests(10))) == 10 and not folder.exists()
 
 
 def test_room_is_measured_before_anything_is_stored(tmp_path: Path) -> None:
@@ -96,6 +120,20 @@ def test_room_is_measured_before_anything_is_stored(tmp_path: Path) -> None:
     assert cache.room_for(1000) and not cache.room_for(1001)
     free = shutil.disk_usage(tmp_path).free
     assert not Cache(tmp_path, limit=free * 2).room_for(free)
+
+
+def test_what_is_in_use_takes_room(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, limit=10_000)
+    filled(cache.entry(FACTS), 10)
+    assert cache.room_for(10_000)
+    entry = cache.entry(FACTS)
+    assert not len(entry.missing(digests(10)))
+    rows, size = entry.rows(digests(10)), shard_of(entry).stat().st_size
+    assert cache.room_for(10_000 - size) and not cache.room_for(10_001 - size)
+    del entry
+    assert cache.room_for(10_000 - size) and not cache.room_for(10_001 - size)
+    del rows
+    assert cache.room_for(10_000)
 
 
 def test_a_cache_in_the_home_folder_is_one_place(
@@ -224,3 +262,21 @@ def test_carries_that_do_not_fit_are_computed_and_the_report_says_so(
     stored = sum(f.stat().st_size for f in (tmp_path / "small").rglob("*.safetensors"))
     assert stored <= 500_000
     assert json.loads((tmp_path / "out" / "report.json").read_text())["notes"] == said["notes"]
+
+
+def test_a_limit_that_a_part_of_the_data_passes_is_kept_without_it(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stored() -> int:
+        return sum(f.stat().st_size for f in Path(os.environ["ZOOADAPT_CACHE"]).rglob("*.s*"))
+
+    options = {"strategy": "from:blocks.5", "epochs": 1, "augment": "none"}
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "large"))
+    whole = run("whole", **options)
+    limit = stored() * 4 // 5
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "small"))
+    for name in ("first", "second"):
+        said = run(name, cache_gb=limit / 1e9, **options)
+        assert said["test"]["accuracy"] == whole["test"]["accuracy"]
+        assert [n for n in said["notes"] if "more than the cache may take" in n]
+        assert 0 < stored() <= limit

@@ -17,7 +17,7 @@ LAYERS = (
     ("family", "timing", "processes", "ranges"),
     ("guard",),
     ("fsops", "registry"),
-    ("weights", "data", "metrics", "strategy", "history", "suspects", "chain"),
+    ("weights", "data", "metrics", "strategy", "history", "suspects", "chain", "holds"),
     ("hub", "cache", "ridge", "folding"),
     (
         "feed",

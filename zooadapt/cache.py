@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import fsops, processes, weights
+from zooadapt import fsops, holds, processes, weights
 from zooadapt.errors import DataError, ZooadaptError
 from zooadapt.family import Carry
 
@@ -34,25 +35,30 @@ _ABANDONED = 3600.0
 
 
 class Cache:
-    """All entries below a folder, together at most `limit` bytes: least recently used go first."""
+    """All entries below a folder, together at most `limit` bytes: least recently used go first,
+    but none that a run is using, so that it may be more for as long as there are such."""
 
     def __init__(self, folder: Path, *, limit: int) -> None:
         self.folder, self.limit = folder / "carries", limit
+        self._in_use: WeakSet[Entry | Stored] = WeakSet()
 
     def entry(self, facts: Mapping[str, Any]) -> Entry:
         """The entry of exactly these facts; any difference is another entry."""
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-        return Entry(self.folder / name)
+        return Entry(self.folder / name, self._in_use)
 
     def room_for(self, size: int) -> bool:
-        """Whether `size` more bytes fit under the limit and leave a tenth of the disk free."""
+        """Whether `size` more bytes, beside the carries from here that are in use, fit under the
+        limit, and leave a tenth of the disk free."""
+        shards = {path for user in self._in_use for path in user.paths}
+        size_in_use = sum(map(_size, shards))
         place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
         usage = shutil.disk_usage(place)
-        return size <= self.limit and size <= usage.free - usage.total // 10
+        return size_in_use + size <= self.limit and size <= usage.free - usage.total // 10
 
     def trim(self) -> None:
-        """Remove the least recently used entries until the rest is within the limit, and what
-        killed processes left half-written."""
+        """Remove the least recently used entries that nobody is using until the rest is within the
+        limit, and what killed processes left half-written."""
         if not self.folder.exists():
             return
         with fsops.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
@@ -69,31 +75,41 @@ class Cache:
             for _, path, size in sorted(entries):
                 if total <= self.limit:
                     break
-                shutil.rmtree(path, ignore_errors=True)
-                total -= size
+                if holds.remove_unheld(path):
+                    total -= size
 
 
 class Entry:
-    """The stored carries of one cut."""
+    """The stored carries of one cut. It is in use, and not removed, from the first look into it for
+    as long as this object lives or carries that it gave."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, in_use: WeakSet[Entry | Stored]) -> None:
+        """in_use: who uses which shards of the cache; this entry and what it gives are added."""
+        self.folder, self._in_use = folder, in_use
+        self.paths: set[Path] = set()
+        """Shards that hold samples which were asked for."""
+        self._hold: holds.Hold | None = None
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._verified: set[str] = set()
 
     def missing(self, digests: Sequence[bytes]) -> np.ndarray:
         """Positions of the samples whose carry is not here. New shards are verified on the way: one
         whose bytes do not hash to its name is removed."""
-        if self.folder.exists():
+        self._hold = self._hold or holds.hold(self.folder)
+        if self._hold is not None:
             os.utime(self.folder)
             for path in sorted(self.folder.glob("*.safetensors")):
                 if path.name not in self._verified:
                     self._verify(path)
+        self.paths |= {self._places[d][0] for d in digests if d in self._places}
+        self._in_use.add(self)
         return np.array([k for k, d in enumerate(digests) if d not in self._places], dtype=np.int64)
 
     def rows(self, digests: Sequence[bytes]) -> Stored:
         """The carries of samples that are all here, in this order."""
-        return Stored([self._places[digest] for digest in digests])
+        stored = Stored([self._places[digest] for digest in digests], self._hold)
+        self._in_use.add(stored)
+        return stored
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Sequence[bytes], Carry], None]]:
@@ -102,7 +118,7 @@ class Entry:
 
         Raises: FileError when the disk fails or fills; what was written before stays good.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._hold = self._hold or holds.hold(self.folder, make=True)
         waiting: list[tuple[Sequence[bytes], Carry]] = []
         size = 0
 
@@ -143,9 +159,10 @@ class Entry:
 class Stored:
     """Carries read from shards, memory-mapped; only a few shards are open at a time."""
 
-    def __init__(self, places: Sequence[tuple[Path, int]]) -> None:
-        self._paths = sorted({path for path, _ in places})
-        number = {path: k for k, path in enumerate(self._paths)}
+    def __init__(self, places: Sequence[tuple[Path, int]], hold: holds.Hold | None) -> None:
+        self.paths = sorted({path for path, _ in places})
+        self._hold = hold
+        number = {path: k for k, path in enumerate(self.paths)}
         self._shard = np.array([number[path] for path, _ in places], dtype=np.int32)
         self._row = np.array([row for _, row in places], dtype=np.int64)
         self._open: dict[int, Carry] = {}
@@ -175,7 +192,7 @@ class Stored:
         if shard not in self._open:
             while len(self._open) >= _OPEN:
                 self._open.pop(next(iter(self._open)))
-            self._open[shard] = _open(self._paths[shard])
+            self._open[shard] = _open(self.paths[shard])
         return self._open[shard]
 
 
@@ -209,6 +226,13 @@ def _open(path: Path) -> Carry:
             thing=str(path),
             remedy="run it again; the shard will be made anew",
         ) from error
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, none if it is gone."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def _shapes(carry: Carry) -> dict[str, tuple]:

@@ -61,6 +61,8 @@ class Carries:
         }
         self._splits = splits
         self._facts = _facts(model, engine)
+        if cache is not None:
+            cache.trim()  # what was in use until now may be more than the cache may hold
         self._ready: dict[tuple[str, int], FromCache | Views] = {}
         self.notes: list[str] = []
 
