@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+from zooadapt import fsops, use
 from zooadapt.adapt import adapt
 from zooadapt.cache import Cache, Entry, remember
 from zooadapt.progress import Progress
@@ -170,36 +171,55 @@ def test_eight_processes_share_one_entry(tmp_path: Path) -> None:
     for process in running:
         _, said = process.communicate()
         assert process.returncode == 0, said
-    assert not list(tmp_path.rglob("draft-*"))
+    assert not list(tmp_path.rglob("*/.*"))
 
 
 KILLED = """
-import sys
+import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_cache import FACTS, Cache, digests, torch
-with Cache(Path({folder!r}), limit=1 << 34).entry(FACTS).writing() as add:
-    print("writing", flush=True)
-    for k in range(10_000):
-        add(digests(8), {{"features": torch.full((8, 1 << 20), float(k))}})
+from test_cache import FACTS, Cache, fill
+entry = Cache(Path({folder!r}), limit=1 << 30).entry(FACTS)
+sys.addaudithook(lambda event, _: event != "os.rename" or os.kill(os.getpid(), signal.SIGKILL))
+fill(entry, 100_000)
 """
 
 
-def test_a_killed_writer_does_no_harm(tmp_path: Path) -> None:
+def test_a_killed_writer_does_no_harm_and_leaves_nothing_for_long(tmp_path: Path) -> None:
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"writing\n"
-        while not list(tmp_path.rglob("draft-*")):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    cache = Cache(tmp_path, limit=1 << 34)
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    cache = Cache(tmp_path, limit=1 << 20)
+    folder = filled(cache.entry(FACTS), 10)
     entry = cache.entry(FACTS)
-    fill(entry, 10)
     assert len(entry.missing(digests(10))) == 0
-    for draft in tmp_path.rglob("draft-*"):
-        os.utime(draft, (time.time() - 7200,) * 2)
-    cache.trim()
-    assert not list(tmp_path.rglob("draft-*"))
+    (left,) = folder.glob(".*")
+    cache.trim()  # on another host it may be at work
+    assert left.exists() and folder.exists()
+    with fsops.staging(folder / "shard") as at_work:
+        for stage in (left, at_work):
+            os.utime(stage, (time.time() - 7200,) * 2)
+        cache.trim()
+        assert list(folder.glob(".*")) == [at_work]
+    assert len(cache.entry(FACTS).missing(digests(10))) == 0
+
+
+def test_what_a_killed_writer_left_counts(tmp_path: Path) -> None:
+    code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    subprocess.run([sys.executable, "-c", code])
+    Cache(tmp_path, limit=1 << 20).trim()
+    assert list((tmp_path / "carries").iterdir()) == [tmp_path / "carries/trim.lock"]
+
+
+def test_trimming_bears_what_others_do_meanwhile(tmp_path: Path) -> None:
+    folder = filled(Cache(tmp_path, limit=1 << 20).entry(FACTS), 10)
+    (folder / "listed, and gone when it is looked at").symlink_to("nowhere")
+    Cache(tmp_path, limit=1 << 20).trim()
+    assert folder.exists()
+    Cache(tmp_path, limit=0).trim()
+    assert not folder.exists()
+    (tmp_path / "carries/trim.lock").unlink()
+    (tmp_path / "carries/trim.lock").mkdir()
+    Cache(tmp_path, limit=0).trim()
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +300,20 @@ def test_a_limit_that_a_part_of_the_data_passes_is_kept_without_it(
         assert said["test"]["accuracy"] == whole["test"]["accuracy"]
         assert [n for n in said["notes"] if "more than the cache may take" in n]
         assert 0 < stored() <= limit
+
+
+@pytest.mark.parametrize("inside", ["", "cache"])
+def test_a_cache_that_cannot_be_written_is_gone_without(
+    run: Callable[..., dict[str, Any]],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inside: str,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "file" / inside))
+    said = run("out", strategy="probe")
+    assert len([note for note in said["notes"] if "cannot be written" in note]) == 1
+    for gigabytes in (1.0, 0.0):
+        settings, place = use.Settings(cache_gb=gigabytes), [str(photos / "test")]
+        assert len(use.predict(str(tmp_path / "out"), place, settings, Progress())) == 8

@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -110,6 +111,20 @@ def test_kill_at_every_operation_leaves_the_old_or_the_new_file(tmp_path):
         if ended == 0:
             break
     assert ended == 0 and at > 4
+
+
+def test_what_a_killed_writer_left_an_hour_ago_goes_with_the_next(tmp_path):
+    path = tmp_path / "data"
+    at = 1
+    while not strays(tmp_path):
+        run_with_fault(tmp_path, lambda: fsops.write_file(path, b"new"), at, signal.SIGKILL)
+        at += 1
+    (stage,) = tmp_path.glob(".*")
+    fsops.write_file(path, b"new")  # on another host it may be at work
+    assert stage.exists()
+    os.utime(stage, (time.time() - 7200,) * 2)
+    fsops.write_file(path, b"new")
+    assert strays(tmp_path) == []
 
 
 def test_full_disk_is_told_with_what_is_free(tmp_path):

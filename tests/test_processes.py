@@ -42,7 +42,8 @@ from pathlib import Path
 from zooadapt.cli import main
 codes, rank = [], int(os.environ.get("RANK", 0))
 for arguments, caches in json.loads(sys.argv[1]):
-    sys.argv, os.environ["ZOOADAPT_CACHE"] = ["zooadapt", *arguments], caches[rank]
+    sys.argv = ["zooadapt", *(word.format(rank=rank) for word in arguments)]
+    os.environ["ZOOADAPT_CACHE"] = caches[rank]
     try:
         main()
     except SystemExit as end:
@@ -116,13 +117,14 @@ def one(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def two(folder: Path, one: None) -> subprocess.CompletedProcess:
     """The same by two processes, with a cache of both or, for `hosts`, one of each. At the end the
-    second process alone has a cache that it cannot write to."""
+    second process alone has no place for its output."""
     commands = [
         (command(name, "two"), ["cache", "cache of its own" if name == "hosts" else "cache"])
         for name in RUNS
     ]
     commands.append(([*FEATURES, "two/features.safetensors"], ["cache", "cache"]))
-    commands.append(([*FEATURES, "two/failed.safetensors"], ["another cache", "driver.py"]))
+    (folder / "failed1").touch()
+    commands.append(([*FEATURES, "failed{rank}/features.safetensors"], ["cache", "cache"]))
     return launch("driver.py", json.dumps(commands), folder=folder)
 
 
@@ -172,7 +174,7 @@ def test_one_process_speaks_and_writes(folder: Path, two: subprocess.CompletedPr
 def test_what_fails_in_one_process_ends_all(folder: Path, two: subprocess.CompletedProcess) -> None:
     codes = [json.loads((folder / f"codes{rank}.json").read_text()) for rank in (0, 1)]
     assert [code[:-1] for code in codes] == [[0] * (len(RUNS) + 1)] * 2
-    assert [code[-1] for code in codes] == [71, 74]
+    assert [code[-1] for code in codes] == [71, 73]
     assert "process 1: error: " in two.stderr and "another process of this run" in two.stderr
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,8 +29,7 @@ from zooadapt.family import Carry
 SHARD_BYTES = 32 << 20
 _SAMPLES = "sha256"
 _OPEN = 4
-_DRAFT = "draft-"
-_ABANDONED = 3600.0
+_SHARD = "shard"
 
 
 class Cache:
@@ -52,31 +50,33 @@ class Cache:
         limit, and leave a tenth of the disk free."""
         shards = {path for user in self._in_use for path in user.paths}
         size_in_use = sum(map(_size, shards))
-        place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+        place = next(p for p in (self.folder, *self.folder.parents) if os.path.exists(p))
         usage = shutil.disk_usage(place)
         return size_in_use + size <= self.limit and size <= usage.free - usage.total // 10
 
     def trim(self) -> None:
         """Remove the least recently used entries that nobody is using until the rest is within the
-        limit, and what killed processes left half-written."""
-        if not self.folder.exists():
+        limit, and what killed processes left half-written. What cannot be removed stays, and what
+        others write or remove meanwhile does no harm."""
+        if not os.path.isdir(self.folder):
             return
-        with fsops.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
-            for draft in self.folder.glob(f"*/{_DRAFT}*"):
-                with suppress(OSError):  # its process may be finishing it at this moment
-                    if time.time() - draft.stat().st_mtime > _ABANDONED:
-                        draft.unlink()
-            entries = [
-                (path.stat().st_mtime, path, sum(f.stat().st_size for f in path.iterdir()))
-                for path in self.folder.iterdir()
-                if path.is_dir()
-            ]
-            total = sum(size for _, _, size in entries)
-            for _, path, size in sorted(entries):
-                if total <= self.limit:
-                    break
-                if holds.remove_unheld(path):
-                    total -= size
+        with suppress(ZooadaptError, OSError):  # a cache that may only be read, or is being trimmed
+            with fsops.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
+                self._trim()
+
+    def _trim(self) -> None:
+        entries = []
+        for path in [path for path in self.folder.iterdir() if path.is_dir()]:
+            fsops.recover(path / _SHARD, older=fsops.ABANDONED)
+            files = [Path(place, name) for place, _, names in os.walk(path) for name in names]
+            with suppress(FileNotFoundError):
+                entries.append((path.stat().st_mtime, path, sum(map(_size, files))))
+        total = sum(size for _, _, size in entries)
+        for _, path, size in sorted(entries):
+            if total <= self.limit:
+                break
+            if holds.remove_unheld(path):
+                total -= size
 
 
 class Entry:
@@ -88,6 +88,8 @@ class Entry:
         self.folder, self._in_use = folder, in_use
         self.paths: set[Path] = set()
         """Shards that hold samples which were asked for."""
+        self.fault = ""
+        """Why nothing more can be stored here, if that is so."""
         self._hold: holds.Hold | None = None
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._verified: set[str] = set()
@@ -97,7 +99,8 @@ class Entry:
         whose bytes do not hash to its name is removed."""
         self._hold = self._hold or holds.hold(self.folder)
         if self._hold is not None:
-            os.utime(self.folder)
+            with suppress(OSError):  # one that may only be read
+                os.utime(self.folder)
             for path in sorted(self.folder.glob("*.safetensors")):
                 if path.name not in self._verified:
                     self._verify(path)
@@ -114,11 +117,11 @@ class Entry:
     @contextmanager
     def writing(self) -> Iterator[Callable[[Sequence[bytes], Carry], None]]:
         """A function that adds a batch of carries under their samples' content hashes. Shards hold
-        carries of like shapes, about 32 MiB each, and are written as they fill.
-
-        Raises: FileError when the disk fails or fills; what was written before stays good.
-        """
-        self._hold = self._hold or holds.hold(self.folder, make=True)
+        carries of like shapes, about 32 MiB each, and are written as they fill. Where the disk
+        fails or fills, `fault` says so and what is added from then on is lost; what was written
+        before stays good."""
+        with self._noting_fault():
+            self._hold = holds.hold(self.folder, make=True) or self._hold
         waiting: list[tuple[Sequence[bytes], Carry]] = []
         size = 0
 
@@ -136,17 +139,28 @@ class Entry:
             self._flush(waiting)
 
     def _flush(self, batches: Sequence[tuple[Sequence[bytes], Carry]]) -> None:
+        if self.fault:
+            return
         whole = {name: torch.cat([carry[name] for _, carry in batches]) for name in batches[0][1]}
         flat = b"".join(digest for digests, _ in batches for digest in digests)
         whole[_SAMPLES] = torch.frombuffer(bytearray(flat), dtype=torch.uint8).view(-1, 32)
-        draft = self.folder / f"{_DRAFT}{os.getpid()}-{time.monotonic_ns()}"
-        weights.write_weights(draft, whole)
-        os.replace(draft, self.folder / f"{fsops.file_sha256(draft)[:32]}.safetensors")
+        with self._noting_fault(), fsops.staging(self.folder / _SHARD) as stage:
+            draft = stage / _SHARD
+            weights.write_weights(draft, whole)
+            os.replace(draft, self.folder / f"{fsops.file_sha256(draft)[:32]}.safetensors")
+
+    @contextmanager
+    def _noting_fault(self) -> Iterator[None]:
+        try:
+            yield
+        except (ZooadaptError, OSError) as error:
+            self.fault = str(error)
 
     def _verify(self, path: Path) -> None:
         try:
             if fsops.file_sha256(path)[:32] != path.stem:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
                 return
             samples = _open(path)[_SAMPLES].numpy()
         except ZooadaptError:  # another process removed it, or it is broken
@@ -198,7 +212,7 @@ class Stored:
 
 def remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -> dict[str, Any]:
     """A small measured fact about this machine: measured once, by the main process where there are
-    several, then read from the cache folder."""
+    several, then read from the cache folder, if that can be written to."""
     return processes.decided(lambda: _remember(kind, facts, measure))
 
 
@@ -209,8 +223,8 @@ def _remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) 
         return weights.read_config(path)
     except ZooadaptError:
         found = measure()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fsops.write_json(path, found)
+        with suppress(ZooadaptError):
+            fsops.write_json(path, found)
         return found
 
 

@@ -64,6 +64,7 @@ class Carries:
         if cache is not None:
             cache.trim()  # what was in use until now may be more than the cache may hold
         self._ready: dict[tuple[str, int], FromCache | Views] = {}
+        self._stores = True
         self.notes: list[str] = []
 
     def at(self, name: str, cut: int) -> Feed:
@@ -88,8 +89,8 @@ class Carries:
 
     def prepare(self, name: str, cuts: Sequence[int]) -> None:
         """Store a split's carries at these cuts, in one pass over what is not stored yet. A cut
-        whose carries would not fit is left to be computed, and a note says so. With `POOLED` the
-        means of every stage's channels are stored too."""
+        whose carries would not fit, or cannot be written, is left to be computed, and a note says
+        so. With `POOLED` the means of every stage's channels are stored too."""
         cuts = sorted({cut for cut in cuts if cut})
         if self._cache is None or not cuts or not len(self._splits[name]):
             return
@@ -132,14 +133,15 @@ class Carries:
         entries = {cut: self._entry(cut, more) for cut in cuts}
         missing = {cut: _missing(entry, digests) for cut, entry in entries.items()}
         wanted = [cut for cut in cuts if len(missing[cut])]
-        if wanted:
+        if wanted and self._stores:
             todo = np.unique(np.concatenate([missing[cut] for cut in wanted]))
             wanted = processes.decided(lambda: self._fitting(inputs, wanted, len(todo)))
-            self._pass(name, inputs, digests, {cut: entries[cut] for cut in wanted}, todo)
-            processes.meet()
+            fault = self._pass(name, inputs, digests, {cut: entries[cut] for cut in wanted}, todo)
+            if processes.anywhere(bool(fault)):
+                self._stop_storing(fault)
         for cut, entry in entries.items():
             if len(_missing(entry, digests)):
-                if cut in wanted:
+                if cut in wanted and self._stores:
                     self.notes.append(
                         f"carries at cut {cut} are not in the cache of every process: they are "
                         "computed in every epoch"
@@ -155,9 +157,10 @@ class Carries:
         digests: list[bytes],
         entries: Mapping[int, Entry],
         todo: np.ndarray,
-    ) -> None:
+    ) -> str:
+        """Store what is to do, until the cache cannot be written to; why that is, if so."""
         if not entries:
-            return
+            return ""
         with ExitStack() as stack:
             add = {cut: stack.enter_context(entry.writing()) for cut, entry in entries.items()}
             for indices, found in self._engine.carries(
@@ -169,8 +172,19 @@ class Carries:
                 what=f"features of {name}",
                 only=todo,
             ):
+                if any(entry.fault for entry in entries.values()):
+                    break
                 for cut, carry in found.items():
                     add[cut]([digests[k] for k in indices], carry)
+        return next((entry.fault for entry in entries.values() if entry.fault), "")
+
+    def _stop_storing(self, fault: str) -> None:
+        self._stores = False
+        self.notes.append(
+            "the cache cannot be written to: what is not in it is computed in every epoch"
+        )
+        if fault:
+            self._progress.say(fault)
 
     def _fitting(self, inputs: Inputs, cuts: list[int], samples: int) -> list[int]:
         """The cuts whose carries of so many samples fit together, the deepest first: that one saves

@@ -1,7 +1,8 @@
 """Every change to a file: into a temporary place beside it, fsync, rename, fsync of the folder.
 
 A reader sees the old file or folder or the complete new one, whatever dies and when. What a killed
-process leaves is held by no lock any more and is removed by the next one with the same target.
+process leaves is held by no lock any more and is removed by the next one with the same target; of
+a single file only what is an hour old, since hosts that share it may not see each other's locks.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +33,8 @@ from zooadapt.errors import (
     ZooadaptError,
 )
 
+ABANDONED = 3600.0
+"""Seconds after which nobody is still writing a file."""
 _STAGE = ".zooadapt-"
 _NEW, _OLD = "new", "old"
 _REFUSED = {
@@ -69,7 +74,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises: as `write_file`.
     """
-    with _staging(path) as stage:
+    recover(path, older=ABANDONED)
+    with staging(path) as stage:
         new = stage / _NEW
         yield new
         with writing(path):
@@ -89,7 +95,7 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     recover(target)
     _check_replaceable(target, overwrite=overwrite)
-    with _staging(target) as stage:
+    with staging(target) as stage:
         new = stage / _NEW
         with writing(target):
             new.mkdir()
@@ -122,13 +128,15 @@ def check_output(target: Path, *, overwrite: bool) -> None:
         probe.rmdir()
 
 
-def recover(target: Path) -> None:
-    """Undo what a killed process left of a change to `target`; harmless at any time."""
+def recover(target: Path, *, older: float = -math.inf) -> None:
+    """Undo what a killed process left of a change to `target`, if that is `older` than so many
+    seconds; harmless at any time."""
     with suppress(OSError):
         for stage in list(target.absolute().parent.glob(f"{_STAGE}{_tag(target)}-*")):
             fd = os.open(stage, os.O_RDONLY)
             try:
-                if lock_descriptor(fd, blocking=False):
+                old = time.time() - os.fstat(fd).st_mtime > older
+                if old and lock_descriptor(fd, blocking=False):
                     _clear(stage, target)
             finally:
                 os.close(fd)
@@ -235,8 +243,12 @@ def writing(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A private folder beside `target`, locked for as long as this process uses it."""
+def staging(target: Path) -> Iterator[Path]:
+    """A private folder beside `target`, locked for as long as this process uses it; it goes with
+    what is left in it.
+
+    Raises: OutputError or FileError when it cannot be made or removed.
+    """
     parent = target.absolute().parent
     with writing(target):
         parent.mkdir(parents=True, exist_ok=True)
