@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from zooadapt import pretrain, request
-from zooadapt.errors import UsageError
+from zooadapt.demo import write_digits
+from zooadapt.errors import OutputError, UsageError
 
 
 def zooadapt(*arguments: object, **process: Any) -> subprocess.CompletedProcess:
@@ -85,3 +86,34 @@ def test_a_wrong_command_line_is_json_where_that_was_asked_for(
     assert (said["code"], said["kind"], said["thing"]) == (2, "UsageError", thing)
     plain = zooadapt(*arguments)
     assert plain.returncode == 2 and plain.stdout == "" and "Usage: " in plain.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["features", "nowhere", "nothing", "-o", "f.json"], 2, "no name of a safetensors file"),
+        (["features", "nowhere", "nothing", "-o", "."], 2, "no name of a safetensors file"),
+        (["features", "nowhere", "nothing", "-o", "a.safetensors"], 73, "is there and no file"),
+        (["features", "nowhere", "nothing", "-o", "b.safetensors"], 73, "'b.json' is there"),
+        (["adapt", "nowhere", "nothing", "-o", "o", "--suspects", "b.json"], 73, "'b.json' is"),
+        (["demo", "-o", "file/demo"], 73, "cannot create 'file/demo/adapted'"),
+        (["demo", "-o", "taken"], 73, "'taken/adapted' is not a model's folder"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+    arguments: list[str], code: int, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for folder in ("a.safetensors", "b.json", "taken/adapted/mine"):
+        (tmp_path / folder).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    done = zooadapt(*arguments, cwd=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == code and words in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_demo_s_images_fail_as_every_output_does(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(OutputError, match="cannot create"):
+        write_digits(tmp_path / "data")

@@ -205,6 +205,21 @@ def test_output_that_cannot_be_made_is_refused_before_any_work(tmp_path):
             write_folder(target, NEW)
 
 
+def test_a_file_takes_the_place_of_files_alone(tmp_path):
+    write_folder(tmp_path / "model", NEW)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    before = {path.name for path in tmp_path.iterdir()}
+    for name in ("model", "pipe", "link", "file/f"):
+        with pytest.raises(OutputError):
+            fsops.check_output_file(tmp_path / name)
+    for name in ("file", "new", "a/b"):
+        fsops.check_output_file(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert content(tmp_path / "model") == NEW
+
+
 def test_hub_cache_is_no_output(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(OutputError, match="Hub's cache"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zooadapt import fsops
 from zooadapt.errors import UsageError
 
 SOURCE = "digits04"
@@ -19,7 +20,8 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     """Write `source/` (digits 0 to 4) and `target/` (5 to 9, ten training images a class and the
     rest for the test) below a folder, as 8 x 8 greyscale PNG files; always the same files.
 
-    Raises: UsageError without scikit-learn, which holds the images.
+    Raises: UsageError without scikit-learn, which holds the images; OutputError when the folder
+    cannot be written to, FileError when writing fails.
     """
     try:
         from sklearn.datasets import load_digits
@@ -41,6 +43,7 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
         else:
             part = Path("target", "train" if seen[label] <= LABELS else "test")
         place = folder / part / str(label)
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image, "L").save(place / f"{number:04d}.png")
+        with fsops.writing(folder):
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image, "L").save(place / f"{number:04d}.png")
     return folder / "source", folder / "target"

@@ -112,7 +112,7 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def check_output(target: Path, *, overwrite: bool) -> None:
-    """Fail now rather than after an hour's work where `new_folder` or `write_file` would.
+    """Fail now rather than after an hour's work where `new_folder` would.
 
     Raises: OutputError when `target` exists and may not be replaced, or its folder cannot be
     written to; FileError when the disk refuses.
@@ -126,6 +126,20 @@ def check_output(target: Path, *, overwrite: bool) -> None:
     with writing(target):
         probe.mkdir()
         probe.rmdir()
+
+
+def check_output_file(path: Path) -> None:
+    """Fail now where `write_file` would, or would take the place of what is no file.
+
+    Raises: OutputError when something else than a file is there, and as `check_output`.
+    """
+    with writing(path):
+        taken = path.exists() and not path.is_file()
+    if taken:
+        raise OutputError(
+            f"'{path}' is there and no file", thing=str(path), remedy="choose another output"
+        )
+    check_output(path, overwrite=True)
 
 
 def recover(target: Path, *, older: float = -math.inf) -> None:

@@ -125,9 +125,19 @@ def features(
     tensors; `labels` is `(n,)` int64. Rows are the set's samples in order, train before test;
     a `.json` file of the same name beside it names the classes and the samples.
 
-    Raises: DataError when the carries at that stage differ in length between samples.
+    Raises: UsageError for another suffix than `.safetensors`; OutputError before any work where
+    one of the two files cannot be written; DataError when the carries at that stage differ in
+    length between samples.
     """
-    fsops.check_output(out, overwrite=True)
+    if out.suffix != ".safetensors":
+        raise UsageError(
+            f"'{out}' is no name of a safetensors file",
+            thing="--out",
+            remedy="-o features.safetensors",
+        )
+    beside = out.with_suffix(".json")
+    for path in (out, beside):
+        fsops.check_output_file(path)
     source = open_source(spec, offline=settings.offline)
     data = open_dataset(
         location,
@@ -171,9 +181,7 @@ def features(
     tensors["labels"] = torch.from_numpy(split.labels)
     if processes.is_main():
         weights.write_weights(out, tensors)
-        fsops.write_json(
-            out.with_suffix(".json"), {"classes": list(data.classes), "samples": list(split.ids)}
-        )
+        fsops.write_json(beside, {"classes": list(data.classes), "samples": list(split.ids)})
     processes.meet()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 

@@ -25,8 +25,13 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
 
     The source was trained on the handwritten digits 0 to 4 and meets the digits 5 to 9.
     """
+    from zooadapt import fsops
     from zooadapt.demo import LABELS, SOURCE, write_digits
 
+    runs = {"adapted": ("probe", False), "from scratch": ("full", True)}
+    outs = {name: out / name.replace(" ", "-") for name in runs}
+    for place in outs.values():
+        fsops.check_output(place, overwrite=True)
     _, target = write_digits(out / "data")
     if data_only:
         emit({"out": str(out), "data": str(out / "data")}, as_json, lambda: say(out / "data"))
@@ -35,16 +40,13 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
     from zooadapt.request import Request
 
     rows, results = [], {}
-    for name, strategy, from_scratch in (
-        ("adapted", "probe", False),
-        ("from scratch", "full", True),
-    ):
+    for name, (strategy, from_scratch) in runs.items():
         shown = progress(as_json)
         shown.say(f"digits 5 to 9, {LABELS} images a class, {name}:")
         request = Request(
             source=SOURCE,
             data=str(target),
-            out=out / name.replace(" ", "-"),
+            out=outs[name],
             strategy=strategy,
             epochs=40 if from_scratch else None,
             from_scratch=from_scratch,
@@ -63,6 +65,6 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
             ["", "test accuracy", "95 % interval", "n", "seconds", "model"],
             rows,
         )
-        say(f"try it: zooadapt predict {out / 'adapted'} {target / 'test' / '7'}")
+        say(f"try it: zooadapt predict {outs['adapted']} {target / 'test' / '7'}")
 
     emit({"out": str(out), "models": results}, as_json, show)
