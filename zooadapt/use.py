@@ -18,7 +18,7 @@ from zooadapt.engine import Engine
 from zooadapt.errors import DataError, UsageError
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics, of_probabilities
-from zooadapt.model import Model, Source, build, open_source
+from zooadapt.model import Model, build, open_source
 from zooadapt.precision import choose
 from zooadapt.progress import Progress
 
@@ -184,12 +184,6 @@ def features(
         fsops.write_json(beside, {"classes": list(data.classes), "samples": list(split.ids)})
     processes.meet()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-
-
-def open_model(spec: str, *, offline: bool = False) -> tuple[Source, Model]:
-    """A source and its network, under its own classes or, where it has none, one placeholder."""
-    source = open_source(spec, offline=offline)
-    return source, build(source, classes=source.classes or ("class",))
 
 
 def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:
