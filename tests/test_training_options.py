@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from zooadapt.adapt import adapt
 from zooadapt.checkpoint import Checkpoint
-from zooadapt.errors import UsageError
+from zooadapt.costs import Sizes
+from zooadapt.errors import DataError, UsageError
+from zooadapt.feed import shuffled, steps
 from zooadapt.model import open_source
 from zooadapt.progress import Progress
 from zooadapt.request import Request
@@ -90,6 +94,26 @@ def test_interrupted_with_average_and_updates_it_ends_in_the_same_bytes(
     run(pictures, tmp_path / "out", resume=True, **options)
     whole, resumed = (tmp_path / name / "model.safetensors" for name in ("whole", "out"))
     assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_a_sample_that_is_left_over_joins_the_last_batch(pictures: Path, tmp_path: Path):
+    """The last map of so small a picture has one value a channel."""
+    options = {"norm_statistics": "train", "epochs": 2, "input_size": 16}
+    report = run(pictures, tmp_path / "out", batch_size=23, **options)
+    assert report["data"]["samples"]["train"] == 24 and report["steps"] == 2
+    with pytest.raises(DataError, match="in a step of a single sample"):
+        run(pictures, tmp_path / "ones", batch_size=1, **options)
+
+
+@pytest.mark.parametrize("lengths", [None, np.arange(200) % 7])
+def test_every_sample_is_in_one_batch_and_none_is_alone(lengths: np.ndarray | None):
+    for n, size in itertools.product((1, 2, 3, 31, 32, 33, 34, 65, 66, 161), (1, 2, 8, 32)):
+        own = None if lengths is None else lengths[:n]
+        batches = shuffled(n, size, key=(3,), lengths=own)
+        assert sorted(np.concatenate(batches)) == list(range(n))
+        assert len(batches) == steps(n, size) == Sizes(train=n, val=0, test=0, batch=size).steps
+        assert min(map(len, batches)) > 1 or 1 in (n, size)
+        assert max(map(len, batches)) <= size + (n % size == 1)
 
 
 def test_texts_are_not_mixed(tmp_path: Path, real_data: Path):

@@ -16,7 +16,7 @@ from zooadapt.cache import remember
 from zooadapt.chain import Chain, prefix_sha256
 from zooadapt.engine import Engine
 from zooadapt.family import Carry
-from zooadapt.feed import Inputs
+from zooadapt.feed import Inputs, steps
 from zooadapt.folding import fold
 
 _ROUNDS = 2
@@ -45,7 +45,7 @@ class Sizes:
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return -(-self.train // self.batch)
+        return steps(self.train, self.batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Costs:
     def _steps(self, cut: int, samples: int, batch: int) -> float:
         fresh = self.prepare if cut == 0 else 0.0
         each = fresh + sum(self.forward[cut:]) * (1 + self.backward)
-        return samples * each - (-samples // batch) * self.step
+        return samples * each + steps(samples, batch) * self.step
 
     def passes(self, samples: int) -> float:
         """Seconds of one pass from the files to the features."""

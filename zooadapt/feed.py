@@ -238,6 +238,13 @@ def in_order(n: int, batch_size: int, lengths: np.ndarray | None = None) -> list
     return [order[k : k + batch_size] for k in range(0, n, batch_size)]
 
 
+def steps(n: int, batch_size: int) -> int:
+    """How many batches `shuffled` makes of `n` samples: a single one that is left over joins the
+    last batch, since nothing can be normalised over it alone."""
+    left_over = 1 < batch_size < n and n % batch_size == 1
+    return -(-n // batch_size) - left_over
+
+
 def shuffled(
     n: int, batch_size: int, *, key: tuple[int, ...], lengths: np.ndarray | None = None
 ) -> list[np.ndarray]:
@@ -251,6 +258,8 @@ def shuffled(
         runs = [order[k : k + run] for k in range(0, n, run)]
         order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in runs])
     batches = [order[k : k + batch_size] for k in range(0, n, batch_size)]
+    if len(batches) > steps(n, batch_size):
+        batches[-2:] = [np.concatenate(batches[-2:])]
     if lengths is not None:
         batches = [batches[k] for k in rng.permutation(len(batches))]
     return batches

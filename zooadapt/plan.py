@@ -155,7 +155,7 @@ def resolve(
         choices += chosen
     trains = any(isinstance(phase, Train) for phase in phases)
     if request.epochs is None and trains and request.strategy != AUTO:
-        phases, choice = _enough_steps(phases, sizes.train, sizes.batch)
+        phases, choice = _enough_steps(phases, sizes)
         choices += choice
     elif request.epochs is not None:
         phases = _with_epochs(phases, request.epochs)
@@ -246,14 +246,13 @@ def _resolved(phase: Phase, chain: Chain) -> SolvePhase | TrainPhase:
 
 
 def _enough_steps(
-    phases: tuple[Phase, ...], samples: int, batch_size: int
+    phases: tuple[Phase, ...], sizes: Sizes
 ) -> tuple[tuple[Phase, ...], list[Choice]]:
-    per_epoch = math.ceil(samples / batch_size)
     epochs = sum(phase.epochs for phase in phases if isinstance(phase, Train))
-    wanted = min(MAX_EPOCHS, math.ceil(MIN_STEPS / per_epoch))
+    wanted = min(MAX_EPOCHS, math.ceil(MIN_STEPS / sizes.steps))
     if wanted <= epochs:
         return phases, []
-    why = f"{samples} samples make {per_epoch} steps an epoch, {MIN_STEPS} steps are wanted"
+    why = f"{sizes.train} samples make {sizes.steps} steps an epoch, {MIN_STEPS} steps are wanted"
     return _with_epochs(phases, wanted), [Choice(what="epochs", value=str(wanted), why=why)]
 
 

@@ -8,6 +8,7 @@ single process shares with nobody: then all of this returns what it was given.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,10 +49,17 @@ def device() -> torch.device:
 
 
 def share(work: Any, *, least: int = 0) -> Any:
-    """Every n-th item of a list or array, n being the processes; together they do all of it.
-    Where that would be less than `least`, so many of the first ones."""
-    mine = work[_state().process_index :: _state().num_processes]
-    return mine if len(mine) >= least else work[:least]
+    """Every n-th item of a list or array, n being its `sharers`; together they do all of it. Any
+    other process gets so many of the first ones as nobody gets less than."""
+    number, own = sharers(work, least=least), _state().process_index
+    return work[own::number] if own < number else work[:least]
+
+
+def sharers(work: Any, *, least: int = 0) -> int:
+    """How many processes, the first ones, share a list or array: all, or as many as get `least`
+    items of it each."""
+    most = len(work) // least if least else math.inf
+    return max(1, min(_state().num_processes, most))
 
 
 def total(*tensors: Tensor) -> None:

@@ -17,7 +17,7 @@ from zooadapt.averaging import Kept, State
 from zooadapt.chain import Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.engine import Engine
-from zooadapt.errors import DataError
+from zooadapt.errors import DataError, PluginError
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, shuffled
 from zooadapt.history import Epoch, History
@@ -192,7 +192,7 @@ class Training:
         if recipe.imbalance == "sampler":
             order = self._evenly(order, key)
         steps, total = phase.epochs * len(order), 0.0
-        own = [processes.share(batch, least=1) for batch in order]
+        own = [processes.share(batch, least=self._least) for batch in order]
         what = f"epoch {self._epoch + 1} of {phase.epochs}"
         with self._progress.task(what, len(feed)) as advance:
             for k, (indices, mine, carry) in enumerate(
@@ -220,10 +220,15 @@ class Training:
         self._history.steps += len(order)
         return total / len(feed)
 
+    @property
+    def _least(self) -> int:
+        """Samples that a process takes of a batch, so that norm layers have statistics of them."""
+        return 2 if self._recipe.norm_statistics == "train" else 1
+
     def _part(self, own: np.ndarray, batch: np.ndarray) -> float:
         """The weight of this process's own samples in the mean over a batch; none where it has only
-        borrowed one, to take part in the step."""
-        if processes.rank() >= len(batch):
+        borrowed them, to take part in the step."""
+        if processes.rank() >= processes.sharers(batch, least=self._least):
             return 0.0
         weights = self._weights if self._recipe.imbalance == "weights" else self._weights**0
         mine, whole = (weights[self._labels[indices]].sum() for indices in (own, batch))
@@ -235,8 +240,17 @@ class Training:
         """The loss of these samples, its gradients left in the parameters. mixed: the order and the
         share by which each is mixed with another."""
         self._chain.train()
-        with self._engine.autocast():
-            logits = self._chain.logits(self._engine.to_device(carry), start=start)
+        try:
+            with self._engine.autocast():
+                logits = self._chain.logits(self._engine.to_device(carry), start=start)
+        except (ValueError, PluginError) as error:
+            if len(labels) > 1 or "more than 1 value" not in str(error):
+                raise
+            raise DataError(
+                "a norm layer has nothing to normalise over in a step of a single sample",
+                thing="--norm-statistics",
+                remedy="--norm-statistics frozen, or more samples and a larger --batch-size",
+            ) from error
         weights, logits = None, logits.float()
         if self._recipe.imbalance == "weights":
             weights = self._weights.float().to(logits.device)
