@@ -20,15 +20,21 @@ def test_mixup_averages_by_the_share_of_the_label(seed: int):
     assert torch.equal(again[0]["x"], mixed["x"]) and again[2] == share
 
 
+@pytest.mark.parametrize("channels", ["second", "last"])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_cut_out_box_has_the_area_that_the_label_says(seed: int):
-    numbers = torch.arange(6.0)[:, None, None, None].expand(6, 3, 20, 30)
+def test_a_cut_out_box_has_the_area_that_the_label_says(seed: int, channels: str):
+    numbers = torch.arange(6.0)[:, None, None, None].expand(6, 3, 24, 24)
+    if channels == "last":
+        numbers = numbers.movedim(1, 3)
     mixed, order, share = mix({"x": numbers}, (seed,), mixup=0.0, cutmix=1.0)
-    own = (mixed["x"] == numbers).float().mean((1, 2, 3))
+    own, depth = mixed["x"] == numbers, 1 if channels == "second" else 3
+    assert torch.equal(own.all(depth), own.any(depth)), "a box goes through all channels"
     for k, other in enumerate(order.tolist()):
-        assert own[k] == pytest.approx(1.0 if other == k else share, abs=1e-6)
+        expected = 1.0 if other == k else share
+        assert own[k].float().mean() == pytest.approx(expected, abs=1e-6)
 
 
-def test_boxes_need_an_image():
-    with pytest.raises(UsageError, match="no image"):
-        mix({"features": torch.rand(4, 8)}, (0,), mixup=0.0, cutmix=1.0)
+@pytest.mark.parametrize("shape", [(4, 8), (4, 9, 8), (4, 8, 9, 10)])
+def test_boxes_need_an_image_whose_sides_are_known(shape: tuple[int, ...]):
+    with pytest.raises(UsageError, match="no square image"):
+        mix({"x": torch.rand(shape)}, (0,), mixup=0.0, cutmix=1.0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,18 +22,6 @@ from zooadapt.family import Carry, Family, Stage
 POOLED = -1
 """In place of a cut: what every stage gave, each as the mean of its channels."""
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageCost:
-    """One stage measured: its trainable size and what it costs to run and to store."""
-
-    name: str
-    parameters: int
-    seconds: float
-    """Forward seconds for one sample."""
-    carry_bytes: int
-    """Bytes of what it gives, for one sample."""
 
 
 class Chain:
@@ -190,34 +177,6 @@ class Chain:
         norms = (m for m in self.net.modules() if isinstance(m, _NORMS))
         return {id(p) for m in norms for p in m.parameters(recurse=False)}
 
-    @torch.no_grad()
-    def measure(self, carry: Carry, *, repeats: int = 3) -> list[StageCost]:
-        """Cost of each stage on this machine: the median of `repeats` forward passes of `carry`."""
-        self.eval()
-        n = next(iter(carry.values())).shape[0]
-        costs = []
-        for k, stage in enumerate(self.stages):
-            seconds = []
-            for _ in range(repeats + 1):
-                started = time.perf_counter()
-                after = stage.run(carry)
-                _synchronize(after)
-                seconds.append(time.perf_counter() - started)
-            costs.append(
-                StageCost(
-                    name=stage.name,
-                    parameters=sum(
-                        p.numel()
-                        for name, p in self.net.named_parameters()
-                        if self.stage_of(name) == k
-                    ),
-                    seconds=sorted(seconds[1:])[len(seconds[1:]) // 2] / n,
-                    carry_bytes=sum(t.numel() * t.element_size() for t in after.values()) // n,
-                )
-            )
-            carry = after
-        return costs
-
     def _check(self, family: str) -> None:
         if not self.stages:
             raise PluginError(f"family '{family}' gave no stages", thing=family)
@@ -296,15 +255,20 @@ def apply_head(head: nn.Module, features: Tensor) -> Tensor:
 
 
 def channel_means(carry: Carry) -> Tensor:
-    """`(N, C)` means of a carry's tensors over all places, next to each other, in fp32. Channels
-    come last, or second in an image `(N, C, H, W)`, which is told by its height being its width."""
+    """`(N, C)` means of a carry's tensors over all their `places`, next to each other, in fp32."""
     means = []
     for tensor in carry.values():
         if tensor.is_floating_point() and tensor.ndim > 1:
-            image = tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]
-            places = (2, 3) if image else tuple(range(1, tensor.ndim - 1))
-            means.append(tensor.float().mean(places) if places else tensor.float())
+            over = places(tensor)
+            means.append(tensor.float().mean(over) if over else tensor.float())
     return torch.cat(means, 1)
+
+
+def places(tensor: Tensor) -> tuple[int, ...]:
+    """The dimensions of a tensor that are neither samples nor channels. Channels come last, or
+    second in an image `(N, C, H, W)`, which is told by its height being its width."""
+    image = tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]
+    return (2, 3) if image else tuple(range(1, tensor.ndim - 1))
 
 
 def state_sha256(state: dict[str, Tensor]) -> str:
@@ -342,8 +306,3 @@ def _below(name: str, paths: tuple[str, ...]) -> bool:
 def _get(net: nn.Module, path: str) -> Any:
     parent, _, leaf = path.rpartition(".")
     return getattr(net.get_submodule(parent), leaf)
-
-
-def _synchronize(carry: Carry) -> None:
-    if any(t.is_cuda for t in carry.values()):
-        torch.cuda.synchronize()

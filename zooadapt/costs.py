@@ -99,6 +99,44 @@ class Costs:
         return samples * (self.decode + self.inference)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """One stage measured: its trainable size and what it costs to run and to store."""
+
+    name: str
+    parameters: int
+    seconds: float
+    """Forward seconds for one sample."""
+    carry_bytes: int
+    """Bytes of what it gives, for one sample."""
+
+
+@torch.no_grad()
+def of_stages(chain: Chain, carry: Carry, *, repeats: int = 3) -> list[StageCost]:
+    """Cost of each stage on this machine: the median of `repeats` forward passes of `carry`."""
+    chain.eval()
+    n = next(iter(carry.values())).shape[0]
+    sizes = [0] * (chain.depth + 1)
+    for name, parameter in chain.net.named_parameters():
+        sizes[chain.stage_of(name)] += parameter.numel()
+    costs = []
+    for k, stage in enumerate(chain.stages):
+        seconds = []
+        for _ in range(repeats + 1):
+            spent, after = _timed(lambda stage=stage, given=carry: _settled(stage.run(given)))
+            seconds.append(spent)
+        costs.append(
+            StageCost(
+                name=stage.name,
+                parameters=sizes[k],
+                seconds=sorted(seconds[1:])[repeats // 2] / n,
+                carry_bytes=sum(t.numel() * t.element_size() for t in after.values()) // n,
+            )
+        )
+        carry = after
+    return costs
+
+
 def measure(
     chain: Chain,
     engine: Engine,

@@ -11,6 +11,7 @@ from zooadapt.errors import ZooadaptError
 def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
     """The chain of a source, each stage with its parameters, forward milliseconds and carry bytes
     for one sample, measured here in fp32 on synthetic inputs of the source's own kind."""
+    from zooadapt import costs
     from zooadapt.model import build, open_source
     from zooadapt.testing import synthesise
 
@@ -18,7 +19,7 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
     model = build(source, classes=source.classes or ("class",))
     raws = synthesise(source.family.modality, batch_size, channels=model.channels)
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
-    costs = model.chain.measure(batch)
+    measured = costs.of_stages(model.chain, batch)
     return {
         "family": source.family.name,
         "modality": source.family.modality,
@@ -41,7 +42,7 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
                 "milliseconds": 1000 * cost.seconds,
                 "carry_bytes": cost.carry_bytes,
             }
-            for k, cost in enumerate(costs)
+            for k, cost in enumerate(measured)
         ],
     }
 
