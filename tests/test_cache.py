@@ -264,6 +264,18 @@ def test_stored_views_are_a_function_of_the_seed(
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
+def test_stored_views_are_those_of_the_augmentation(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"strategy": "from:blocks.5", "epochs": 1, "views": 1}
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
+    stored = []
+    for augment in ("crop", "rand"):
+        run(augment, augment=augment, **options)
+        stored.append({path.name for path in (tmp_path / "cache/carries").glob("*/*.safetensors")})
+    assert stored[0] < stored[1]
+
+
 def test_training_from_the_cache_is_training_without_it(run: Callable[..., dict[str, Any]]) -> None:
     options = {"strategy": "from:blocks.6", "epochs": 3, "augment": "none"}
     stored, computed = run("stored", **options), run("computed", cache_gb=0, **options)

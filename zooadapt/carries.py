@@ -38,17 +38,21 @@ class Carries:
         batch_size: int,
         progress: Progress,
         cache: Cache | None,
-        varied: Preprocessor | None = None,
+        augment: str = "none",
         views: int = 0,
         seed: int = 0,
         keep: int = 0,
     ) -> None:
-        """varied: the augmenting preprocessor, for training; views: how many augmented views of
-        each sample are stored where training starts from a stored carry; keep: bytes of decoded
-        samples that may stay in memory, for runs that visit them again."""
+        """augment: how training varies samples; views: how many augmented views of each sample are
+        stored where training starts from a stored carry; keep: bytes of decoded samples that may
+        stay in memory, for runs that visit them again."""
         self._chain, self._engine, self._cache = model.chain, engine, cache
         self._batch_size, self._progress = batch_size, progress
-        self._varied, self._views, self._seed = varied, views, seed
+        self._augment, self._views, self._seed = augment, views, seed
+        self._varied: Preprocessor | None = None
+        if augment != "none":
+            source = model.source
+            self._varied = source.family.preprocessor(source.config, augment=augment)
         self._inputs = {
             name: Inputs(
                 split,
@@ -105,7 +109,6 @@ class Carries:
         self._cache.trim()
 
     def _store_views(self, name: str, varied: Inputs, digests: list[bytes], cut: int) -> None:
-        augment = self._varied.config()
         feeds = []
         for view in range(self._views):
             label = f"{name} view {view + 1}"
@@ -114,7 +117,7 @@ class Carries:
                 varied.fixed((self._seed, view)),
                 digests,
                 [cut],
-                {"augment": augment, "seed": self._seed, "view": view},
+                {"augment": self._augment, "seed": self._seed, "view": view},
             )
             if (label, cut) in self._ready:
                 feeds.append(self._ready.pop((label, cut)))

@@ -114,7 +114,7 @@ class Preprocessor(Protocol):
         ...
 
     def config(self) -> dict:
-        """JSON that says all of it; equal configs give equal tensors."""
+        """JSON that says all of the eval transform; equal configs give equal tensors."""
         ...
 
 

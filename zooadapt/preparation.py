@@ -165,9 +165,7 @@ def open_carries(
     request: Request, prepared: Prepared, model: Model, engine: Engine, progress: Progress
 ) -> Carries:
     """Feeds of all parts, augmented and cached as the plan and the request say."""
-    recipe, varied, cache = prepared.plan.recipe, None, None
-    if recipe.augment != "none":
-        varied = model.source.family.preprocessor(model.source.config, augment=recipe.augment)
+    recipe, cache = prepared.plan.recipe, None
     if request.cache_gb > 0:
         cache = Cache(fsops.cache_home(), limit=round(request.cache_gb * 1e9))
     return Carries(
@@ -177,7 +175,7 @@ def open_carries(
         batch_size=recipe.batch_size,
         progress=progress,
         cache=cache,
-        varied=varied,
+        augment=recipe.augment,
         views=request.views,
         seed=prepared.plan.seed,
         keep=_kept(prepared.plan),
