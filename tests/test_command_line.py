@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,26 @@ def test_the_demo_s_images_fail_as_every_output_does(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(OutputError, match="cannot create"):
         write_digits(tmp_path / "data")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
+def test_a_reader_that_has_gone_ends_the_command_in_silence(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-u", "-m", "zooadapt", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["plugins", "list"], ["plugins", "list", "--json"]])
+def test_a_full_disk_behind_stdout_is_one_line(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "zooadapt", *arguments]
+    for unbuffered in ("", "1"):
+        with open("/dev/full", "w") as full:
+            env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+        assert done.returncode == 74
+        (line,) = done.stderr.splitlines()
+        assert "No space left on device" in line

@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -82,8 +83,11 @@ def main() -> None:
     except Interrupted as stop:
         code = stop.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = _unread()
+    except SystemExit as stop:
+        # Nobody exits here but click, for a shell's completion, and click and rich with 1, which is
+        # what they make of a broken pipe.
+        code = _unread() if stop.code == 1 else stop.code
     except ZooadaptError as error:
         code = _fail(
             type(error).__name__, str(error), error.thing, error.remedy, error.code, as_json=as_json
@@ -119,9 +123,24 @@ def main() -> None:
                 1,
                 as_json=as_json,
             )
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     if code and timing.importing():
         atexit.register(_leave, code)
     sys.exit(code or 0)
+
+
+def _unread() -> int:
+    """The exit code where the reader of stdout has gone."""
+    _drop_output()
+    return 141
+
+
+def _drop_output() -> None:
+    """Let what stdout still holds go nowhere, so that the interpreter's end does not fail on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: click.ClickException) -> tuple[str, str, str]:
@@ -155,7 +174,7 @@ def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_jso
     if as_json and processes.is_main():
         import json
 
-        print(
-            json.dumps({"code": code, "kind": kind, "thing": thing, "remedy": remedy}), flush=True
-        )
+        said = {"code": code, "kind": kind, "thing": thing, "remedy": remedy}
+        with suppress(OSError):  # a full disk may be what this is about
+            print(json.dumps(said), flush=True)
     return code
