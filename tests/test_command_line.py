@@ -141,3 +141,9 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments: list[str]) -> None:
         assert done.returncode == 74
         (line,) = done.stderr.splitlines()
         assert "No space left on device" in line
+
+
+def test_help_says_whole_sentences() -> None:
+    for command in ([], ["plugins"]):
+        commands = zooadapt(*command, "--help").stdout.partition("Commands:")[2]
+        assert commands and "..." not in commands

@@ -21,7 +21,7 @@ def plugins() -> None:
     """List, check and create plugins."""
 
 
-@plugins.command("list")
+@plugins.command("list", short_help="Installed families; a broken one with its reason.")
 @_json
 def list_plugins(as_json: bool) -> None:
     """Installed families and what they claim; a broken one with its reason."""
@@ -44,7 +44,7 @@ def list_plugins(as_json: bool) -> None:
     emit({"plugins": found}, as_json, show)
 
 
-@plugins.command()
+@plugins.command(short_help="Check that a plugin keeps the contract.")
 @click.argument("name")
 @click.option("--source", help="Check with this source's config and weights.")
 @click.option("--online", is_flag=True, help="The source may be downloaded.")
@@ -102,7 +102,7 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     return [name, "skip", outcomes[0].actual]
 
 
-@plugins.command()
+@plugins.command(short_help="Write a plugin to start from.")
 @click.argument("name")
 @click.option(
     "--modality", type=click.Choice(["image", "text"]), default="image", show_default=True
