@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from zooadapt import head, suspects
+from zooadapt.errors import OutputError
 
 
 def planted(seed: int, *, n: int = 400, distance: float = 1.2):
@@ -77,3 +79,17 @@ def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
         ["'@b", "'=cmd|' /C calc'!A0", "'-2", "0.9000"],
         ['\'+1, "x".jpg', "'-2", "'=cmd|' /C calc'!A0", "0.7000"],
     ]
+
+
+def test_a_list_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: Path) -> None:
+    nothing = suspects.Suspects(
+        index=np.array([], int), given=np.array([], int), likelier=np.array([], int),
+        score=np.array([]), of=3)  # fmt: skip
+    place = tmp_path / "list.csv"
+    suspects.check_place(place)
+    place.write_text(suspects.table(nothing, [], []))
+    suspects.check_place(place)
+    place.write_text("text,label\nsample,given\n")
+    with pytest.raises(OutputError, match="no list of suspects"):
+        suspects.check_place(place)
+    assert place.read_text().startswith("text,label")

@@ -51,7 +51,7 @@ def adapt(request: Request, progress: Progress) -> Result:
 def _adapt(request: Request, progress: Progress) -> Result:
     clock = Clock()
     if request.suspects is not None:
-        fsops.check_output_file(request.suspects)
+        suspects.check_place(request.suspects)
     with clock.part("source"):
         source = open_source(request.source, offline=request.offline)
     imports = Imports(source.family.imports)

@@ -131,14 +131,9 @@ def check_output(target: Path, *, overwrite: bool) -> None:
 def check_output_file(path: Path) -> None:
     """Fail now where `write_file` would, or would take the place of what is no file.
 
-    Raises: OutputError when something else than a file is there, and as `check_output`.
-    """
-    with writing(path):
-        taken = path.exists() and not path.is_file()
-    if taken:
-        raise OutputError(
-            f"'{path}' is there and no file", thing=str(path), remedy="choose another output"
-        )
+    Raises: OutputError, and as `check_output`."""
+    if os.path.lexists(path) and not path.is_file():
+        raise OutputError(f"'{path}' is no file", thing=str(path), remedy="choose another output")
     check_output(path, overwrite=True)
 
 

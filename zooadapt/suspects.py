@@ -7,10 +7,15 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from zooadapt import fsops
+from zooadapt.errors import OutputError
+
 KEEP, DROP, RELABEL = "keep", "drop", "relabel"
+_COLUMNS = ["sample", "given", "likelier", "score"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -81,12 +86,32 @@ def treat(found: Suspects, labels: np.ndarray, treatment: str) -> tuple[list[int
     return learned.tolist(), kept.tolist(), changed
 
 
+def check_place(path: Path) -> None:
+    """See that a table may be written there: in the place of an earlier one, but of nothing else.
+
+    Raises: OutputError when another file is there, and as `fsops.check_output_file`.
+    """
+    fsops.check_output_file(path)
+    first = (",".join(_COLUMNS) + "\n").encode()
+    with fsops.reading(path):
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            earlier = file.read(len(first)) == first
+    if not earlier:
+        raise OutputError(
+            f"'{path}' is there and is no list of suspects",
+            thing=str(path),
+            remedy="choose another --suspects file",
+        )
+
+
 def table(found: Suspects, ids: Sequence[str], classes: Sequence[str]) -> str:
     """A CSV of the suspects: sample, given label, likelier label, score. A cell that a spreadsheet
     would take for a formula begins with an apostrophe."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(["sample", "given", "likelier", "score"])
+    rows.writerow(_COLUMNS)
     for index, given, likelier, score in zip(
         found.index.tolist(), found.given, found.likelier, found.score, strict=True
     ):
