@@ -264,6 +264,15 @@ def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: 
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
 
 
+def test_one_sample_a_class_leaves_nothing_to_compare_epochs_by(pictures: Path, tmp_path: Path):
+    request = Request(source="digits04", data=str(pictures), out=tmp_path / "out",
+                      labels_per_class=1)  # fmt: skip
+    report = adapt(request, Progress()).report
+    assert [phase["kind"] for phase in report["plan"]["phases"]] == ["solve"]
+    whys = [choice["why"] for choice in report["plan"]["choices"]]
+    assert any("no class has a sample to spare" in why for why in whys)
+
+
 def test_without_a_cache_the_frozen_source_is_passed_once(pictures: Path, tmp_path: Path):
     class Watched(Progress):
         def __init__(self) -> None:

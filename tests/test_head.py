@@ -138,3 +138,12 @@ def test_folds_are_stratified_and_seeded() -> None:
     assert not np.array_equal(drawn[0], drawn[1])
     for label, count in enumerate((10, 4, 1)):
         assert (np.bincount(drawn[0][labels == label], minlength=5) == count).all()
+
+
+def test_predictions_that_are_all_wrong_leave_a_head_that_tells_classes_apart() -> None:
+    """With one sample a class, each is predicted by a head that knows the others alone."""
+    x = torch.eye(8, 16) + 0.1 * torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
+    fit = head.solve(lambda: iter([x]), torch.arange(8), 8)
+    logits = x @ fit.weight.T.float() + fit.bias
+    assert (logits.softmax(1).argmax(1) == torch.arange(8)).all()
+    assert len(set(logits.softmax(1).max(1).values.tolist())) > 1

@@ -57,6 +57,9 @@ def phases(
     at a lower rate. refits: whether what is held out is learned in the end, which takes its time.
     Each choice comes with the measured fact it rests on.
     """
+    if not sizes.val:
+        why = "no class has a sample to spare by which epochs could be compared"
+        return (Solve(),), [Choice(what="train", value="nothing but the head", why=why)]
     wanted = min(most_epochs, max(_EPOCHS, math.ceil(steps / sizes.steps)))
     least = min(wanted, math.ceil(_LEAST_STEPS / sizes.steps))
     left = _MARGIN * (seconds - costs.passes(sizes.everything))
@@ -108,9 +111,14 @@ def choose(
         measured(shares[best - 1])
         fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
         return shares[best - 1], found[best], fact
+    if not shares:
+        return 0.0, found[0], f"{fact}and no epoch was finished"
     lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
-    fact += f"{found[-1].loss:.3f} trained{lost}; the best gains {gain:.3f}, "
-    return 0.0, found[0], f"{fact}which is in the noise (standard error {noise:.3f})"
+    fact += f"{found[-1].loss:.3f} trained{lost}; "
+    if gain <= 0:
+        return 0.0, found[0], f"{fact}nothing between them is better"
+    fact += f"the best gains {gain:.3f}, which is in the noise (standard error {noise:.3f})"
+    return 0.0, found[0], fact
 
 
 def simplest(losses: list[Tensor]) -> tuple[int, float, float]:
@@ -118,13 +126,15 @@ def simplest(losses: list[Tensor]) -> tuple[int, float, float]:
     samples, `(n,)` each: the first that is worse than the one of the lowest mean by no more than
     `TIED` standard errors of their paired difference, `CONVINCED` for the very first (the one
     standard error rule of Breiman et al. 1984). With it, what it gains over the very first, and the
-    standard error of that; of the best one where the very first is to be taken."""
+    standard error of that; of the best one after it where the very first is to be taken."""
     best = min(range(len(losses)), key=lambda k: float(losses[k].mean()))
     for k in range(best + 1):
         gain, noise = _gain(losses[k], losses[best])
         if gain <= (TIED if k else CONVINCED) * noise:
             break
-    return (k, *_gain(losses[0], losses[k or best]))
+    others = range(1, len(losses))
+    shown = k or min(others, key=lambda other: float(losses[other].mean()), default=0)
+    return (k, *_gain(losses[0], losses[shown]))
 
 
 def _gain(losses: Tensor, others: Tensor) -> tuple[float, float]:

@@ -24,6 +24,9 @@ row, which is what one sample adds to the Gram matrix."""
 LOGISTIC_PATH = tuple(10.0**exponent for exponent in np.arange(0.0, -6.01, -0.5))
 """The same for logistic regression, large to small: the path ends where the loss rises again."""
 FOLDS = 5
+LEAST_SCALE = 1e-3
+"""Where predictions for samples not seen are wrong throughout, as with one sample a class, the best
+factor on the logits is none; what is left at this one still tells classes apart in fp32."""
 _COMPARED = 8192
 
 
@@ -160,14 +163,7 @@ def _solve_ridge(
     best = min(range(len(l2s)), key=losses.__getitem__)
     held_out = found[best] if step == 1 else held_out_by([l2s[best]], 1)[0]
     weight, bias = ridge.solution(l2s[best])
-    scale = scales[best]
-    return HeadFit(
-        weight=(scale * weight).float(),
-        bias=(scale * bias).float(),
-        held_out_logits=(scale * held_out).float(),
-        l2=l2s[best],
-        scale=scale,
-    )
+    return _scaled(weight, bias, held_out, l2s[best], scales[best])
 
 
 def _solve_logistic(
@@ -207,12 +203,18 @@ def _solve_logistic(
         best = (loss, l2, scale, held_out)
     _, l2, scale, held_out = best
     weight, bias = Logistic(rows, labels, num_classes, weights, geometry).solve(l2)
+    return _scaled(weight, bias, held_out, l2, scale)
+
+
+def _scaled(weight: Tensor, bias: Tensor, held_out: Tensor, l2: float, scale: float) -> HeadFit:
+    """The head at its best scale; held-out predictions that only mislead become even ones."""
+    least = max(scale, LEAST_SCALE)
     return HeadFit(
-        weight=scale * weight,
-        bias=scale * bias,
-        held_out_logits=scale * held_out,
+        weight=(least * weight).float(),
+        bias=(least * bias).float(),
+        held_out_logits=((scale if scale == least else 0.0) * held_out).float(),
         l2=l2,
-        scale=scale,
+        scale=least,
     )
 
 

@@ -116,7 +116,8 @@ def refine(
     net.load_state_dict(states[best])
     why = (
         f"{fact or 'it has no batch norms'}; leave-one-out loss of the solved head "
-        f"{float(found[0].mean()):.3f} without, {gain:.3f} less with, standard error {noise:.3f}"
+        f"{float(found[0].mean()):.3f} without, {abs(gain):.3f} {'less' if gain > 0 else 'more'} "
+        f"with, standard error {noise:.3f}"
     )
     value = f"{what}, {'kept' if best else 'not kept'}"
     progress.say(f"{value} ({why})")

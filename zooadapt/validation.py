@@ -33,6 +33,6 @@ def validate(logits: Tensor, labels: Tensor, class_weights: Tensor, metric: str)
     return Validation(
         loss=loss,
         accuracy=float(right),
-        scale=scale,
+        scale=max(scale, head.LEAST_SCALE),
         losses=losses * weights / weights.mean(),
     )
