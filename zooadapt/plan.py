@@ -320,7 +320,7 @@ def _imbalance(request: Request, counts: np.ndarray) -> tuple[str, str]:
         return "none", f"{fact}; for --metric accuracy every sample counts the same"
     if ratio < _UNEVEN:
         return "none", fact
-    return "logit-adjust", f"{fact}, and --metric {request.metric} counts classes alike"
+    return "weights", f"{fact}, and --metric {request.metric} counts classes alike"
 
 
 def _mode_name(mode: Mode) -> str:
