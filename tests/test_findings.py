@@ -108,6 +108,7 @@ def test_treated_suspects_are_counted_and_measured_by_the_labels_as_given(
     found = said["suspects"]
     assert found["treatment"] == option and found["of"] == 240
     assert 6 <= found["changed"] <= found["count"] <= 14
+    assert any(note.startswith("val flatters") for note in said["notes"])
     if strategy == "probe":  # every planted label still counts as an error
         assert said["val"]["n"] == 240
         assert 220 / 240 < said["val"]["accuracy"] < 230 / 240

@@ -57,7 +57,7 @@ def test_what_diverges_is_no_model_in_training_and_in_a_refit(
     """One step an epoch: its own loss is finite, and the weights that it leaves are of no use."""
     options = {"epochs": 1, "batch_size": 64}
     with pytest.raises(DataError, match="validation loss became .* after epoch 1 of phase 1"):
-        run(pictures, tmp_path / "out", lr=1e38, **options)
+        run(pictures, tmp_path / "out", lr=1000, weight_decay=1000, stage_decay=1, **options)
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(strategy, "REFIT_RATE", 1e98)
     report = run(pictures, tmp_path / "out", lr=1e-60, **options)

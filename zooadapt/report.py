@@ -18,6 +18,7 @@ from zooadapt.metrics import Metrics
 from zooadapt.model import Model
 from zooadapt.plan import Plan
 from zooadapt.strategy import Choice
+from zooadapt.suspects import KEEP
 
 FORMAT = 1
 _VERSIONS = ("torch", "numpy", "safetensors")
@@ -78,7 +79,7 @@ def compose(
         "steps": history.steps,
         "stopped": history.stopped,
         "unknown": unknown,
-        "notes": [*data.notes, *notes, *_notes(unknown, refitted)],
+        "notes": [*data.notes, *notes, *_notes(plan, unknown, refitted)],
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},
@@ -140,15 +141,18 @@ def _unknown(model: Model, splits: Mapping[str, Split]) -> dict[str, int] | None
     return {"count": sum(count for count, _ in counts), "of": sum(of for _, of in counts)}
 
 
-def _notes(unknown: Mapping[str, int] | None, refitted: bool) -> list[str]:
+def _notes(plan: Plan, unknown: Mapping[str, int] | None, refitted: bool) -> list[str]:
     notes = []
+    if plan.suspects != KEEP and plan.solves:
+        notes.append(
+            "val flatters a head that did not learn labels as they are: each of them had a say in "
+            "which others it did not believe; test is free of that"
+        )
     if unknown and unknown["count"]:
         share, counts = unknown["count"] / unknown["of"], f"{unknown['count']} of {unknown['of']}"
         notes.append(f"{counts} symbols ({share:.2%}) are unknown to the source")
     if refitted:
-        notes.append(
-            "The validation samples were learned too, after the figures on them were taken."
-        )
+        notes.append("the samples of val were learned too, after its figures were taken")
     return notes
 
 

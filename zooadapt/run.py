@@ -92,18 +92,15 @@ class Run:
     def baselines(self) -> dict[str, Metrics]:
         """What the frozen source gives without training, on the held-out part: the most frequent
         class, the nearest neighbours among the features, and the solved head. Where nothing is held
-        out, the most frequent class alone."""
-        if not self.plan.solves:
-            return {}
-        labels = self._labels[TRAIN]
-        if VAL not in self._splits:
-            said = baselines.majority(labels.numpy(), len(labels))
-            self._predicted = {"majority": said}
-            return {"majority": self._metrics(said, TRAIN)}
+        out, or no head is solved, the most frequent class alone."""
+        labels, part = self._labels[TRAIN], VAL if VAL in self._splits else TRAIN
+        said = baselines.majority(labels.numpy(), len(self._labels[part]))
+        self._predicted = {"majority": said}
+        if part == TRAIN or not self.plan.solves:
+            return {"majority": self._metrics(said, part)}
         train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
         logits = self._engine.head_logits(self._chain, val)
-        self._predicted = {
-            "majority": baselines.majority(labels.numpy(), len(val)),
+        self._predicted |= {
             "knn": baselines.nearest(train, labels, val, self.plan.num_classes),
             "probe": logits.argmax(1).numpy(),
         }

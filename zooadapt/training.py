@@ -216,8 +216,8 @@ class Training:
                     when = f"at step {step + 1} of phase {number + 1}"
                     raise _diverged("loss", loss, when, rate, phase)
                 total += loss * len(indices)
+                self._history.steps += 1
                 advance(len(indices))
-        self._history.steps += len(order)
         return total / len(feed)
 
     @property

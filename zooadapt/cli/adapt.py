@@ -238,14 +238,19 @@ def _row(name: str, how: str, scores: dict[str, Any]) -> list[Any]:
 
 def _lines(report: dict[str, Any]) -> list[str]:
     """What the figures do and do not say."""
-    lines = [
+    lines = [f"note: {note}" for note in report["notes"]]
+    if report["stopped"]:
+        lines.append(f"training ended early: {report['stopped']}")
+    lines += [
         f"the model and {one['name']} cannot be told apart on this data: {one['better']} samples "
         f"right by the one alone, {one['worse']} by the other (p {one['p']:.2g})"
         for one in report["comparisons"]
         if not one["told_apart"]
     ]
     suspects, curve = report["suspects"], report["learning_curve"]
-    if suspects and suspects["count"]:
+    if suspects and 2 * suspects["count"] > suspects["of"]:
+        lines.append("the head agrees with too few of these labels to doubt any of them")
+    elif suspects and suspects["count"]:
         done = {
             "keep": "--suspects FILE.csv lists them",
             "drop": f"{suspects['changed']} were not learned from",
