@@ -22,6 +22,9 @@ import torch
 from zooadapt import fsops, use
 from zooadapt.adapt import adapt
 from zooadapt.cache import Cache, Entry, remember
+from zooadapt.carries import Carries
+from zooadapt.data import ReadOptions, open_inputs
+from zooadapt.engine import Engine
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 
@@ -244,6 +247,29 @@ def run(real_data: Path, photos: Path, tmp_path: Path) -> Callable[..., dict[str
     return run
 
 
+@pytest.fixture
+def carries(real_data: Path, photos: Path, tmp_path: Path) -> Callable[[], Carries]:
+    source = real_data / "weights/mobilenetv2_035.keras_in1k_headless"
+    _, model = use.open_model(str(source))
+    split = open_inputs([str(photos / "test")], modality="image", options=ReadOptions())
+    engine = Engine(precision="fp32", channels_last=False)
+
+    def carries() -> Carries:
+        cache = Cache(tmp_path, limit=1 << 30)
+        return Carries(
+            model, engine, {"test": split}, batch_size=8, progress=Progress(), cache=cache
+        )
+
+    return carries
+
+
+def test_a_pass_starts_from_the_deepest_stored_cut(carries: Callable[[], Carries]) -> None:
+    feeds = carries()
+    assert feeds.at("test", 5).cut == 0
+    feeds.prepare("test", [3, 4])
+    assert [feeds.at("test", cut).cut for cut in (0, 2, 3, 4, 5)] == [0, 0, 3, 4, 4]
+
+
 def weights(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
@@ -258,7 +284,9 @@ def test_stored_views_are_a_function_of_the_seed(
         # The measured precision and layout stay: they may differ from one measurement to the next.
         shutil.rmtree(tmp_path / "cache/carries", ignore_errors=True)
         said = run(name, seed=seed, **options)
-        assert "epochs draw among 2 stored views of each sample" in said["notes"]
+        assert said["notes"].count("epochs draw among 2 stored views of each sample") == 1
+        # One of train, val and test at the cut, of train and val in each view, and their features.
+        assert len(list((tmp_path / "cache/carries").glob("*/*.safetensors"))) == 3 + 4 + 2
         losses.append([epoch["train_loss"] for epoch in said["epochs"]])
     assert losses[0] == losses[1] != losses[2]
     assert weights(tmp_path / "a") == weights(tmp_path / "b")

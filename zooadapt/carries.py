@@ -72,9 +72,10 @@ class Carries:
         self.notes: list[str] = []
 
     def at(self, name: str, cut: int) -> Feed:
-        """A split's carries under the eval transform: stored ones at `cut` if they were prepared,
-        else fresh ones at cut 0, from which the network has to run."""
-        return self._ready.get((name, cut), self._inputs[name])
+        """A split's carries under the eval transform: stored ones at `cut`, or at the deepest cut
+        below it that was prepared, else fresh ones at cut 0, from which the network has to run."""
+        stored = [c for n, c in self._ready if n == name and (c == cut or 0 < c < cut)]
+        return self._ready[name, max(stored)] if stored else self._inputs[name]
 
     def training(self, cut: int, *names: str) -> Feed:
         """The carries of splits, one after the other, as an epoch sees them: augmented, if they are
@@ -91,17 +92,18 @@ class Carries:
         """Give only fresh carries from now on: the network before the cuts is another one."""
         self._ready.clear()
 
-    def prepare(self, name: str, cuts: Sequence[int]) -> None:
+    def prepare(self, name: str, cuts: Sequence[int], *, views: bool = False) -> None:
         """Store a split's carries at these cuts, in one pass over what is not stored yet. A cut
         whose carries would not fit, or cannot be written, is left to be computed, and a note says
-        so. With `POOLED` the means of every stage's channels are stored too."""
+        so. With `POOLED` the means of every stage's channels are stored too; with `views` what
+        epochs draw among, if they vary samples."""
         cuts = sorted({cut for cut in cuts if cut})
         if self._cache is None or not cuts or not len(self._splits[name]):
             return
         inputs = self._inputs[name]
         digests = self._splits[name].digests
         self._store(name, inputs, digests, cuts, {})
-        if self._views and self._varied is not None:
+        if views and self._views and self._varied is not None:
             varied = inputs.augmented(self._varied)
             for cut in cuts:
                 if 0 < cut < self._chain.depth and (name, cut) in self._ready:
@@ -123,7 +125,11 @@ class Carries:
                 feeds.append(self._ready.pop((label, cut)))
         if len(feeds) == self._views:
             self._ready[f"{name} views", cut] = Views(feeds)
-            self.notes.append(f"epochs draw among {self._views} stored views of each sample")
+            self._note(f"epochs draw among {self._views} stored views of each sample")
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
 
     def _store(
         self,
@@ -145,7 +151,7 @@ class Carries:
         for cut, entry in entries.items():
             if len(_missing(entry, digests)):
                 if cut in wanted and self._stores:
-                    self.notes.append(
+                    self._note(
                         f"carries at cut {cut} are not in the cache of every process: they are "
                         "computed in every epoch"
                     )
@@ -183,9 +189,7 @@ class Carries:
 
     def _stop_storing(self, fault: str) -> None:
         self._stores = False
-        self.notes.append(
-            "the cache cannot be written to: what is not in it is computed in every epoch"
-        )
+        self._note("the cache cannot be written to: what is not in it is computed in every epoch")
         if fault:
             self._progress.say(fault)
 
@@ -212,7 +216,7 @@ class Carries:
                 total += size
                 fitting.append(cut)
             else:
-                self.notes.append(
+                self._note(
                     f"carries at cut {cut} need {size / 1e9:.1f} GB, more than the "
                     "cache may take: they are computed in every epoch"
                 )

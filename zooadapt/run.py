@@ -76,8 +76,9 @@ class Run:
             TEST: {self.plan.cut},
             UNLABELLED: ends,
         }
+        learned = (TRAIN, VAL) if self.plan.refit else (TRAIN,)
         for name in self._splits:
-            self._carries.prepare(name, sorted(needed[name]))
+            self._carries.prepare(name, sorted(needed[name]), views=name in learned)
 
     def solve(self) -> None:
         """Solve the head on the training part's features, if the plan does; see whose label it
