@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from zooadapt import fsops, use
+from zooadapt import fsops, registry, use
 from zooadapt.adapt import adapt
 from zooadapt.cache import Cache, Entry, remember
 from zooadapt.carries import Carries
@@ -268,6 +269,27 @@ def test_a_pass_starts_from_the_deepest_stored_cut(carries: Callable[[], Carries
     assert feeds.at("test", 5).cut == 0
     feeds.prepare("test", [3, 4])
     assert [feeds.at("test", cut).cut for cut in (0, 2, 3, 4, 5)] == [0, 0, 3, 4, 4]
+
+
+@pytest.mark.parametrize("name", ["zooadapt_timm", "library", "library_for_python"])
+def test_what_another_version_stored_is_not_used(
+    carries: Callable[[], Carries], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(registry.load("timm"), "imports", ("library.part",))
+    entry_points = metadata.distribution("zooadapt-timm").read_text("entry_points.txt")
+    texts = {"top_level.txt": "library\n"}
+    if name == "zooadapt_timm":
+        texts = {"entry_points.txt": entry_points}
+    for number in (1, 2):
+        site = tmp_path / f"site{number}"
+        info = site / f"{name}-{number}.dist-info"
+        info.mkdir(parents=True)
+        texts["METADATA"] = f"Name: {name}\nVersion: {number}\n"
+        for file, text in texts.items():
+            (info / file).write_text(text)
+        monkeypatch.syspath_prepend(site)
+        carries().prepare("test", [1])
+        assert len(list((tmp_path / "carries").glob("*/*.safetensors"))) == number
 
 
 def weights(folder: Path) -> str:

@@ -201,7 +201,7 @@ def _written(
         "format": report.FORMAT,
         "version": __version__,
         "family": family.name,
-        "plugin": report.version_of(family),
+        "plugin": registry.version_of(family),
         "preprocessing": preprocessing,
         "task": facts["task"],
         "seed": facts["settings"]["seed"],

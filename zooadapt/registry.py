@@ -28,6 +28,11 @@ def installed() -> tuple[Owner, ...]:
     return tuple(_owner(entry) for entry in _entries())
 
 
+def version_of(family: Family) -> str:
+    """Version of the distribution a family comes from."""
+    return next((owner.version for owner in installed() if owner.name == family.name), "?")
+
+
 def describe() -> list[dict[str, Any]]:
     """Every plugin as `plugins list` shows it: loaded if that can be, else with the reason."""
     return [_described(entry) for entry in _entries()]

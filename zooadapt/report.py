@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from zooadapt import __version__, card
+from zooadapt import __version__, card, registry
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
@@ -114,7 +114,7 @@ def _facts(
         "format": FORMAT,
         "version": __version__,
         "family": family.name,
-        "plugin": version_of(family),
+        "plugin": registry.version_of(family),
         "classes": list(model.classes),
         "preprocessing": model.preprocessor.config(),
         "source": origin,
@@ -160,10 +160,3 @@ def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     ours = {"zooadapt": __version__, "python": platform.python_version()}
     return ours | {name: version(name) for name in _VERSIONS}
-
-
-def version_of(family: Any) -> str:
-    """Version of the distribution a family comes from."""
-    from zooadapt import registry
-
-    return next((p.version for p in registry.installed() if p.name == family.name), "?")
