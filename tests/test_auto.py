@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from zooadapt import auto, prospects
 from zooadapt.adapt import adapt
 from zooadapt.chain import channel_means
 from zooadapt.checkpoint import Checkpoint
+from zooadapt.cli import root
 from zooadapt.costs import Costs, Sizes
 from zooadapt.data import open_dataset
 from zooadapt.engine import Engine
@@ -251,12 +254,21 @@ def test_a_spent_budget_exports_the_solved_head(pictures: Path, tmp_path: Path):
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert not result.plan.trained and not result.report["epochs"]
     assert result.report["val"]["n"] == result.report["data"]["samples"]["train"]
+    assert result.plan.train_samples == result.report["val"]["n"]
 
 
-def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: Path):
+def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: Path, capsys):
     given = {"source": "digits04", "data": str(pictures), "precision": "fp32"}
     auto_out, probe_out = tmp_path / "auto", tmp_path / "probe"
-    report = adapt(Request(**given, out=auto_out, lr=3.0, epochs=2), Progress()).report
+    words = ["adapt", "digits04", str(pictures), "-o", str(auto_out), "--precision", "fp32"]
+    root.main([*words, "--lr", "3", "--epochs", "2"], standalone_mode=False)
+    shown = re.findall(r"│ (\w+) +│ ([\w-]+(?: \w+)?) +│ .* (\d+) │", capsys.readouterr().out)
+    report = json.loads((auto_out / "report.json").read_text())
+    samples = report["data"]["samples"]
+    assert report["plan"]["train_samples"] == samples["train"] + samples["val"] == 30
+    held_out = [(name, "held out", "6") for name in ("majority", "knn", "probe")]
+    assert samples["val"] == 6
+    assert shown == [("val", "leave-one-out", "30"), ("test", "test part", "6"), *held_out]
     adapt(Request(**given, out=probe_out, strategy="probe"), Progress())
     assert report["epochs"] and not report["refitted"]
     assert "the solved head" in report["decisions"][-1]["value"]

@@ -144,6 +144,7 @@ def decide(
     decided = replace(decided, choices=(*before, *decided.choices))
     if VAL in splits and not decided.trained:
         splits = divide(request, data, holds_out=False)
+        decided = replace(decided, train_samples=len(splits[TRAIN]))
     if target is not None and decided.solves:
         more = unlabelled.others(target, splits.values())
         splits = {**splits, UNLABELLED: more} if len(more) else splits

@@ -310,7 +310,8 @@ class Run:
         self._chain.net.load_state_dict(state)
         self._solve_all()
         plan = replace(self.plan, phases=(SolvePhase(),), from_scratch=from_scratch)
-        self.plan = replace(plan, val=plan.solved_val)
+        samples = len(self._labels[TRAIN]) + len(self._labels[VAL])
+        self.plan = replace(plan, val=plan.solved_val, train_samples=samples)
 
     def _solve_all(self) -> None:
         self._solving.solve(TRAIN, VAL)

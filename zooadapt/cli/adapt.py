@@ -208,7 +208,9 @@ def _show(report: dict[str, Any], *, why: bool) -> None:
     rows = [_row("val", how, report["val"])]
     if report["test"]:
         rows.append(_row("test", "test part", report["test"]))
-    rows += [_row(name, "the same", scores) for name, scores in report["baselines"].items()]
+    for name, scores in report["baselines"].items():
+        same = scores["n"] == report["val"]["n"]
+        rows.append(_row(name, "the same" if same else "held out", scores))
     columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
     table("", columns, rows)
     for line in _lines(report):
