@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from zooadapt.adapt import adapt
@@ -14,9 +16,10 @@ from zooadapt.progress import Progress
 from zooadapt.request import Request
 
 
-def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
+def run(data: Path, out: Path, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
     given = {"strategy": "probe", "precision": "fp32", "batch_size": 8} | options
-    return adapt(Request(source="digits04", data=str(data), out=out, **given), Progress()).report
+    request = Request(source="digits04", data=str(data), out=out, **given)
+    return adapt(request, progress or Progress()).report
 
 
 def more(folder: Path, count: int) -> Path:
@@ -42,6 +45,26 @@ def test_noise_is_tried_and_leaves_everything_as_it_was(pictures: Path, tmp_path
     run(pictures, tmp_path / "plain")
     ours, plain = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("out", "plain"))
     assert ours == plain
+
+
+def test_a_resumed_run_need_not_take_the_same_time(pictures: Path, tmp_path: Path) -> None:
+    """Looking at the new images takes some seconds of the first run's budget."""
+    options = {"unlabelled": str(more(tmp_path / "more", 20)), "strategy": "auto", "epochs": 3}
+
+    class Interrupted(Progress):
+        def say(self, line: str) -> None:
+            if line.startswith("norm statistics"):
+                time.sleep(4)
+            if line.startswith("epoch 2"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "out", Interrupted(), **options)
+    resumed = run(pictures, tmp_path / "out", resume=True, **options)
+    whole = run(pictures, tmp_path / "whole", **options)
+    assert resumed["epochs"] == whole["epochs"]
+    ours, theirs = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("out", "whole"))
+    assert ours == theirs
 
 
 def test_with_a_trained_strategy_the_head_is_solved_by_them_first(

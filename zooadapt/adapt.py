@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from zooadapt import export, fsops, plan, processes, report, suspects, unlabelled
-from zooadapt.chain import frozen_proof
+from zooadapt.chain import frozen_proof, state_sha256
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Split, open_dataset
 from zooadapt.engine import Engine
@@ -124,7 +124,13 @@ def _adapt(request: Request, progress: Progress) -> Result:
     )
     checkpoint = Checkpoint(
         request.out,
-        facts={"plan": decided.to_json(), "data": data.fingerprint, "versions": report.versions()},
+        facts={
+            # Why it is what it is may be told in other figures.
+            "plan": replace(decided, choices=()).to_json(),
+            "network": state_sha256(model.chain.net.state_dict()),
+            "data": data.fingerprint,
+            "versions": report.versions(),
+        },
         every=request.checkpoint_seconds,
     )
     with frozen_proof(model.chain, decided.cut) as proof:

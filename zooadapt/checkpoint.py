@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -19,11 +20,12 @@ class Checkpoint:
     """The last state of a run beside its output, as `OUT.checkpoint`; gone once the run is done."""
 
     def __init__(self, out: Path, *, facts: Mapping[str, Any], every: float) -> None:
-        """facts: what a resumed run must share (plan, data, versions); every: seconds between two
-        saves, so that saving a large network costs little of a run."""
+        """facts: what a resumed run must share (plan, network, data, versions); every: seconds
+        between two saves, so that saving a large network costs little of a run. The first one is
+        due at once."""
         self.folder = out.with_name(out.name + ".checkpoint")
         self._facts, self._every = json.loads(json.dumps(facts)), every
-        self._saved = time.monotonic()
+        self._saved = -math.inf
 
     def due(self) -> bool:
         """Whether enough time has passed since the last save."""

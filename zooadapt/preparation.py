@@ -10,8 +10,9 @@ import numpy as np
 
 from zooadapt import fsops, plan, processes, unlabelled
 from zooadapt.auto import BUDGET
-from zooadapt.cache import Cache
+from zooadapt.cache import Cache, remember
 from zooadapt.carries import Carries
+from zooadapt.chain import prefix_sha256
 from zooadapt.costs import Sizes, measure
 from zooadapt.data import Dataset, Split, hold_out, sample_per_class
 from zooadapt.engine import Engine
@@ -129,6 +130,11 @@ def decide(
         refining = unlabelled.seconds(model, engine, train, target, costs, batch_size=sizes.batch)
         refining = min(refining, budget / 2)
         taken += refining
+    elif target is not None and costs is not None:
+        # Remembered as costs are, so that the same run comes to the same plan when it is resumed.
+        network = prefix_sha256(model.chain, model.chain.depth)
+        facts = {"network": network, "samples": len(target), "budget": budget}
+        refining = remember("refining", facts, lambda: {"seconds": refining})["seconds"]
     decided = plan.resolve(
         request,
         source=source,

@@ -177,7 +177,7 @@ from zooadapt.cli.output import emit, progress, say, table
     type=float,
     default=60.0,
     show_default=True,
-    help="Least time between two checkpoints, which are written after an epoch.",
+    help="Least time between two checkpoints; the first is written after the first epoch.",
 )
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run stopped.")
 @shared.reading
