@@ -94,8 +94,8 @@ def test_a_wrong_command_line_is_json_where_that_was_asked_for(
     [
         (["features", "nowhere", "nothing", "-o", "f.json"], 2, "no name of a safetensors file"),
         (["features", "nowhere", "nothing", "-o", "."], 2, "no name of a safetensors file"),
-        (["features", "nowhere", "nothing", "-o", "a.safetensors"], 73, "is there and no file"),
-        (["features", "nowhere", "nothing", "-o", "b.safetensors"], 73, "'b.json' is there"),
+        (["features", "nowhere", "nothing", "-o", "a.safetensors"], 73, "is no file"),
+        (["features", "nowhere", "nothing", "-o", "b.safetensors"], 73, "'b.json' is no file"),
         (["adapt", "nowhere", "nothing", "-o", "o", "--suspects", "b.json"], 73, "'b.json' is"),
         (["demo", "-o", "file/demo"], 73, "cannot create 'file/demo/adapted'"),
         (["demo", "-o", "taken"], 73, "'taken/adapted' is not a model's folder"),
