@@ -16,7 +16,8 @@ class Estimate:
     """What a plan will cost on this machine, if nothing of it is in the cache yet."""
 
     seconds: float
-    """With every phase that may come, to its last epoch; what came before the plan included."""
+    """With every phase that may come, to its last epoch or to the end of the budget; what came
+    before the plan included."""
     least_seconds: float
     """If every phase stops as early as it can, and none is earned by a gain; without any, where the
     source may be left for a solved head."""
@@ -28,10 +29,18 @@ class Estimate:
 
 
 def estimate(
-    plan: Plan, costs: Costs, sizes: Sizes, *, weights: int, kept: int, spent: float
+    plan: Plan,
+    costs: Costs,
+    sizes: Sizes,
+    *,
+    weights: int,
+    kept: int,
+    spent: float,
+    budget: float,
 ) -> Estimate:
     """The costs of a plan, from those of one sample; weights: bytes of the network's state; kept:
-    bytes of decoded samples that each part of the data may keep; spent: seconds until now."""
+    bytes of decoded samples that each part of the data may keep; spent: seconds until now; budget:
+    seconds after which nothing more is trained."""
     cuts = {phase.cut for phase in plan.trained} | ({plan.depth} if plan.solves else set())
     epochs = sum(phase.epochs for phase in plan.trained if phase.when != LOST)
     chosen = 1 + len(auto.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
@@ -63,10 +72,12 @@ def estimate(
         # All features, and the temporaries in float64 of the rows that are taken at once.
         features = costs.carry_bytes[-1]
         solving = (sizes.train + sizes.val + 8 * min(sizes.train, ROWS)) * features
+    # Either all that is tried first and what that earned, or that at once, and again.
+    longest = max(sum(training[: deep + 1]), sum(training[deep:])) + again
+    end = max(around, budget)
     return Estimate(
-        # Either all that is tried first and what that earned, or that at once, and again.
-        seconds=around + max(sum(training[: deep + 1]), sum(training[deep:])) + again,
-        least_seconds=around + shortest,
+        seconds=min(around + longest, end),
+        least_seconds=min(around + shortest, end),
         memory_bytes=costs.peak_bytes + copies * weights + decoded + solving,
         disk_bytes=stored + weights,
         steps=epochs * sizes.steps,

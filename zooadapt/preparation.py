@@ -164,6 +164,7 @@ def decide(
             weights=_bytes(model),
             kept=_kept(decided),
             spent=taken,
+            budget=budget,
         )
     return Prepared(plan=decided, splits=splits, estimate=expected)
 
