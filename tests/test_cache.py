@@ -251,7 +251,7 @@ def run(real_data: Path, photos: Path, tmp_path: Path) -> Callable[..., dict[str
 @pytest.fixture
 def carries(real_data: Path, photos: Path, tmp_path: Path) -> Callable[[], Carries]:
     source = real_data / "weights/mobilenetv2_035.keras_in1k_headless"
-    model = build(open_source(str(source)))
+    model = build(open_source(str(source)), classes=("ants", "bees"))
     split = open_inputs([str(photos / "test")], modality="image", options=ReadOptions())
     engine = Engine(precision="fp32", channels_last=False)
 
