@@ -248,6 +248,12 @@ def test_auto_says_what_it_rests_on(pictures: Path, tmp_path: Path):
     assert begun and report["steps"] > 0
 
 
+def test_a_plan_takes_no_longer_than_its_budget(pictures: Path, tmp_path: Path):
+    request = Request(source="digits04", data=str(pictures), out=tmp_path / "out",
+                      budget=600, strategy="full", epochs=1_000_000, plan_only=True)  # fmt: skip
+    assert adapt(request, Progress()).report["estimate"]["seconds"] == 600
+
+
 def test_a_spent_budget_exports_the_solved_head(pictures: Path, tmp_path: Path):
     request = Request(source="digits04", data=str(pictures), out=tmp_path / "out", budget=0.01)
     result = adapt(request, Progress())

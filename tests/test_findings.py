@@ -173,6 +173,25 @@ def test_what_cannot_be_told_apart_is_said(source: Path, tmp_path: Path) -> None
     )
     assert done.returncode == 0
     assert "the model and majority cannot be told apart on this data" in done.stdout
+    assert "note: no test part: 12 samples were split off" in done.stdout
+
+
+def test_uneven_classes_are_weighed_where_they_are_to_count_alike(
+    source: Path, tmp_path: Path
+) -> None:
+    rows = [(f"{'ab'[k < 20] * 3}{k}", f"c{k < 20}") for k in range(60)]
+    written(tmp_path / "t.csv", rows, ("text", "label"))
+    for metric, treatment in (("accuracy", "none"), ("balanced-accuracy", "weights")):
+        said = run(source, tmp_path / "t.csv", tmp_path / "out", metric=metric, plan_only=True)
+        assert said["plan"]["recipe"]["imbalance"] == treatment
+
+
+def test_without_a_solved_head_there_is_the_most_frequent_class(
+    source: Path, letters: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    said = run(source, letters[0], tmp_path / "out", strategy="full", epochs=1)
+    assert set(said["baselines"]) == {"majority"}
+    assert said["baselines"]["majority"]["n"] == said["val"]["n"]
 
 
 def test_unlikely_inputs_are_unknown(
