@@ -7,7 +7,8 @@ import signal
 import stat
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -275,17 +276,26 @@ def test_eight_writers_of_one_file_leave_one_whole_file(tmp_path):
     assert strays(tmp_path) == []
 
 
-def test_lock_names_its_holder_and_dies_with_it(tmp_path):
-    path, ready = tmp_path / "locks/it", fork.Event()
+def holding(
+    taken: Callable[[], AbstractContextManager[None]],
+) -> multiprocessing.process.BaseProcess:
+    """Another process that has taken a lock, and keeps it."""
+    ready = fork.Event()
 
     def hold() -> None:
-        with fsops.lock(path, what="the output"):
+        with taken():
             ready.set()
             signal.pause()
 
     process = fork.Process(target=hold)
     process.start()
     assert ready.wait(10)
+    return process
+
+
+def test_lock_names_its_holder_and_dies_with_it(tmp_path):
+    path = tmp_path / "locks/it"
+    process = holding(lambda: fsops.lock(path, what="the output"))
     with pytest.raises(TryAgainError, match=f"the output is in use by process {process.pid}"):
         with fsops.lock(path, what="the output"):
             pass
@@ -296,16 +306,8 @@ def test_lock_names_its_holder_and_dies_with_it(tmp_path):
 
 
 def test_an_output_is_one_run_s_and_nothing_is_left_of_that(tmp_path):
-    target, ready = tmp_path / "a/b/model", fork.Event()
-
-    def hold() -> None:
-        with fsops.claim(target, overwrite=False):
-            ready.set()
-            signal.pause()
-
-    process = fork.Process(target=hold)
-    process.start()
-    assert ready.wait(10)
+    target = tmp_path / "a/b/model"
+    process = holding(lambda: fsops.claim(target, overwrite=False))
     with pytest.raises(TryAgainError, match=f"model' is in use by process {process.pid}"):
         with fsops.claim(target, overwrite=True):
             pass
