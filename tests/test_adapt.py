@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from zooadapt import use
 from zooadapt.adapt import adapt
-from zooadapt.errors import TryAgainError
+from zooadapt.errors import OutputError, TryAgainError
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 
@@ -157,6 +158,13 @@ def test_features_and_inspect(probe: Path, photos: Path, tmp_path: Path) -> None
     assert said["tensors"]["features"] == [54, 1280]
     names = json.loads((tmp_path / "f.json").read_text())
     assert len(names["samples"]) == 54 and len(names["classes"]) == 3
+    zooadapt("features", probe, photos, "-o", tmp_path / "f.safetensors")
+    before = (probe / "model.safetensors").read_bytes()
+    for name in ("model", "config"):  # one with and one without the other of two files
+        with pytest.raises(OutputError, match=f"'{probe / name}.* not written by"):
+            use.features(str(probe), str(photos), probe / f"{name}.safetensors", use.Settings(),
+                         Progress())  # fmt: skip
+    assert (probe / "model.safetensors").read_bytes() == before
     looked = zooadapt("inspect", probe)
     assert sum(s["parameters"] for s in looked["stages"]) + 1280 * 3 + 3 == looked["parameters"]
     assert all(stage["milliseconds"] > 0 for stage in looked["stages"])

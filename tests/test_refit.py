@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def test_where_no_epoch_was_better_the_solved_head_is_solved_on_all(pictures: Pa
     run(pictures, tmp_path / "probe", strategy="probe")
     assert report["refitted"]
     assert report["decisions"][-1]["value"] == "the head solved on all samples"
+    config = json.loads((tmp_path / "lp-ft/config.json").read_text())["zooadapt"]
+    assert config["temperature"]["fitted_on"] == "leave-one-out"
     ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("lp-ft", "probe"))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
 

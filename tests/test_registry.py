@@ -142,6 +142,7 @@ def test_what_one_prints_stays_off_stdout(plugin, capfd):
         ("modality = 'sound'", "", "its modality 'sound' is neither image nor text"),
         ("name = 'other'", "", "the class calls itself 'other'"),
         ("can = {'input_size': True}", "", "no Capabilities"),
+        ("bundled = ['weights']", "", "its 'bundled' is ['weights'], no mapping of names"),
         ("api = 2", "", "written for plugin interface 2, this zooadapt has 1"),
         ("", "class TilesFamily(Family): api = None", "plugin interface None"),
         ("def __init__(self): raise OSError('no disk')", "", "OSError: no disk"),

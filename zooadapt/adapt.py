@@ -164,7 +164,7 @@ def _adapt(request: Request, progress: Progress) -> Result:
             findings=findings,
             decisions=run.decisions,
             refitted=refitted,
-            notes=carries.notes,
+            notes=[*request.notes, *carries.notes],
         )
         if processes.is_main():
             export.save(model, request.out, written, overwrite=request.overwrite)

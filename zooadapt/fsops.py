@@ -211,10 +211,7 @@ def cache_home() -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's content.
-
-    Raises: NotFoundError, AccessError or FileError when it cannot be read.
-    """
+    """Hex sha256 of a file's content. Raises: as `reading`."""
     with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -228,7 +225,9 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file '{path}'", thing=str(path)) from error
+        raise NotFoundError(
+            f"there is no file '{path}'", thing=str(path), remedy="check the path"
+        ) from error
     except PermissionError as error:
         raise AccessError(
             f"'{path}' cannot be read: permission denied",

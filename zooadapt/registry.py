@@ -213,7 +213,16 @@ def _import(entry: EntryPoint) -> type[Family]:
         raise _unusable(owner, f"its modality '{found.modality}' is neither image nor text")
     if not isinstance(found.can, Capabilities):
         raise _unusable(owner, f"its 'can' is {found.can!r:.80}, no Capabilities")
+    if not _maps_names(found.bundled):
+        said = f"{found.bundled!r:.80}"
+        raise _unusable(owner, f"its 'bundled' is {said}, no mapping of names to folders")
     return found
+
+
+def _maps_names(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    )
 
 
 def _unusable(owner: Owner, why: str, *, remedy: str = "") -> PluginError:

@@ -92,9 +92,10 @@ def compose(
     files = native.pop(FILES, {})
     facts = _facts(plan, model, data, origin, scores)
     if findings.temperature is not None:
+        solved_last = refitted and not history.best
         facts["temperature"] = {
             "value": findings.temperature,
-            "fitted_on": plan.val,
+            "fitted_on": plan.solved_val if solved_last else plan.val,
             "in_weights": True,
         }
     config = native | {"zooadapt": facts}

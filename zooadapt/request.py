@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from zooadapt import ranges, strategy
@@ -37,6 +37,11 @@ RANGES = {
     "in_chans": Range(1, 1024),
 }
 """Options that are numbers."""
+OF_TRAINING = frozenset({
+    "epochs", "lr", "patience", "optimizer", "stage_decay", "weight_decay", "label_smoothing",
+    "tune", "lora_rank", "ema", "soup", "mixup", "cutmix", "l2sp", "norm_statistics", "augment",
+})  # fmt: skip
+"""Options that say how phases are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,20 @@ class Request:
                 thing="--resume",
                 remedy="give one of them",
             )
+
+    @property
+    def notes(self) -> list[str]:
+        """What was asked for in vain."""
+        phases = strategy.phases(self.strategy, from_scratch=self.from_scratch)
+        if any(isinstance(phase, strategy.Train) for phase in phases):
+            return []
+        given = [
+            "--" + one.name.replace("_", "-")
+            for one in fields(self)
+            if one.name in OF_TRAINING and getattr(self, one.name) != one.default
+        ]
+        why = f"had no effect: --strategy {self.strategy} trains nothing"
+        return [f"{', '.join(given)} {why}"] if given else []
 
     @property
     def treatment(self) -> str:

@@ -15,7 +15,7 @@ from zooadapt.cache import Cache
 from zooadapt.carries import Carries
 from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
 from zooadapt.engine import Engine
-from zooadapt.errors import DataError, UsageError
+from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics, of_probabilities
 from zooadapt.model import Model, build, open_source
@@ -123,10 +123,11 @@ def features(
 
     `features` is `(n, D)` fp32, or the flattened carry after stage `at`, under the names of its
     tensors; `labels` is `(n,)` int64. Rows are the set's samples in order, train before test;
-    a `.json` file of the same name beside it names the classes and the samples.
+    a `.json` file of the same name beside it names the classes and the samples. Both may replace
+    what is there, unless only one of them is: that is something else, such as a model's weights.
 
     Raises: UsageError for another suffix than `.safetensors`; OutputError before any work where
-    one of the two files cannot be written; DataError when the carries at that stage differ in
+    one of the two files cannot be written or should not be replaced; DataError when the carries at that stage differ in
     length between samples.
     """
     if out.suffix != ".safetensors":
@@ -138,6 +139,13 @@ def features(
     beside = out.with_suffix(".json")
     for path in (out, beside):
         fsops.check_output_file(path)
+    there = [path for path in (out, beside) if path.exists()]
+    if len(there) == 1:
+        raise OutputError(
+            f"'{there[0]}' is there and was not written by `zooadapt features`",
+            thing=str(there[0]),
+            remedy="choose another output",
+        )
     source = open_source(spec, offline=settings.offline)
     data = open_dataset(
         location,

@@ -42,11 +42,17 @@ from zooadapt.cli.output import emit, progress, say, table
 @click.option("--lr", type=float, help="Peak rate of the head.")
 @click.option("--batch-size", type=int, help="Samples per step.")
 @click.option(
-    "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
+    "--optimizer",
+    type=click.Choice(["adamw", "sgd"]),
+    default="adamw",
+    show_default=True,
+    help="sgd takes ten times the rate.",
 )
 @click.option("--stage-decay", type=float, help="Factor on the rate per stage towards the input.")
 @click.option("--weight-decay", type=float, help="Norms and biases are spared.")
-@click.option("--label-smoothing", type=float)
+@click.option(
+    "--label-smoothing", type=float, help="Share of a label spread over all classes; default: 0.1."
+)
 @click.option(
     "--tune",
     type=click.Choice(["all", "norm", "bias", "lora"]),
@@ -54,7 +60,9 @@ from zooadapt.cli.output import emit, progress, say, table
     show_default=True,
     help="What of the trained stages moves.",
 )
-@click.option("--lora-rank", type=int, default=8, show_default=True)
+@click.option(
+    "--lora-rank", type=int, default=8, show_default=True, help="Rank of the updates by --tune lora."
+)
 @click.option(
     "--ema",
     type=float,
@@ -116,9 +124,12 @@ from zooadapt.cli.output import emit, progress, say, table
     type=click.Choice(["auto", "none", "crop", "flip", "rand"]),
     default="auto",
     show_default=True,
+    help="How images are varied anew in every epoch.",
 )
 @shared.precision
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of every draw: splits, order, weights."
+)
 @click.option(
     "--val-fraction",
     type=float,
