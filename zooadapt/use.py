@@ -127,8 +127,8 @@ def features(
     what is there, unless only one of them is: that is something else, such as a model's weights.
 
     Raises: UsageError for another suffix than `.safetensors`; OutputError before any work where
-    one of the two files cannot be written or should not be replaced; DataError when the carries at that stage differ in
-    length between samples.
+    one of the two files cannot be written or should not be replaced; DataError when the carries at
+    that stage differ in length between samples.
     """
     if out.suffix != ".safetensors":
         raise UsageError(

@@ -61,7 +61,7 @@ from zooadapt.cli.output import emit, progress, say, table
     help="What of the trained stages moves.",
 )
 @click.option(
-    "--lora-rank", type=int, default=8, show_default=True, help="Rank of the updates by --tune lora."
+    "--lora-rank", type=int, default=8, show_default=True, help="Rank of --tune lora's updates."
 )
 @click.option(
     "--ema",
