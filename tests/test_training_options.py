@@ -64,9 +64,7 @@ def test_an_option_changes_what_is_learned(plain, pictures: Path, tmp_path: Path
     assert plan["recipe"][option] == 0.5
 
 
-def test_a_run_that_trains_nothing_says_which_options_had_no_effect(
-    pictures: Path, tmp_path: Path
-):
+def test_a_run_that_trains_nothing_says_which_options_had_no_effect(pictures: Path, tmp_path: Path):
     said = run(pictures, tmp_path / "out", strategy="probe", epochs=3, ema=0.5)["notes"]
     assert said[1:] == ["--epochs, --ema had no effect: --strategy probe trains nothing"]
     assert run(pictures, tmp_path / "plain", strategy="probe", epochs=None)["notes"] == said[:1]
