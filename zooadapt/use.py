@@ -141,10 +141,11 @@ def features(
         fsops.check_output_file(path)
     there = [path for path in (out, beside) if path.exists()]
     if len(there) == 1:
+        (missing,) = {out, beside} - set(there)
         raise OutputError(
-            f"'{there[0]}' is there and was not written by `zooadapt features`",
+            f"'{there[0]}' is there without '{missing.name}', so it may be something else",
             thing=str(there[0]),
-            remedy="choose another output",
+            remedy="choose another output, or remove it",
         )
     source = open_source(spec, offline=settings.offline)
     data = open_dataset(
