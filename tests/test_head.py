@@ -109,6 +109,20 @@ def test_a_solved_head_tells_classes_apart_and_is_calibrated(kind: str) -> None:
     assert abs(float(probability) - honest) < 0.08
 
 
+def test_few_samples_told_apart_make_nobody_sure() -> None:
+    """Laplace's rule: four right ones of four show an error of a sixth, however wide the margin."""
+    labels, weights = torch.tensor([0, 1, 0, 1]), torch.ones(4, dtype=torch.float64)
+    wide = 8.0 * nn.functional.one_hot(labels, 2).double()
+    scale, losses = head.best_scale(wide, labels, weights)
+    confidence = (scale * wide).softmax(1).max(1).values
+    torch.testing.assert_close(confidence, torch.full((4,), 1 - 1 / 12, dtype=torch.float64))
+    uneven = wide * torch.tensor([1.0, 1.0, 0.2, 0.1]).double()[:, None]
+    assert head.best_scale(uneven, labels, weights)[1].mean() > losses.mean() > 0
+    again, same = head.best_scale(100 * wide, labels, weights)
+    torch.testing.assert_close(same, losses)
+    assert again == pytest.approx(scale / 100)
+
+
 def test_class_weights_move_the_balance() -> None:
     rng = torch.Generator().manual_seed(0)
     labels = (torch.arange(300) % 10 == 0).long()

@@ -81,6 +81,18 @@ def test_a_mean_that_is_not_finite_is_not_chosen():
     assert auto.choose(measured, (0.5, 0.75, 1.0))[0] == 0.0
 
 
+def test_a_solved_head_that_is_right_throughout_remains():
+    def measured(share: float) -> Validation:
+        losses = torch.full((9,), 0.3 - 0.2 * share)
+        return Validation(loss=float(losses.mean()), accuracy=solved, scale=1.0, losses=losses)
+
+    solved = 8 / 9
+    assert auto.choose(measured, (0.5, 1.0))[0] == 1.0
+    solved = 1.0
+    share, _, fact = auto.choose(measured, (0.5, 1.0))
+    assert share == 0 and fact == "it is right about all 9 samples held out"
+
+
 def test_a_refit_goes_on_for_a_while_and_slower():
     tried = TrainPhase(cut=3, epochs=12, lr=1e-3, warmup=0.1, when=LOST)
     again = strategy.refit(tried)

@@ -160,7 +160,7 @@ def _solve_ridge(
     found = held_out_by(l2s, step)
     truth, shares = labels[::step].repeat(times), asked[::step].repeat(times)
     scales, losses = zip(*(best_scale(logits, truth, shares) for logits in found), strict=True)
-    best = min(range(len(l2s)), key=losses.__getitem__)
+    best = min(range(len(l2s)), key=lambda k: float(losses[k].mean()))
     held_out = found[best] if step == 1 else held_out_by([l2s[best]], 1)[0]
     weight, bias = ridge.solution(l2s[best])
     return _scaled(weight, bias, held_out, l2s[best], scales[best])
@@ -197,7 +197,8 @@ def _solve_logistic(
         held_out = torch.cat(
             [_out_of_fold(rows, fold, [part.solve(l2) for part in parts]) for fold, parts in drawn]
         )
-        scale, loss = best_scale(held_out.double(), truth, shares)
+        scale, losses = best_scale(held_out.double(), truth, shares)
+        loss = float(losses.mean())
         if best is not None and loss > best[0]:
             break
         best = (loss, l2, scale, held_out)
@@ -231,15 +232,19 @@ def _out_of_fold(rows: Rows, fold: Tensor, heads: list[tuple[Tensor, Tensor]]) -
     return torch.cat(out)
 
 
-def best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, float]:
-    """The factor on `(n, K)` logits with the lowest weighted cross-entropy, and that cross-entropy.
+def best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, Tensor]:
+    """The factor on `(n, K)` logits with the lowest weighted cross-entropy, and the `(n,)` losses
+    there, whose mean is that cross-entropy.
 
     weights: `(n,)` float64. Temperature scaling (Guo et al. 2017): convex in the factor, found by
     Newton's method. What is left of the loss says how well classes are told apart, whatever the
-    confidence (Berta et al. 2025, arXiv 2501.19195: compare epochs by that).
+    confidence (Berta et al. 2025, arXiv 2501.19195: compare epochs by that). A label counts as
+    right but for 1/(n + 2), the error of n right ones by Laplace's rule of succession: without
+    that, few samples that all are told apart would ask for an endless factor and leave no loss.
     """
+    doubt = 1 / (int((weights > 0).sum()) + 2)
     scale = 1.0
-    chosen = logits.gather(1, labels[:, None])[:, 0]
+    chosen = (1 - doubt) * logits.gather(1, labels[:, None])[:, 0] + doubt * logits.mean(1)
     share = weights / weights.sum()
     for _ in range(30):
         p = torch.softmax(scale * logits, dim=1)
@@ -251,5 +256,7 @@ def best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, 
         if abs(after - scale) < 1e-6 * scale:
             break
         scale = after
-    loss = nn.functional.cross_entropy(scale * logits, labels, reduction="none")
-    return scale, float(share @ loss)
+    losses = nn.functional.cross_entropy(
+        scale * logits, labels, reduction="none", label_smoothing=doubt
+    )
+    return scale, losses * weights / weights.mean()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt import auto, head, processes
 from zooadapt.head import HeadFit
@@ -54,13 +54,11 @@ def teach(
         fits = _twice(rows, unlabelled, labels, num_classes, weights * ~out, kind, seed)[:2]
         for said, fit in zip(said_by, fits, strict=True):
             said[out] = _logits(rows, fit)[out]
-    scales = [head.best_scale(said.double(), labels, weights.double())[0] for said in said_by]
-    counted = weights > 0
-    losses = [
-        nn.functional.cross_entropy(scale * said, labels, reduction="none")[counted]
-        for scale, said in zip(scales, said_by, strict=True)
-    ]
-    _, gain, noise = processes.decided(lambda: auto.simplest(losses))
+    scales, losses = zip(
+        *(head.best_scale(said.double(), labels, weights.double()) for said in said_by), strict=True
+    )
+    counted = [one[weights > 0] for one in losses]
+    _, gain, noise = processes.decided(lambda: auto.simplest(counted))
     _, fit, chosen, of = _twice(rows, unlabelled, labels, num_classes, weights, kind, seed)
     fit = replace(
         fit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt import head
 
@@ -27,12 +27,11 @@ def validate(logits: Tensor, labels: Tensor, class_weights: Tensor, metric: str)
     weights = torch.ones(len(logits), dtype=torch.float64)
     if metric != "accuracy":
         weights = class_weights[labels]
-    scale, loss = head.best_scale(logits.double(), labels, weights)
-    losses = nn.functional.cross_entropy(scale * logits.double(), labels, reduction="none")
+    scale, losses = head.best_scale(logits.double(), labels, weights)
     right = (logits.argmax(1) == labels).float().mean()
     return Validation(
-        loss=loss,
+        loss=float(losses.mean()),
         accuracy=float(right),
         scale=max(scale, head.LEAST_SCALE),
-        losses=losses * weights / weights.mean(),
+        losses=losses,
     )
