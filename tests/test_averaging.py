@@ -20,7 +20,7 @@ from zooadapt.validation import Validation
 
 
 def found(loss: float) -> Validation:
-    return Validation(loss=loss, accuracy=0.5, scale=1.0, losses=torch.full((4,), loss))
+    return Validation(loss=loss, accuracy=0.5, score=0.5, scale=1.0, losses=torch.full((4,), loss))
 
 
 def valley(state: State) -> tuple[Validation, State]:

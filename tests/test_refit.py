@@ -69,12 +69,16 @@ def test_what_diverges_is_no_model_in_training_and_in_a_refit(
     assert all(tensor.isfinite().all() for tensor in tensors)
 
 
+def said(loss: float, accuracy: float) -> Validation:
+    losses = torch.full((9,), loss)
+    return Validation(loss=loss, accuracy=accuracy, score=accuracy, scale=1.0, losses=losses)
+
+
 def test_a_mean_that_is_not_finite_is_not_chosen():
     losses = {0.0: 1.0, 0.5: float("nan"), 0.75: float("inf"), 1.0: 0.5}
 
     def measured(share: float) -> Validation:
-        loss = losses[share]
-        return Validation(loss=loss, accuracy=0, scale=1.0, losses=torch.full((9,), loss))
+        return said(losses[share], 0)
 
     assert auto.choose(measured, (0.5, 0.75, 1.0))[0] == 1.0
     losses[1.0] = 2.0
@@ -82,15 +86,20 @@ def test_a_mean_that_is_not_finite_is_not_chosen():
 
 
 def test_a_solved_head_that_is_right_throughout_remains():
-    def measured(share: float) -> Validation:
-        losses = torch.full((9,), 0.3 - 0.2 * share)
-        return Validation(loss=float(losses.mean()), accuracy=solved, scale=1.0, losses=losses)
+    found = {0.0: said(0.3, 8 / 9), 0.5: said(0.2, 1.0), 1.0: said(0.1, 1.0)}
+    assert auto.choose(found.__getitem__, (0.5, 1.0))[0] == 1.0
+    found[0.0] = said(0.3, 1.0)
+    share, one, fact = auto.choose(found.__getitem__, (0.5, 1.0))
+    assert (share, one) == (0, found[0.0])
+    assert fact == "it is right about all 9 samples held out"
 
-    solved = 8 / 9
-    assert auto.choose(measured, (0.5, 1.0))[0] == 1.0
-    solved = 1.0
-    share, _, fact = auto.choose(measured, (0.5, 1.0))
-    assert share == 0 and fact == "it is right about all 9 samples held out"
+
+def test_what_is_right_about_fewer_than_the_solved_head_is_not_chosen():
+    found = {0.0: said(0.3, 7 / 9), 0.5: said(0.2, 7 / 9), 1.0: said(0.1, 6 / 9)}
+    assert auto.choose(found.__getitem__, (0.5, 1.0))[:2] == (0.5, found[0.5])
+    found[0.5] = said(0.2, 5 / 9)
+    share, one, fact = auto.choose(found.__getitem__, (0.5, 1.0))
+    assert (share, one) == (0, found[0.0]) and "(negative transfer)" in fact
 
 
 def test_a_refit_goes_on_for_a_while_and_slower():

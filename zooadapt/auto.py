@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import compress
 
 from torch import Tensor
 
@@ -102,27 +103,34 @@ def choose(
 ) -> tuple[float, Validation, str]:
     """The share of the trained weights to take, 0 for the solved model alone; what the validation
     part says of that model, which was the last to be measured unless it is the solved one; and the
-    fact this rests on. A solved head that is right about all of that part remains: nothing could be
-    seen to be better. measured: puts the model of a share in place and measures it."""
+    fact this rests on. What is right about fewer of its samples than the solved model is not taken,
+    whatever its loss, and nothing is where that is right about all. measured: puts the model of a
+    share in place and measures it."""
     solved = measured(0.0)
-    if solved.accuracy == 1.0:
+    if processes.decided(lambda: solved.accuracy == 1.0):
         return 0.0, solved, f"it is right about all {len(solved.losses)} samples held out"
-    found = [solved, *(measured(share) for share in shares)]
-    losses = [one.losses for one in found]
+    found = [(share, measured(share)) for share in shares]
+    kept = processes.decided(lambda: [one.score >= solved.score for _, one in found])
+    sound = list(compress(found, kept))
+    losses = [solved.losses, *(one.losses for _, one in sound)]
     best, gain, noise = processes.decided(lambda: simplest(losses))
-    fact = f"validation loss {found[0].loss:.3f} with the solved head alone, "
+    fact = f"validation loss {solved.loss:.3f} with the solved head alone, "
     if best:
-        measured(shares[best - 1])
-        fact += f"{found[best].loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
-        return shares[best - 1], found[best], fact
-    if not shares:
-        return 0.0, found[0], f"{fact}and no epoch was finished"
-    lost = " (negative transfer)" if found[-1].loss > found[0].loss else ""
-    fact += f"{found[-1].loss:.3f} trained{lost}; "
+        share, one = sound[best - 1]
+        measured(share)
+        fact += f"{one.loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
+        return share, one, fact
+    if not found:
+        return 0.0, solved, f"{fact}and no epoch was finished"
+    trained = found[-1][1]
+    lost = trained.loss > solved.loss or trained.score < solved.score
+    fact += f"{trained.loss:.3f} trained{' (negative transfer)' if lost else ''}; "
+    if not sound:
+        return 0.0, solved, f"{fact}it alone is right about most of the samples held out"
     if gain <= 0:
-        return 0.0, found[0], f"{fact}nothing between them is better"
+        return 0.0, solved, f"{fact}nothing between them is better"
     fact += f"the best gains {gain:.3f}, which is in the noise (standard error {noise:.3f})"
-    return 0.0, found[0], fact
+    return 0.0, solved, fact
 
 
 def simplest(losses: list[Tensor]) -> tuple[int, float, float]:

@@ -60,10 +60,10 @@ class Kept:
         return found
 
     def facts(self) -> list[dict[str, Any]]:
-        """Epochs, loss, accuracy and scale of each, as JSON."""
+        """Epochs, loss, accuracy, score and scale of each, as JSON."""
         return [
             {"epochs": one.epochs, "loss": one.found.loss, "accuracy": one.found.accuracy,
-             "scale": one.found.scale}
+             "score": one.found.score, "scale": one.found.scale}
             for one in self.candidates
         ]  # fmt: skip
 
@@ -79,6 +79,7 @@ class Kept:
             found = Validation(
                 loss=fact["loss"],
                 accuracy=fact["accuracy"],
+                score=fact["score"],
                 scale=fact["scale"],
                 losses=tensors[f"{k}.losses"],
             )

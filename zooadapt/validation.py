@@ -17,6 +17,8 @@ class Validation:
 
     loss: float
     accuracy: float
+    score: float
+    """What was asked for: the accuracy, or that with every class counting the same."""
     scale: float
     losses: Tensor
     """`(n,)` loss of each sample, at that temperature."""
@@ -28,10 +30,11 @@ def validate(logits: Tensor, labels: Tensor, class_weights: Tensor, metric: str)
     if metric != "accuracy":
         weights = class_weights[labels]
     scale, losses = head.best_scale(logits.double(), labels, weights)
-    right = (logits.argmax(1) == labels).float().mean()
+    right = (logits.argmax(1) == labels).double()
     return Validation(
         loss=float(losses.mean()),
-        accuracy=float(right),
+        accuracy=float(right.mean()),
+        score=float((right * weights).sum() / weights.sum()),
         scale=max(scale, head.LEAST_SCALE),
         losses=losses,
     )
