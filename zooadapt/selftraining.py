@@ -42,7 +42,8 @@ def teach(
     seed: int = 0,
 ) -> Taught:
     """Solve a head, label with it what it is sure of, solve again on both (pseudo-labels, Lee 2013;
-    one round). Whether that pays is told by cross-validation of the whole procedure.
+    one round). Whether that pays is told by cross-validation of the whole procedure; where the head
+    is right without them throughout, nothing could be seen to.
 
     rows and unlabelled: `(n, D)` and `(m, D)` in chunks; labels: `(n,)` int64; weights: `(n,)`;
     fold: `(n,)` the fold of each labelled sample.
@@ -58,6 +59,7 @@ def teach(
         *(head.best_scale(said.double(), labels, weights.double()) for said in said_by), strict=True
     )
     counted = [one[weights > 0] for one in losses]
+    right = [int((said.argmax(1) == labels)[weights > 0].sum()) for said in said_by]
     _, gain, noise = processes.decided(lambda: auto.simplest(counted))
     _, fit, chosen, of = _twice(rows, unlabelled, labels, num_classes, weights, kind, seed)
     fit = replace(
@@ -70,9 +72,10 @@ def teach(
     fact = (
         f"{chosen} of {of} unlabelled samples are predicted with {CONFIDENT:.0%} or more; "
         f"cross-validated loss {float(losses[0].mean()):.3f} without them, {gain:.3f} less with, "
-        f"standard error {noise:.3f}"
+        f"standard error {noise:.3f}; of {len(counted[0])}, {right[0]} right without, {right[1]} with"
     )
-    return Taught(fit=fit, pays=gain > noise, fact=fact)
+    pays = gain > noise and right[0] < len(counted[0]) and right[0] <= right[1]
+    return Taught(fit=fit, pays=pays, fact=fact)
 
 
 def _twice(
