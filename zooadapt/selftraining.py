@@ -72,7 +72,8 @@ def teach(
     fact = (
         f"{chosen} of {of} unlabelled samples are predicted with {CONFIDENT:.0%} or more; "
         f"cross-validated loss {float(losses[0].mean()):.3f} without them, {gain:.3f} less with, "
-        f"standard error {noise:.3f}; of {len(counted[0])}, {right[0]} right without, {right[1]} with"
+        f"standard error {noise:.3f}; "
+        f"{right[0]} of {len(counted[0])} are right without them, {right[1]} with"
     )
     pays = gain > noise and right[0] < len(counted[0]) and right[0] <= right[1]
     return Taught(fit=fit, pays=pays, fact=fact)
