@@ -110,7 +110,7 @@ def test_a_solved_head_tells_classes_apart_and_is_calibrated(kind: str) -> None:
 
 
 def test_few_samples_told_apart_make_nobody_sure() -> None:
-    """Laplace's rule: four right ones of four show an error of a sixth, however wide the margin."""
+    """Four right ones of four leave a doubt of a sixth, spread over two classes, at any margin."""
     labels, weights = torch.tensor([0, 1, 0, 1]), torch.ones(4, dtype=torch.float64)
     wide = 8.0 * nn.functional.one_hot(labels, 2).double()
     scale, losses = head.best_scale(wide, labels, weights)

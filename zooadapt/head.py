@@ -238,9 +238,9 @@ def best_scale(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, 
 
     weights: `(n,)` float64. Temperature scaling (Guo et al. 2017): convex in the factor, found by
     Newton's method. What is left of the loss says how well classes are told apart, whatever the
-    confidence (Berta et al. 2025, arXiv 2501.19195: compare epochs by that). A label counts as
-    right but for 1/(n + 2), the error of n right ones by Laplace's rule of succession: without
-    that, few samples that all are told apart would ask for an endless factor and leave no loss.
+    confidence (Berta et al. 2025, arXiv 2501.19195: compare epochs by that). 1/(n + 2) of each
+    label, the error of n right ones by Laplace's rule of succession, is spread over all classes:
+    few samples that all are told apart would otherwise ask for an endless factor and leave no loss.
     """
     doubt = 1 / (int((weights > 0).sum()) + 2)
     scale = 1.0
