@@ -195,7 +195,7 @@ def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, t
     names = ["no", "yes", "müde"]
     written = family.native_config(config, names)
     files = written.pop(FILES)
-    assert set(files) == set(family.fetches)
+    assert set(files) <= set(family.fetches)
     (tmp_path / "config.json").write_text(json.dumps(written | {"zooadapt": {"format": 1}}))
     for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")

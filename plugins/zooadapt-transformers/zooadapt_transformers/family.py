@@ -62,7 +62,7 @@ class TextFamily(_TransformersFamily):
     modality = "text"
     can = Capabilities(variable_length=True)
     imports = ("transformers.modeling_utils", "tokenizers")
-    fetches = ("tokenizer.json", "tokenizer_config.json")
+    fetches = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
     def variants(self) -> Iterable[Variant]:
         return (

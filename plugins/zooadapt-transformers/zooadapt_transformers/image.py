@@ -75,7 +75,11 @@ def files(config: Mapping[str, Any]) -> dict[str, str]:
 def _options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The processor's class and its options: known keys with plain values alone."""
     given = settings.json_file(config, PREPROCESSOR)
-    named = given.get("image_processor_type") or given.get("feature_extractor_type")
+    named = (
+        given.get("image_processor_type")
+        or given.get("feature_extractor_type")
+        or settings.recipe(config).processor
+    )
     kind = str(named).removesuffix("Fast").removesuffix("Pil")
     kind = kind.replace("FeatureExtractor", "ImageProcessor")
     if kind not in _PROCESSORS:

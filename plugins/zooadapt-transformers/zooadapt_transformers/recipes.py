@@ -24,6 +24,8 @@ class Recipe:
     """Positions are counted from the padding token's index on, which costs some of them."""
     fixed_size: bool = False
     """Images of one size only."""
+    processor: str | None = None
+    """The image processor of a source that names none: transformers' own for this kind."""
 
 
 def _bert(prefix: str, network: str) -> Recipe:
@@ -54,6 +56,7 @@ def _vit(prefix: str, network: str) -> Recipe:
         layers=f"{prefix}.layers",
         tail=(f"{prefix}.layernorm", "first()"),
         fixed_size=True,
+        processor=network.removesuffix("ForImageClassification") + "ImageProcessor",
     )
 
 
@@ -64,6 +67,7 @@ def _dinov2(prefix: str, network: str) -> Recipe:
         stem=(f"{prefix}.embeddings",),
         layers=f"{prefix}.encoder.layer",
         tail=(f"{prefix}.layernorm", "first_and_mean_patch()"),
+        processor="BitImageProcessor",
     )
 
 
@@ -74,6 +78,7 @@ def _convnext(prefix: str, network: str) -> Recipe:
         stem=(f"{prefix}.embeddings",),
         layers=f"{prefix}.encoder.stages",
         tail=("mean_pixel()", f"{prefix}.layernorm"),
+        processor="ConvNextImageProcessor",
     )
 
 

@@ -142,8 +142,16 @@ def json_file(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Raises: DataError when there is none, it is no JSON object, or it asks for code.
     """
+    return parsed_json(text_file(config, name), name)
+
+
+def parsed_json(text: str, name: str) -> dict[str, Any]:
+    """The text of the file `name`, parsed.
+
+    Raises: DataError when it is no JSON object, or it asks for code.
+    """
     try:
-        parsed = json.loads(text_file(config, name))
+        parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is not valid JSON: {error}", thing=name) from error
     if not isinstance(parsed, dict):

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zooadapt.errors import DataError
 from zooadapt.family import FILES, Carry, Sample
-from zooadapt_transformers import settings
+from zooadapt_transformers import settings, wordpiece
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
@@ -37,8 +37,8 @@ class TextPreprocessor:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Raises: DataError when a file of the tokenizer is missing or not usable."""
-        described = settings.json_file(config, TOKENIZER)
-        text = settings.text_file(config, TOKENIZER)
+        text = _tokenizer_text(config)
+        described = settings.parsed_json(text, TOKENIZER)
         _refuse_patterns(described)
         self._tokenizer = _load(text)
         self._sha256 = hashlib.sha256(text.encode()).hexdigest()
@@ -88,9 +88,21 @@ def files(config: Mapping[str, Any]) -> dict[str, str]:
         **{key: token for key, token in tokens.items() if token is not None},
     }
     return {
-        TOKENIZER: settings.text_file(config, TOKENIZER),
+        TOKENIZER: _tokenizer_text(config),
         TOKENIZER_CONFIG: json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
     }
+
+
+def _tokenizer_text(config: Mapping[str, Any]) -> str:
+    """The source's `tokenizer.json`, or what its vocabulary alone makes of one."""
+    files = config.get(FILES, {})
+    if TOKENIZER not in files and config.get("model_type") in wordpiece.MODEL_TYPES:
+        if wordpiece.VOCABULARY in files:
+            options = _tokenizer_config(config)
+            return _contained(
+                lambda: wordpiece.tokenizer_json(files[wordpiece.VOCABULARY], options)
+            )
+    return settings.text_file(config, TOKENIZER)
 
 
 def _tokenizer_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +137,8 @@ def _contained(call: Any) -> Any:
     try:
         return call()
     except BaseException as error:  # the library's panics are no Exceptions
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        panic = type(error).__name__ == "PanicException"
+        if isinstance(error, DataError) or not (isinstance(error, Exception) or panic):
             raise
         raise DataError(
             f"{TOKENIZER} cannot be used: {' '.join(str(error).split())[:200]}",
