@@ -32,7 +32,7 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
         "head": model.chain.head_path,
         "input": {name: list(tensor.shape[1:]) for name, tensor in batch.items()},
         "classes": list(source.classes or ()),
-        "notes": list(model.chain.notes),
+        "notes": [*model.notes, *model.chain.notes],
         "parameters": sum(p.numel() for p in model.chain.net.parameters()),
         "stages": [
             {

@@ -66,6 +66,8 @@ class Model:
     """Classes whose head rows are the source's, bit for bit."""
     unused: tuple[str, ...] = ()
     """Source tensors that the network has no place for, its old head apart."""
+    notes: tuple[str, ...] = ()
+    """What was understood of the source's weights that they do not say."""
 
     def untrained(self, seed: int) -> dict[str, Tensor]:
         """The state of the same network with random weights, a function of `seed`."""
@@ -159,7 +161,7 @@ def build(
     """
     import torch
 
-    from zooadapt import head, weights
+    from zooadapt import head, loading, weights
     from zooadapt.chain import Chain
 
     family, config = source.family, dict(source.config)
@@ -194,12 +196,14 @@ def build(
     chain = Chain(family, family.build(config, len(names)))
     carried: list[str] = []
     unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if not from_scratch:
-        given = weights.read_weights(source.origin.folder)
-        state = family.convert(given, config)
-        weight, bias = (state.get(f"{chain.head_path}.{part}") for part in ("weight", "bias"))
-        _load(chain, state, keep_head=keep_head, where=source.origin.location)
-        unused = _unused(given, state)
+        loaded = loading.load(
+            family, chain, weights.read_weights(source.origin.folder), config,
+            keep_head=keep_head, where=source.origin.location,
+        )  # fmt: skip
+        weight, bias = loaded.head
+        unused, notes = loaded.unused, loaded.notes
         if not keep_head:
             carried = head.carry_rows(chain.head, names, source.classes, weight, bias)
     chain.eval()
@@ -211,6 +215,7 @@ def build(
         classes=names,
         carried=tuple(carried),
         unused=unused,
+        notes=notes,
     )
 
 
@@ -253,51 +258,6 @@ def _texts(origin: hub.Source, names: Sequence[str]) -> dict[str, str]:
                     remedy="choose another source",
                 ) from error
     return texts
-
-
-def _load(chain: Chain, state: Mapping[str, Tensor], *, keep_head: bool, where: str) -> None:
-    own = chain.net.state_dict()
-    head = {name for name in own if name.startswith(chain.head_path + ".")}
-    expected = set(own) if keep_head else set(own) - head
-    missing, extra = sorted(expected - set(state)), sorted(set(state) - set(own))
-    if missing or extra:
-        told = [
-            f"{label} {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
-            for label, names in (("lacks", missing), ("does not know", extra))
-            if names
-        ]
-        raise DataError(
-            f"the weights of '{where}' do not fit the network: {'; '.join(told)}",
-            thing=(missing or extra)[0],
-            remedy="check that config.json and the weights belong together",
-        )
-    for name in sorted(expected):
-        if own[name].shape != state[name].shape:
-            raise DataError(
-                f"tensor '{name}' of '{where}' has shape {tuple(state[name].shape)}, expected "
-                f"{tuple(own[name].shape)}",
-                thing=name,
-                remedy="check that config.json and the weights belong together",
-            )
-        if own[name].is_floating_point() != state[name].is_floating_point():
-            raise DataError(
-                f"tensor '{name}' of '{where}' has type {state[name].dtype}, expected "
-                f"{own[name].dtype}",
-                thing=name,
-                remedy="check that config.json and the weights belong together",
-            )
-    chain.net.load_state_dict({name: state[name] for name in expected}, strict=False)
-
-
-def _unused(given: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    used = {tensor.data_ptr() for tensor in state.values()}
-    return tuple(
-        sorted(
-            name
-            for name, tensor in given.items()
-            if name not in state and tensor.data_ptr() not in used
-        )
-    )
 
 
 def _channels(preprocessor: Preprocessor) -> int:

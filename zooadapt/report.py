@@ -79,7 +79,7 @@ def compose(
         "steps": history.steps,
         "stopped": history.stopped,
         "unknown": unknown,
-        "notes": [*data.notes, *notes, *_notes(plan, unknown, refitted)],
+        "notes": [*data.notes, *model.notes, *notes, *_notes(plan, unknown, refitted)],
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from zooadapt_timm.preprocess import ImagePreprocessor
 
+WRAPPED = "timm_wrapper"
+"""The `model_type` under which transformers saves a network of timm's."""
+
 
 class TimmFamily(Family):
     """Every image network of timm that ends in linear heads."""
@@ -48,7 +51,7 @@ class TimmFamily(Family):
         return (
             isinstance(architecture, str)
             and not architecture.startswith("char_")
-            and "model_type" not in config
+            and config.get("model_type", WRAPPED) == WRAPPED
             and ("pretrained_cfg" in config or "num_classes" in config)
         )
 
