@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from zooadapt import pretrain, request
+from zooadapt.cli import root as cli
 from zooadapt.demo import write_digits
 from zooadapt.errors import OutputError, UsageError
 
@@ -87,6 +90,36 @@ def test_a_wrong_command_line_is_json_where_that_was_asked_for(
     assert (said["code"], said["kind"], said["thing"]) == (2, "UsageError", thing)
     plain = zooadapt(*arguments)
     assert plain.returncode == 2 and plain.stdout == "" and "Usage: " in plain.stderr
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        inner = group.get_command(context, name)
+        if isinstance(inner, click.Group):
+            yield from _commands(inner, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("path", [*_commands(cli)], ids=" ".join)
+def test_an_option_of_one_value_given_twice_is_refused(path: tuple[str, ...]) -> None:
+    """Of every command, every option: the last one winning would drop the others in silence."""
+    inner: click.Command = cli
+    for name in path:
+        inner = inner.get_command(click.Context(inner), name)
+    for option in inner.params:
+        if isinstance(option, click.Option) and not (option.is_flag or option.multiple):
+            short, full = option.opts[0], option.opts[-1]
+            with pytest.raises(click.UsageError, match=f"'{full}' was given twice"):
+                cli.main([*path, short, "1", f"{full}=2"], standalone_mode=False)
+
+
+def test_an_option_given_twice_is_one_line_that_names_it() -> None:
+    twice = ("--text-column", "a", "--text-column", "b")
+    done = zooadapt("adapt", "nowhere", "nothing", "-o", "out", *twice, "--json")
+    assert done.returncode == 2 and "'--text-column' was given twice" in done.stderr
+    assert json.loads(done.stdout)["thing"] == "--text-column"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
+from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
 
 
-@click.command()
+@command()
 @click.argument("source")
 @click.argument("data")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
 
 
-@click.command()
+@command()
 @click.option(
     "-o",
     "--out",

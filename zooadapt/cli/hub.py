@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zooadapt.cli import options as shared
+from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, say, table
 
 if TYPE_CHECKING:
     from zooadapt.hub import PushResult, Source
 
 
-@click.command()
+@command()
 @click.argument("source")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Copy it to this folder.")
 @click.option("--overwrite", is_flag=True, help="Replace a model's folder that is there.")
@@ -37,7 +38,7 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
     emit(_source(got), as_json, lambda: _show_source(got))
 
 
-@click.command()
+@command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("repo")
 @click.option("--public", is_flag=True, help="Let everybody see it; private otherwise.")

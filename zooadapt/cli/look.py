@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
+from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, say, table
 
 
-@click.command()
+@command()
 @click.argument("source")
 @click.option(
     "--batch-size",
@@ -69,7 +70,7 @@ def _show_source(found: dict[str, Any]) -> None:
     )
 
 
-@click.command()
+@command()
 @click.argument("search", default="")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @shared.running

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from zooadapt.cli import options as shared
+from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
 from zooadapt.ranges import MANY
 
 _batch = click.option("--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True)
 
 
-@click.command()
+@command()
 @click.argument("model")
 @click.argument("data")
 @shared.precision
@@ -43,7 +44,7 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
     emit(result, as_json, show)
 
 
-@click.command()
+@command()
 @click.argument("model")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
@@ -72,7 +73,7 @@ def predict(
     emit({"predictions": [asdict(one) for one in found]}, as_json, show)
 
 
-@click.command()
+@command()
 @click.argument("model")
 @click.argument("data")
 @click.option(

@@ -1,0 +1,38 @@
+"""What every command does with its arguments before it sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+
+class Command(click.Command):
+    """A command that refuses an option given twice where it takes one value: click would take the
+    last one and drop the others without a word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(list(args))
+            for option in order:
+                if isinstance(option, click.Option) and _repeated(option, order):
+                    raise click.BadOptionUsage(
+                        option.opts[-1], f"'{option.opts[-1]}' was given twice", ctx=ctx
+                    )
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+def command() -> Callable[[Callable[..., None]], Command]:
+    """The decorator for a command of `zooadapt`."""
+    return click.command(cls=Command)
+
+
+def _repeated(option: click.Option, order: list[click.Parameter]) -> bool:
+    single = not (option.is_flag or option.multiple or option.count)
+    return single and sum(other is option for other in order) > 1
