@@ -164,7 +164,7 @@ def _adapt(request: Request, progress: Progress) -> Result:
             findings=findings,
             decisions=run.decisions,
             refitted=refitted,
-            notes=[*request.notes, *carries.notes],
+            notes=[*request.notes, *(target.notes if target else ()), *carries.notes],
         )
         if processes.is_main():
             export.save(model, request.out, written, overwrite=request.overwrite)

@@ -62,6 +62,7 @@ def evaluate(
         offline=settings.offline,
     )
     split = data.test if data.has_own_test and data.test else data.everything
+    _say_notes(split, progress)
     model = build(source)
     rows = {name: row for row, name in enumerate(model.classes)}
     unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
@@ -91,6 +92,7 @@ def predict(
     """
     source = open_source(spec, offline=settings.offline)
     split = open_inputs(inputs, modality=source.family.modality, options=settings.reading)
+    _say_notes(split, progress)
     model = build(source)
     if reject_below > 0 and UNKNOWN in model.classes:
         raise UsageError(
@@ -156,6 +158,7 @@ def features(
     )
     model = build(source, classes=data.classes)
     split = data.everything
+    _say_notes(split, progress)
     stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
     engine, carries = _placed(model, split, settings, progress)
     carries.prepare(_ALL, [stop])
@@ -193,6 +196,11 @@ def features(
         fsops.write_json(beside, {"classes": list(data.classes), "samples": list(split.ids)})
     processes.meet()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _say_notes(split: Split, progress: Progress) -> None:
+    for note in split.notes:
+        progress.say(f"note: {note}")
 
 
 def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:

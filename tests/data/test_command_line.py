@@ -67,10 +67,23 @@ def test_hostile_names_are_shown_as_text_and_never_used_as_paths(
 def test_missing_data_and_an_empty_class_are_told_apart(tmp_path: Path) -> None:
     done = adapt(tmp_path / "none", tmp_path / "out")
     assert done.returncode == 66 and "is not there. Try: " in done.stderr
-    (image_folder(tmp_path / "set") / "wasp").mkdir()
+    (image_folder(tmp_path / "set", {"ant": 4}) / "wasp").mkdir()
     done = adapt(tmp_path / "set", tmp_path / "out")
     assert done.returncode == 65 and "class folder 'wasp' holds no image. Try: " in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_every_command_counts_what_skip_bad_leaves_out(tmp_path: Path, capsys) -> None:
+    root = image_folder(tmp_path / "set", {"0": 3, "1": 3})
+    (root / "1" / "0.jpg").write_bytes(b"<html>")
+    (root / "1" / "notes.txt").write_text("x")
+    out = str(tmp_path / "features.safetensors")
+    for arguments in (["predict"], ["evaluate"], ["features", "-o", out]):
+        command = [arguments[0], "digits04", str(root), "--skip-bad", *arguments[1:]]
+        cli.main(command, standalone_mode=False)
+        said = capsys.readouterr().err
+        assert "note: 1 broken images left out\n" in said, arguments
+        assert "note: 1 files that are no images left out\n" in said, arguments
 
 
 def test_a_broken_table_is_one_line(real_data: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from .make import encoded, image_folder, opened, photo, refused
 
@@ -241,6 +241,23 @@ def test_the_content_and_not_the_suffix_says_what_a_file_is(tmp_path: Path) -> N
     assert np.array_equal(found, np.asarray(image))
 
 
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".pjpeg", ".avif", "", ".jpg_large", ".JPG ",
+                                    ".jpg?w=400"])  # fmt: skip
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF"])
+def test_an_image_of_any_suffix_counts(kind: str, suffix: str, tmp_path: Path) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF here")
+    found = pixels(tmp_path / "set", encoded(photo(8), kind), f"odd{suffix}").astype(int)
+    assert np.abs(found - np.asarray(photo(8))).mean() < 25
+    told = any("known by their content" in note for note in opened(tmp_path / "set").notes)
+    assert told == (suffix not in (".jfif", ".jpe", ".pjpeg", ".avif"))
+
+
+def test_cameras_raw_files_are_no_images(tmp_path: Path) -> None:
+    root = with_file(tmp_path / "set", encoded(photo(8), "TIFF"), "odd.nef")
+    assert "1 files that are no images left out" in opened(root).notes
+
+
 def test_formats_outside_the_list_are_left_out_and_counted(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     for name in ("a.eps", "b.fits", "c.svg", "notes.txt"):
@@ -266,6 +283,50 @@ def test_broken_metadata_of_a_good_picture_is_ignored(content: bytes, tmp_path: 
     found = pixels(tmp_path / "set", content, "odd.jpg")
     wanted = np.asarray(photo(9) if content[:2] == b"\xff\xd8" else photo(99, (400, 300)))
     assert found.shape == wanted.shape and np.abs(found.astype(int) - wanted).mean() < 10
+
+
+def _with_text(size: int, *, packed: bool, checksum: int | None = None) -> bytes:
+    text = b"workflow\0\0" + zlib.compress(bytes(size)) if packed else b"workflow\0" + b"x" * size
+    whole = chunk(b"zTXt" if packed else b"tEXt", text)
+    if checksum is not None:
+        whole = whole[:-4] + struct.pack(">I", checksum)
+    return whole
+
+
+METADATA = {
+    "text of 3 MB, compressed": _with_text(3 << 20, packed=True),
+    "text of 70 MB": _with_text(70 << 20, packed=False),
+    "text with a wrong checksum": _with_text(9, packed=False, checksum=1),
+    "colour profile of 3 MB": chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(3 << 20))),
+    "EXIF with a wrong checksum": chunk(b"eXIf", b"MM")[:-4] + bytes(4),
+}
+
+
+@pytest.mark.parametrize("thoroughly", [False, True])
+@pytest.mark.parametrize("what", METADATA)
+def test_metadata_of_a_readable_png_is_no_fault(
+    what: str, thoroughly: bool, tmp_path: Path
+) -> None:
+    for place in (33, -12):  # before the pixels and after them
+        content = PNG[:place] + METADATA[what] + PNG[place:]
+        root = with_file(tmp_path / f"set{place}", content, "odd.png")
+        data = opened(root, skip_bad=thoroughly)
+        split = data.everything
+        image = split.raw(list(split.ids).index("ant/odd.png"))
+        assert np.array_equal(np.asarray(image), np.asarray(photo(99, (400, 300))))
+        assert not any("broken" in note for note in data.notes)
+
+
+def test_a_png_with_large_metadata_keeps_its_limits_and_its_transparency(tmp_path: Path) -> None:
+    text = METADATA["text of 3 MB, compressed"]
+    huge = bomb(8_000)
+    root = with_file(tmp_path / "set", huge[:33] + text + huge[33:], "bomb.png")
+    refused(root, 65, r"'ant/bomb\.png' has 8000 x 8000 pixels, the limit is 50,000,000")
+    cut = PNG[:33] + text + PNG[33 : len(PNG) // 2]
+    refused(with_file(tmp_path / "cut", cut, "odd.png"), 65, "is broken or cut off")
+    clear = encoded(Image.new("RGB", (8, 8), "red"), "PNG", transparency=(255, 0, 0))
+    found = pixels(tmp_path / "clear", clear[:33] + text + clear[33:])
+    assert (found == 255).all()
 
 
 def test_a_jpeg_is_decoded_smaller_but_never_below_what_is_asked_for(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ _READING = (
     click.option("--skip-bad", is_flag=True, help="Leave out, and count, images that are broken."),
     click.option("--drop-unlabelled", is_flag=True, help="Tables: leave out empty labels."),
     click.option("--allow-tiny", is_flag=True, help="Accept classes with a single sample."),
+    click.option(
+        "--train-folder", help="Images: where the class folders to learn from are, below DATA."
+    ),
+    click.option("--test-folder", help="Likewise those to measure on."),
     click.option("--follow-links", is_flag=True, help="Follow links that leave the folder."),
     click.option("--strict", is_flag=True, help="Refuse samples that are in train and test."),
     click.option(

@@ -31,12 +31,15 @@ def assemble(
     rows, where = np.array(found.rows, dtype=np.int64)[kept], np.array(found.parts)[kept]
     classes, labels = _classes([found.names[k] for k in kept.tolist()])
     groups = _groups([found.groups[k] for k in kept.tolist()], notes) if found.groups else None
-    everything = Split(found.samples, labels, modality=modality, rows=rows, groups=groups)
+    everything = Split(
+        found.samples, labels, modality=modality, rows=rows, groups=groups, notes=found.notes
+    )
     in_test = _test_part(where, notes)
     own_test = len(in_test) > 0
     in_train = np.setdiff1d(np.arange(len(where)), in_test)
     _check_classes(classes, labels[in_train], options)
     contents = decoded(everything) if options.strict else everything.digests
+    _note_contradictions(everything, contents, notes)
     if not own_test:
         in_train, in_test = divided(everything, TEST_FRACTION, seed, contents)
         whole = ", groups whole" if groups is not None else ""
@@ -183,6 +186,22 @@ def _check_classes(classes: tuple[str, ...], trained: np.ndarray, options: ReadO
 
 def _others(names: Sequence[str]) -> str:
     return f", as {len(names) - 1} more," if len(names) > 1 else ""
+
+
+def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[str]) -> None:
+    """Of samples of equal content, those whose class is another than the first one's."""
+    first: dict[bytes, int] = {}
+    pairs = [
+        (original, k)
+        for k, content in enumerate(contents)
+        if split.labels[original := first.setdefault(content, k)] != split.labels[k]
+    ]
+    if pairs:
+        shown = "; ".join(f"'{split.ids[a]}' and '{split.ids[b]}'" for a, b in pairs[:_SHOWN])
+        notes.append(
+            f"{len(pairs)} samples have the same content as a sample of another class: {shown}"
+            + ("; ..." if len(pairs) > _SHOWN else "")
+        )
 
 
 def _note_classes(classes: tuple[str, ...], tested: np.ndarray, notes: list[str]) -> None:

@@ -29,6 +29,11 @@ class ReadOptions:
     """Accept classes with a single training sample."""
     drop_unlabelled: bool = False
     """Leave out rows without a label."""
+    train_folder: str | None = None
+    """Images: the folder, below the data set's, that holds the class folders to learn from, where
+    names do not say which it is."""
+    test_folder: str | None = None
+    """Likewise what is measured on."""
     follow_links: bool = False
     """Follow links that lead out of the data set's folder."""
     strict: bool = False
@@ -80,11 +85,13 @@ class Split:
         modality: str,
         rows: np.ndarray | None = None,
         groups: np.ndarray | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`, whose
         labels these are, by default all of them; groups: `(n,)` numbers, equal for samples that
-        must not be split."""
+        must not be split; notes: what is worth a line of how the samples were read."""
         self.modality = modality
+        self.notes = tuple(notes)
         self.labels = np.asarray(labels, dtype=np.int64)
         self.groups = groups
         self._samples = samples
@@ -120,6 +127,7 @@ class Split:
             modality=self.modality,
             rows=self._rows[indices],
             groups=None if self.groups is None else self.groups[indices],
+            notes=self.notes,
         )
         if "digests" in self.__dict__:
             part.__dict__["digests"] = [self.digests[k] for k in indices]

@@ -11,7 +11,7 @@ from typing import Any
 
 from zooadapt.data import images
 from zooadapt.data.dataset import Labelled, ReadOptions
-from zooadapt.data.folders import PARTS
+from zooadapt.data.layout import PARTS
 from zooadapt.data.reading import read_bytes
 from zooadapt.errors import (
     AccessError,

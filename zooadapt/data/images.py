@@ -9,26 +9,39 @@ import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from zooadapt.data import png
 from zooadapt.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
 """As Pillow registers them; its JPEG reader gives MPO files too, those of two-lens cameras."""
-_READERS = ("Jpeg", "Png", "WebP", "Bmp", "Gif", "Tiff", "Ppm", "Mpo")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm",
-                      ".pgm", ".pbm", ".mpo"})  # fmt: skip
+_READERS = ("Jpeg", "Png", "WebP", "Avif", "Bmp", "Gif", "Tiff", "Ppm", "Mpo")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".webp", ".avif",
+                      ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".mpo"})  # fmt: skip
+SNIFFED = 12
+"""Bytes that `begins_image` looks at."""
 
 MODES = {1: "L", 3: "RGB"}
 """What an image is decoded to, by the number of channels that is asked for; there is no other."""
 
 _JPEG_END = b"\xff\xd9"
 _PADDING = b"\0\t\n\r "
+
+
+def begins_image(head: bytes) -> bool:
+    """Whether a file of no image's name is one, by its first `SNIFFED` bytes. TIFF is not among
+    what is known so: files of cameras' raw data begin alike, and hold a thumbnail first."""
+    return (
+        head.startswith((b"\xff\xd8\xff", png.SIGNATURE, b"GIF87a", b"GIF89a"))
+        or head[:4] == b"RIFF" and head[8:] == b"WEBP"
+        or head[4:] in (b"ftypavif", b"ftypavis")
+    )  # fmt: skip
 
 
 def decode(
@@ -41,6 +54,16 @@ def decode(
     still at least `min_side` pixels. Raises: DataError for what is no image, is cut off, or has
     more than `max_pixels` pixels.
     """
+
+    def read(content: bytes) -> Image:
+        return _decode(content, name, min_side, channels, max_pixels)
+
+    return _despite_metadata(read, content)
+
+
+def _decode(
+    content: bytes, name: str, min_side: int | None, channels: int, max_pixels: int
+) -> Image:
     from PIL import ImageOps
 
     with _opened(content, name, max_pixels) as image:
@@ -70,7 +93,8 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
     """Find out whether an image file is broken, by the cheapest means that its format has: the
     end mark of a JPEG, the checksums of a PNG, opening a WebP; else, or if `thoroughly`, by
     decoding it."""
-    try:
+
+    def read(content: bytes) -> Look:
         with _opened(content, name, max_pixels) as image:
             look = Look(size=image.size, frames=getattr(image, "is_animated", False))
             if image.format == "PNG" and not thoroughly:
@@ -78,8 +102,22 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
             elif thoroughly or not _ends(image.format, content):
                 image.load()
         return look
+
+    try:
+        return _despite_metadata(read, content)
     except DataError as error:
         return Look(error=error)
+
+
+def _despite_metadata(read: Callable[[bytes], Any], content: bytes) -> Any:
+    """What `read` gives for an image file; of one that it refuses, for the picture alone."""
+    try:
+        return read(content)
+    except DataError:
+        bare = png.without_metadata(content)
+        if bare is None:
+            raise
+        return read(bare)
 
 
 def _ends(kind: str | None, content: bytes) -> bool:

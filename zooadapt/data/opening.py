@@ -12,6 +12,7 @@ from zooadapt.data import folders, tables
 from zooadapt.data.assembly import assemble
 from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Samples, Split
 from zooadapt.data.reading import decoded, existing, lines_of, read_text
+from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError, UsageError
 
 TEXT_SUFFIX = ".txt"
@@ -47,10 +48,12 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
     UsageError for a folder where texts are wanted.
     """
     samples: Samples
+    notes: list[str] = []
     if modality == "image":
-        paths = [path for name in inputs for path in _image_paths(name, options)]
+        paths = [path for name in inputs for path in _image_paths(name, options, notes)]
         samples = files = folders.FileSamples(Path(), paths, options)
         rows = files.examine()
+        notes += files.notes
     else:
         samples = tables.TextSamples([_lines(name, options) for name in inputs])
         rows = range(len(samples))
@@ -60,7 +63,9 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
             thing=inputs[0],
             remedy="give image files or folders, a table, or lines of text",
         )
-    return Split(samples, np.full(len(rows), -1), modality=modality, rows=np.array(rows))
+    return Split(
+        samples, np.full(len(rows), -1), modality=modality, rows=np.array(rows), notes=notes
+    )
 
 
 def open_texts(location: str, *, options: ReadOptions = _DEFAULTS) -> Split:
@@ -97,7 +102,7 @@ def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
 
 def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> list[str]:
     """Raises: NotFoundError where the folder holds none with these suffixes."""
-    names = folders.Tree(path, options).top_files()
+    names = Tree(path, options).top_files()
     chosen = [name for name in names if Path(name).suffix.lower() in suffixes]
     if not chosen:
         raise NotFoundError(
@@ -109,6 +114,7 @@ def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> lis
 
 
 def _read(location: str, modality: str, options: ReadOptions, offline: bool) -> Labelled:
+    _check_folders(location, modality, options)
     if location.startswith("hf:"):
         from zooadapt.data.hub_sets import read_hub_set
 
@@ -131,10 +137,30 @@ def _read(location: str, modality: str, options: ReadOptions, offline: bool) -> 
     return folders.read_image_folder(path, options)
 
 
-def _image_paths(name: str, options: ReadOptions) -> list[str]:
+def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
+    """Raises: UsageError for folders of parts that cannot be meant."""
+    if options.train_folder is options.test_folder is None:
+        return
+    if location.startswith("hf:") or modality != "image":
+        raise UsageError(
+            f"'{location}' is no folder of images, so its parts are no folders",
+            thing="--train-folder" if options.train_folder else "--test-folder",
+            remedy="leave it out",
+        )
+    if options.train_folder is None:
+        raise UsageError(
+            "--test-folder says where to measure, and nothing says where to learn from",
+            thing="--test-folder",
+            remedy="add --train-folder NAME",
+        )
+
+
+def _image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]:
     path = existing(name)
     if path.is_dir():
-        paths, _ = folders.Tree(path, options).files(Path())
+        tree = Tree(path, options)
+        paths, _ = tree.files(Path())
+        notes += tree.notes()
         return [str(path / one) for one in paths]
     if not path.is_file():
         raise _no_file(name)

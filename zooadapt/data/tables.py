@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from zooadapt.data import csv_files, table_files
 from zooadapt.data.dataset import Labelled, ReadOptions
-from zooadapt.data.folders import PARTS, Tree
+from zooadapt.data.layout import PARTS
 from zooadapt.data.reading import changed, of_file
+from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError
 
 if TYPE_CHECKING:

@@ -1,0 +1,150 @@
+"""A folder as far as it may be read: which entries count, which are pictures, what is left out."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from pathlib import Path
+
+from zooadapt.data import images
+from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.reading import of_file
+from zooadapt.errors import DataError
+
+_LEFT_BEHIND = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+
+
+class Tree:
+    """A folder as far as it may be read. Hidden entries are passed over; links are followed inside
+    the root only, circles never; what else is left out is counted."""
+
+    def __init__(self, root: Path, options: ReadOptions) -> None:
+        self.root = root
+        self._real, self._options = os.path.realpath(root), options
+        self._left_out: Counter[str] = Counter()
+        self._sniffed: Counter[str] = Counter()
+        self._listings: dict[Path, list[tuple[str, str]]] = {}
+
+    def leave_out(self, what: str, count: int = 1) -> None:
+        """Count something that is not read."""
+        self._left_out[what] += count
+
+    def notes(self) -> list[str]:
+        """What was left out, how often, and what was taken for a picture by its content alone."""
+        notes = [f"{count} {what} left out" for what, count in sorted(self._left_out.items())]
+        if self._sniffed:
+            suffixes = ", ".join(
+                suffix or "no suffix" for suffix, _ in self._sniffed.most_common(3)
+            )
+            notes.append(f"{self._sniffed.total()} images are known by their content ({suffixes})")
+        return notes
+
+    def folders(self, below: Path) -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        return [name for name, kind in self._entries(below) if kind == "folder"]
+
+    def holds_images(self, below: Path) -> bool:
+        """Whether a folder holds an image of its own, those in its subfolders apart."""
+        names = [name for name, kind in self._entries(below) if kind == "file"]
+        names.sort(key=_is_named_so, reverse=True)
+        return any(self._is_image(below / name) for name in names)
+
+    def leave_images(self, below: Path) -> None:
+        """Count a folder's own images as left out."""
+        files = [name for name, kind in self._entries(below) if kind == "file"]
+        loose = sum(self._is_image(below / name) for name in files)
+        if loose:
+            self.leave_out("images outside class folders", loose)
+
+    def top_files(self) -> list[str]:
+        """Names of the regular files in the root, sorted."""
+        return [name for name, kind in self._entries(Path()) if kind == "file"]
+
+    def files(self, below: Path) -> tuple[list[str], Counter[str]]:
+        """Image files in a folder and its subfolders, sorted, as posix paths below the root, and
+        the suffixes of other files there, which are left out."""
+        paths, others = [], Counter()
+        waiting, visited = [below], set()
+        while waiting:
+            folder = waiting.pop()
+            real = os.path.realpath(self.root / folder)
+            if real in visited:
+                continue
+            visited.add(real)
+            for name, kind in self._entries(folder):
+                if kind == "folder":
+                    waiting.append(folder / name)
+                elif kind == "file" and self._is_image(folder / name):
+                    paths.append((folder / name).as_posix())
+                    if not _is_named_so(name):
+                        self._sniffed[Path(name).suffix.lower()] += 1
+                elif kind == "file":
+                    others[Path(name).suffix.lower()] += 1
+        if others:
+            self.leave_out("files that are no images", others.total())
+        return sorted(paths), others
+
+    def _is_image(self, path: Path) -> bool:
+        """By its suffix; a file of another suffix, or of none, by its first bytes."""
+        if _is_named_so(path.name):
+            return True
+        try:
+            with open(self.root / path, "rb") as file:
+                return images.begins_image(file.read(images.SNIFFED))
+        except OSError:  # what cannot be read and has no image's name is none
+            return False
+
+    def _entries(self, below: Path) -> list[tuple[str, str]]:
+        """(name, `file` or `folder`) of what is in a folder, sorted."""
+        if below in self._listings:
+            return self._listings[below]
+        found = self._listings[below] = []
+        try:
+            with os.scandir(self.root / below) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.startswith(".") or entry.name in _LEFT_BEHIND:
+                        if entry.is_dir():
+                            self.leave_out("hidden folders")
+                        continue
+                    kind = self._kind(entry, below)
+                    if kind in ("file", "folder"):
+                        found.append((entry.name, kind))
+                    else:
+                        self.leave_out(kind)
+        except OSError as error:
+            raise of_file(error, valid((self.root / below).as_posix())) from error
+        return found
+
+    def _kind(self, entry: os.DirEntry[str], below: Path) -> str:
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path)
+            if not os.path.exists(target):
+                return "broken links"
+            if not self._options.follow_links and not _inside(target, self._real):
+                name = valid((below / entry.name).as_posix())
+                raise DataError(
+                    f"link '{name}' leads out of '{self.root.name}', to '{valid(target)}'",
+                    thing=name,
+                    remedy="--follow-links, if that is meant",
+                )
+            way = [os.path.realpath(self.root / folder) for folder in (below, *below.parents)]
+            if any(_inside(folder, target) for folder in way):
+                return "links that lead in a circle"
+        mode = entry.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "folder"
+        return "file" if stat.S_ISREG(mode) else "pipes, sockets or devices"
+
+
+def valid(name: str) -> str:
+    """A path as text that any output can take: bytes that are no UTF-8 are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_named_so(name: str) -> bool:
+    return Path(name).suffix.lower() in images.SUFFIXES
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or Path(path).is_relative_to(folder)
