@@ -19,6 +19,7 @@ from zooadapt.family import FILES
 from zooadapt.report import Written
 from zooadapt.testing import CHECKS, Broken, Case, cases, run, synthesise
 from zooadapt.testing.case import reopened
+from zooadapt.testing.declaration import check_importing_it_is_light
 
 pytest_plugins = ["pytester"]
 
@@ -84,6 +85,25 @@ def test_every_check_is_failed_by_its_mutants(check, mutants, tmp_path):
         broken = caught.value
         assert broken.clause == " ".join(check.__doc__.split())
         assert broken.declared and broken.actual and broken.remedy
+
+
+@pytest.mark.parametrize(
+    ("work", "light"),
+    [("time.sleep(0.8)", True), ("while time.process_time() < start + 0.8: pass", False)],
+    ids=["waits", "computes"],
+)
+def test_a_busy_machine_makes_no_import_slow(toys, tmp_path, monkeypatch, work, light):
+    name = f"takes_its_time_{light}"
+    (tmp_path / f"{name}.py").write_text(
+        f"import time\nstart = time.process_time()\n{work}\n"
+        "from zooadapt_tiles import TilesFamily\nclass Slow(TilesFamily): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    family = importlib.import_module(name).Slow()
+    check = check_importing_it_is_light
+    (outcome,) = run(Case(family, family.examples()["grey"]), [check])
+    assert outcome.status == ("pass" if light else "fail")
+    assert light or "of processor time" in outcome.declared
 
 
 @pytest.fixture
