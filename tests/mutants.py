@@ -40,6 +40,15 @@ class Greedy(TilesFamily):
         return "model_type" in config
 
 
+class Poacher(TilesFamily):
+    """Claims what is another installed plugin's too."""
+
+    fails = "check_it_claims_its_own_alone"
+
+    def claims(self, config):
+        return config.get("model_type") in ("tiles", "words")
+
+
 class Renamed(Greedy):
     """Greedy under a name of its own, to be installed as one more plugin."""
 
@@ -423,6 +432,20 @@ class NewHead(TilesFamily):
 
     def convert(self, state, config):
         return {n: t for n, t in super().convert(state, config).items() if n != "head.weight"}
+
+
+class Wordy(TilesFamily):
+    fails = "check_the_card_can_say_how_to_load_it"
+
+    def usage(self, config, place, *, on_hub=False):
+        return f"Load it from {place}."
+
+
+class Placeless(TilesFamily):
+    fails = "check_the_card_can_say_how_to_load_it"
+
+    def usage(self, config, place, *, on_hub=False):
+        return "import tiles"
 
 
 class HiddenState(TilesFamily):

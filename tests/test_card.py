@@ -15,10 +15,12 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from PIL import Image
 
+from zooadapt import fsops, registry
 from zooadapt.adapt import adapt
 from zooadapt.card import escape
 from zooadapt.progress import Progress
 from zooadapt.request import Request
+from zooadapt.weights import write_weights
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAMES = [
@@ -64,8 +66,6 @@ def pulled(tmp_path: Path):
     """Makes the bundled source look as if it had been pulled from the Hub."""
 
     def make(front: str) -> Path:
-        from zooadapt import registry
-
         folder = tmp_path / "pulled"
         shutil.copytree(registry.bundled()["digits04"][1], folder)
         (folder / "README.md").write_text(f"---\n{front}\n---\n# A source\n")
@@ -132,6 +132,23 @@ def test_a_base_is_named_with_its_commit_and_its_terms(pulled, pair: Path, tmp_p
     for key in ("base_model", "base_model_revision", "license", "license_name", "license_link"):
         assert again[key] == data[key]
     assert (tmp_path / "second" / "LICENSE.md").read_text() == "Keep this with every copy."
+
+
+def test_the_family_says_how_its_exports_are_loaded(toys, pair: Path, tmp_path: Path) -> None:
+    family, source = registry.load("tiles"), tmp_path / "source"
+    config = family.examples()["grey"]
+    source.mkdir()
+    fsops.write_json(source / "config.json", config)
+    write_weights(source / "model.safetensors", family.build(config, 2).state_dict())
+    text = run(source, pair, tmp_path / "out")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code == 'import tiles\n\nnet = tiles.load("PATH_OF_THIS_FOLDER")\n'
+    assert ModelCard(text).data.library_name == "tiles"
+
+
+def test_a_card_shows_stock_timm_how_to_open_grey_images(named: str) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", named, re.DOTALL)
+    assert 'create_model("local-dir:PATH_OF_THIS_FOLDER"' in code and '.convert("L")' in code
 
 
 def test_a_licence_that_nobody_stated_is_left_out_and_said(

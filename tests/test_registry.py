@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import zooadapt as zooadapt_package
 from zooadapt import registry
 from zooadapt.cli import root
 from zooadapt.errors import DataError, PluginError, UsageError
@@ -23,6 +26,7 @@ from zooadapt.weights import write_weights
 
 CONFIG = {"model_type": "tiles", "side": 32, "channels": 3, "widths": [8, 8], "dropout": 0.0}
 RNN = {"architecture": "char_lstm"}
+BUNDLED = ("rnn", "timm", "transformers", "transformers-vision")
 
 
 @pytest.fixture
@@ -217,6 +221,20 @@ def test_the_list_shows_what_a_sound_one_claims(toys, capsys):
     out = capsys.readouterr().out
     assert "tiles: zooadapt-tiles 0.1.0, interface 1, image, input_size, input_channels" in out
     assert str(toys / "zooadapt_tiles") in out
+
+
+def test_the_core_names_no_bundled_plugin():
+    """In its code: no string, name or attribute of it but a docstring's."""
+    names = {"timm", "rnn", "transformers"}
+    assert {name.partition("-")[0] for name in BUNDLED} == names
+    for path in Path(zooadapt_package.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            fields = vars(node).values() if id(node) not in prose else ()
+            words = " ".join(field for field in fields if isinstance(field, str))
+            hits = names.intersection(re.findall(r"[a-z]+", words))
+            assert not hits, f"{path.name}:{node.lineno} names {hits}"
 
 
 MISBEHAVIOUR = {

@@ -28,24 +28,6 @@ _COMMAND = {
     "image": f"zooadapt predict {FOLDER} photo.jpg",
     "text": f'echo "a text" | zooadapt predict {FOLDER} -',
 }
-_TIMM = f"""\
-import timm
-import torch
-from PIL import Image
-
-model = timm.create_model("local-dir:{FOLDER}", pretrained=True).eval()
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-image = Image.open("photo.jpg").convert("MODE")
-with torch.inference_mode():
-    probabilities = model(transform(image)[None]).softmax(1)[0]
-print(model.pretrained_cfg["label_names"][probabilities.argmax()], probabilities.max().item())
-"""
-_PIPELINE = f"""\
-from transformers import pipeline
-
-classify = pipeline("TASK", model="{FOLDER}")
-print(classify("INPUT"))
-"""
 
 
 def compose(
@@ -173,14 +155,9 @@ def _origin(plan: Plan, source: Source) -> str:
 
 
 def _usage(model: Model) -> list[str]:
-    family = model.source.family
+    family, config = model.source.family, model.source.config
     parts = [f"```sh\n{_COMMAND[family.modality]}\n```\n"]
-    if family.library == "timm":
-        code = _TIMM.replace("MODE", "L" if model.channels == 1 else "RGB")
-        parts.append(f"Or without zooadapt:\n\n```python\n{code}```\n")
-    if family.library == "transformers":
-        given = {"image": "photo.jpg", "text": "a text"}[family.modality]
-        code = _PIPELINE.replace("TASK", _TASKS[family.modality]).replace("INPUT", given)
+    if code := family.usage(family.native_config(config, model.classes), FOLDER):
         parts.append(f"Or without zooadapt:\n\n```python\n{code}```\n")
     return parts
 

@@ -198,6 +198,12 @@ class Family(ABC):
         """Names of the source head's rows, in order, where the native config knows them."""
         return None
 
+    def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str | None:
+        """For the model card: Python by which the family's own library answers one input with an
+        export of this `config`, in the folder `place` or, `on_hub`, in the repo `place`. None where
+        only zooadapt loads it."""
+        return None
+
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:

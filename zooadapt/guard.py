@@ -129,6 +129,11 @@ class Guarded(Family):
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return self._call("classes", lambda: self._plugin.classes(config), kind=Sequence | None)
 
+    def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str | None:
+        return self._call(
+            "usage", lambda: self._plugin.usage(config, place, on_hub=on_hub), kind=str | None
+        )
+
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:

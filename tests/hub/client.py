@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from zooadapt import registry
 from zooadapt.hub import card
 
 TOKEN = "hf_CANARYcanaryCANARYcanary0000"
@@ -98,12 +99,15 @@ def write_export(folder: Path, *, seed: int = 0, license: str | None = "mit", **
             "model-index": [{"name": "adapted model", "results": []}]} | front  # fmt: skip
     if license:
         meta["license"] = license
-    ours = {"format": 1, "version": "0.1.0", "classes": ["a", "b", "c"], "data": "da7a" * 16,
+    ours = {"format": 1, "version": "0.1.0", "family": "timm", "classes": ["a", "b", "c"],
+            "data": "da7a" * 16,
             "source": {"location": "org/toy", "revision": "0" * 40, "sha256": "1" * 64},
             "scores": {"val": None, "test": {"accuracy": 0.9125, "n": 80}}}  # fmt: skip
-    block = f"{card.BEGIN}\n# 3 classes, seed {seed}\n\nlocal-dir:{card.FOLDER}\n{card.END}\n"
+    config = {"architecture": "toy", "num_classes": 3, "zooadapt": ours}
+    code = registry.load("timm").usage(config, card.FOLDER)
+    block = f"{card.BEGIN}\n# 3 classes, seed {seed}\n\n{code}{card.END}\n"
     files = model_files(seed) | {
-        "config.json": json.dumps({"architecture": "toy", "zooadapt": ours}).encode(),
+        "config.json": json.dumps(config).encode(),
         "README.md": card.join(meta, f"\n{block}").encode(),
         "report.json": json.dumps({"seed": seed}).encode(),
         "checkpoint.safetensors": b"private", "log.txt": b"private",

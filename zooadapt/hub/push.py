@@ -6,18 +6,20 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zooadapt import fsops, weights
+from zooadapt import fsops, registry, weights
 from zooadapt.errors import (
     AccessError,
     DataError,
     NotFoundError,
     UnavailableError,
     UsageError,
+    ZooadaptError,
 )
 from zooadapt.hub import card, digests, privacy, records
 from zooadapt.hub.client import call, is_offline
@@ -201,7 +203,7 @@ def _plan(
     theirs = remote.card if remote else None
     with fsops.reading(local[CARD]):
         ours = local[CARD].read_text(encoding="utf-8", errors="replace")
-    text = _card(repo, ours, theirs, license)
+    text = _card(repo, _placed(ours, repo, config), theirs, license)
     front, _ = card.split(text, where=CARD)
     is_public = remote.public if remote else public
     if public or is_public:
@@ -234,6 +236,19 @@ def _without_samples(report: Path) -> Path | bytes:
     return fsops.json_bytes(found) if names else report
 
 
+def _placed(text: str, repo: str, config: Mapping[str, Any]) -> str:
+    """A card whose model is in the repo. How the family's own library loads it from there, the
+    family says; where its plugin is not here, a folder and a repo are taken for alike."""
+    name = config["zooadapt"].get("family")
+    with suppress(ZooadaptError):
+        family = registry.load(name if isinstance(name, str) else "")
+        local = family.usage(config, card.FOLDER) or ""
+        remote = family.usage(config, repo, on_hub=True) or ""
+        for before, after in zip(local.splitlines(), remote.splitlines(), strict=False):
+            text = text.replace(before, after) if before != after else text
+    return text.replace(card.FOLDER, repo)
+
+
 def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:
     front, body = card.split(ours, where=CARD)
     for entry in front.get("model-index") or ():
@@ -243,7 +258,6 @@ def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:
         base, commit = front["base_model"], front.get("base_model_revision", "main")
         front.setdefault("license_name", re.sub(r"[^a-z0-9]+", "-", f"{base} license".lower()))
         front.setdefault("license_link", f"https://huggingface.co/{base}/tree/{commit}")
-    body = body.replace(f"local-dir:{card.FOLDER}", f"hf-hub:{repo}").replace(card.FOLDER, repo)
     merged = card.merge(card.join(front, body), theirs)
     if license is not None:
         front, body = card.split(merged, where=CARD)

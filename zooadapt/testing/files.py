@@ -6,7 +6,7 @@ import torch
 
 from zooadapt.model import build
 from zooadapt.testing import clean
-from zooadapt.testing.case import CLASSES, Case, apart, clause, need, require
+from zooadapt.testing.case import CLASSES, Case, apart, clause, need, refuse, require
 from zooadapt.testing.steps import network_logits
 from zooadapt.testing.structure import SEVEN
 
@@ -57,6 +57,30 @@ def check_native_config_is_claimed(case: Case) -> None:
             declared="native_config(native_config) is the same",
             actual=f"{_differing(again, native)} differ",
             remedy="read the native form as well as the source's",
+        )
+
+
+@clause
+def check_the_card_can_say_how_to_load_it(case: Case) -> None:
+    """Where `usage` gives something, it is Python code that names the place of the export, in a
+    folder and on the Hub."""
+    native = case.family.native_config(case.config, case.model.classes)
+    for place, on_hub in (("some-folder", False), ("org/name", True)):
+        code = case.family.usage(native, place, on_hub=on_hub)
+        need(code is not None, "`usage` gives None")
+        try:
+            compile(code, "usage", "exec")
+        except (SyntaxError, TypeError, ValueError) as error:
+            refuse(
+                declared="Python code",
+                actual=f"{type(error).__name__}: {error}",
+                remedy="try the code in a Python prompt with an export of your own",
+            )
+        require(
+            place in code and "```" not in code,
+            declared=f"code that loads '{place}', without a fence of Markdown",
+            actual=code,
+            remedy="put `place` where your library wants the folder or the repo",
         )
 
 

@@ -52,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     files.check_native_names_are_kept,
     files.check_known_classes_keep_their_rows,
     files.check_an_export_loads_in_a_clean_process,
+    files.check_the_card_can_say_how_to_load_it,
     capabilities.check_other_input_sizes,
     capabilities.check_other_channel_counts,
     capabilities.check_it_is_a_language_model,

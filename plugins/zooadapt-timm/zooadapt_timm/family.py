@@ -17,6 +17,20 @@ WRAPPED = "timm_wrapper"
 """The `model_type` under which transformers saves a network of timm's."""
 
 
+_USAGE = """\
+import timm
+import torch
+from PIL import Image
+
+model = timm.create_model("PLACE", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+image = Image.open("photo.jpg").convert("MODE")
+with torch.inference_mode():
+    probabilities = model(transform(image)[None]).softmax(1)[0]
+print(model.pretrained_cfg["label_names"][probabilities.argmax()], probabilities.max().item())
+"""
+
+
 class TimmFamily(Family):
     """Every image network of timm that ends in linear heads."""
 
@@ -104,6 +118,12 @@ class TimmFamily(Family):
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).label_names
+
+    def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
+        channels = parse(config).pretrained.get("input_size", (3,))[0]
+        mode = "L" if channels == 1 else "RGB"
+        where = f"{'hf-hub' if on_hub else 'local-dir'}:{place}"
+        return _USAGE.replace("MODE", mode).replace("PLACE", where)
 
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None

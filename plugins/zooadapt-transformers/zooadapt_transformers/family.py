@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from zooadapt_transformers.text import TextPreprocessor
 
 
+_USAGE = """\
+from transformers import pipeline
+
+classify = pipeline("{task}", model="{place}")
+print(classify("{example}"))
+"""
+
+
 class _TransformersFamily(Family):
     """What both have in common: the network, its stages and its config."""
 
@@ -53,6 +61,11 @@ class _TransformersFamily(Family):
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return settings.labels(config)
+
+    def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
+        task = f"{self.modality}-classification"
+        example = {"image": "photo.jpg", "text": "a text"}[self.modality]
+        return _USAGE.format(task=task, place=place, example=example)
 
 
 class TextFamily(_TransformersFamily):
