@@ -18,6 +18,7 @@ from zooadapt.engine import Engine
 from zooadapt.family import Carry
 from zooadapt.feed import Inputs, steps
 from zooadapt.folding import fold
+from zooadapt.precision import machine
 
 _ROUNDS = 2
 _HOLES, _MORE_HOLES = 1.1, 1.25
@@ -164,9 +165,7 @@ def measure(
         "inputs": {name: [str(t.dtype), *t.shape] for name, t in carry.items()},
         "precision": engine.precision,
         "channels_last": engine.channels_last,
-        "device": torch.cuda.get_device_name() if engine.device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **machine(engine.device),
     }
 
     def found() -> dict:

@@ -64,10 +64,16 @@ def divide(request: Request, data: Dataset, *, holds_out: bool) -> dict[str, Spl
 
 
 def choose_mode(request: Request, model: Model, train: Split) -> Mode:
-    """Precision and layout, measured on a few training samples."""
+    """Precision and layout, measured on a few training samples where there is a choice."""
     feed = _inputs(train, model)
     batch = next(feed.batches([np.arange(min(4, len(feed)))]))
-    return choose(model.chain, batch, wanted=request.precision, device=processes.device())
+    return choose(
+        model.chain,
+        batch,
+        wanted=request.precision,
+        device=processes.device(),
+        trains=plan.holds_out(request.strategy),
+    )
 
 
 def refine(

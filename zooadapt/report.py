@@ -124,6 +124,7 @@ def _facts(
         "license_link": model.source.origin.license_link,
         "strategy": plan.strategy,
         "seed": plan.seed,
+        "inference": {"precision": plan.precision, "channels_last": plan.channels_last},
         "data": data.fingerprint,
         "scores": scores,
     }

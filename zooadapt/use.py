@@ -19,7 +19,7 @@ from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics, of_probabilities
 from zooadapt.model import Model, build, open_source
-from zooadapt.precision import choose
+from zooadapt.precision import Mode, choose, of_export
 from zooadapt.progress import Progress
 
 UNKNOWN = "unknown"
@@ -38,7 +38,8 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a model is run; None leaves the precision to a measurement."""
+    """How a model is run; `auto` is the precision that it was made with, where the machine has it,
+    or else a measurement's."""
 
     precision: str = "auto"
     batch_size: int = 32
@@ -217,9 +218,7 @@ def _logits(model: Model, split: Split, settings: Settings, progress: Progress) 
 def _placed(
     model: Model, split: Split, settings: Settings, progress: Progress
 ) -> tuple[Engine, Carries]:
-    feed = Inputs(split, model.preprocessor, channels=model.channels)
-    batch = next(feed.batches([np.arange(min(4, len(split)))]))
-    mode = choose(model.chain, batch, wanted=settings.precision, device=processes.device())
+    mode = _mode(model, split, settings)
     engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
     engine.place(model.chain)
     cache = None
@@ -228,3 +227,13 @@ def _placed(
     return engine, Carries(
         model, engine, {_ALL: split}, batch_size=settings.batch_size, progress=progress, cache=cache
     )
+
+
+def _mode(model: Model, split: Split, settings: Settings) -> Mode:
+    device = processes.device()
+    made = of_export(model.source.config, device) if settings.precision == "auto" else None
+    if made is not None:
+        return made
+    feed = Inputs(split, model.preprocessor, channels=model.channels)
+    batch = next(feed.batches([np.arange(min(4, len(split)))]))
+    return choose(model.chain, batch, wanted=settings.precision, device=device)

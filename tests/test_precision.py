@@ -1,0 +1,204 @@
+"""What a machine cannot do is no candidate, what it does slowly is not tried again, and an export
+is used as it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zooadapt import precision, use
+from zooadapt.adapt import adapt
+from zooadapt.chain import Chain
+from zooadapt.errors import UsageError, ZooadaptError
+from zooadapt.family import Stage
+from zooadapt.precision import Mode, choose, of_export
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+
+CPU = torch.device("cpu")
+
+HELD_DOWN = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""What makes torch take the CPU for one of an ordinary laptop."""
+
+COMMANDS = """
+import sys
+from zooadapt.cli import root
+from zooadapt.errors import ZooadaptError
+source = ["rnn:english", "texts.csv"]
+for words in (
+    ["adapt", *source, "-o", "out", "--plan"],
+    ["adapt", *source, "-o", "out", "--strategy", "lp-ft", "--epochs", "1"],
+    ["predict", "out", "texts.csv"],
+    ["evaluate", "out", "texts.csv"],
+    ["features", source[0], "texts.csv", "-o", "features.safetensors"],
+):
+    assert not root.main([*words, "--json"], standalone_mode=False), words
+try:
+    root.main(["adapt", *source, "-o", "bf16", "--precision", "bf16"], standalone_mode=False)
+except ZooadaptError as error:
+    print(type(error).__name__, error.thing, error.remedy, error)
+"""
+
+
+def test_recurrent_sources_work_on_a_cpu_without_bf16(tmp_path: Path) -> None:
+    rows = [f"{'who when where' if k % 2 else 'red green blue'} {k},{k % 2}" for k in range(24)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS],
+        cwd=tmp_path, env=os.environ | HELD_DOWN, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plan, run, *_, last = done.stdout.splitlines()
+    (why,) = (c["why"] for c in json.loads(plan)["plan"]["choices"] if c["what"] == "precision")
+    assert why == "this cpu has no bf16"
+    assert json.loads(run)["plan"]["precision"] == "fp32"
+    assert last.startswith("UsageError --precision --precision fp32 this cpu cannot run")
+    assert not (tmp_path / "bf16").exists()
+
+
+class Net(nn.Module):
+    """One stage, which does what it is told to beside its arithmetic, in bf16 or in fp32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.head = nn.Linear(8, 6), nn.Linear(6, 2)
+        self.in_bf16: Callable[[Tensor], Tensor] = lambda x: x
+        self.in_fp32 = self.in_bf16
+
+    def stage(self, carry: dict[str, Tensor]) -> dict[str, Tensor]:
+        bf16 = torch.is_autocast_enabled("cpu")
+        features = self.low(carry["x"])
+        return {"features": (self.in_bf16 if bf16 else self.in_fp32)(features)}
+
+
+class Toy:
+    name = "toy"
+
+    def stages(self, net: Net) -> list[Stage]:
+        return [Stage(name="low", run=net.stage, owns=("low",))]
+
+    def head(self, net: Net) -> str:
+        return "head"
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
+    """On a machine that says it has bf16 and has measured nothing yet."""
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    torch.manual_seed(0)
+    return Chain(Toy(), Net())
+
+
+def chosen(chain: Chain, *, wanted: str = "auto", trains: bool = False) -> Mode:
+    return choose(chain, {"x": torch.randn(4, 8)}, wanted=wanted, device=CPU, trains=trains)
+
+
+def slow(seconds: float) -> Callable[[Tensor], Tensor]:
+    return lambda x: time.sleep(seconds) or x
+
+
+class Broken(torch.autograd.Function):
+    """Forward alone."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> Tensor:
+        raise RuntimeError("no backward in bf16. Ask somebody")
+
+
+def refuse(x: Tensor) -> Tensor:
+    raise RuntimeError("could not create a primitive")
+
+
+def test_a_candidate_that_fails_is_out_with_its_reason(chain: Chain) -> None:
+    chain.net.in_bf16 = refuse
+    mode = chosen(chain)
+    assert mode.precision == "fp32"
+    assert mode.why.endswith("bf16 does not work here: could not create a primitive")
+
+
+def test_bf16_that_is_asked_for_and_fails_is_one_line(chain: Chain) -> None:
+    chain.net.in_bf16 = refuse
+    with pytest.raises(UsageError, match="cannot run the network in bf16: could not") as caught:
+        chosen(chain, wanted="bf16")
+    assert (caught.value.thing, caught.value.remedy) == ("--precision", "--precision fp32")
+    chain.net.in_fp32 = refuse  # then it is no fault of the precision
+    with pytest.raises(RuntimeError, match="could not") as caught:
+        chosen(chain, wanted="bf16")
+    assert not isinstance(caught.value, ZooadaptError)
+
+
+def test_a_candidate_that_has_lost_is_not_run_again(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[float] = []
+    chain.net.in_bf16 = lambda x: runs.append(1) or slow(0.3)(x)
+    monkeypatch.setattr(precision, "_CHEAP", 0.1)
+    assert chosen(chain).precision == "fp32" and len(runs) == 1
+
+
+def test_forward_without_backward_is_not_for_training(chain: Chain) -> None:
+    chain.net.in_bf16, chain.net.in_fp32 = Broken.apply, slow(0.05)
+    assert chosen(chain).precision == "bf16"
+    mode = chosen(chain, trains=True)
+    assert mode.precision == "fp32" and mode.why.endswith("bf16 here: no backward in bf16")
+    with pytest.raises(UsageError, match="no backward in bf16"):
+        chosen(chain, wanted="bf16", trains=True)
+    assert all(p.grad is None and p.requires_grad for p in chain.net.parameters())
+
+
+def test_what_is_remembered_holds_for_such_a_cpu_alone(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.net.in_fp32 = slow(0.05)
+    assert chosen(chain).precision == "bf16"
+    chain.net.in_fp32, chain.net.in_bf16 = chain.net.in_bf16, chain.net.in_fp32
+    assert chosen(chain).precision == "bf16"  # from memory
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+    assert chosen(chain).precision == "fp32"
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    assert chosen(chain).why == "this cpu has no bf16"
+
+
+def test_an_export_is_used_in_the_precision_it_was_made_with(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    request = Request(
+        source="digits04", data=str(pictures), out=out, strategy="probe", precision="bf16"
+    )
+    adapt(request, Progress())
+    config = json.loads((out / "config.json").read_text())
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    made = of_export(config, CPU)
+    assert made is not None and made.precision == "bf16"
+    assert config["zooadapt"]["inference"] == {
+        "precision": "bf16", "channels_last": made.channels_last,
+    }  # fmt: skip
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
+    use.evaluate(str(out), str(pictures), use.Settings(cache_gb=0), Progress())
+    assert not (tmp_path / "cache").exists(), "something was measured"
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    assert of_export(config, CPU) is None
+    use.evaluate(str(out), str(pictures), use.Settings(cache_gb=0), Progress())
+    assert (tmp_path / "cache/modes").exists()
+
+
+@pytest.mark.parametrize(
+    "facts", [None, "bf16", {}, {"inference": "bf16"}, {"inference": {"precision": "int8"}}]
+)
+def test_an_export_that_does_not_say_is_measured(facts: object) -> None:
+    assert of_export({"zooadapt": facts}, CPU) is None
