@@ -6,6 +6,7 @@ import pickle
 import struct
 import sys
 import time
+import tracemalloc
 
 import pytest
 import torch
@@ -43,6 +44,10 @@ def hostile_weights() -> dict[str, tuple[bytes, str]]:
         "header longer than the file": (struct.pack("<Q", 10**15), "not a safetensors file"),
         "11 MB header": (raw(b"{" + b" " * 11_000_000 + b"}"), "more than 10,000,000"),
         "100,001 tensors": (raw(many), "100,001 tensors"),
+        "3,000,000 lists": (
+            raw(b'{"a":[' + b",".join([b"[]"] * 3_000_000) + b"]}"),
+            "3,000,000 values or more",
+        ),
         "truncated": (raw(GOOD)[:-1], "cut off"),
         "duplicate keys": (raw(b'{"a":' + twice + b',"a":' + twice + b"}"), "'a' is there twice"),
         "overlap": (raw(GOOD | {"b": entry}), "not valid safetensors"),
@@ -126,6 +131,29 @@ def test_a_double_key_among_many_is_found_at_once(tmp_path):
     with pytest.raises(DataError, match="'x' is there twice"):
         weights.read_weights(tmp_path)
     assert time.process_time() - before < 10
+
+
+@pytest.mark.parametrize("case", ["100,001 tensors", "3,000,000 lists"])
+def test_a_header_of_too_many_values_is_refused_before_objects_are_made(tmp_path, case):
+    """The memory at its peak says so: it holds the text, and nothing made of it."""
+    content, message = HOSTILE_WEIGHTS[case]
+    (tmp_path / "model.safetensors").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=message):
+            weights.check_header(tmp_path / "model.safetensors")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(content) + 1_000_000
+
+
+def test_a_header_of_the_most_tensors_is_read(tmp_path):
+    """A hundred thousand with four dimensions each, which is what the limit on values is for."""
+    entry = {"dtype": "U8", "shape": [0, 1, 2, 3], "data_offsets": [0, 0]}
+    many = {f"t{k}": entry for k in range(weights.MAX_TENSORS)}
+    (tmp_path / "model.safetensors").write_bytes(raw(many, b""))
+    weights.check_header(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("case", HOSTILE_CONFIGS)

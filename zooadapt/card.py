@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from zooadapt import __version__
+from zooadapt import __version__, weights
 from zooadapt.data import Dataset
 from zooadapt.hub import records
 from zooadapt.hub.card import BEGIN, END, FOLDER, join
@@ -85,13 +85,11 @@ def _license(source: Source) -> dict[str, str]:
 
 def _base(source: Source) -> tuple[str, str] | None:
     """The repo and commit that a source is or, where it was adapted here, was made from."""
-    ours = source.config.get("zooadapt")
-    before = ours.get("source") if isinstance(ours, Mapping) else None
+    before = weights.nested(weights.nested(source.config, "zooadapt"), "source")
     for place in (vars(source.origin), before):
-        if isinstance(place, Mapping):
-            repo, commit = str(place.get("location")), str(place.get("revision"))
-            if records.is_repo(repo) and records.is_commit(commit):
-                return repo, commit
+        repo, commit = str(place.get("location")), str(place.get("revision"))
+        if records.is_repo(repo) and records.is_commit(commit):
+            return repo, commit
     return None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zooadapt import hub, registry
+from zooadapt import hub, registry, weights
 from zooadapt.data import MODES
 from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import FILES, Family, Preprocessor
@@ -35,8 +35,8 @@ class Source:
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Names of the source head's rows, in order; None where nobody wrote them down."""
-        named = self.config.get("zooadapt", {}).get("classes") or self.family.classes(self.config)
-        return tuple(named) if named else None
+        named = weights.names(weights.nested(self.config, "zooadapt"), "classes")
+        return named or tuple(self.family.classes(self.config) or ()) or None
 
     @property
     def name(self) -> str:
@@ -95,10 +95,14 @@ def open_source(spec: str, *, offline: bool = False) -> Source:
 def opened(origin: hub.Source, family: Family, config: Mapping[str, Any]) -> Source:
     """A source whose files are here, with the further ones that its family reads.
 
-    Raises: DataError for one of these that is not UTF-8.
+    Raises: DataError for one of these that is not UTF-8, and for weights whose header is not valid.
     """
+    for name in origin.files:
+        if name.endswith(".safetensors"):
+            weights.check_header(origin.folder / name)
+    config = {key: value for key, value in config.items() if key != FILES}
     if family.fetches:
-        config = {**config, FILES: _texts(origin, family.fetches)}
+        config |= {FILES: _texts(origin, family.fetches)}
     return Source(origin=origin, family=family, config=config)
 
 
@@ -161,7 +165,7 @@ def build(
     """
     import torch
 
-    from zooadapt import head, loading, weights
+    from zooadapt import head, loading
     from zooadapt.chain import Chain
 
     family, config = source.family, dict(source.config)

@@ -26,6 +26,8 @@ MAX_CONFIG_BYTES = 1_000_000
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 100_000
 MAX_DEPTH = 32
+MAX_VALUES = 12 * MAX_TENSORS
+"""Separators in a JSON text: a header has eleven for each tensor of four dimensions."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".tar")
 _RUNS_CODE = {"auto_map", "custom_pipelines", "trust_remote_code"}
 _NAMES_FILE = re.compile(r"(^|_)(file|filename|path)$")
@@ -43,6 +45,32 @@ def read_config(path: Path) -> dict[str, Any]:
     config = _parse(_read(path, MAX_CONFIG_BYTES), path)
     _check_config(config, path, (), "")
     return config
+
+
+def nested(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under a key of a config, empty where there is none.
+
+    Raises: DataError naming the key when something else is there.
+    """
+    value = config.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _wrong(key, value, "an object")
+    return value
+
+
+def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The names listed under a key of a config, none where there is no list.
+
+    Raises: DataError naming the key when something else is there.
+    """
+    value = config.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise _wrong(key, value, "a list of names")
+    return tuple(value)
 
 
 def choose(names: Collection[str], *, where: str) -> str:
@@ -141,7 +169,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def check_header(path: Path) -> None:
-    """Check what the safetensors library leaves open: sizes, double keys, what names may hold.
+    """Check that a file is valid safetensors, and what the library leaves open: sizes, double keys,
+    what names may hold. Needs no torch.
 
     Raises: DataError naming the tensor at fault; NotFoundError, AccessError or FileError when the
     file cannot be read.
@@ -153,9 +182,12 @@ def check_header(path: Path) -> None:
             raise _bad(path, "header", "is missing: this is not a safetensors file")
         if length > MAX_HEADER_BYTES:
             raise _bad(path, "header", f"has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
-        header = _parse(file.read(length), path)
-    if len(header) > MAX_TENSORS:
-        raise _bad(path, "header", f"names {len(header):,} tensors, more than {MAX_TENSORS:,}")
+        text = file.read(length)
+    # Counted in the text: objects for a hundred thousand tensors and more take seconds to make.
+    count = text.count(b'"data_offsets"')
+    header = {} if count > MAX_TENSORS else _parse(text, path)
+    if (count := max(count, len(header))) > MAX_TENSORS:
+        raise _bad(path, "header", f"names {count:,} tensors, more than {MAX_TENSORS:,}")
     end = 0
     for name, entry in header.items():
         if any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in name):
@@ -167,6 +199,16 @@ def check_header(path: Path) -> None:
             end = max(end, *offsets, 0)
     if 8 + length + end > size:
         raise _bad(path, "data", f"is cut off: {size:,} of {8 + length + end:,} bytes are there")
+    with fsops.reading(path), _library_errors(path):
+        _open_header(path)
+
+
+def _open_header(path: Path) -> None:
+    """Have the library check types, shapes, gaps and overlaps; no tensor is read."""
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy"):
+        pass
 
 
 def _check_config(value: Any, path: Path, within: tuple[str, ...], key: str) -> None:
@@ -224,6 +266,8 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
             raise _bad(path, f"{text[:20]}…", "is too large a number")
         return int(text)
 
+    if (count := data.count(b":") + data.count(b",")) > MAX_VALUES:
+        raise _bad(path, "JSON", f"holds {count:,} values or more, the limit is {MAX_VALUES:,}")
     try:
         parsed = json.loads(
             data, object_pairs_hook=unique, parse_float=finite, parse_int=whole,
@@ -261,3 +305,13 @@ def _bad(path: Path, thing: str, why: str) -> DataError:
         f"'{path}': '{shown[:200]}' {why}", thing=shown[:200],
         remedy=_AGAIN,
     )  # fmt: skip
+
+
+def _wrong(key: str, value: Any, wanted: str) -> DataError:
+    shown = repr(value)
+    return DataError(
+        f"config.json: '{key}' is {shown if len(shown) <= 60 else shown[:57] + '...'}, "
+        f"expected {wanted}",
+        thing=key,
+        remedy="correct the source's config.json",
+    )

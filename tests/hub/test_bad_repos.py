@@ -127,6 +127,15 @@ BAD = {
     "58 NaN": (lambda: in_config(b'"dropout": NaN'), "'NaN' is not a finite", "again"),
     "58 1e400": (lambda: in_config(b'"dropout": 1e400'), "'1e400' is not a finite", "again"),
     "58 nesting": (lambda: in_config(DEEP), "nested more than 32", "again"),
+    **{f"58 zooadapt is {value!r}": (lambda value=value: repo(RNN | {"zooadapt": value}),
+                                     "'zooadapt' is .*, expected an object", "correct")
+       for value in ([], [{}], "classes", 7, False)},
+    **{f"58 zooadapt.classes is {value!r}": (
+        lambda value=value: repo(RNN | {"zooadapt": {"classes": value}}),
+        "'classes' is .*, expected a list of names", "correct")
+       for value in ("xy", {"x": 0}, [1, 2], 2)},
+    "58 pretrained_cfg is a list": (lambda: repo(TIMM | {"pretrained_cfg": [1]}),
+                                    "'pretrained_cfg' is .*, expected an object", "correct"),
     "59 an unknown architecture": (lambda: repo(TIMM | {"architecture": "resnet81"}),
                                    "resnet81.*resnet18", "."),
     "59 a family that nobody knows": (lambda: repo({"architecture": "evil"}), r"\(evil\)",
@@ -188,8 +197,9 @@ def check_refusal(said: dict, code: int, names: str, remedy: str) -> None:
     assert fields["code"] == code and fields["thing"] and fields["remedy"] == shown[2]
 
 
-def test_a_good_repo_is_used(hub, shell, repo_id, text):
-    hub.add(repo_id, repo())
+@pytest.mark.parametrize("config", [RNN, RNN | {"zooadapt": None}, RNN | {"$files": [1]}])
+def test_a_good_repo_is_used(hub, shell, repo_id, text, config):
+    hub.add(repo_id, repo(config))
     said = shell("command", "predict", repo_id, text, "--json")
     assert said["code"] == 0 and json.loads(said["stdout"])["predictions"][0]["label"] in "xy"
 

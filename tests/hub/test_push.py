@@ -305,6 +305,17 @@ def test_a_folder_of_somebody_else_is_refused(hub, owner, mine, tmp_path):
         owner("push", tmp_path, mine)
 
 
+@pytest.mark.parametrize("facts", [[1], "x", {"source": "x"}, {"scores": [1]},
+                                   {"scores": {"test": "x"}}])  # fmt: skip
+def test_facts_of_a_wrong_type_are_named(hub, owner, mine, tmp_path, facts):
+    folder = write_export(tmp_path / "odd")
+    config = json.loads((folder / "config.json").read_text()) | {"zooadapt": facts}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(HubError, match="expected an object") as caught:
+        owner("push", folder, mine)
+    assert caught.value.code == 65 and mine not in hub.repos
+
+
 @pytest.mark.parametrize("text", ["---\n- a\n---\n", "---\n[\n---\n", "---\n&a [*a]\n---\n"])
 def test_a_card_that_cannot_be_read_is_named(hub, owner, mine, model, text):
     (model / "README.md").write_text(text)

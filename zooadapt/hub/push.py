@@ -119,7 +119,7 @@ def push(
 
 def _config(model: Path) -> dict[str, Any]:
     config = weights.read_config(model / CONFIG)
-    if not isinstance(config.get("zooadapt"), dict):
+    if not weights.nested(config, "zooadapt"):
         raise DataError(f"'{model}' was not made by zooadapt adapt", thing=str(model),
                         remedy="push the folder that adapt wrote")  # fmt: skip
     return config
@@ -302,13 +302,16 @@ def _pushed(name: str, content: Path | bytes, there: Mapping[str, str]) -> Pushe
 
 
 def _message(config: Mapping[str, Any]) -> str:
-    ours = config["zooadapt"]
-    source, scores = ours.get("source") or {}, ours.get("scores") or {}
+    ours = weights.nested(config, "zooadapt")
+    source, scores = weights.nested(ours, "source"), weights.nested(ours, "scores")
     base = str(source.get("location", "a source")).rstrip("/").rpartition("/")[2]
-    measured = next((f", {k} accuracy {v['accuracy']:.3f}" for k in ("test", "val")
-                     if (v := scores.get(k)) and "accuracy" in v), "")  # fmt: skip
+    accuracies = {part: weights.nested(scores, part).get("accuracy") for part in ("test", "val")}
+    measured = [f", {part} accuracy {value:.3f}" for part, value in accuracies.items()
+                if isinstance(value, float)]  # fmt: skip
     data = str(ours.get("data", ""))[:12]
-    return f"{base} adapted to data {data}{measured} (zooadapt {ours.get('version', '')})"
+    return (
+        f"{base} adapted to data {data}{''.join(measured[:1])} (zooadapt {ours.get('version', '')})"
+    )
 
 
 def _url(repo: str) -> str:

@@ -198,8 +198,8 @@ def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
         except DataError:
             front = {}
     config = weights.read_config(folder / CONFIG)
-    inner = [config.get(part) for part in ("zooadapt", "pretrained_cfg")]
-    for place in [front, config, *(part for part in inner if isinstance(part, dict))]:
+    inner = [weights.nested(config, part) for part in ("zooadapt", "pretrained_cfg")]
+    for place in (front, config, *inner):
         said = {key: place[key] for key in card.LICENSE if isinstance(place.get(key), str)}
         if said.get("license"):
             return said
