@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,9 +99,8 @@ def test_without_scouting_there_is_one_trained_phase_and_what_follows_if_it_lost
     assert (type(solve), deep.when, slower.when) == (Solve, ALWAYS, LOST)
 
 
-def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
-    pictures: Path, tmp_path: Path
-):
+def lost_at_first(pictures: Path, progress: Progress) -> tuple[Training, float]:
+    """Phases of which the first loses and the second gains; the loss of a head of zeros."""
     data = open_dataset(str(pictures), modality="image", seed=0)
     model = build(open_source("digits04"), classes=data.classes)
     feed = Inputs(data.train, model.preprocessor, channels=model.channels)
@@ -116,15 +116,38 @@ def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
         val_labels=labels,
         class_weights=torch.ones(len(data.classes), dtype=torch.float64),
         seed=0,
-        progress=Progress(),
+        progress=progress,
     )
+    return training, float(np.log(len(data.classes)))
+
+
+def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
+    pictures: Path, tmp_path: Path
+):
+    training, even = lost_at_first(pictures, Progress())
     checkpoint = Checkpoint(tmp_path / "out", facts={}, every=1e9)
     history = training.run(keep_start=False, checkpoint=checkpoint, resume=False)
     losses = {k: [e.val_loss for e in history.epochs if e.phase == k] for k in range(3)}
-    even = float(np.log(len(data.classes)))  # where a head of zeros begins
     assert min(losses[0]) > 0.9 * even
     assert max(losses[1]) < min(losses[0]) and min(losses[1]) < even
     assert max(losses[2]) < min(losses[0])
+
+
+def test_what_was_begun_because_the_phase_before_lost_is_resumed(pictures: Path, tmp_path: Path):
+    class Stops(Progress):
+        def say(self, line: str) -> None:
+            if line.startswith("epoch 4"):  # the second where it is tried again
+                raise KeyboardInterrupt
+
+    histories = []
+    for progress, resume in ((Progress(), False), (Stops(), False), (Progress(), True)):
+        training, _ = lost_at_first(pictures, progress)
+        checkpoint = Checkpoint(tmp_path / "out", facts={}, every=0)
+        with suppress(KeyboardInterrupt):
+            histories.append(
+                training.run(keep_start=False, checkpoint=checkpoint, resume=resume).epochs
+            )
+    assert histories[0] == histories[1] and len(histories[0]) == 6
 
 
 def test_a_tie_goes_to_the_simpler():

@@ -72,7 +72,8 @@ class Optimizer:
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of `state`."""
+        """The inverse of `state`. A slot that is shaped as its parameter is laid out in memory as
+        that one, too: fused steps walk through both side by side."""
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             number, _, slot = name.partition(".")
@@ -81,6 +82,9 @@ class Optimizer:
             elif number == "average":
                 self._average[int(slot)].copy_(tensor)
             else:
+                parameter = self.parameters[int(number)]
+                if tensor.shape == parameter.shape:
+                    tensor = torch.empty_like(parameter).copy_(tensor)
                 slots.setdefault(int(number), {})[slot] = tensor
         self._inner.load_state_dict(self._inner.state_dict() | {"state": slots})
 

@@ -91,10 +91,12 @@ class Training:
             self._begun = found.losses
             if keep_start:
                 self._keep(found)
+        # Whether a phase is trained was decided before its first epoch, and may look otherwise now.
+        begun = self._phase if self._epoch else 0
         for number in range(self._phase, len(self._phases)):
             if self._history.stopped:
                 break
-            when = self._phases[number].when if number else ALWAYS
+            when = self._phases[number].when if number != begun else ALWAYS
             if when == GAINED and not self._gained():
                 self._history.stopped = "the phase before gained nothing beyond its noise"
             elif when != LOST or not self._gained():
