@@ -216,7 +216,7 @@ def test_a_source_of_no_use_is_left_for_random_weights(tmp_path: Path):
     report = adapt(request, Progress()).report
     first, last = report["decisions"][0], report["decisions"][-1]
     assert "from random weights" in first["value"] and "untrained" in first["why"]
-    assert report["plan"]["from_scratch"] is ("from scratch" in last["value"])
+    assert report["plan"]["from_scratch"] is ("from random weights" in last["value"])
     assert report["frozen"]["sha256_before"] == report["frozen"]["sha256_after"]
     assert report["val"]["accuracy"] > 0.95
 
@@ -236,7 +236,7 @@ def test_with_few_labels_the_head_is_solved_on_the_network_that_knows_more(tmp_p
     report = adapt(Request(**given, out=tmp_path / "auto"), Progress()).report
     probe = adapt(Request(**given, out=tmp_path / "probe", strategy="probe"), Progress()).report
     (decision,) = report["decisions"]
-    assert "the network untrained" in decision["value"]
+    assert "the untrained network" in decision["value"]
     assert report["plan"]["from_scratch"] and not report["epochs"] and not report["refitted"]
     assert report["frozen"]["tensors"] == 0
     assert report["val"]["accuracy"] > probe["val"]["accuracy"]
@@ -307,7 +307,7 @@ def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: 
     assert shown == [("val", "leave-one-out", "30"), ("test", "test part", "6"), *held_out]
     adapt(Request(**given, out=probe_out, strategy="probe"), Progress())
     assert report["epochs"] and not report["refitted"]
-    assert "the solved head" in report["decisions"][-1]["value"]
+    assert "the linear probe" in report["decisions"][-1]["value"]
     ours, theirs = (load_file(out / "model.safetensors") for out in (auto_out, probe_out))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
 

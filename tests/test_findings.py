@@ -79,7 +79,8 @@ def test_planted_labels_are_listed_and_nothing_of_them_is_exported(
     found = {row["sample"] for row in rows}
     assert len(found & wrong) >= 9 and len(found - wrong) <= 3
     assert said["suspects"] == {
-        "count": len(rows), "of": 240, "treatment": "keep", "changed": 0}  # fmt: skip
+        "count": len(rows), "of": 240, "treatment": "keep", "changed": 0,
+        "reliable": True}  # fmt: skip
     assert {row["given"] for row in rows} == {"'=1+1", "lower", "upper"}
     assert all(0.5 < float(row["score"]) <= 1 for row in rows)
     names = [path.name for path in (tmp_path / "out").iterdir()]
@@ -168,11 +169,14 @@ def test_what_cannot_be_told_apart_is_said(source: Path, tmp_path: Path) -> None
     rng = np.random.default_rng(5)
     rows = [("".join(rng.choice(list("abcdefgh"), 10)), f"c{k % 2}") for k in range(60)]
     written(tmp_path / "t.csv", rows, ("text", "label"))
-    done = command(
-        "adapt", source, tmp_path / "t.csv", "-o", tmp_path / "out", "--strategy", "probe"
-    )
+    done = command("adapt", source, tmp_path / "t.csv", "-o", tmp_path / "out",
+                   "--strategy", "probe", "--why")  # fmt: skip
     assert done.returncode == 0
-    assert "the model and majority cannot be told apart on this data" in done.stdout
+    assert "the model and majority are right about the same samples, 48 compared" in done.stdout
+    assert "majority │ leave-one-out" in done.stdout
+    assert "the head is too inaccurate to flag label errors" in done.stdout
+    assert "labels may be wrong" not in done.stdout
+    assert (done.stdout + done.stderr).count("each class has 24 training samples") == 1
     assert "note: no test part: 12 samples were split off" in done.stdout
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "zooadapt"
 
 LAYERS = (
     ("errors",),
-    ("family", "timing", "processes", "ranges"),
+    ("family", "timing", "processes", "ranges", "wording"),
     ("guard",),
     ("fsops", "registry"),
     ("weights", "data", "metrics", "strategy", "history", "suspects", "chain", "holds"),

@@ -53,16 +53,39 @@ def test_a_class_without_a_sample_suspects_nothing() -> None:
     assert len(suspects.find(probabilities, np.array([0, 0, 0]))) == 0
 
 
+@pytest.mark.parametrize(
+    ("right", "labels", "reliable"),
+    [
+        (0.455, np.arange(400) % 5, False),
+        (0.70, np.arange(400) % 5, True),
+        (0.52, np.arange(400) % 2, False),  # a coin
+        (0.70, np.arange(400) % 2, True),
+        (0.90, np.arange(400) // 360, False),  # always the most frequent class
+    ],
+)
+def test_an_inaccurate_head_flags_nothing(right: float, labels: np.ndarray, reliable: bool) -> None:
+    classes = labels.max() + 1
+    wrong = np.linspace(0, 1, len(labels), endpoint=False) >= right
+    answers = np.where(wrong, (labels + 1) % classes, labels)
+    probabilities = np.full((len(labels), classes), 0.1 / (classes - 1))
+    probabilities[np.arange(len(labels)), answers] = 0.9
+    suspected = suspects.find(probabilities, labels)
+    assert suspected.reliable is reliable
+    assert len(suspected) == (wrong.sum() if reliable else 0) and suspected.of == 400
+
+
 def test_treatments_leave_half_of_every_class_and_the_given_labels() -> None:
     probabilities = np.array([[0.05, 0.95]] * 3 + [[0.9, 0.1]] + [[0.05, 0.95]] * 6)
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 0])
+    probabilities = np.tile(probabilities, (20, 1))
+    labels = np.tile([0, 0, 0, 0, 1, 1, 1, 1, 1, 0], 20)
     suspected = suspects.find(probabilities, labels)
-    assert set(suspected.index.tolist()) == {0, 1, 2, 9}
+    assert {index % 10 for index in suspected.index.tolist()} == {0, 1, 2, 9}
+    assert len(suspected) == 80
     learned, kept, changed = suspects.treat(suspected, labels, suspects.DROP)
-    assert learned == labels.tolist() and changed == 2 and sum(kept) == 8
+    assert learned == labels.tolist() and changed == 50 and sum(kept) == 150
     learned, kept, changed = suspects.treat(suspected, labels, suspects.RELABEL)
-    assert all(kept) and changed == (np.array(learned) != labels).sum() == 2
-    assert (labels == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]).all()
+    assert all(kept) and changed == (np.array(learned) != labels).sum() == 50
+    assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0] * 20
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text() -> None:

@@ -14,6 +14,7 @@ from zooadapt.chain import Chain
 from zooadapt.costs import Costs, Sizes
 from zooadapt.strategy import GAINED, IN_DOUBT, LOST, Choice, Phase, Solve, Train
 from zooadapt.validation import Validation
+from zooadapt.wording import counted
 
 BUDGET = 600.0
 """Seconds that a run may take if nobody says otherwise."""
@@ -77,20 +78,22 @@ def phases(
             continue
         name = chain.stages[cut].name
         why = (
-            f"an epoch from there takes {epoch:.1f} s of the {left:.0f} s there are for training, "
-            f"{wanted} epochs are wanted"
+            f"an epoch from there takes {epoch:.1f} s of the {left:.0f} s left for training, "
+            f"{counted(wanted, 'epoch')} suit this many samples"
         )
-        choices = [Choice(what="train", value=f"from {name} for {epochs} epochs", why=why)]
+        value = f"from stage '{name}' on, {counted(epochs, 'epoch')}"
+        choices = [Choice(what="train", value=value, why=why)]
         deep = Train(cut=name, epochs=epochs, lr=_RATE)
         if cut >= scout:
             return (Solve(), deep, _slower(deep)), choices
         first = chain.stages[scout].name
-        why = f"{wanted} epochs from there take {before:.1f} s"
-        choices.append(Choice(what="train first, where in doubt", value=f"from {first}", why=why))
+        why = f"{counted(wanted, 'epoch')} from there take {before:.1f} s"
+        value = f"from stage '{first}' on"
+        choices.append(Choice(what="train first, where in doubt", value=value, why=why))
         shallow = Train(cut=first, epochs=wanted, lr=_RATE, when=IN_DOUBT)
         deep = replace(deep, when=GAINED)
         return (Solve(), shallow, _slower(shallow), deep, _slower(deep)), choices
-    why = f"{max(left, 0):.0f} s are left after the features, too few for {least} epochs"
+    why = f"{max(left, 0):.0f} s are left after the features, too few for {counted(least, 'epoch')}"
     return (Solve(),), [Choice(what="train", value="nothing but the head", why=why)]
 
 
@@ -108,28 +111,28 @@ def choose(
     share in place and measures it."""
     solved = measured(0.0)
     if processes.decided(lambda: solved.accuracy == 1.0):
-        return 0.0, solved, f"it is right about all {len(solved.losses)} samples held out"
+        return 0.0, solved, f"it is right on all {len(solved.losses)} held-out samples"
     found = [(share, measured(share)) for share in shares]
     kept = processes.decided(lambda: [one.score >= solved.score for _, one in found])
     sound = list(compress(found, kept))
     losses = [solved.losses, *(one.losses for _, one in sound)]
     best, gain, noise = processes.decided(lambda: simplest(losses))
-    fact = f"validation loss {solved.loss:.3f} with the solved head alone, "
+    fact = f"validation loss {solved.loss:.3f} with the fitted head alone, "
     if best:
         share, one = sound[best - 1]
         measured(share)
-        fact += f"{one.loss:.3f} there: {gain:.3f} less, its standard error {noise:.3f}"
+        fact += f"{one.loss:.3f} with this one: {gain:.3f} less, standard error {noise:.3f}"
         return share, one, fact
     if not found:
         return 0.0, solved, f"{fact}and no epoch was finished"
     trained = found[-1][1]
     lost = trained.loss > solved.loss or trained.score < solved.score
-    fact += f"{trained.loss:.3f} trained{' (negative transfer)' if lost else ''}; "
+    fact += f"{trained.loss:.3f} after training{', which is worse' if lost else ''}; "
     if not sound:
-        return 0.0, solved, f"{fact}it alone is right about most of the samples held out"
+        return 0.0, solved, f"{fact}the fitted head alone is right on the most held-out samples"
     if gain <= 0:
-        return 0.0, solved, f"{fact}nothing between them is better"
-    fact += f"the best gains {gain:.3f}, which is in the noise (standard error {noise:.3f})"
+        return 0.0, solved, f"{fact}no weight average of the two is better"
+    fact += f"the best candidate gains {gain:.3f}, not significant (standard error {noise:.3f})"
     return 0.0, solved, fact
 
 

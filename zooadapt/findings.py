@@ -40,6 +40,7 @@ class Findings:
                 "of": suspects.of,
                 "treatment": self.treatment,
                 "changed": self.changed,
+                "reliable": suspects.reliable,
             },
             "learning_curve": None
             if curve is None

@@ -25,6 +25,7 @@ from zooadapt.strategy import (
     Train,
     TrainPhase,
 )
+from zooadapt.wording import counted
 
 if TYPE_CHECKING:
     from zooadapt.chain import Chain
@@ -314,8 +315,11 @@ _UNEVEN = 1.5
 def _imbalance(request: Request, counts: np.ndarray) -> tuple[str, str]:
     if request.imbalance != "auto":
         return request.imbalance, "asked for"
-    ratio = counts.max() / max(counts.min(), 1)
-    fact = f"the largest class has {ratio:.1f} times the samples of the smallest"
+    most, least = int(counts.max()), int(counts.min())
+    ratio = most / max(least, 1)
+    fact = f"the largest class has {most} training samples, the smallest {least}"
+    if most == least:
+        fact = f"each class has {counted(most, 'training sample')}"
     if request.metric == "accuracy":
         return "none", f"{fact}; for --metric accuracy every sample counts the same"
     if ratio < _UNEVEN:

@@ -28,6 +28,7 @@ from zooadapt.solving import UNLABELLED, Solving
 from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase, TrainPhase
 from zooadapt.training import Training
 from zooadapt.validation import Validation
+from zooadapt.wording import counted
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -141,7 +142,7 @@ class Run:
         if self._taught is None:
             if self.plan.solves:
                 self._solve_all()
-                self._decide("refit", "the head solved on all samples", "no epoch was better")
+                self._decide("refit", "the head fitted on all samples", "no epoch was better")
             return self.plan.solves
         phase, chosen = strategy.refit(self._taught), averaging.copy(self._chain.net)
         head.rescale(self._chain.head, self._temperature)
@@ -152,11 +153,12 @@ class Run:
         said, sound = (self._predicted["model"], logits.argmax(1).numpy()), logits.isfinite().all()
         before, after = (float((one == truth)[kept].mean()) for one in said)
         learned = in_time and processes.decided(lambda: after >= before and bool(sound))
-        what = f"{phase.epochs} more epochs, on all samples"
+        what = f"{counted(phase.epochs, 'more epoch')} on all samples"
         if not learned:
             self._chain.net.load_state_dict(chosen)
-            what = "undone" if in_time else "undone, the budget was spent"
-        why = f"{before:.3f} of the samples held out right before it, {after:.3f} after"
+            cause = "it made the model worse" if in_time else "the budget was spent"
+            what = f"discarded, {cause}: the model from before it is exported"
+        why = f"accuracy {before:.3f} on the held-out samples before it, {after:.3f} after"
         self._decide("refit", what, why)
         return learned
 
@@ -204,8 +206,8 @@ class Run:
         if self.plan.trained and "probe" in measured:
             trained, solved = float((model == truth).mean()), measured["probe"].accuracy
             if trained < solved:
-                fact = f"accuracy {trained:.3f} on the held-out part, {solved:.3f} before training"
-                self._decide("training", "negative transfer: it lost to the solved head", fact)
+                fact = f"accuracy {trained:.3f} on the held-out samples, {solved:.3f} without it"
+                self._decide("training", "made it worse than the linear probe", fact)
         return Findings(
             baselines=measured,
             comparisons=[
@@ -259,7 +261,7 @@ class Run:
         train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
         said = self._solving.fit.held_out_logits[train : train + val]
         self._predicted["model"] = said.argmax(1).numpy()
-        self._decide("model", "the network untrained, its head solved on all samples", fact)
+        self._decide("model", "the untrained network, its head fitted on all samples", fact)
 
     def _look_at_stages(self) -> None:
         """Where all of them together tell more than the last one, train at once."""
@@ -299,11 +301,14 @@ class Run:
         if share:
             head.rescale(self._chain.head, found.scale)
             self._temperature /= found.scale
-            way = f"{share:.0%} of the way from the solved to the trained one"
-            what = "the one trained from scratch" if self.plan.from_scratch else way
+            what = f"weight average: {share:.0%} fine-tuned model, {1 - share:.0%} fitted head's"
+            if share == 1:
+                what = "the fine-tuned model"
+            if self.plan.from_scratch:
+                what = "the model trained from random weights"
         else:
             self._only_solve(solved, from_scratch=False)
-            what = "the solved head on the frozen source, solved on all samples"
+            what = "the linear probe, its head fitted on all samples"
         self._decide("model", what, fact)
 
     def _only_solve(self, state: State, *, from_scratch: bool) -> None:

@@ -176,13 +176,13 @@ class Training:
                         val_accuracy=found.accuracy,
                     )
                 )
+                self._progress.say(
+                    f"{self._epoch_name(number)}: training loss {train_loss:.3f}, "
+                    f"validation loss {found.loss:.3f}, validation accuracy {found.accuracy:.3f}"
+                )
                 self._epoch += 1
                 self._waited += 1
                 self._keep(found)
-            self._progress.say(
-                f"epoch {len(self._history.epochs)}: loss {train_loss:.3f}, "
-                f"validation {found.loss:.3f}, accuracy {found.accuracy:.3f}"
-            )
             if processes.is_main() and checkpoint.due():
                 checkpoint.save(*self._state())
         self._phase, self._epoch, self._waited = number + 1, 0, 0
@@ -195,8 +195,7 @@ class Training:
             order = self._evenly(order, key)
         steps, total = phase.epochs * len(order), 0.0
         own = [processes.share(batch, least=self._least) for batch in order]
-        what = f"epoch {self._epoch + 1} of {phase.epochs}"
-        with self._progress.task(what, len(feed)) as advance:
+        with self._progress.task(self._epoch_name(number), len(feed)) as advance:
             for k, (indices, mine, carry) in enumerate(
                 zip(order, own, feed.batches(own, key=key), strict=True)
             ):
@@ -221,6 +220,11 @@ class Training:
                 self._history.steps += 1
                 advance(len(indices))
         return total / len(feed)
+
+    def _epoch_name(self, number: int) -> str:
+        """Of the epoch that a phase is in: the same words over its bar and before its losses."""
+        whole = f"epoch {self._epoch + 1} of {self._phases[number].epochs}"
+        return whole if len(self._phases) == 1 else f"training phase {number + 1}, {whole}"
 
     @property
     def _least(self) -> int:

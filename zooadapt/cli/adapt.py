@@ -10,6 +10,7 @@ import click
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.wording import counted
 
 
 @command()
@@ -182,7 +183,7 @@ from zooadapt.cli.output import emit, progress, say, table
 )
 @click.option("--from-scratch", is_flag=True, help="The same network from random weights.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
-@click.option("--why", is_flag=True, help="List each automatic choice and the fact it rests on.")
+@click.option("--why", is_flag=True, hidden=True)  # every run says why now; scripts may pass it
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 @click.option(
     "--checkpoint-seconds",
@@ -194,7 +195,7 @@ from zooadapt.cli.output import emit, progress, say, table
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run stopped.")
 @shared.reading
 @shared.running
-def adapt(as_json: bool, why: bool, **options: Any) -> None:
+def adapt(as_json: bool, **options: Any) -> None:
     """Adapt SOURCE to DATA and write an export to OUT.
 
     SOURCE is [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or a bundled source's name.
@@ -202,18 +203,15 @@ def adapt(as_json: bool, why: bool, **options: Any) -> None:
     """
     from zooadapt.request import Request
 
+    options.pop("why")
     request = Request(reading=shared.read_options(options), **options)
     from zooadapt.adapt import adapt as run
 
     result = run(request, progress(as_json))
-    emit(result.report, as_json, lambda: _show(result.report, why=why))
+    emit(result.report, as_json, lambda: _show(result.report))
 
 
-def _show(report: dict[str, Any], *, why: bool) -> None:
-    if why:
-        choices = [*report["plan"]["choices"], *report.get("decisions", [])]
-        rows = [[choice["what"], choice["value"], choice["why"]] for choice in choices]
-        table("what was chosen, and why", ["", "choice", "because"], rows)
+def _show(report: dict[str, Any]) -> None:
     if "out" not in report:
         return
     how = report["plan"]["val"]
@@ -222,7 +220,7 @@ def _show(report: dict[str, Any], *, why: bool) -> None:
         rows.append(_row("test", "test part", report["test"]))
     for name, scores in report["baselines"].items():
         same = scores["n"] == report["val"]["n"]
-        rows.append(_row(name, "the same" if same else "held out", scores))
+        rows.append(_row(name, how if same else "held out", scores))
     columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
     table("", columns, rows)
     for line in _lines(report):
@@ -255,15 +253,10 @@ def _lines(report: dict[str, Any]) -> list[str]:
     lines = [f"note: {note}" for note in report["notes"]]
     if report["stopped"]:
         lines.append(f"training ended early: {report['stopped']}")
-    lines += [
-        f"the model and {one['name']} cannot be told apart on this data: {one['better']} samples "
-        f"right by the one alone, {one['worse']} by the other (p {one['p']:.2g})"
-        for one in report["comparisons"]
-        if not one["told_apart"]
-    ]
+    lines += [_undecided(one) for one in report["comparisons"] if not one["told_apart"]]
     suspects, curve = report["suspects"], report["learning_curve"]
-    if suspects and 2 * suspects["count"] > suspects["of"]:
-        lines.append("the head agrees with too few of these labels to doubt any of them")
+    if suspects and not suspects["reliable"]:
+        lines.append("the head is too inaccurate to flag label errors")
     elif suspects and suspects["count"]:
         done = {
             "keep": "--suspects FILE.csv lists them",
@@ -277,3 +270,14 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if curve:
         lines.append(curve["sentence"])
     return lines
+
+
+def _undecided(one: dict[str, Any]) -> str:
+    """A baseline that is not significantly different from the model."""
+    if not one["better"] and not one["worse"]:
+        return f"the model and {one['name']} are right about the same samples, {one['n']} compared"
+    return (
+        f"the model is not significantly different from {one['name']}: it alone is right about "
+        f"{counted(one['better'], 'sample')}, {one['name']} alone about {one['worse']} "
+        f"(McNemar's exact test, p {one['p']:.2g})"
+    )

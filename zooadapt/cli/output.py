@@ -11,6 +11,7 @@ from typing import Any
 
 from zooadapt import processes
 from zooadapt.progress import Progress
+from zooadapt.wording import counted
 
 _QUIET_SECONDS = 30.0
 
@@ -106,38 +107,54 @@ class Bars(Lines):
             yield lambda n: shown.advance(task, n)
 
 
-_WHEN = {
-    "always": "",
-    "in doubt": " where in doubt",
-    "gained": " if that gained",
-    "lost": " if that lost",
-}
-
-
 def plan_lines(plan: Any, estimate: Any) -> list[str]:
-    """The plan in a few lines, each automatic choice with its reason, and what it will cost."""
-    what = []
-    for phase in plan.phases:
-        if phase.kind == "solve":
-            what.append("solve the head on frozen features")
-        else:
-            what.append(
-                f"train from cut {phase.cut} of {plan.depth} for {phase.epochs} epochs "
-                f"at {phase.lr:g}{_WHEN[phase.when]}"
-            )
-    if plan.refit and plan.trained:
-        what.append("learn what was held out too")
-    lines = [
-        f"plan: {plan.strategy} = {', then '.join(what)}",
-        f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}",
-    ]
+    """The plan step by step, each automatic choice with its reason, and what it will cost."""
+    steps = plan_steps(plan)
+    if len(steps) == 1:
+        lines = [f"plan: {plan.strategy} = {steps[0]}"]
+    else:
+        lines = [f"plan: {plan.strategy}, in {len(steps)} steps"]
+        lines += [f"      {number}. {step}" for number, step in enumerate(steps, 1)]
+    lines.append(
+        f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}"
+    )
     lines += [f"      {c.what}: {c.value} ({c.why})" for c in plan.choices]
     if estimate is not None:
         lines.append(
             f"      {_between(estimate)} s, {estimate.memory_bytes / 1e6:.0f} MB of "
-            f"memory, {estimate.disk_bytes / 1e6:.0f} MB of disk, {estimate.steps} steps"
+            f"memory, {estimate.disk_bytes / 1e6:.0f} MB of disk, "
+            f"{counted(estimate.steps, 'optimiser step')}"
         )
     return lines
+
+
+def plan_steps(plan: Any) -> list[str]:
+    """What a run does, a sentence for each phase of its plan."""
+    steps: list[str] = []
+    for phase in plan.phases:
+        if phase.kind == "solve":
+            steps.append("fit the head on frozen features")
+            continue
+        rate = f"learning rate {phase.lr:g}"
+        if phase.when == "lost":
+            steps.append(
+                f"if step {len(steps)} does not lower the validation loss, repeat it from the "
+                f"fitted head at {rate}"
+            )
+            continue
+        last = plan.depth - phase.cut
+        stages = "all stages" if not phase.cut else f"the last {last} of {plan.depth} stages"
+        if not last:
+            stages = "the head alone"
+        condition = {
+            "always": "",
+            "in doubt": "unless the features of all stages already predict a gain, ",
+            "gained": "if fine-tuning lowers the validation loss, ",
+        }[phase.when]
+        steps.append(f"{condition}fine-tune {stages}, {counted(phase.epochs, 'epoch')}, {rate}")
+    if plan.refit and plan.trained:
+        steps.append("continue training on all labels, those held out for validation included")
+    return steps
 
 
 def _between(estimate: Any) -> str:

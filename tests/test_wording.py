@@ -1,0 +1,88 @@
+"""What a run prints names the thing it speaks of, in words that need no other line."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from zooadapt import plan
+from zooadapt.cli import adapt as command
+from zooadapt.cli.output import plan_lines
+from zooadapt.curve import Curve, Point
+from zooadapt.request import Request
+from zooadapt.strategy import ALWAYS, GAINED, IN_DOUBT, LOST, SolvePhase, TrainPhase
+from zooadapt.wording import counted
+
+
+def test_one_is_singular() -> None:
+    assert [counted(n, "epoch") for n in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
+
+
+def test_a_plan_is_numbered_steps() -> None:
+    def phase(cut: int, epochs: int, lr: float, when: str) -> TrainPhase:
+        return TrainPhase(cut=cut, epochs=epochs, lr=lr, warmup=0.1, when=when)
+
+    trained = (
+        phase(5, 12, 1e-3, IN_DOUBT),
+        phase(5, 12, 2e-4, LOST),
+        phase(0, 1, 1e-3, GAINED),
+    )
+    shown = SimpleNamespace(
+        strategy="auto", phases=(SolvePhase(), *trained), trained=trained, depth=8, refit=True,
+        train_samples=40, num_classes=5, device="cpu", choices=(),
+    )  # fmt: skip
+    assert [line.strip() for line in plan_lines(shown, None)] == [
+        "plan: auto, in 5 steps",
+        "1. fit the head on frozen features",
+        "2. unless the features of all stages already predict a gain, fine-tune the last 3 of 8 "
+        "stages, 12 epochs, learning rate 0.001",
+        "3. if step 2 does not lower the validation loss, repeat it from the fitted head at "
+        "learning rate 0.0002",
+        "4. if fine-tuning lowers the validation loss, fine-tune all stages, 1 epoch, learning "
+        "rate 0.001",
+        "5. continue training on all labels, those held out for validation included",
+        "40 samples, 5 classes, on cpu",
+    ]
+    shown.phases, shown.trained = (phase(8, 2, 1e-3, ALWAYS),), ()
+    assert plan_lines(shown, None)[0] == (
+        "plan: auto = fine-tune the head alone, 2 epochs, learning rate 0.001"
+    )
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "told"),
+    [
+        (0, 0, "the model and knn are right about the same samples, 80 compared"),
+        (1, 2, "the model is not significantly different from knn: it alone is right about 1 "
+               "sample, knn alone about 2 (McNemar's exact test, p 1)"),
+    ],
+)  # fmt: skip
+def test_what_is_not_significantly_different(better: int, worse: int, told: str) -> None:
+    one = {"name": "knn", "n": 80, "better": better, "worse": worse, "p": 1.0}
+    assert command._undecided(one) == told
+
+
+@pytest.mark.parametrize(
+    ("counts", "fact"),
+    [
+        ([24, 24], "each class has 24 training samples"),
+        ([131, 30], "the largest class has 131 training samples, the smallest 30"),
+    ],
+)
+def test_class_sizes_are_counts(tmp_path, counts: list[int], fact: str) -> None:
+    request = Request(source="s", data="d", out=tmp_path)
+    assert plan._imbalance(request, np.array(counts))[1].startswith(fact)
+
+
+def test_a_learning_curve_says_what_its_accuracy_is_of() -> None:
+    curve = Curve(
+        points=(Point(samples=324, accuracy=0.985, n=324),), exponent=0.5,
+        exponent_interval=(0.2, 0.8), twice=0.99, twice_interval=(0.987, 0.992),
+    )  # fmt: skip
+    assert curve.sentence == (
+        "more labels: a head on frozen features has cross-validated accuracy 0.985 on these 324 "
+        "samples; twice the labels would likely bring it to 0.990, +0.5 points (95 % interval "
+        "+0.2 to +0.7)"
+    )
