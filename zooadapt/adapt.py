@@ -66,7 +66,8 @@ def _adapt(request: Request, progress: Progress) -> Result:
         splits = divide(request, data, holds_out=plan.holds_out(request.strategy))
         target = None
         if request.unlabelled is not None:
-            target = unlabelled.read(request.unlabelled, source, data.test, request.reading)
+            reading = replace(request.reading, white=data.white)
+            target = unlabelled.read(request.unlabelled, source, data.test, reading)
     with clock.part("imports"):
         imports.wait()
     with clock.part("plan"):

@@ -39,6 +39,13 @@ class Source:
         return named or tuple(self.family.classes(self.config) or ()) or None
 
     @property
+    def white(self) -> int | None:
+        """The value that was white in the 16-bit images that an export was adapted to."""
+        facts = self.config.get("zooadapt")
+        white = facts.get("white") if isinstance(facts, Mapping) else None
+        return white if type(white) is int and 0 < white < 1 << 16 else None
+
+    @property
     def name(self) -> str:
         """What to call it in public: the repo id, or a folder's name without the path to it."""
         local = self.origin.revision is None

@@ -111,7 +111,8 @@ def _facts(
     plan: Plan, model: Model, data: Dataset, origin: dict[str, Any], scores: dict[str, Any]
 ) -> dict[str, Any]:
     family = model.source.family
-    return {
+    white = {} if data.white is None else {"white": data.white}
+    return white | {
         "format": FORMAT,
         "version": __version__,
         "family": family.name,

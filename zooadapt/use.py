@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from zooadapt.engine import Engine
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.feed import Inputs
 from zooadapt.metrics import Metrics, of_probabilities
-from zooadapt.model import Model, build, open_source
+from zooadapt.model import Model, Source, build, open_source
 from zooadapt.precision import Mode, choose, of_export
 from zooadapt.progress import Progress
 
@@ -59,7 +59,7 @@ def evaluate(
     data = open_dataset(
         location,
         modality=source.family.modality,
-        options=settings.reading,
+        options=_reading(settings, source),
         offline=settings.offline,
     )
     split = data.test if data.has_own_test and data.test else data.everything
@@ -92,7 +92,7 @@ def predict(
     Raises: UsageError when the model has a class of that name.
     """
     source = open_source(spec, offline=settings.offline)
-    split = open_inputs(inputs, modality=source.family.modality, options=settings.reading)
+    split = open_inputs(inputs, modality=source.family.modality, options=_reading(settings, source))
     _say_notes(split, progress)
     model = build(source)
     if reject_below > 0 and UNKNOWN in model.classes:
@@ -154,7 +154,7 @@ def features(
     data = open_dataset(
         location,
         modality=source.family.modality,
-        options=settings.reading,
+        options=_reading(settings, source),
         offline=settings.offline,
     )
     model = build(source, classes=data.classes)
@@ -197,6 +197,11 @@ def features(
         fsops.write_json(beside, {"classes": list(data.classes), "samples": list(split.ids)})
     processes.meet()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _reading(settings: Settings, source: Source) -> ReadOptions:
+    """How data is read for a model: 16-bit images as those that it was adapted to."""
+    return replace(settings.reading, white=source.white)
 
 
 def _say_notes(split: Split, progress: Progress) -> None:

@@ -69,6 +69,7 @@ def assemble(
         test=test if len(in_test) else None,
         has_own_test=own_test,
         notes=tuple(notes),
+        white=found.white,
     )
 
 

@@ -39,6 +39,9 @@ class ReadOptions:
     strict: bool = False
     """Refuse, rather than note, samples that are in train and test, and compare images by their
     pixels for it, at the price of decoding all of them once."""
+    white: int | None = None
+    """The value of 16-bit images that is white; by default the largest one that there is, rounded
+    up to a power of two, less one."""
     max_pixels: int = 50_000_000
     """Images with more are refused by their header, before they are decoded."""
 
@@ -55,7 +58,7 @@ class Samples(Protocol):
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Any: ...
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 of the sample's content."""
+        """SHA-256 of the sample's content, and for a 16-bit image of what white is in it."""
         ...
 
 
@@ -72,6 +75,8 @@ class Labelled:
     groups: Sequence[str | None] = ()
     """The group of each row, if the data says; None where a row has none."""
     notes: Sequence[str] = ()
+    white: int | None = None
+    """The value that is white, where there are images of 16 bits."""
 
 
 class Split:
@@ -148,6 +153,8 @@ class Dataset:
     """Whether the test part is the data's own, not split off here."""
     notes: tuple[str, ...] = field(default=())
     """Warnings worth a line in the report, with counts."""
+    white: int | None = None
+    """The value that is white, where there are images of 16 bits."""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zooadapt.data import images
+from zooadapt.data import depth, images
 from zooadapt.data.dataset import Labelled, ReadOptions
 from zooadapt.data.layout import class_folders
 from zooadapt.data.reading import changed, read_bytes
@@ -57,6 +57,7 @@ def read_image_folder(root: Path, options: ReadOptions) -> Labelled:
         parts=[parts[k] for k in whole],
         names=[labels[k] for k in whole],
         notes=notes,
+        white=files.white,
     )
 
 
@@ -66,7 +67,10 @@ class FileSamples:
 
     def __init__(self, root: Path, paths: Sequence[str], options: ReadOptions) -> None:
         self._root, self._paths, self._options = root, paths, options
-        self._digests: list[bytes] = []
+        self._contents: list[bytes] = []
+        self._wide: list[bool] = []
+        self.white: int | None = None
+        """The value that is white, where there are images of 16 bits."""
         self.notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -78,7 +82,7 @@ class FileSamples:
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Image:
         name = self.name(index)
         content = read_bytes(self._root / self._paths[index], name=name)
-        if hashlib.sha256(content).digest() != self._digests[index]:
+        if hashlib.sha256(content).digest() != self._contents[index]:
             raise changed(name)
         return images.decode(
             content,
@@ -86,10 +90,12 @@ class FileSamples:
             min_side=min_side,
             channels=channels,
             max_pixels=self._options.max_pixels,
+            white=self.white or depth.FULL,
         )
 
     def digest(self, index: int) -> bytes:
-        return self._digests[index]
+        content = self._contents[index]
+        return depth.seen_as(content, self.white) if self._wide[index] else content
 
     def examine(self) -> list[int]:
         """Read every file once, for its hash and what is wrong with it; which files are good.
@@ -99,7 +105,7 @@ class FileSamples:
         """
         with ThreadPoolExecutor() as pool:
             found = list(pool.map(self._examine, range(len(self))))
-        self._digests = [digest for digest, _ in found]
+        self._contents = [digest for digest, _ in found]
         looks = [look for _, look in found]
         bad = [k for k, look in enumerate(looks) if look.error is not None]
         if bad and not self._options.skip_bad:
@@ -109,6 +115,9 @@ class FileSamples:
         self.notes = tuple(f"{count} {what}" for what, count in sorted(seen.items()))
         if bad:
             self.notes = (f"{len(bad)} broken images left out", *self.notes)
+        self._wide = [look.white > 0 for look in looks]
+        self.white, notes = depth.common_white([looks[k].white for k in good], self._options.white)
+        self.notes += notes
         return good
 
     def _examine(self, index: int) -> tuple[bytes, images.Look]:

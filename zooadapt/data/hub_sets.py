@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zooadapt.data import images
+from zooadapt.data import depth, images
 from zooadapt.data.dataset import Labelled, ReadOptions
 from zooadapt.data.layout import PARTS
 from zooadapt.data.reading import read_bytes
@@ -38,6 +38,9 @@ class HubSamples:
         """places: the folders that an image may be a file of."""
         self._splits, self._column, self._options = splits, column, options
         self._images, self._places = images, places
+        self._least: list[int] = []
+        self.white: int | None = None
+        """The value that is white, where there are images of 16 bits."""
 
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self._splits)
@@ -56,11 +59,24 @@ class HubSamples:
             min_side=min_side,
             channels=channels,
             max_pixels=self._options.max_pixels,
+            white=self.white or depth.FULL,
         )
 
     def digest(self, index: int) -> bytes:
         value = self._value(index)
-        return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+        content = hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+        wide = self._images and self._least[index]
+        return depth.seen_as(content, self.white) if wide else content
+
+    def look_at_depth(self) -> tuple[str, ...]:
+        """Find out what is white in images of 16 bits; a note, if there are any."""
+
+        def least(index: int) -> int:
+            return images.white_in(self._value(index), max_pixels=self._options.max_pixels)
+
+        self._least = [least(index) for index in range(len(self))]
+        self.white, notes = depth.common_white(self._least, self._options.white)
+        return notes
 
     def _value(self, index: int) -> str | bytes:
         """The text, or the image file's content."""
@@ -158,8 +174,15 @@ def read_hub_set(
     samples = HubSamples(
         splits, column, options, images=modality == "image", places=_places(datasets.config, name)
     )
+    notes = samples.look_at_depth() if modality == "image" else ()
     return Labelled(
-        samples=samples, rows=range(len(samples)), parts=parts, names=names, groups=groups
+        samples=samples,
+        rows=range(len(samples)),
+        parts=parts,
+        names=names,
+        groups=groups,
+        notes=notes,
+        white=samples.white,
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.data import png
+from zooadapt.data import depth, png
 from zooadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,38 +45,56 @@ def begins_image(head: bytes) -> bool:
 
 
 def decode(
-    content: bytes, *, name: str, min_side: int | None, channels: int, max_pixels: int
+    content: bytes,
+    *,
+    name: str,
+    min_side: int | None,
+    channels: int,
+    max_pixels: int,
+    white: int = depth.FULL,
 ) -> Image:
     """The first frame of an image file, upright (EXIF), in the mode of that many `channels`.
 
-    Only `FORMATS` are tried, whatever the file's name says. 16-bit images are scaled, not clipped;
-    transparency is laid on white. A JPEG is decoded at the smallest scale whose shorter side is
-    still at least `min_side` pixels. Raises: DataError for what is no image, is cut off, or has
-    more than `max_pixels` pixels.
+    Only `FORMATS` are tried, whatever the file's name says. 16-bit images are scaled so that
+    `white` becomes it; transparency is laid on white. A JPEG is decoded at the smallest scale whose
+    shorter side is still at least `min_side` pixels. Raises: DataError for what is no image, is cut
+    off, or has more than `max_pixels` pixels.
     """
 
     def read(content: bytes) -> Image:
-        return _decode(content, name, min_side, channels, max_pixels)
+        return _decode(content, name, min_side, channels, max_pixels, white)
 
     return _despite_metadata(read, content)
 
 
 def _decode(
-    content: bytes, name: str, min_side: int | None, channels: int, max_pixels: int
+    content: bytes,
+    name: str,
+    min_side: int | None,
+    channels: int,
+    max_pixels: int,
+    white: int,
 ) -> Image:
-    from PIL import ImageOps
-
     with _opened(content, name, max_pixels) as image:
         if min_side is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, _smallest(image.size, min_side))
+        low = depth.low_bytes(image, content)
         image.load()
-        try:
-            upright = ImageOps.exif_transpose(image)
-        except MemoryError:
-            raise
-        except Exception:  # broken metadata of a readable picture is metadata, and is ignored
-            upright = image
+        upright = _upright(image)
+        if upright.mode.startswith("I") or upright.mode == "F" or low is not None:
+            upright = depth.eight_bits(upright, low and _upright(low), white)
         return _to_mode(upright, MODES[channels])
+
+
+def _upright(image: Image) -> Image:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # broken metadata of a readable picture is metadata, and is ignored
+        return image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +105,8 @@ class Look:
     size: tuple[int, int] = (0, 0)
     frames: bool = False
     """Whether there are more frames than the first."""
+    white: int = 0
+    """Of more than eight bits a channel: the least that white may be; 0 for eight bits."""
 
 
 def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> Look:
@@ -96,7 +116,11 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
 
     def read(content: bytes) -> Look:
         with _opened(content, name, max_pixels) as image:
-            look = Look(size=image.size, frames=getattr(image, "is_animated", False))
+            look = Look(
+                size=image.size,
+                frames=getattr(image, "is_animated", False),
+                white=_white(content, name, max_pixels) if depth.is_wide(image) else 0,
+            )
             if image.format == "PNG" and not thoroughly:
                 image.verify()
             elif thoroughly or not _ends(image.format, content):
@@ -107,6 +131,26 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
         return _despite_metadata(read, content)
     except DataError as error:
         return Look(error=error)
+
+
+def white_in(content: bytes, *, max_pixels: int) -> int:
+    """`Look.white` of an image file; 0 for a broken one."""
+
+    def read(content: bytes) -> int:
+        with _opened(content, "", max_pixels) as image:
+            wide = depth.is_wide(image)
+        return _white(content, "", max_pixels) if wide else 0
+
+    try:
+        return _despite_metadata(read, content)
+    except DataError:
+        return 0
+
+
+def _white(content: bytes, name: str, max_pixels: int) -> int:
+    with _opened(content, name, max_pixels) as image:
+        low = depth.low_bytes(image, content)
+        return depth.white_of(image, low, content)
 
 
 def _despite_metadata(read: Callable[[bytes], Any], content: bytes) -> Any:
@@ -195,25 +239,8 @@ def _smallest(size: tuple[int, int], min_side: int) -> tuple[int, int]:
 def _to_mode(image: Image, mode: str) -> Image:
     from PIL import Image as Images
 
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Images.new("RGBA", image.size, (255, 255, 255, 255))
         image = Images.alpha_composite(white, image)
     return image if image.mode == mode else image.convert(mode)
-
-
-def _eight_bits(image: Image) -> Image:
-    """Wider integers and floats scaled to 0..255: 16 bits by their range, others by their own."""
-    import numpy as np
-    from PIL import Image as Images
-
-    values = np.asarray(image).astype(np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = 0.0, 65535.0
-    if image.mode == "F" or finite.min(initial=0) < low or finite.max(initial=0) > high:
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    span = max(high - low, 1e-12)
-    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / span * 255
-    return Images.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8), "L")

@@ -23,6 +23,17 @@ def without_metadata(content: bytes) -> bytes | None:
     return bare if len(bare) < len(content) else None
 
 
+def significant_bits(content: bytes) -> int:
+    """The bits that a PNG says its samples had before they were widened; 0 where it does not."""
+    if content.startswith(SIGNATURE):
+        for kind, start, end in _chunks(content):
+            if kind == b"sBIT":
+                return max(content[start + 8 : end - 4][:3], default=0)
+            if kind == b"IDAT":
+                break
+    return 0
+
+
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of each chunk, as far as there are any; the last may be cut off."""
     start = len(SIGNATURE)

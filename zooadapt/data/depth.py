@@ -1,0 +1,113 @@
+"""Pictures of more than eight bits a channel: their values, and eight bits of them.
+
+A file of 16 bits may hold what a sensor of 10, 12 or 14 gave, as it is. Which value is white is
+thus not in a picture: it is decided for a whole data set, by the largest value in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from zooadapt.data import png
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+FULL = 65535
+"""White where nothing says otherwise."""
+_SWAPPED = {";16B": ";16L", ";16L": ";16B"}
+
+
+def is_wide(image: Image) -> bool:
+    """Whether a picture, opened and not loaded, has 16 bits a channel, in grey or in colour."""
+    return image.mode.startswith("I") or _is_wide_colour(image)
+
+
+def low_bytes(image: Image, content: bytes) -> Image | None:
+    """Of a colour picture, opened and not loaded, whose upper eight bits are what Pillow makes of
+    it: a picture of the lower ones. None for others."""
+    from PIL import Image as Images
+
+    if not _is_wide_colour(image):
+        return None
+    rawmode = _rawmode(image)
+    other = Images.open(BytesIO(content), formats=(image.format,))
+    tile = other.tile[0]
+    swapped = rawmode[:-4] + _SWAPPED[rawmode[-4:]]
+    args = swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:])
+    other.tile = [tile._replace(args=args)]
+    return other
+
+
+def white_of(image: Image, low: Image | None, content: bytes) -> int:
+    """The least that white may be in a wide picture: its largest value rounded up to all bits set,
+    and no less than a PNG says of its bits; 0 where values are beyond 16 bits."""
+    values = _values(image, low)
+    colours = values[..., :3] if values.ndim == 3 else values
+    low_end, peak = int(colours.min(initial=0)), int(colours.max(initial=0))
+    if low_end < 0 or peak > FULL:
+        return 0
+    return (1 << max(8, peak.bit_length(), min(16, png.significant_bits(content)))) - 1
+
+
+def common_white(least: Sequence[int], asked: int | None) -> tuple[int | None, tuple[str, ...]]:
+    """What is white in a whole data set, and a note on it; None where no picture is wide.
+
+    least: for each picture what `white_of` gives, or 0; asked: what it has to be, if that is known.
+    """
+    wide = [one for one in least if one]
+    if not wide:
+        return None, ()
+    white = asked or max(wide)
+    notes = [f"{len(wide)} images of 16 bits a channel, in which {white} is read as white"]
+    above = sum(one > white for one in wide)
+    if above:
+        notes.append(f"{above} images have values above {white}, which are read as white too")
+    return white, tuple(notes)
+
+
+def seen_as(content: bytes, white: int | None) -> bytes:
+    """The hash of a wide picture by that of its file and by what is white in it."""
+    return hashlib.sha256(b"%b white %d" % (content, white or FULL)).digest()
+
+
+def eight_bits(image: Image, low: Image | None, white: int) -> Image:
+    """A wide picture scaled so that `white` is 255, values above it too. What is beyond 16 bits,
+    or a float, is scaled by its own range."""
+    import numpy as np
+    from PIL import Image as Images
+
+    values = _values(image, low).astype(np.float64)
+    finite = values[np.isfinite(values)]
+    lowest, highest = 0.0, float(white)
+    if image.mode == "F" or finite.min(initial=0) < 0 or finite.max(initial=0) > FULL:
+        lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    span = max(highest - lowest, 1e-12)
+    filled = np.nan_to_num(values, nan=lowest, posinf=highest, neginf=lowest)
+    scaled = (filled - lowest) / span * 255
+    return Images.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+
+
+def _values(image: Image, low: Image | None) -> np.ndarray:
+    """`(H, W)`, or `(H, W, C)` in colour."""
+    import numpy as np
+
+    values = np.asarray(image)
+    return values if low is None else values.astype(np.uint16) << 8 | np.asarray(low)
+
+
+def _is_wide_colour(image: Image) -> bool:
+    rawmode = _rawmode(image)
+    plain = image.mode in ("RGB", "RGBA") and len(image.tile) == 1
+    return plain and rawmode[:-4] == image.mode and rawmode[-4:] in _SWAPPED
+
+
+def _rawmode(image: Image) -> str:
+    """How Pillow calls the layout of a file's pixels."""
+    args = image.tile[0].args if getattr(image, "tile", None) else ""
+    first = args[0] if isinstance(args, tuple) and args else args
+    return first.replace(";16N", ";16L") if isinstance(first, str) else ""
