@@ -6,6 +6,7 @@ Each kind has the exit code that scripts can rely on; the message says what, whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -14,14 +15,18 @@ class ZooadaptError(Exception):
     a name from the data is spelled out.
 
     `thing` is the file, name or option at fault, for `--json`; `remedy` is the next step to try.
+    `options` and their values would put it right: the command line spells the whole command.
     """
 
     code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, thing: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, thing: str = "", remedy: str = "", options: Sequence[str] = ()
+    ) -> None:
         super().__init__(message.replace("\n", "\\n"))
         self.thing = thing
         self.remedy = remedy
+        self.options = tuple(options)
 
 
 class UsageError(ZooadaptError):

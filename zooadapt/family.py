@@ -33,17 +33,31 @@ Sample = dict[str, "Tensor"]
 """One preprocessed input: the tensors of a carry without their leading dimension."""
 
 
+class TextPair(str):
+    """Two texts of one sample, such as a question and an answer. As a string, the two with a line
+    break between them; a tokenizer with an encoding for pairs takes `first` and `second`."""
+
+    first: str
+    second: str
+
+    def __new__(cls, first: str, second: str) -> TextPair:
+        pair = super().__new__(cls, f"{first}\n{second}")
+        pair.first, pair.second = first, second
+        return pair
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return self.first, self.second
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One link of the chain: takes what the stage before it gave and gives the next carry.
 
-    `run` must not change its input carry, and calls only modules that the stage or one before it
-    owns: what all layers share, such as a table of relative positions, belongs to the first of
-    them. `owns` holds the dotted paths of the submodules, parameters and buffers of the network
-    that belong to this stage; a path covers everything below it. Together with the head, the stages
-    own every entry of the network's `state_dict()` exactly once. Modules without state that behave
-    differently in training (dropout) are owned too, so that a frozen stage can be kept in eval
-    mode.
+    `run` must not change its input carry, and calls only modules that the stage owns. `owns` holds
+    the dotted paths of the submodules, parameters and buffers of the network that belong to this
+    stage; a path covers everything below it. Together with the head, the stages own every entry of
+    the network's `state_dict()` exactly once. Modules without state that behave differently in
+    training (dropout) are owned too, so that a frozen stage can be kept in eval mode.
     """
 
     name: str
@@ -101,7 +115,8 @@ class Language:
 
 
 class Preprocessor(Protocol):
-    """Raw samples (a `PIL.Image.Image`, a `str`) to the carry that stage 0 takes."""
+    """Raw samples (a `PIL.Image.Image`, a `str` that may be a `TextPair`) to the carry that stage 0
+    takes."""
 
     min_side: int | None
     """Images: a shorter side, in pixels, that is enough for full quality; None decodes in full."""
@@ -144,11 +159,6 @@ class Family(ABC):
     fetches: ClassVar[tuple[str, ...]] = ()
     """Names of further UTF-8 files of a source, such as a tokenizer; those that are there arrive as
     text in `config[FILES]`."""
-
-    weight_folders: ClassVar[tuple[str, ...]] = ()
-    """Folders of a source or an export that may hold a `model.safetensors` of their own: `convert`
-    receives the tensors of `2_Dense`, for example, as `2_Dense/NAME`, and `native_state` gives
-    them so."""
 
     def variants(self) -> Iterable[Variant]:
         """Known sources, for `zooadapt models`; may be empty, may import what it needs."""
@@ -221,13 +231,6 @@ class Family(ABC):
             remedy="leave out --input-size and --in-chans",
         )  # fmt: skip
 
-    def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        """Configs of the same network whose last stage makes its features otherwise, by what they
-        are called, the usual one first; all other stages and their weights are equal. `adapt`
-        chooses by leave-one-out. A single one is what the source declares. Without any there is
-        nothing to choose."""
-        return {}
-
     def language(self, config: Mapping[str, Any]) -> Language:
         """Where the network's states and symbols lie. See `Capabilities`. Raises: DataError for a
         network of the family that is no language model, such as one that reads both ways."""
@@ -239,12 +242,6 @@ class Family(ABC):
         raise _unsupported(
             self.name, "is no language model", remedy="name a family that is: zooadapt plugins list"
         )
-
-
-def further_files(family: Family) -> tuple[str, ...]:
-    """Names of the files that a family reads of a source beside `config.json` and its weights."""
-    folders = (f"{folder}/model.safetensors" for folder in family.weight_folders)
-    return (*family.fetches, *folders)
 
 
 def _unsupported(name: str, why: str, *, remedy: str) -> Exception:

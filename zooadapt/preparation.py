@@ -50,14 +50,16 @@ def seconds_for(request: Request) -> float:
 
 def divide(request: Request, data: Dataset, *, holds_out: bool) -> dict[str, Split]:
     """The training part, what is held out of it where epochs have to be compared, and the test
-    part. A solved head compares by leave-one-out and trains on everything."""
+    part. A solved head compares by leave-one-out and trains on everything. Held out is the data's
+    own validation part, unless only some labels of each class are to be used."""
     train = data.train
     if request.labels_per_class is not None:
         train = sample_per_class(train, request.labels_per_class, request.seed)
     splits = {TRAIN: train}
     spare = request.strategy != AUTO or np.bincount(train.labels).max() > 1
     if holds_out and spare:
-        splits[TRAIN], splits[VAL] = hold_out(train, request.val_fraction, request.seed)
+        own = data.parted() if request.labels_per_class is None else None
+        splits[TRAIN], splits[VAL] = own or hold_out(train, request.val_fraction, request.seed)
     if data.test is not None:
         splits[TEST] = data.test
     return splits

@@ -64,12 +64,14 @@ def test_other_folders_beside_the_parts_are_noted(tmp_path: Path) -> None:
     assert "the class folders of the train part are those in 'seg_train/seg_train'" in notes
 
 
-def test_validation_beside_train_and_test_is_learned_from(tmp_path: Path) -> None:
+def test_validation_beside_train_and_test_is_held_out(tmp_path: Path) -> None:
     root = parted(tmp_path / "set", "train_images", "test_images")
     image_folder(root / "val_images", {"ant": 1, "bee": 1}, first=90)
     data = opened(root)
     assert (len(data.train), len(data.test)) == (8, 4)
-    assert any(note.startswith("the validation part joins") for note in data.notes)
+    _, val = data.parted()
+    assert {name.split("/")[0] for name in val.ids} == {"val_images"}
+    assert any(note.startswith("the validation part, 2 samples") for note in data.notes)
 
 
 @pytest.mark.parametrize("names", [("split_1", "split_2"), ("split_1/train", "split_2/train")])

@@ -15,6 +15,7 @@ import click
 
 from zooadapt import __version__, processes, timing
 from zooadapt.cli import system
+from zooadapt.cli.commands import amended
 from zooadapt.errors import ZooadaptError, out_of_memory
 
 COMMANDS = {
@@ -89,8 +90,9 @@ def main() -> None:
         # what they make of a broken pipe.
         code = _unread() if stop.code == 1 else stop.code
     except ZooadaptError as error:
+        remedy = amended(sys.argv[1:], error.options) if error.options else error.remedy
         code = _fail(
-            type(error).__name__, str(error), error.thing, error.remedy, error.code, as_json=as_json
+            type(error).__name__, str(error), error.thing, remedy, error.code, as_json=as_json
         )
     except OSError as error:
         thing = str(error.filename or "output")

@@ -199,7 +199,7 @@ def adapt(as_json: bool, **options: Any) -> None:
     """Adapt SOURCE to DATA and write an export to OUT.
 
     SOURCE is [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or a bundled source's name.
-    DATA is a folder of class folders, a CSV, JSON-lines or Parquet file, or hf:ID.
+    DATA is a folder of class folders, a CSV, JSON or Parquet file, or hf:ID.
     """
     from zooadapt.request import Request
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -31,6 +32,19 @@ class Group(click.Group):
 def command() -> Callable[[Callable[..., None]], Command]:
     """The decorator for a command of `zooadapt`."""
     return click.command(cls=Command)
+
+
+def amended(arguments: Sequence[str], options: Sequence[str]) -> str:
+    """The command line with these arguments and, in place of what it says of them, these options:
+    name, value, name, value."""
+    remaining, names = [], options[::2]
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in names:
+            next(rest, None)
+        elif argument.partition("=")[0] not in names:
+            remaining.append(argument)
+    return shlex.join(["zooadapt", *remaining, *options])
 
 
 def _repeated(option: click.Option, order: list[click.Parameter]) -> bool:

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from zooadapt.data import ReadOptions
 
 _READING = (
-    click.option("--text-column", default="text", show_default=True, help="Tables: the text."),
+    click.option(
+        "--text-column", default="text", show_default=True, help="Tables: the text; a pair: A,B."
+    ),
     click.option("--label-column", default="label", show_default=True, help="Tables: the label."),
-    click.option("--encoding", default="utf-8", show_default=True, help="Tables: of the file."),
+    click.option("--encoding", default="auto", show_default=True, help="Of tables and texts."),
+    click.option("--separator", help="CSV: comma, semicolon, tab, bar or another character."),
     click.option("--skip-bad", is_flag=True, help="Leave out, and count, images that are broken."),
     click.option("--drop-unlabelled", is_flag=True, help="Tables: leave out empty labels."),
     click.option("--allow-tiny", is_flag=True, help="Accept classes with a single sample."),

@@ -35,7 +35,7 @@ from zooadapt.cli.output import emit, progress, say
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Windows per step.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--encoding", default="utf-8", show_default=True, help="Of the text.")
+@click.option("--encoding", default="auto", show_default=True, help="Of the text.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def pretrain(as_json: bool, **options: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split, decoded
+from zooadapt.data.labels import lacks
 from zooadapt.data.splits import divided
 from zooadapt.errors import DataError
 
@@ -34,7 +35,7 @@ def assemble(
     everything = Split(
         found.samples, labels, modality=modality, rows=rows, groups=groups, notes=found.notes
     )
-    in_test = _test_part(where, notes)
+    in_test, in_val = _own_parts(where, labels, groups, notes)
     own_test = len(in_test) > 0
     in_train = np.setdiff1d(np.arange(len(where)), in_test)
     _check_classes(classes, labels[in_train], options)
@@ -46,7 +47,7 @@ def assemble(
         notes.append(
             f"no test part: {len(in_test)} samples were split off, stratified, by seed{whole}"
         )
-    _note_classes(classes, labels[in_test], notes)
+    _note_classes(classes, labels, labels[in_test], notes)
     train, test = everything.subset(in_train), everything.subset(in_test)
     learned = {contents[k] for k in in_train.tolist()}
     repeated = [everything.ids[k] for k in in_test.tolist() if contents[k] in learned]
@@ -68,6 +69,7 @@ def assemble(
         train=train,
         test=test if len(in_test) else None,
         has_own_test=own_test,
+        validation=np.isin(in_train, in_val) if len(in_val) else None,
         notes=tuple(notes),
         white=found.white,
     )
@@ -75,8 +77,9 @@ def assemble(
 
 def _labelled(found: Labelled, location: str, options: ReadOptions, notes: list[str]) -> np.ndarray:
     """Positions of the rows that have a label."""
-    has = np.array([_is_label(name) for name in found.names], dtype=bool)
-    missing = np.flatnonzero(~has)
+    has = np.array([not lacks(name) for name in found.names], dtype=bool)
+    used = _measurable(found, has, notes)
+    missing = np.flatnonzero(used & ~has)
     if len(missing) and not options.drop_unlabelled:
         shown = [found.samples.name(found.rows[k]) for k in missing[:_SHOWN].tolist()]
         raise DataError(
@@ -85,7 +88,7 @@ def _labelled(found: Labelled, location: str, options: ReadOptions, notes: list[
             thing=shown[0],
             remedy="label them, or --drop-unlabelled leaves them out",
         )
-    if len(missing) == len(has):
+    if not has.any():
         raise DataError(
             f"no row of '{location}' has a label", thing=location, remedy="--label-column NAME"
         )
@@ -94,20 +97,42 @@ def _labelled(found: Labelled, location: str, options: ReadOptions, notes: list[
     return np.flatnonzero(has)
 
 
-def _is_label(name: str | None) -> bool:
-    # A `NaN` is what pandas calls a missing value; `nan` may be a language.
-    return name is not None and name != "NaN" and not (name == "" or name.isspace())
+def _measurable(found: Labelled, has: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Which rows count: none of a part to measure on that has no label at all, as competitions give
+    it."""
+    parts = np.array(found.parts)
+    used = np.ones(len(has), dtype=bool)
+    for part, name in (("test", "test"), ("val", "validation")):
+        rows = parts == part
+        if rows.any() and not has[rows].any() and has.any():
+            used &= ~rows
+            notes.append(f"the {rows.sum()} samples of the {name} part have no labels, so it is "
+                         "left out")  # fmt: skip
+    return used
 
 
-def _test_part(where: np.ndarray, notes: list[str]) -> np.ndarray:
-    in_test = np.flatnonzero(where == "test")
-    in_val = np.flatnonzero(where == "val")
+def _own_parts(
+    where: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the data's own test part, and of its own validation part."""
+    in_test, in_val = np.flatnonzero(where == "test"), np.flatnonzero(where == "val")
+    nothing = np.array([], dtype=np.int64)
     if len(in_val) and not len(in_test):
         notes.append("the validation part serves as test part, since there is no other")
-        return in_val
+        return in_val, nothing
+    learned = where == "train"
+    if len(np.setdiff1d(labels[in_val], labels[learned])):
+        notes.append("the validation part joins the training part, which lacks a class of it")
+        return in_test, nothing
+    if groups is not None and np.isin(groups[in_val], groups[learned]).any():
+        notes.append("the validation part joins the training part, which has groups of it")
+        return in_test, nothing
     if len(in_val):
-        notes.append("the validation part joins the training part; a run holds out its own")
-    return in_test
+        notes.append(
+            f"the validation part, {len(in_val)} samples, is what trained models are compared on; "
+            "a head that is fitted alone learns from it too"
+        )
+    return in_test, in_val
 
 
 def _classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -137,7 +162,7 @@ def _classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _groups(names: Sequence[str | None], notes: list[str]) -> np.ndarray:
     """The number of each row's group; a row without one is a group of its own."""
-    alone = [k for k, name in enumerate(names) if not _is_label(name)]
+    alone = [k for k, name in enumerate(names) if lacks(name)]
     if alone:
         notes.append(f"{len(alone)} rows have no group: each counts as a group of its own")
     numbers = np.unique([name or "" for name in names], return_inverse=True)[1]
@@ -205,15 +230,23 @@ def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[st
         )
 
 
-def _note_classes(classes: tuple[str, ...], tested: np.ndarray, notes: list[str]) -> None:
-    counts = np.bincount(tested, minlength=len(classes))
-    untested = [classes[k] for k in np.flatnonzero(counts == 0)]
+def _note_classes(
+    classes: tuple[str, ...], labels: np.ndarray, tested: np.ndarray, notes: list[str]
+) -> None:
+    """labels: `(n,)` of all samples; tested: of the test part."""
+    untested = [classes[k] for k in np.setdiff1d(np.arange(len(classes)), tested)]
     if untested and len(tested):
         notes.append(f"{len(untested)} classes have no test sample: {_some(untested)}")
     alike = Counter(_loosely(name) for name in classes)
-    twins = [name for name in classes if alike[_loosely(name)] > 1]
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    twins = [
+        f"{name!r} ({count})"
+        for name, count in zip(classes, counts, strict=True)
+        if alike[_loosely(name)] > 1
+    ]
     if twins:
-        notes.append(f"classes that differ only in case, spaces or digits: {_some(twins)}")
+        shown = ", ".join(twins[:_SHOWN]) + (", ..." if len(twins) > _SHOWN else "")
+        notes.append(f"classes that differ only in case, spaces or digits: {shown}")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -225,4 +258,4 @@ def _loosely(name: str) -> str:
     try:
         return repr(float(name))
     except ValueError:
-        return name.strip().casefold()
+        return " ".join(name.split()).casefold()

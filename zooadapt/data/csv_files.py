@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from zooadapt.data import dialects
+from zooadapt.data.columns import Wanted, is_data
 from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.dialects import NAMED, ROWS, SEPARATORS, Dialect
 from zooadapt.data.reading import line_at, read_text
-from zooadapt.errors import DataError, NotFoundError
+from zooadapt.errors import DataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,35 +21,33 @@ MAX_FIELD = 1_000_000
 """Characters a text may have; longer ones are a missing quote or the wrong file."""
 _BLOCK = 1 << 26
 _HEADER = 1 << 20
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def read_csv(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.Table:
-    """The wanted columns (option to column name) as strings, verbatim.
+def read_csv(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
+    """The wanted columns as strings, verbatim. How the fields are set apart and quoted goes into
+    `notes` where it is not as usual.
 
     Raises: DataError naming the line, row, column or byte at fault; NotFoundError without a header;
-    AccessError.
+    AccessError; UsageError for a separator that is none.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow
 
-    text = read_text(path, options.encoding)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    names = _header(text, delimiter)
+    text = read_text(path, options.encoding, notes)
+    text, dialect = _dialect(path, text, options, wanted, notes)
+    names = next(dialects.rows(text[:_HEADER], dialect), [])
     if not names:
         raise NotFoundError(
             f"'{path.name}' is empty", thing=path.name, remedy="give a file with a header and rows"
         )
-    _check_delimiter(path, text, delimiter, names, wanted)
-    check_columns(path, names, wanted)
-    _check_quotes(path, text, delimiter)
+    columns = _columns(path, text, dialect, names, wanted)
+    _check_quotes(path, text, dialect)
     ragged: list[Any] = []
 
     def keep(row: Any) -> str:
         ragged.append(row)
         return "skip"
 
-    columns = list(dict.fromkeys(wanted.values()))
     content = text.encode() if text.endswith("\n") else text.encode() + b"\n"
     try:
         table = arrow.read_csv(
@@ -59,7 +57,11 @@ def read_csv(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.
                 use_threads=False, block_size=min(len(content) + 1, _BLOCK)
             ),
             parse_options=arrow.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep
+                delimiter=dialect.separator,
+                quote_char=dialect.quote,
+                escape_char=dialect.escape or False,
+                newlines_in_values=True,
+                invalid_row_handler=keep,
             ),
             convert_options=arrow.ConvertOptions(
                 include_columns=columns,
@@ -86,29 +88,6 @@ def read_csv(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.
     return table
 
 
-def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str]) -> None:
-    """See that a table has the wanted columns (option to column name), each once.
-
-    Raises: DataError naming the column and listing those there are.
-    """
-    for option, column in wanted.items():
-        if column not in names:
-            shown = ", ".join(f"'{name}'" for name in names[:12])
-            raise DataError(
-                f"'{path.name}' has no column '{column}', its columns are {shown}"
-                + (", ..." if len(names) > 12 else ""),
-                thing=column,
-                remedy=f"{option} NAME",
-            )
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise DataError(
-                f"'{path.name}' has two columns named '{name}'",
-                thing=name,
-                remedy="rename one of them",
-            )
-
-
 def too_long(path: Path, row: int | None, length: str) -> DataError:
     """For a text longer than any text is. row: from 1, where it is known."""
     where = f"row {row} of '{path.name}'" if row else f"'{path.name}'"
@@ -119,12 +98,52 @@ def too_long(path: Path, row: int | None, length: str) -> DataError:
     )
 
 
-def _header(text: str, delimiter: str) -> list[str]:
-    lines = csv.reader(io.StringIO(text[:_HEADER], newline=""), delimiter=delimiter)
-    try:
-        return next((names for names in lines if names), [])
-    except csv.Error:  # a field that is longer than any column's name
-        return [text[:40]]
+def _dialect(
+    path: Path, text: str, options: ReadOptions, wanted: Wanted, notes: list[str]
+) -> tuple[str, Dialect]:
+    forced = options.separator and NAMED.get(options.separator.lower(), options.separator)
+    if forced is not None and (len(forced) != 1 or not forced.isascii() or forced in "\"'\r\n\\"):
+        raise UsageError(
+            f"'{options.separator}' cannot separate fields",
+            thing="--separator",
+            remedy="--separator semicolon, or one character",
+        )
+    text, hint = dialects.without_hint(text)
+    usual = "\t" if ".tsv" in (s.lower() for s in PurePath(path.name).suffixes) else ","
+    dialect = dialects.sniff(text, separator=usual, forced=forced or hint, suits=wanted.suits)
+    unusual = []
+    if forced is None and dialect.separator != usual:
+        name = SEPARATORS.get(dialect.separator, repr(dialect.separator))
+        unusual.append(f"separated by {name} (--separator overrules)")
+    if dialect.quote != '"':
+        unusual.append("quoted by single quotes")
+    if dialect.escape is not None:
+        unusual.append("a backslash makes a quote part of the text")
+    if unusual:
+        notes.append(f"{path.name} is read as CSV, {', '.join(unusual)}")
+    return text, dialect
+
+
+def _columns(
+    path: Path, text: str, dialect: Dialect, names: list[str], wanted: Wanted
+) -> list[str]:
+    def below() -> list[list[str]]:
+        return list(islice(dialects.rows(text[:_HEADER], dialect), 1, 1 + ROWS))
+
+    def peek() -> dict[str, list[str]]:
+        columns = zip(*(row for row in below() if len(row) == len(names)), strict=True)
+        return {name: list(values) for name, values in zip(names, columns, strict=False)}
+
+    if not wanted.suits(names) and is_data(names, below()):
+        shown = ", ".join(f"'{name[:40]}'" for name in names[:4])
+        raise DataError(
+            f"'{path.name}' seems to have no header: its first line, {shown}, is like those "
+            "below it",
+            thing=path.name,
+            remedy=f"write the names of its {len(names)} columns above it, such as "
+            f"{dialect.separator.join(('text', 'label'))}",
+        )
+    return wanted.select(path.name, names, peek)
 
 
 def _line_of(text: str, row: str) -> int:
@@ -132,36 +151,16 @@ def _line_of(text: str, row: str) -> int:
     return line_at(text, found.start() if found else 0)
 
 
-def _check_delimiter(
-    path: Path, text: str, delimiter: str, names: Sequence[str], wanted: Mapping[str, str]
-) -> None:
-    """A header that has the wanted columns under another delimiter says which one it is."""
-    if set(wanted.values()) <= set(names):
-        return
-    for other, said in _SEPARATORS.items():
-        under_other = _header(text, other) if other != delimiter else []
-        if len(under_other) > 1 and set(wanted.values()) <= set(under_other):
-            raise DataError(
-                f"'{path.name}' is separated by {said}, not {_SEPARATORS[delimiter]}",
-                thing=path.name,
-                remedy="save it with commas, or as .tsv with tabs",
-            )
-
-
-def _check_quotes(path: Path, text: str, delimiter: str) -> None:
+def _check_quotes(path: Path, text: str, dialect: Dialect) -> None:
     """A quote opens only where a field begins; one that is never closed swallows the lines below it
     as text, up to the next quote or to the end, and Arrow says nothing."""
-    separator = re.escape(delimiter)
-    quoted = re.compile(
-        rf'(?:\A|(?<=[{separator}\r\n]))"(?:[^"]++|"")*+("(?=[{separator}\r\n]|\Z))?'
-    )
-    for found in quoted.finditer(text) if '"' in text else ():
+    fields = dialects.quoted(dialect).finditer(text) if dialect.quote in text else ()
+    for field in fields:
         # A quote closed within its line and followed by more, as in `"Foo" bar`, is only untidy.
-        inside = found[0]
-        if found[1] is None and (found.end() == len(text) or "\n" in inside):
+        if field[1] is None and (field.end() == len(text) or "\n" in field[0]):
             raise DataError(
                 f"'{path.name}' has a quote that is not closed in line "
-                f"{line_at(text, found.start())}",
+                f"{line_at(text, field.start())}",
                 thing=path.name,
                 remedy="close it, or double the quotes in a text",
             )

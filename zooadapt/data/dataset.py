@@ -18,11 +18,15 @@ class ReadOptions:
     """How a data set is read; the defaults suit most."""
 
     text_column: str = "text"
+    """Tables: the text, or two columns with a comma between them, whose texts make pairs."""
     label_column: str = "label"
     group_column: str | None = None
     """Names whose a row is: a patient, an author. Rows of one group are never on both sides of
     a split, a fold or a held-out sample."""
-    encoding: str = "utf-8"
+    encoding: str = "auto"
+    """`auto`: UTF-8, or what a byte order mark says."""
+    separator: str | None = None
+    """CSV: what sets fields apart; None: what the file shows."""
     skip_bad: bool = False
     """Leave broken images out and count them, at the price of decoding all of them once."""
     allow_tiny: bool = False
@@ -151,6 +155,9 @@ class Dataset:
     test: Split | None
     has_own_test: bool
     """Whether the test part is the data's own, not split off here."""
+    validation: np.ndarray | None = None
+    """`(n,)`, for each training sample whether it is of the data's own validation part; None where
+    there is no such part."""
     notes: tuple[str, ...] = field(default=())
     """Warnings worth a line in the report, with counts."""
     white: int | None = None
@@ -162,13 +169,22 @@ class Dataset:
         hub = self.location.startswith("hf:")
         return self.location if hub else Path(self.location).resolve().name
 
+    def parted(self) -> tuple[Split, Split] | None:
+        """The training part without the data's own validation part, and that; None where it has
+        none."""
+        if self.validation is None:
+            return None
+        held_out = np.flatnonzero(self.validation)
+        return self.train.subset(np.flatnonzero(~self.validation)), self.train.subset(held_out)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the sorted (part, label, content) of every sample, names left out: renaming
         files is no other data set."""
+        train, val = self.parted() or (self.train, None)
         lines = sorted(
             f"{part} {self.classes[label]} {digest.hex()}"
-            for part, split in (("train", self.train), ("test", self.test))
+            for part, split in (("train", train), ("val", val), ("test", self.test))
             if split is not None
             for label, digest in zip(split.labels, split.digests, strict=True)
         )

@@ -55,7 +55,7 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
         rows = files.examine()
         notes += files.notes
     else:
-        samples = tables.TextSamples([_lines(name, options) for name in inputs])
+        samples = tables.TextSamples([_lines(name, options, notes) for name in inputs])
         rows = range(len(samples))
     if not len(rows):
         raise NotFoundError(
@@ -92,7 +92,7 @@ def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
     if not path.is_dir() and not path.is_file():
         raise _no_file(location)
     names = _top_files(path, (TEXT_SUFFIX,), options) if path.is_dir() else [""]
-    texts = [read_text(path / name, options.encoding) for name in names]
+    texts = [read_text(path / name, options.encoding, []) for name in names]
     if not any(text.strip() for text in texts):
         raise NotFoundError(
             f"'{location}' holds no text", thing=location, remedy="give a file with text in it"
@@ -103,7 +103,7 @@ def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
 def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> list[str]:
     """Raises: NotFoundError where the folder holds none with these suffixes."""
     names = Tree(path, options).top_files()
-    chosen = [name for name in names if Path(name).suffix.lower() in suffixes]
+    chosen = [name for name in names if tables.kind_of(Path(name)) in suffixes]
     if not chosen:
         raise NotFoundError(
             f"folder '{path}' holds no file in {', '.join(suffixes)}",
@@ -167,9 +167,9 @@ def _image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]
     return [name]
 
 
-def _lines(name: str, options: ReadOptions) -> tables.TextColumn:
+def _lines(name: str, options: ReadOptions, notes: list[str]) -> tables.TextColumn:
     if name == "-":
-        text = decoded(sys.stdin.buffer.read(), options.encoding, name="stdin")
+        text = decoded(sys.stdin.buffer.read(), options.encoding, name="stdin", notes=notes)
         return tables.TextColumn.of("stdin", lines_of(text))
     path = existing(name)
     if path.is_dir():
@@ -178,11 +178,13 @@ def _lines(name: str, options: ReadOptions) -> tables.TextColumn:
             thing=name,
             remedy="give a table, a text file, or - for lines on stdin",
         )
-    if path.suffix.lower() in tables.SUFFIXES:
-        return tables.read(path, options=options, labelled=False).text
+    if tables.kind_of(path) in tables.SUFFIXES:
+        table = tables.read(path, options=options, labelled=False)
+        notes += table.notes
+        return table.text
     if path.is_block_device() or path.is_char_device():
         raise _no_file(name)
-    return tables.TextColumn.of(path.name, lines_of(read_text(path, options.encoding)))
+    return tables.TextColumn.of(path.name, lines_of(read_text(path, options.encoding, notes)))
 
 
 def _no_file(name: str) -> DataError:

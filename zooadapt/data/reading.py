@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import os
+import zlib
 from pathlib import Path
 
 from zooadapt.errors import AccessError, DataError, FileError, NotFoundError, ZooadaptError
+
+AUTO = "auto"
+"""The encoding that a byte order mark or zero bytes name, and UTF-8 where there are none."""
+GZIP = ".gz"
+_MAX_UNPACKED = 1 << 31
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+          codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
+_SAMPLE = 4096
 
 
 def read_bytes(path: Path, *, name: str) -> bytes:
@@ -63,26 +74,40 @@ def existing(location: str) -> Path:
     return path
 
 
-def read_text(path: Path, encoding: str) -> str:
-    """A text file's content. Raises: as `read_bytes` and `decoded`."""
-    return decoded(read_bytes(path, name=path.name), encoding, name=path.name)
+def read_text(path: Path, encoding: str, notes: list[str]) -> str:
+    """A text file's content, unpacked where its name ends with `.gz`. An encoding that was chosen
+    here goes into `notes`.
+
+    Raises: as `read_bytes` and `decoded`; DataError for a file that cannot be unpacked.
+    """
+    content = read_bytes(path, name=path.name)
+    if path.suffix.lower() == GZIP:
+        content = _unpacked(content, path.name)
+    return decoded(content, encoding, name=path.name, notes=notes)
 
 
-def decoded(content: bytes, encoding: str, *, name: str) -> str:
-    """The text of a file's content, without a byte order mark.
+def decoded(content: bytes, encoding: str, *, name: str, notes: list[str]) -> str:
+    """The text of a file's content, without a byte order mark. An encoding that was chosen here
+    goes into `notes`.
 
     Raises: DataError naming the byte that is not in the encoding, or the line with a NUL.
     """
+    if encoding == AUTO:
+        encoding, why = _encoding_of(content)
+        if why:
+            notes.append(f"{name} is read as {encoding} ({why}); --encoding overrules")
     try:
         utf8 = codecs.lookup(encoding).name == "utf-8"
         text = content.decode("utf-8-sig" if utf8 else encoding)
         text.encode()
     except UnicodeDecodeError as error:
-        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        likely, reads = _likely_encoding(content, error.start)
         raise DataError(
-            f"'{name}' is not {encoding}: byte {error.start} is 0x{content[error.start]:02x}",
+            f"'{name}' is not {encoding}: byte {error.start} is 0x{content[error.start]:02x}"
+            + (f"; as {likely} the text there is '{reads}'" if reads else ""),
             thing=name,
-            remedy=f"name its encoding, for example --encoding {'utf-16' if wide else 'latin-1'}",
+            remedy=f"--encoding {likely}" if likely else "name its encoding, --encoding NAME",
+            options=("--encoding", likely) if likely else (),
         ) from error
     except UnicodeError as error:
         raise DataError(
@@ -99,6 +124,51 @@ def decoded(content: bytes, encoding: str, *, name: str) -> str:
             remedy="remove it, or, if the file is UTF-16, --encoding utf-16",
         )
     return text
+
+
+def _encoding_of(content: bytes) -> tuple[str, str]:
+    """The encoding that is certain from the bytes, and why it is no plain UTF-8."""
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return encoding, "its byte order mark"
+    sample = content[: min(len(content), _SAMPLE) // 2 * 2]
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if max(even, odd) > len(sample) // 4 and min(even, odd) == 0:
+        return ("utf-16-be" if even else "utf-16-le"), "every other byte of it is zero"
+    return "utf-8", ""
+
+
+def _likely_encoding(content: bytes, position: int) -> tuple[str, str]:
+    """What to try for bytes that are no UTF-8, and what stands at `position` then. Of the bytes 80
+    to 9f Windows makes quotes, dashes and the euro sign; in latin-1 they are control characters."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16", ""
+    encoding = "cp1252" if any(0x80 <= byte <= 0x9F for byte in content) else "latin-1"
+    place = content[max(0, position - 12) : position + 12]
+    place = place.replace(b"\r", b"\n").split(b"\n")
+    reads = next(part for part in place if any(byte >= 0x80 for byte in part))
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return "", ""
+    return encoding, reads.decode(encoding)
+
+
+def _unpacked(content: bytes, name: str) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(_MAX_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"'{name}' is no whole gzip file: {error}", thing=name, remedy="pack it again"
+        ) from error
+    if len(unpacked) > _MAX_UNPACKED:
+        raise DataError(
+            f"'{name}' holds more than {_MAX_UNPACKED:,} bytes",
+            thing=name,
+            remedy="unpack it and take a part of it",
+        )
+    return unpacked
 
 
 def line_at(text: str, position: int) -> int:

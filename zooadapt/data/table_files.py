@@ -1,15 +1,16 @@
-"""JSON lines, Parquet and Arrow files: the columns asked for, as an Arrow table."""
+"""JSON, Parquet and Arrow files: the columns asked for, as an Arrow table."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.data.csv_files import check_columns
+from zooadapt.data.columns import Wanted
 from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.dialects import ROWS
 from zooadapt.data.reading import lines_of, read_text
 from zooadapt.errors import DataError
 
@@ -17,62 +18,92 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_json_lines(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.Table:
-    """The wanted columns (option to column name) of a file with one JSON object a line; numbers and
-    truth values are spelled as in the file's JSON, null and NaN are missing.
+def read_json(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
+    """The wanted columns of a file with one JSON object a line, or of one array of objects; numbers
+    and truth values are spelled as in the file's JSON, null and NaN are missing.
 
-    Raises: DataError naming the line; AccessError.
+    Raises: DataError naming the line or the row; AccessError.
     """
     import pyarrow as pa
 
+    text = read_text(path, options.encoding, notes)
     names: dict[str, None] = {}
-    columns: dict[str, list[str | None]] = {column: [] for column in wanted.values()}
-    for number, line in enumerate(lines_of(read_text(path, options.encoding)), 1):
-        if not line.strip():
-            continue
-        row = _object(path, number, line)
+    columns: dict[str, list[str | None]] = {column: [] for column in wanted.possible()}
+    first: list[dict[str, Any]] = []
+    for where, row in _array(path, text) if text.lstrip()[:1] == "[" else _lines(path, text):
         names.update(dict.fromkeys(row))
         for column, values in columns.items():
-            values.append(_text(path, number, column, row.get(column)))
-    if names:
-        check_columns(path, list(names), wanted)
-    return pa.table({name: pa.array(v, pa.large_string()) for name, v in columns.items()})
+            values.append(_text(path, where, column, row.get(column)))
+        if len(first) < ROWS:
+            first.append(row)
+    chosen = wanted.select(path.name, list(names), lambda: _peek(first)) if names else [*columns]
+    return pa.table({name: pa.array(columns[name], pa.large_string()) for name in chosen})
 
 
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+def _lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(lines_of(text), 1):
+        if line.strip():
+            where = f"line {number}"
+            yield where, _object(path, where, _parsed(path, where, line))
+
+
+def _array(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of a file of lines whose first one is an array, that is an error in line 1."""
     try:
-        row = json.loads(line)
+        rows = json.loads(text)
+    except (ValueError, RecursionError):
+        yield from _lines(path, text)
+        rows = []
+    for number, row in enumerate(rows, 1):
+        where = f"row {number}"
+        yield where, _object(path, where, row)
+
+
+def _parsed(path: Path, where: str, line: str) -> Any:
+    try:
+        return json.loads(line)
     except (ValueError, RecursionError) as error:
         why = getattr(error, "msg", None) or str(error)
-        raise _bad_line(path, number, f"is no JSON: {why}") from error
+        raise _bad(path, where, f"is no JSON: {why}") from error
+
+
+def _object(path: Path, where: str, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise _bad_line(path, number, "is no JSON object")
+        raise _bad(path, where, "is no JSON object")
     return row
 
 
-def _text(path: Path, number: int, column: str, value: Any) -> str | None:
+def _peek(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str | None]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: [v if isinstance(v := row.get(name), str) else json.dumps(v) for row in rows]
+        for name in names
+    }
+
+
+def _text(path: Path, where: str, column: str, value: Any) -> str | None:
     if isinstance(value, (dict, list)):
-        raise _bad_line(path, number, f"has a {type(value).__name__}, no text, in '{column}'")
+        raise _bad(path, where, f"has a {type(value).__name__}, no text, in '{column}'")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     text = value if isinstance(value, str) else json.dumps(value)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _bad_line(path, number, f"has half of a surrogate pair in '{column}'") from error
+        raise _bad(path, where, f"has half of a surrogate pair in '{column}'") from error
     return text
 
 
-def _bad_line(path: Path, number: int, what: str) -> DataError:
+def _bad(path: Path, where: str, what: str) -> DataError:
     return DataError(
-        f"line {number} of '{path.name}' {what}",
+        f"{where} of '{path.name}' {what}",
         thing=path.name,
-        remedy="write one JSON object to a line",
+        remedy="write one JSON object to a line, or an array of them",
     )
 
 
-def read_parquet(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.Table:
-    """The wanted columns (option to column name), in memory; no other column is read.
+def read_parquet(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
+    """The wanted columns, in memory; no other column is read.
 
     Raises: DataError for what is no Parquet file or lacks a column; OSError as the system says.
     """
@@ -82,14 +113,18 @@ def read_parquet(path: Path, options: ReadOptions, wanted: Mapping[str, str]) ->
     with path.open("rb") as file:
         try:
             opened = parquet.ParquetFile(file)
-            check_columns(path, opened.schema_arrow.names, wanted)
-            return opened.read(columns=list(dict.fromkeys(wanted.values())))
+            columns = wanted.select(
+                path.name,
+                opened.schema_arrow.names,
+                lambda: _strings_of(next(opened.iter_batches(batch_size=ROWS), None)),
+            )
+            return opened.read(columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise _no(path, "Parquet", error) from error
 
 
-def read_arrow(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> pa.Table:
-    """The wanted columns (option to column name) of an Arrow file or stream, mapped into memory.
+def read_arrow(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
+    """The wanted columns of an Arrow file or stream, mapped into memory.
 
     Raises: as `read_parquet`.
     """
@@ -100,12 +135,28 @@ def read_arrow(path: Path, options: ReadOptions, wanted: Mapping[str, str]) -> p
     try:
         source = pa.memory_map(str(path))
         opened = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
-        check_columns(path, opened.schema.names, wanted)
-        table = opened.read_all().select(list(dict.fromkeys(wanted.values())))
+        table = opened.read_all()
+        columns = wanted.select(
+            path.name, table.schema.names, lambda: _strings_of(table.slice(0, ROWS))
+        )
+        table = table.select(columns)
         table.validate(full=True)
         return table
     except (pa.ArrowException, OSError) as error:
         raise _no(path, "Arrow", error) from error
+
+
+def _strings_of(rows: pa.RecordBatch | pa.Table | None) -> dict[str, list[str | None]]:
+    """The values of a few rows as strings; what cannot be one is left out."""
+    import pyarrow as pa
+
+    values: dict[str, list[str | None]] = {}
+    for name, column in zip(rows.schema.names, rows.columns, strict=True) if rows else ():
+        try:
+            values[name] = column.cast(pa.large_string()).to_pylist()
+        except pa.ArrowException:
+            continue
+    return values
 
 
 def _no(path: Path, kind: str, error: Exception) -> DataError:

@@ -1,22 +1,24 @@
-"""Tables of texts: CSV, JSON lines, Parquet and Arrow, one text and label a row, verbatim."""
+"""Tables of texts: CSV, JSON, Parquet and Arrow, one text (or a pair) and label a row, verbatim."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from zooadapt.data import csv_files, table_files
+from zooadapt.data.columns import Wanted
 from zooadapt.data.dataset import Labelled, ReadOptions
+from zooadapt.data.labels import by_value, class_names
 from zooadapt.data.layout import PARTS
-from zooadapt.data.reading import changed, of_file
+from zooadapt.data.reading import GZIP, changed, of_file
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError
+from zooadapt.family import TextPair
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,13 +26,20 @@ if TYPE_CHECKING:
 _READERS = {
     ".csv": csv_files.read_csv,
     ".tsv": csv_files.read_csv,
-    ".jsonl": table_files.read_json_lines,
-    ".ndjson": table_files.read_json_lines,
+    ".jsonl": table_files.read_json,
+    ".ndjson": table_files.read_json,
+    ".json": table_files.read_json,
     ".parquet": table_files.read_parquet,
     ".arrow": table_files.read_arrow,
 }
 SUFFIXES = tuple(_READERS)
 MAX_FIELD = csv_files.MAX_FIELD
+
+
+def kind_of(path: Path) -> str:
+    """The suffix that says what a file is, in lower case, `.gz` passed over."""
+    name = path.name.lower()
+    return PurePath(name.removesuffix(GZIP)).suffix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +48,8 @@ class TextColumn:
     the texts, `mapped` is that file, and `stamp` what it looked like when it was opened."""
 
     name: str
-    values: pa.ChunkedArray
+    values: tuple[pa.ChunkedArray, ...]
+    """One column, or two whose texts make pairs."""
     mapped: Path | None = None
     stamp: tuple[int, ...] = ()
 
@@ -48,7 +58,15 @@ class TextColumn:
         """Texts that are in memory."""
         import pyarrow as pa
 
-        return cls(name=name, values=pa.chunked_array([lines], pa.string()))
+        return cls(name=name, values=(pa.chunked_array([lines], pa.string()),))
+
+    def __len__(self) -> int:
+        return len(self.values[0])
+
+    def __getitem__(self, row: int) -> str:
+        """A missing text is an empty one."""
+        first, *second = (values[row].as_py() or "" for values in self.values)
+        return TextPair(first, second[0]) if second else first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +80,13 @@ class Table:
 
 
 class TextSamples:
-    """Text columns of one or more tables, end to end; a missing text is an empty one."""
+    """Text columns of one or more tables, end to end."""
 
     def __init__(self, columns: Sequence[TextColumn]) -> None:
         self._columns = columns
         self._starts = [0]
         for column in columns:
-            self._starts.append(self._starts[-1] + len(column.values))
+            self._starts.append(self._starts[-1] + len(column))
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -81,11 +99,10 @@ class TextSamples:
         column, row = self._find(index)
         if column.mapped and _stamp(column.mapped) != column.stamp:
             raise changed(column.name)
-        return column.values[row].as_py() or ""
+        return column[row]
 
     def digest(self, index: int) -> bytes:
-        text = self.raw(index, min_side=None, channels=0)
-        return hashlib.sha256(text.encode()).digest()
+        return digest_of(self.raw(index, min_side=None, channels=0))
 
     def _find(self, index: int) -> tuple[TextColumn, int]:
         """Raises: IndexError for an index that no column holds."""
@@ -95,15 +112,27 @@ class TextSamples:
         return self._columns[table], index - self._starts[table]
 
 
-def read_tables(path: Path, options: ReadOptions) -> Labelled:
-    """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`).
+def digest_of(text: str) -> bytes:
+    """SHA-256 of a text, or of a pair, for which it is another than for the two joined."""
+    if isinstance(text, TextPair):
+        parts = (hashlib.sha256(part.encode()).digest() for part in (text.first, text.second))
+        return hashlib.sha256(b"".join(parts)).digest()
+    return hashlib.sha256(text.encode()).digest()
 
-    A part may come in numbered pieces, as in `train-00000-of-00002.parquet`.
+
+def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = False) -> Labelled:
+    """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`). Labels that are numbers
+    or truth values throughout are told apart by value.
+
+    A part may come in numbered pieces, as in `train-00000-of-00002.parquet`. A part to measure on
+    may lack the label column, and then has no labels; with `may_lack_labels` every part may.
     Raises: as `read`; DataError for a file that is no table or a folder without `train.*`.
     """
-    columns, parts, names, groups, notes = [], [], [], [], []
+    columns, parts, names, groups = [], [], [], []
+    notes: list[str] = []
     for part, file in _tables_of(path, options, notes):
-        table = read(file, options=options, labelled=True)
+        needs = part in ("train", "all") and not may_lack_labels
+        table = read(file, options=options, labelled=True, may_lack_labels=not needs)
         columns.append(table.text)
         parts += [part] * len(table.labels)
         names += table.labels
@@ -114,33 +143,37 @@ def read_tables(path: Path, options: ReadOptions) -> Labelled:
         samples=samples,
         rows=range(len(samples)),
         parts=parts,
-        names=names,
+        names=by_value(names),
         groups=groups,
         notes=notes,
     )
 
 
-def read(path: Path, *, options: ReadOptions, labelled: bool) -> Table:
-    """One table.
+def read(
+    path: Path, *, options: ReadOptions, labelled: bool, may_lack_labels: bool = False
+) -> Table:
+    """One table; with `may_lack_labels`, labels and groups are None where it has no such columns.
 
     Raises: DataError naming the line, row, column or byte at fault; NotFoundError for no rows;
     AccessError.
     """
     import pyarrow.compute as pc
 
-    wanted = {"--text-column": options.text_column}
-    if labelled:
-        wanted["--label-column"] = options.label_column
-        if options.group_column is not None:
-            wanted["--group-column"] = options.group_column
-    mapped = path.suffix.lower() == ".arrow"
+    wanted = Wanted(
+        text=options.text_column,
+        label=options.label_column if labelled else None,
+        group=options.group_column if labelled else None,
+        may_lack_label=may_lack_labels,
+    )
+    kind = kind_of(path)
+    notes: list[str] = []
     try:
         if not path.is_file():
             raise DataError(
                 f"'{path.name}' is no regular file", thing=str(path), remedy="give a file"
             )
         stamp = _stamp(path)
-        table = _READERS[path.suffix.lower()](path, options, wanted)
+        table = _READERS[kind](path, options, wanted, notes)
     except OSError as error:
         raise of_file(error, path.name) from error
     if table.num_rows == 0:
@@ -149,43 +182,66 @@ def read(path: Path, *, options: ReadOptions, labelled: bool) -> Table:
             thing=path.name,
             remedy="give a file with data below its header",
         )
-    text = _strings(table.column(options.text_column), path, options.text_column)
-    lengths = pc.utf8_length(text)
-    longest = pc.max(lengths).as_py() or 0
-    if longest > MAX_FIELD:
-        raise csv_files.too_long(path, pc.index(lengths, longest).as_py() + 1, f"{longest:,}")
-    # Comparing with a Python number would import pandas, half a second.
-    empty = len(text) - (pc.sum(lengths.cast("bool")).as_py() or 0)
-    labels, groups = (
-        _strings(table.column(wanted[option]), path, wanted[option]).to_pylist()
-        if option in wanted
-        else []
-        for option in ("--label-column", "--group-column")
-    )
+    texts = wanted.texts(table.column_names)
+    values = tuple(_strings(table.column(name), path, name) for name in texts)
+    for one in values:
+        lengths = pc.utf8_length(one)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > MAX_FIELD:
+            raise csv_files.too_long(path, pc.index(lengths, longest).as_py() + 1, f"{longest:,}")
+        # Comparing with a Python number would import pandas, half a second.
+        empty = len(one) - (pc.sum(lengths.cast("bool")).as_py() or 0)
+        if empty:
+            notes.append(f"{empty} rows of {path.name} have an empty text")
+    labels = _labels(table, wanted.label, path)
+    groups = _labels(table, wanted.group, path)
+    mapped = path if kind == ".arrow" else None
     return Table(
-        text=TextColumn(name=path.name, values=text, mapped=path if mapped else None, stamp=stamp),
+        text=TextColumn(name=path.name, values=values, mapped=mapped, stamp=stamp),
         labels=labels,
         groups=groups,
-        notes=(f"{empty} rows of {path.name} have an empty text",) if empty else (),
+        notes=tuple(notes),
     )
+
+
+def _labels(table: pa.Table, column: str | None, path: Path) -> list[str | None]:
+    if column is None:
+        return []
+    if column not in table.column_names:
+        return [None] * table.num_rows
+    values = _strings(table.column(column), path, column).to_pylist()
+    names = class_names(table.schema.metadata, column)
+    if names is None:
+        return values
+    numbers = {str(k): name for k, name in enumerate(names)}
+    unknown = {value for value in values if value not in (None, "-1")} - set(numbers)
+    if unknown:
+        raise DataError(
+            f"'{path.name}' has a label {min(unknown)}, and its metadata names {len(names)} of "
+            f"'{column}'",
+            thing=column,
+            remedy="write the file again with the library that made it",
+        )
+    return [None if value is None else numbers.get(value) for value in values]
 
 
 def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple[str, Path]]:
-    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+    if kind_of(path) in SUFFIXES and not path.is_dir():
         return [("all", path)]
     if not path.is_dir():
         raise DataError(
             f"'{path.name}' is no table that is known here",
             thing=str(path),
-            remedy=f"give one of {', '.join(SUFFIXES)}",
+            remedy=f"give one of {', '.join(SUFFIXES)}, or one of them with {GZIP}",
         )
     tree = Tree(path, options)
     chosen, kinds = [], {}
     for name in tree.top_files():
-        stem, suffix = os.path.splitext(name)
+        suffix = kind_of(Path(name))
+        stem, _, ending = name.lower().rpartition(suffix)
         stem = re.sub(r"-\d+-of-\d+$", "", stem)
-        part = PARTS.get(stem.lower())
-        if part is None or suffix.lower() not in SUFFIXES:
+        part = PARTS.get(stem)
+        if part is None or suffix not in SUFFIXES or ending not in ("", GZIP):
             continue
         kind = f"{stem}{suffix}"
         if kinds.setdefault(part, kind) != kind:

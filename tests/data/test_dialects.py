@@ -1,0 +1,124 @@
+"""Delimited files as spreadsheets, data bases and scripts write them: what sets fields apart,
+encloses and encodes them is read off the file, said in a note, and overruled by an option."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from .make import opened, refused
+
+TEXTS = ["I like it, really; very much", "Don't buy it", "it is 5,90 a piece; too much",
+         "'tis the season, buy now", "a | b, and more", "she said \"no\", I'd say"]  # fmt: skip
+ROWS = [(f"{TEXTS[k % 6]} {k}", "pos" if k % 2 else "neg") for k in range(24)]
+
+
+def written(separator: str = ",", quote: str = '"', end: str = "\n", header=("text", "label")):
+    """The rows as a writer of such files writes them."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, delimiter=separator, quotechar=quote, lineterminator=end)
+    writer.writerows([header, *ROWS])
+    return buffer.getvalue()
+
+
+def read(path: Path, **options: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    data = opened(path, modality="text", **options)
+    whole = data.everything
+    rows = [(str(whole.raw(k)), data.classes[whole.labels[k]]) for k in range(len(whole))]
+    return rows, whole.notes
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("quote", ['"', "'"])
+@pytest.mark.parametrize(
+    ("separator", "name"), [(",", ""), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")]
+)
+def test_every_separator_is_recognised(separator, name, quote, end, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(written(separator, quote, end), newline="")
+    rows, notes = read(tmp_path / "t.csv")
+    assert rows == ROWS
+    assert (f"separated by {name} (--separator overrules)" in " ".join(notes)) == bool(name)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_separator_is_known_from_the_rows_where_the_header_is_not(separator, tmp_path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(written(separator, header=("Meinung, lang", "Klasse")))
+    columns = {"text_column": "Meinung, lang", "label_column": "Klasse"}
+    assert read(path, **columns)[0] == ROWS
+    error = refused(path, 65, "its columns are 'Meinung, lang', 'Klasse'; it seems to have")
+    assert error.options == ("--text-column", "Meinung, lang", "--label-column", "Klasse")
+
+
+def test_texts_full_of_other_separators_leave_commas_the_separator(tmp_path: Path) -> None:
+    rows = [f'"a; b; c{k}",x' if k % 2 else f"d; e; f{k},y" for k in range(20)]
+    (tmp_path / "t.csv").write_text("\n".join(["sentence,kind", *rows]))
+    columns = {"text_column": "sentence", "label_column": "kind"}
+    (first, *_), notes = read(tmp_path / "t.csv", **columns)
+    assert first == ("d; e; f0", "y") and not notes
+    (tmp_path / "t.csv").write_text("\n".join(["sentence", *["a; b; c, d", "e; f; g"]]))
+    refused(tmp_path / "t.csv", 65, "no column 'label', its columns are 'sentence'", **{
+        "text_column": "sentence"})  # fmt: skip
+
+
+def test_the_separator_that_is_asked_for_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(written("\t"))
+    for name in ("tab", "\t", "\\t"):
+        rows, notes = read(path, separator=name)
+        assert rows == ROWS and not notes
+    refused(path, 65, "no column 'text', its columns are 'text\tlabel'", separator="comma")
+    refused(path, 2, "'::' cannot separate fields", separator="::")
+    path.write_text(written("~"))
+    assert read(path, separator="~")[0] == ROWS
+
+
+def test_the_hint_of_excel_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("sep=;\n" + written(";") + "x;y;z\n")
+    refused(tmp_path / "t.csv", 65, "line 27 of 't.csv' has 3 fields")
+    (tmp_path / "t.csv").write_text("sep=~\r\n" + written("~", end="\r\n"), newline="")
+    assert read(tmp_path / "t.csv")[0] == ROWS
+
+
+def test_a_backslash_before_a_quote_makes_it_part_of_the_text(tmp_path: Path) -> None:
+    path, quoted = tmp_path / "t.csv", [(t.replace('"', '\\"'), name) for t, name in ROWS]
+    path.write_text("\n".join(["text,label", *(f'"{text}",{name}' for text, name in quoted)]))
+    rows, notes = read(path)
+    assert rows == ROWS and "a backslash makes a quote part of the text" in notes[0]
+    by_the_rules = [("C:\\", "a"), ('say \\"', "b"), ("x\\", "a"), ('\\"', "b")]
+    lines = ['"' + text.replace('"', '""') + f'",{name}' for text, name in by_the_rules]
+    path.write_text("\n".join(["text,label", *lines]))
+    assert read(path) == (by_the_rules, ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_an_encoding_that_is_certain_is_taken(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(written(";").encode(encoding))
+    rows, notes = read(tmp_path / "t.csv")
+    assert rows == ROWS
+    assert ("--encoding overrules" in notes[0]) == (encoding != "utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "words"),
+    [
+        ("It’s £5", "cp1252", "0x92; as cp1252 the text there is .*It’s"),
+        ("café", "latin-1", "0xe9"),
+    ],
+)
+def test_an_encoding_that_is_likely_is_proposed(text, encoding, words, tmp_path: Path) -> None:
+    """Which of the one-byte encodings it is cannot be known: whoever pastes the command has seen
+    how the text reads."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"text,label\n{text},a\nx,b\ny,a\nz,b\n".encode("cp1252"))
+    error = refused(path, 65, f"'t.csv' is not utf-8: byte .* is {words}")
+    assert error.options == ("--encoding", encoding)
+    assert read(path, encoding=encoding)[0][0] == (text, "a")
+
+
+def test_bytes_that_no_western_encoding_has_are_no_proposal(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("text,label\nщ,a\n".encode("mac-cyrillic") + b"\x81\n")
+    assert not refused(tmp_path / "t.csv", 65, "is not utf-8").options

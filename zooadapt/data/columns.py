@@ -1,0 +1,168 @@
+"""Which columns of a table are meant, and which ones may be where those are missing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from zooadapt.data.labels import lacks
+from zooadapt.errors import DataError, UsageError
+
+Peek = Callable[[], Mapping[str, Sequence[str | None]]]
+"""The first values of every column, read when they are asked for."""
+TEXT, LABEL, GROUP = "--text-column", "--label-column", "--group-column"
+_TEXTS = {"text", "texts", "sentence", "sentences", "review", "reviews", "review text", "tweet",
+          "tweets", "tweet text", "message", "messages", "sms", "email", "content", "body",
+          "comment", "comment text", "comments", "question", "utterance", "query", "headline",
+          "document", "post", "v2"}  # fmt: skip
+_LABELS = {"label", "labels", "class", "classes", "category", "categories", "sentiment", "target",
+           "intent", "emotion", "topic", "tag", "rating", "stars", "polarity", "label text",
+           "v1"}  # fmt: skip
+_LONG, _SHORT = 15, 40
+"""Characters that a text has in the mean, at least, and a class name at most."""
+_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The columns that are asked of a table, as the options name them."""
+
+    text: str
+    """One column, or two with a comma between them."""
+    label: str | None = None
+    group: str | None = None
+    may_lack_label: bool = False
+
+    def texts(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The text column, or the two that make a pair; a column's name may hold a comma itself.
+
+        Raises: UsageError for more than two.
+        """
+        if self.text in names or "," not in self.text:
+            return (self.text,)
+        parts = tuple(part.strip() for part in self.text.split(","))
+        if len(parts) > 2:
+            raise UsageError(
+                f"'{self.text}' names {len(parts)} columns, and a sample has two texts at most",
+                thing=TEXT,
+                remedy=f"{TEXT} {parts[0]},{parts[1]}",
+            )
+        return parts
+
+    def possible(self) -> set[str]:
+        """Every name that a column which is asked for may have."""
+        names = {self.text, self.label, self.group, *(p.strip() for p in self.text.split(","))}
+        return {name for name in names if name is not None}
+
+    def suits(self, names: Sequence[str]) -> bool:
+        """Whether a table with these columns has all that are asked for."""
+        return not self._missing(names)
+
+    def select(self, table: str, names: Sequence[str], peek: Peek) -> list[str]:
+        """The columns to read of a table that has these.
+
+        Raises: DataError naming the column that is missing, with those that may be meant, or one
+        that is asked for and there twice.
+        """
+        missing = self._missing(names)
+        if missing:
+            option = next(iter(missing))
+            raise _without(table, names, missing[option], option, propose(self, names, peek))
+        columns = [column for _, column in self._columns(names) if column in names]
+        counts = Counter(names)
+        for name in columns:
+            if counts[name] > 1:
+                raise DataError(
+                    f"'{table}' has two columns named '{name}'",
+                    thing=name,
+                    remedy="rename one of them",
+                )
+        return list(dict.fromkeys(columns))
+
+    def _columns(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        columns = [(TEXT, name) for name in self.texts(names)]
+        columns += [(LABEL, self.label)] if self.label is not None else []
+        return columns + ([(GROUP, self.group)] if self.group is not None else [])
+
+    def _missing(self, names: Sequence[str]) -> dict[str, str]:
+        known = set(names)
+        missing = {o: name for o, name in self._columns(names) if name not in known}
+        if self.may_lack_label:
+            missing.pop(LABEL, None)
+        return missing
+
+
+def propose(wanted: Wanted, names: Sequence[str], peek: Peek) -> dict[str, str]:
+    """Options that name columns of the table in place of those that it lacks: by known names, else
+    by what is in them. None at all where more than one choice can be meant."""
+    missing = wanted._missing(names).keys() & {TEXT, LABEL}
+    values = peek() if missing else {}
+    chosen: dict[str, str] = {}
+    for option, known, fits in ((TEXT, _TEXTS, _is_text), (LABEL, _LABELS, _is_label)):
+        if option not in missing:
+            continue
+        other = () if option == TEXT else (*wanted.texts(names), chosen.get(TEXT))
+        free = [name for name in names if name not in other and name != wanted.label]
+        named = [name for name in free if _plain(name) in known]
+        fitting = [name for name in free if fits(values.get(name, ()))]
+        one = named if len(named) == 1 else [n for n in named if n in fitting] or fitting
+        if len(one) != 1:
+            return {}
+        chosen[option] = one[0]
+    return chosen
+
+
+def is_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether a first row is like those below it: a class name that stands there again, or a number
+    among numbers."""
+    for k, name in enumerate(header):
+        values = [row[k] for row in below if k < len(row)]
+        if not lacks(name) and _is_label(values) and name in values:
+            return True
+        if _numeric(name) and values and all(_numeric(value) or not value for value in values):
+            return True
+    return False
+
+
+def _without(
+    table: str, names: Sequence[str], column: str, option: str, proposed: Mapping[str, str]
+) -> DataError:
+    shown = ", ".join(f"'{name}'" for name in names[:_SHOWN])
+    what = {TEXT: "texts", LABEL: "labels"}
+    likely = " and ".join(f"{what[option]} in '{name}'" for option, name in proposed.items())
+    options = [part for pair in proposed.items() for part in pair]
+    return DataError(
+        f"'{table}' has no column '{column}', its columns are {shown}"
+        + (", ..." if len(names) > _SHOWN else "")
+        + (f"; it seems to have its {likely}" if likely else ""),
+        thing=column,
+        remedy=shlex.join(options) or f"{option} NAME",
+        options=options,
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+
+def _is_text(values: Sequence[str | None]) -> bool:
+    """Strings of some length, most of them different, with blanks in them."""
+    texts = [value for value in values if not lacks(value)]
+    if len(texts) < 2 or sum(map(len, texts)) < _LONG * len(texts):
+        return False
+    blanks = sum(" " in text.strip() for text in texts)
+    return 2 * blanks > len(texts) and 2 * len(set(texts)) > len(texts)
+
+
+def _is_label(values: Sequence[str | None]) -> bool:
+    """A few short values, each of them more than once in the mean."""
+    names = [value for value in values if not lacks(value)]
+    few = set(names)
+    return 2 <= len(few) <= len(names) / 2 and max(map(len, few)) <= _SHORT
+
+
+def _numeric(value: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(?:[.,]\d+)?", value.strip()) is not None
