@@ -10,10 +10,11 @@ from typing import Any
 from zooadapt import export, fsops, plan, processes, report, suspects, unlabelled
 from zooadapt.chain import frozen_proof, state_sha256
 from zooadapt.checkpoint import Checkpoint
-from zooadapt.data import Split, open_dataset
+from zooadapt.data import Split
 from zooadapt.engine import Engine
+from zooadapt.inputs import Opened, open_inputs
 from zooadapt.metrics import Metrics
-from zooadapt.model import build, open_source
+from zooadapt.model import build
 from zooadapt.plan import Plan
 from zooadapt.preparation import choose_mode, decide, divide, open_carries, refine, seconds_for
 from zooadapt.progress import Progress
@@ -21,7 +22,7 @@ from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL, Run
 from zooadapt.strategy import Choice
 from zooadapt.suspects import Suspects
-from zooadapt.timing import Clock, Imports
+from zooadapt.timing import Imports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,34 +36,22 @@ class Result:
     report: dict[str, Any]
 
 
-def adapt(request: Request, progress: Progress) -> Result:
+def adapt(request: Request, progress: Progress, *, opened: Opened | None = None) -> Result:
     """Adapt a source to a data set and write the export to `request.out`, as a whole or not at all;
-    no other run writes there meanwhile.
+    no other run writes there meanwhile. `opened` is what `open_inputs` gave for this request.
 
     Raises: any ZooadaptError of the layers below, most of them before any long work.
     """
     if request.plan_only:
-        fsops.check_output(request.out, overwrite=request.overwrite)
-        return _adapt(request, progress)
+        return _adapt(request, progress, opened or open_inputs(request))
     with fsops.claim(request.out, overwrite=request.overwrite):
-        return _adapt(request, progress)
+        return _adapt(request, progress, opened or open_inputs(request))
 
 
-def _adapt(request: Request, progress: Progress) -> Result:
-    clock = Clock()
-    if request.suspects is not None:
-        suspects.check_place(request.suspects)
-    with clock.part("source"):
-        source = open_source(request.source, offline=request.offline)
+def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
+    source, data, clock = opened.source, opened.data, opened.clock
     imports = Imports(source.family.imports)
     with clock.part("data"):
-        data = open_dataset(
-            request.data,
-            modality=source.family.modality,
-            options=request.reading,
-            seed=request.seed,
-            offline=request.offline,
-        )
         splits = divide(request, data, holds_out=plan.holds_out(request.strategy))
         target = None
         if request.unlabelled is not None:

@@ -11,11 +11,12 @@ from zooadapt.errors import ZooadaptError
 def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
     """The chain of a source, each stage with its parameters, forward milliseconds and carry bytes
     for one sample, measured here in fp32 on synthetic inputs of the source's own kind."""
-    from zooadapt import costs
     from zooadapt.model import build, open_source
-    from zooadapt.testing import synthesise
 
     source = open_source(spec, offline=offline)
+    from zooadapt import costs
+    from zooadapt.testing import synthesise
+
     model = build(source, classes=source.classes or ("class",))
     raws = synthesise(source.family.modality, batch_size, channels=model.channels)
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])

@@ -1,26 +1,30 @@
-"""An adapted model put to use: metrics on labelled data, labels for new inputs, embeddings."""
+"""An adapted model put to use: metrics on labelled data, labels for new inputs, embeddings.
+
+What needs no torch is looked at before torch is imported, so that it is refused at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from zooadapt import fsops, processes, weights
-from zooadapt.cache import Cache
-from zooadapt.carries import Carries
 from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
-from zooadapt.engine import Engine
 from zooadapt.errors import DataError, OutputError, UsageError
-from zooadapt.feed import Inputs
-from zooadapt.metrics import Metrics, of_probabilities
 from zooadapt.model import Model, Source, build, open_source
-from zooadapt.precision import Mode, choose, of_export
 from zooadapt.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zooadapt.carries import Carries
+    from zooadapt.engine import Engine
+    from zooadapt.metrics import Metrics
+    from zooadapt.precision import Mode
 
 UNKNOWN = "unknown"
 """The label of an input that no class is probable enough for."""
@@ -74,6 +78,8 @@ def evaluate(
             remedy=f"its classes are {', '.join(model.classes[:20])}",
         )
     labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
+    from zooadapt.metrics import of_probabilities
+
     logits = _logits(model, split, settings, progress)
     return of_probabilities(logits.softmax(1).numpy(), labels), model.classes
 
@@ -161,6 +167,8 @@ def features(
     split = data.everything
     _say_notes(split, progress)
     stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
+    import torch
+
     engine, carries = _placed(model, split, settings, progress)
     carries.prepare(_ALL, [stop])
     tensors: dict[str, Tensor] = {}
@@ -223,6 +231,10 @@ def _logits(model: Model, split: Split, settings: Settings, progress: Progress) 
 def _placed(
     model: Model, split: Split, settings: Settings, progress: Progress
 ) -> tuple[Engine, Carries]:
+    from zooadapt.cache import Cache
+    from zooadapt.carries import Carries
+    from zooadapt.engine import Engine
+
     mode = _mode(model, split, settings)
     engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
     engine.place(model.chain)
@@ -235,6 +247,9 @@ def _placed(
 
 
 def _mode(model: Model, split: Split, settings: Settings) -> Mode:
+    from zooadapt.feed import Inputs
+    from zooadapt.precision import choose, of_export
+
     device = processes.device()
     made = of_export(model.source.config, device) if settings.precision == "auto" else None
     if made is not None:

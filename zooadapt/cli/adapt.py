@@ -205,9 +205,13 @@ def adapt(as_json: bool, **options: Any) -> None:
 
     options.pop("why")
     request = Request(reading=shared.read_options(options), **options)
-    from zooadapt.adapt import adapt as run
+    from zooadapt.inputs import open_inputs
 
-    result = run(request, progress(as_json))
+    opened = open_inputs(request)
+    with opened.clock.part("imports"):
+        from zooadapt.adapt import adapt as run
+
+    result = run(request, progress(as_json), opened=opened)
     emit(result.report, as_json, lambda: _show(result.report))
 
 

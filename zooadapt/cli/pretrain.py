@@ -44,6 +44,9 @@ def pretrain(as_json: bool, **options: Any) -> None:
     TEXT is a text file or a folder of .txt files. What is written to OUT is a source like any
     other: zooadapt adapt OUT DATA -o MODEL.
     """
+    from zooadapt.data.reading import existing
+
+    existing(options["text"])  # before torch is imported
     from zooadapt.pretrain import PretrainRequest
     from zooadapt.pretrain import pretrain as run
 

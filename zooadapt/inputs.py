@@ -1,0 +1,49 @@
+"""What a run works on, opened before anything heavy is imported: what can be refused without torch
+is refused within the seconds that torch takes to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zooadapt import fsops, suspects
+from zooadapt.data import Dataset, open_dataset
+from zooadapt.data.reading import existing
+from zooadapt.model import Source, open_source
+from zooadapt.request import Request
+from zooadapt.timing import Clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The source and the data of a request, and the clock that runs since before they were."""
+
+    source: Source
+    data: Dataset
+    clock: Clock
+
+
+def open_inputs(request: Request) -> Opened:
+    """Open the source, its network apart, and read the data. Imports no torch.
+
+    Raises: OutputError where the output cannot be made, before anything is opened; and as
+    `open_source` and `open_dataset`.
+    """
+    clock = Clock()
+    fsops.check_output(request.out, overwrite=request.overwrite)
+    if request.suspects is not None:
+        suspects.check_place(request.suspects)
+    if request.unlabelled is not None:
+        existing(request.unlabelled)
+    if not request.data.startswith("hf:"):
+        existing(request.data)
+    with clock.part("source"):
+        source = open_source(request.source, offline=request.offline)
+    with clock.part("data"):
+        data = open_dataset(
+            request.data,
+            modality=source.family.modality,
+            options=request.reading,
+            seed=request.seed,
+            offline=request.offline,
+        )
+    return Opened(source=source, data=data, clock=clock)
