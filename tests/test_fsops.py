@@ -1,6 +1,7 @@
 """What is on disk after every kind of death and failure: the old state or the complete new one."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from zooadapt import fsops
+from zooadapt import fsops, locks, outputs
 from zooadapt.errors import FileError, NotFoundError, OutputError, TryAgainError
 
 fork = multiprocessing.get_context("fork")
@@ -22,14 +23,15 @@ NEW = {"config.json": b"new", "model": b"new weights", "sub/more": b"x" * 5000}
 
 
 def write_folder(target: Path, files: dict[str, bytes]) -> None:
-    with fsops.new_folder(target, overwrite=True) as folder:
+    with outputs.new_folder(target, overwrite=True) as folder:
         for name, data in files.items():
             fsops.write_file(folder / name, data)
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    """Files by path, but for what is only there while others are written."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name[:5] != ".zooa"}
 
 
 def strays(folder: Path) -> list[str]:
@@ -69,27 +71,41 @@ def run_with_fault(root: Path, action, at: int, fault) -> int:
     return process.exitcode
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_kill_at_every_operation_leaves_the_old_or_the_new_folder(tmp_path, exists):
+def fillable(tmp_path: Path, *, inside: bool) -> Path:
+    """A place for a folder, inside one that a rename could not take the place of."""
     target = tmp_path / "model"
+    if inside:
+        (target / ".zooadapt-checkpoint").mkdir(parents=True)
+    assert outputs.in_place(target) == inside
+    return target
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
+def test_kill_at_every_operation_leaves_the_old_or_the_new_folder(tmp_path, exists, inside):
+    target = fillable(tmp_path, inside=inside)
     for at in range(1, 200):
         if exists:
             write_folder(target, OLD)
         ended = run_with_fault(tmp_path, lambda: write_folder(target, NEW), at, signal.SIGKILL)
         fsops.recover(target)
         assert content(target) in ((OLD, NEW) if exists else ({}, NEW)), at
-        assert strays(tmp_path) == [], at
+        assert strays(tmp_path) == [".zooadapt-checkpoint"] * inside, at
         if ended == 0:
             break
         if target.exists() and not exists:
             write_folder(target, {})
-            target.rmdir()
+            assert inside or target.rmdir() is None
     assert ended == 0 and at > 15
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EROFS])
-def test_failure_of_every_operation_is_typed_and_keeps_the_old_folder(tmp_path, number):
-    target, ends = tmp_path / "model", []
+@pytest.mark.parametrize(
+    ("number", "inside"),
+    [(errno.ENOSPC, False), (errno.EIO, False), (errno.EFBIG, False), (errno.EROFS, False),
+     (errno.EIO, True)],
+)  # fmt: skip
+def test_failure_of_every_operation_is_typed_and_keeps_the_old_folder(tmp_path, number, inside):
+    target, ends = fillable(tmp_path, inside=inside), []
     while 0 not in ends:
         write_folder(target, OLD)
         at = len(ends) + 1
@@ -97,8 +113,28 @@ def test_failure_of_every_operation_is_typed_and_keeps_the_old_folder(tmp_path, 
         assert content(target) in (OLD, NEW), at
         assert content(target) == NEW or ends[-1] in (FileError.code, OutputError.code), at
         fsops.recover(target)
-        assert strays(tmp_path) == [], at
+        assert strays(tmp_path) == [".zooadapt-checkpoint"] * inside, at
     assert len([end for end in ends if end > 1]) > 15
+
+
+def test_a_reader_of_a_folder_filled_in_place_sees_no_half_of_a_model(tmp_path):
+    """`config.json` says that a folder is a model: it goes first and comes last."""
+    target = fillable(tmp_path, inside=True)
+    write_folder(target, OLD)
+    states = set()
+
+    def hook(event: str, args: tuple) -> None:
+        if watching and event == "os.rename":
+            states.add(tuple(sorted(content(target).items())))
+
+    watching = True
+    sys.addaudithook(hook)
+    write_folder(target, NEW)
+    watching = False
+    assert len(states) >= 4
+    for state in map(dict, states):
+        whole = state == OLD or "config.json" not in state
+        assert whole or state["model"] == b"new weights", state
 
 
 def test_kill_at_every_operation_leaves_the_old_or_the_new_file(tmp_path):
@@ -167,17 +203,39 @@ def test_json_keeps_names_that_are_no_text(tmp_path):
 
 def test_a_failed_block_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
-        with fsops.new_folder(tmp_path / "model", overwrite=False) as folder:
+        with outputs.new_folder(tmp_path / "model", overwrite=False) as folder:
             fsops.write_file(folder / "a", b"a")
             raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_folder_is_filled_and_stays_what_it_was(tmp_path, monkeypatch):
+    for name in ("plain", "working", "pointed"):
+        (tmp_path / name).mkdir(mode=0o750)
+    (tmp_path / "link").symlink_to("pointed")
+    monkeypatch.chdir(tmp_path / "working")
+    before = os.stat(".").st_ino
+    for target in (tmp_path / "plain", Path("."), tmp_path / "link"):
+        outputs.check_output(target, overwrite=False)
+        with outputs.claim(target, overwrite=False) as note:
+            assert note == ""
+            with outputs.new_folder(target, overwrite=False) as folder:
+                fsops.write_file(folder / "config.json", b"new")
+        assert content(target) == {"config.json": b"new"}
+        assert stat.S_IMODE(target.stat().st_mode) == 0o750
+        with pytest.raises(OutputError, match="exists"):
+            outputs.check_output(target, overwrite=False)
+    assert os.stat(".").st_ino == before and (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["plain", "working", "pointed", "link"]
+    )
+
+
 def test_existing_output_is_refused(tmp_path):
     write_folder(tmp_path / "model", OLD)
     for refuse in (
-        lambda: fsops.check_output(tmp_path / "model", overwrite=False),
-        lambda: fsops.new_folder(tmp_path / "model", overwrite=False).__enter__(),
+        lambda: outputs.check_output(tmp_path / "model", overwrite=False),
+        lambda: outputs.new_folder(tmp_path / "model", overwrite=False).__enter__(),
     ):
         with pytest.raises(OutputError, match="exists") as caught:
             refuse()
@@ -189,12 +247,12 @@ def test_a_folder_that_is_no_model_is_never_replaced(tmp_path, monkeypatch):
     photos.mkdir()
     (photos / "one.jpg").touch()
     with pytest.raises(OutputError, match="not a model's folder"):
-        fsops.check_output(photos, overwrite=True)
+        outputs.check_output(photos, overwrite=True)
     (photos / "config.json").touch()
-    fsops.check_output(photos, overwrite=True)
+    outputs.check_output(photos, overwrite=True)
     monkeypatch.chdir(photos)
     with pytest.raises(OutputError, match="not a model's folder"):
-        fsops.check_output(photos, overwrite=True)
+        outputs.check_output(photos, overwrite=True)
     assert (photos / "one.jpg").exists()
 
 
@@ -202,7 +260,7 @@ def test_output_that_cannot_be_made_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").touch()
     for target in (tmp_path / "file/model", Path("/proc/model"), tmp_path / ("x" * 300) / "y"):
         with pytest.raises(OutputError):
-            fsops.check_output(target, overwrite=False)
+            outputs.check_output(target, overwrite=False)
             write_folder(target, NEW)
 
 
@@ -214,9 +272,9 @@ def test_a_file_takes_the_place_of_files_alone(tmp_path):
     before = {path.name for path in tmp_path.iterdir()}
     for name in ("model", "pipe", "link", "file/f"):
         with pytest.raises(OutputError):
-            fsops.check_output_file(tmp_path / name)
+            outputs.check_output_file(tmp_path / name)
     for name in ("file", "new", "a/b"):
-        fsops.check_output_file(tmp_path / name)
+        outputs.check_output_file(tmp_path / name)
     assert {path.name for path in tmp_path.iterdir()} == before
     assert content(tmp_path / "model") == NEW
 
@@ -224,7 +282,7 @@ def test_a_file_takes_the_place_of_files_alone(tmp_path):
 def test_hub_cache_is_no_output(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(OutputError, match="Hub's cache"):
-        fsops.check_output(tmp_path / "models--a--b/snapshots/new", overwrite=True)
+        outputs.check_output(tmp_path / "models--a--b/snapshots/new", overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["a b", "-x", "ü" * 127, "é😀", os.fsdecode(b"\xff\xfe")])
@@ -235,7 +293,7 @@ def test_unusual_names_work(tmp_path, name):
 
 
 def test_check_output_takes_missing_parents_and_leaves_no_trace(tmp_path):
-    fsops.check_output(tmp_path / "a/b/c", overwrite=False)
+    outputs.check_output(tmp_path / "a/b/c", overwrite=False)
     assert list(tmp_path.iterdir()) == []
     write_folder(tmp_path / "a/b/c", NEW)
     assert content(tmp_path / "a/b/c") == NEW
@@ -251,7 +309,7 @@ def test_a_link_is_replaced_and_not_what_it_points_to(tmp_path):
 
 def test_sweeping_spares_what_a_living_process_writes(tmp_path):
     with ExitStack() as stack:
-        folder = stack.enter_context(fsops.new_folder(tmp_path / "model", overwrite=False))
+        folder = stack.enter_context(outputs.new_folder(tmp_path / "model", overwrite=False))
         process = fork.Process(target=fsops.recover, args=(tmp_path / "model",))
         process.start()
         process.join()
@@ -287,7 +345,7 @@ def holding(
             ready.set()
             signal.pause()
 
-    process = fork.Process(target=hold)
+    process = fork.Process(target=hold, daemon=True)
     process.start()
     assert ready.wait(10)
     return process
@@ -295,33 +353,76 @@ def holding(
 
 def test_lock_names_its_holder_and_dies_with_it(tmp_path):
     path = tmp_path / "locks/it"
-    process = holding(lambda: fsops.lock(path, what="the output"))
+    process = holding(lambda: locks.lock(path, what="the output"))
     with pytest.raises(TryAgainError, match=f"the output is in use by process {process.pid}"):
-        with fsops.lock(path, what="the output"):
+        with locks.lock(path, what="the output"):
             pass
     process.kill()
     process.join()
-    with fsops.lock(path, what="the output", wait=10):
+    with locks.lock(path, what="the output", wait=10):
         pass
+
+
+NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.EIO, errno.ENOTSUP]
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """From now on every file system answers as network disks without locks do."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_a_lease_takes_the_place_of_a_lock_where_there_are_none(tmp_path, monkeypatch, number):
+    path = tmp_path / "locks/it"
+    without_locks(monkeypatch, number)
+    process = holding(lambda: locks.lock(path, what="the output"))
+    with pytest.raises(TryAgainError, match=f"the output is in use by process {process.pid}"):
+        with locks.lock(path, what="the output"):
+            pass
+    process.kill()
+    process.join()
+    with locks.lock(path, what="the output", wait=10) as note:
+        assert f"has no locks ({os.strerror(number)})" in note
+    assert list(path.parent.iterdir()) == []
+
+
+def test_without_locks_only_what_is_an_hour_old_is_swept(tmp_path, monkeypatch):
+    target, used = tmp_path / "model", tmp_path / "carries"
+    at = 1
+    while not strays(tmp_path):
+        run_with_fault(tmp_path, lambda: write_folder(target, NEW), at, signal.SIGKILL)
+        at += 1
+    used.mkdir()
+    without_locks(monkeypatch, errno.ENOLCK)
+    fsops.recover(target)
+    assert strays(tmp_path) != [] and not locks.remove_unheld(used)
+    for path in tmp_path.iterdir():
+        os.utime(path, (time.time() - 7200,) * 2)
+    fsops.recover(target)
+    assert strays(tmp_path) == [] and locks.remove_unheld(used)
 
 
 def test_an_output_is_one_run_s_and_nothing_is_left_of_that(tmp_path):
     target = tmp_path / "a/b/model"
-    process = holding(lambda: fsops.claim(target, overwrite=False))
+    process = holding(lambda: outputs.claim(target, overwrite=False))
     with pytest.raises(TryAgainError, match=f"model' is in use by process {process.pid}"):
-        with fsops.claim(target, overwrite=True):
+        with outputs.claim(target, overwrite=True):
             pass
-    with fsops.claim(target.with_name("other"), overwrite=False):
+    with outputs.claim(target.with_name("other"), overwrite=False):
         pass
     process.kill()
     process.join()
-    with pytest.raises(RuntimeError), fsops.claim(target, overwrite=False):
+    with pytest.raises(RuntimeError), outputs.claim(target, overwrite=False):
         raise RuntimeError
     assert strays(tmp_path) == []
-    with pytest.raises(RuntimeError), fsops.claim(tmp_path / "c/d/model", overwrite=False):
+    with pytest.raises(RuntimeError), outputs.claim(tmp_path / "c/d/model", overwrite=False):
         raise RuntimeError
     assert not (tmp_path / "c").exists()
-    with fsops.claim(target, overwrite=False):
+    with outputs.claim(target, overwrite=False):
         write_folder(target, NEW)
     assert content(tmp_path) == {f"a/b/model/{name}": data for name, data in NEW.items()}
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zooadapt import fsops
+from zooadapt import outputs
 from zooadapt.adapt import adapt
 from zooadapt.data import open_texts
 from zooadapt.engine import Engine
@@ -255,7 +255,7 @@ def test_outputs_and_folders_that_cannot_be_used_are_one_line(
     before = sha256(source / "model.safetensors")
     done = command("pretrain", "rnn", text, "-o", source, code=73)
     assert "exists" in done.stderr and sha256(source / "model.safetensors") == before
-    with fsops.claim(tmp_path / "taken", overwrite=False):
+    with outputs.claim(tmp_path / "taken", overwrite=False):
         done = command("pretrain", "rnn", text, "-o", tmp_path / "taken", code=75)
     assert f"is in use by process {os.getpid()}" in done.stderr
     (tmp_path / "empty").mkdir()

@@ -17,7 +17,9 @@ LAYERS = (
     ("family", "timing", "processes", "ranges", "wording"),
     ("guard",),
     ("fsops", "registry"),
-    ("weights", "data", "metrics", "strategy", "history", "suspects", "chain", "holds"),
+    ("locks",),
+    ("outputs",),
+    ("weights", "data", "metrics", "strategy", "history", "suspects", "chain"),
     ("hub", "cache", "ridge", "folding"),
     (
         "feed",

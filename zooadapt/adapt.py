@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zooadapt import export, fsops, plan, processes, report, suspects, unlabelled
+from zooadapt import export, fsops, outputs, plan, processes, report, suspects, unlabelled
 from zooadapt.chain import frozen_proof, state_sha256
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Split
@@ -44,7 +44,9 @@ def adapt(request: Request, progress: Progress, *, opened: Opened | None = None)
     """
     if request.plan_only:
         return _adapt(request, progress, opened or open_inputs(request))
-    with fsops.claim(request.out, overwrite=request.overwrite):
+    with outputs.claim(request.out, overwrite=request.overwrite) as note:
+        if note:
+            progress.say(f"note: {note}")
         return _adapt(request, progress, opened or open_inputs(request))
 
 

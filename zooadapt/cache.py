@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import fsops, holds, processes, weights
+from zooadapt import fsops, locks, processes, weights
 from zooadapt.errors import DataError, ZooadaptError
 from zooadapt.family import Carry
 
@@ -61,7 +61,7 @@ class Cache:
         if not os.path.isdir(self.folder):
             return
         with suppress(ZooadaptError, OSError):  # a cache that may only be read, or is being trimmed
-            with fsops.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
+            with locks.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
                 self._trim()
 
     def _trim(self) -> None:
@@ -75,7 +75,7 @@ class Cache:
         for _, path, size in sorted(entries):
             if total <= self.limit:
                 break
-            if holds.remove_unheld(path):
+            if locks.remove_unheld(path):
                 total -= size
 
 
@@ -90,14 +90,14 @@ class Entry:
         """Shards that hold samples which were asked for."""
         self.fault = ""
         """Why nothing more can be stored here, if that is so."""
-        self._hold: holds.Hold | None = None
+        self._hold: locks.Hold | None = None
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._verified: set[str] = set()
 
     def missing(self, digests: Sequence[bytes]) -> np.ndarray:
         """Positions of the samples whose carry is not here. New shards are verified on the way: one
         whose bytes do not hash to its name is removed."""
-        self._hold = self._hold or holds.hold(self.folder)
+        self._hold = self._hold or locks.hold(self.folder)
         if self._hold is not None:
             with suppress(OSError):  # one that may only be read
                 os.utime(self.folder)
@@ -121,7 +121,7 @@ class Entry:
         fails or fills, `fault` says so and what is added from then on is lost; what was written
         before stays good."""
         with self._noting_fault():
-            self._hold = holds.hold(self.folder, make=True) or self._hold
+            self._hold = locks.hold(self.folder, make=True) or self._hold
         waiting: list[tuple[Sequence[bytes], Carry]] = []
         size = 0
 
@@ -173,7 +173,7 @@ class Entry:
 class Stored:
     """Carries read from shards, memory-mapped; only a few shards are open at a time."""
 
-    def __init__(self, places: Sequence[tuple[Path, int]], hold: holds.Hold | None) -> None:
+    def __init__(self, places: Sequence[tuple[Path, int]], hold: locks.Hold | None) -> None:
         self.paths = sorted({path for path, _ in places})
         self._hold = hold
         number = {path: k for k, path in enumerate(self.paths)}

@@ -12,18 +12,19 @@ from typing import Any
 
 from torch import Tensor
 
-from zooadapt import fsops, weights
+from zooadapt import fsops, outputs, weights
 from zooadapt.errors import DataError, NotFoundError
 
 
 class Checkpoint:
-    """The last state of a run beside its output, as `OUT.checkpoint`; gone once the run is done."""
+    """The last state of a run, as `OUT.checkpoint` beside its output or, where that is filled in
+    place, inside of it; gone once the run is done."""
 
     def __init__(self, out: Path, *, facts: Mapping[str, Any], every: float) -> None:
         """facts: what a resumed run must share (plan, network, data, versions); every: seconds
         between two saves, so that saving a large network costs little of a run. The first one is
         due at once."""
-        self.folder = out.with_name(out.name + ".checkpoint")
+        self.folder = outputs.companion(out, "checkpoint")
         self._facts, self._every = json.loads(json.dumps(facts)), every
         self._saved = -math.inf
 
@@ -33,7 +34,7 @@ class Checkpoint:
 
     def save(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
         """Replace the saved state by this one, as a whole or not at all."""
-        with fsops.new_folder(self.folder, overwrite=True) as folder:
+        with outputs.new_folder(self.folder, overwrite=True) as folder:
             weights.write_weights(folder / "model.safetensors", tensors)
             fsops.write_json(folder / "config.json", {"facts": self._facts, "progress": progress})
         self._saved = time.monotonic()

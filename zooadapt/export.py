@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zooadapt import fsops, weights
+from zooadapt import fsops, outputs, weights
 from zooadapt.model import Model
 from zooadapt.report import Written
 
@@ -39,7 +39,7 @@ def write(
 
     Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
     """
-    with fsops.new_folder(out, overwrite=overwrite) as folder:
+    with outputs.new_folder(out, overwrite=overwrite) as folder:
         weights.write_weights(folder / "model.safetensors", state)
         fsops.write_json(folder / "config.json", written.config)
         fsops.write_json(folder / "report.json", written.report)

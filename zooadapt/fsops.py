@@ -21,22 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock, Timeout, lock_descriptor
+from filelock import lock_descriptor
 
-from zooadapt import processes
-from zooadapt.errors import (
-    AccessError,
-    FileError,
-    NotFoundError,
-    OutputError,
-    TryAgainError,
-    ZooadaptError,
-)
+from zooadapt.errors import AccessError, FileError, NotFoundError, OutputError, ZooadaptError
 
 ABANDONED = 3600.0
 """Seconds after which nobody is still writing a file."""
-_STAGE = ".zooadapt-"
-_NEW, _OLD = "new", "old"
+HIDDEN = ".zooadapt-"
+"""How names of what is only there while something is written begin."""
+NEW, OLD = "new", "old"
+_READY, _FILLING = "ready", "filling"
+_INSIDE = "inside"
+_LAST = "config.json"
 _REFUSED = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
     errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EINVAL, errno.EBUSY,
@@ -76,132 +72,67 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     recover(path, older=ABANDONED)
     with staging(path) as stage:
-        new = stage / _NEW
+        new = stage / NEW
         yield new
         with writing(path):
             new.chmod(stage.stat().st_mode & 0o666)
-            _fsync(new)
+            sync(new)
             os.replace(new, path)
-            _fsync(path.parent)
-
-
-@contextmanager
-def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill, which becomes `target` when the block succeeds and is gone when it fails.
-
-    With `overwrite` an existing folder is swapped out by rename once the new one is safe on disk.
-    Raises: OutputError when `target` exists and may not be replaced, lies in the Hub's cache or
-    cannot be created; FileError when writing fails.
-    """
-    recover(target)
-    _check_replaceable(target, overwrite=overwrite)
-    with staging(target) as stage:
-        new = stage / _NEW
-        with writing(target):
-            new.mkdir()
-        yield new
-        with writing(target):
-            for folder, _, files in os.walk(new, topdown=False):
-                for name in files:
-                    _fsync(Path(folder, name))
-                _fsync(Path(folder))
-            if overwrite and os.path.lexists(target):
-                os.rename(target, stage / _OLD)
-            os.rename(new, target)
-            _fsync(target.parent)
-
-
-def check_output(target: Path, *, overwrite: bool) -> None:
-    """Fail now rather than after an hour's work where `new_folder` would.
-
-    Raises: OutputError when `target` exists and may not be replaced, or its folder cannot be
-    written to; FileError when the disk refuses.
-    """
-    recover(target)
-    _check_replaceable(target, overwrite=overwrite)
-    existing = target.absolute().parent
-    while not os.path.lexists(existing):
-        existing = existing.parent
-    probe = existing / f"{_STAGE}{secrets.token_hex(8)}"
-    with writing(target):
-        probe.mkdir()
-        probe.rmdir()
-
-
-def check_output_file(path: Path) -> None:
-    """Fail now where `write_file` would, or would take the place of what is no file.
-
-    Raises: OutputError, and as `check_output`."""
-    if os.path.lexists(path) and not path.is_file():
-        raise OutputError(f"'{path}' is no file", thing=str(path), remedy="choose another output")
-    check_output(path, overwrite=True)
+            sync(path.parent)
 
 
 def recover(target: Path, *, older: float = -math.inf) -> None:
     """Undo what a killed process left of a change to `target`, if that is `older` than so many
     seconds; harmless at any time."""
     with suppress(OSError):
-        for stage in list(target.absolute().parent.glob(f"{_STAGE}{_tag(target)}-*")):
+        beside = target.absolute().parent.glob(f"{HIDDEN}{tag(target)}-*")
+        for stage in [*beside, *target.glob(f"{HIDDEN}{_INSIDE}-*")]:
             fd = os.open(stage, os.O_RDONLY)
             try:
-                old = time.time() - os.fstat(fd).st_mtime > older
-                if old and lock_descriptor(fd, blocking=False):
+                if age(fd) > older and is_free(fd):
                     _clear(stage, target)
             finally:
                 os.close(fd)
 
 
-@contextmanager
-def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold an exclusive lock that dies with this process; wait for it at most `wait` seconds.
-
-    Raises: TryAgainError naming the process that holds it; OutputError when the lock's file cannot
-    be made.
-    """
-    holder = FileLock(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            holder.acquire(timeout=wait)
-        except Timeout:
-            by = ""
-            with suppress(FileNotFoundError):  # it may have ended since
-                by = path.read_text(errors="replace")[:20].strip()
-            raise TryAgainError(
-                f"{what} is in use by process {by or '(unknown)'}",
-                thing=what,
-                remedy="wait for it to end and run the command again",
-            ) from None
-        path.write_text(str(os.getpid()))
+def is_free(fd: int) -> bool:
+    """Take the lock of an open folder if nobody holds it. Where the file system has no locks, a
+    folder is free that nothing was done to for an hour."""
     try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()  # while it is held: who waits for this file is told and takes a new one
-        holder.release()
+        return lock_descriptor(fd, blocking=False)
+    except OSError:
+        return age(fd) > ABANDONED
 
 
-@contextmanager
-def claim(target: Path, *, overwrite: bool) -> Iterator[None]:
-    """Hold an output for this run alone, from before its work until it is written; of several
-    processes of one run the main one holds it. No trace of that is left.
+def age(fd: int) -> float:
+    """Seconds since an open file or folder was changed."""
+    return time.time() - os.fstat(fd).st_mtime
 
-    Raises: as `check_output`; TryAgainError naming the process that holds it.
-    """
-    check_output(target, overwrite=overwrite)
-    if not processes.is_main():
-        yield
-        return
-    folder = target.absolute().parent
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        with lock(folder / f"{_STAGE}{_tag(target)}.lock", what=f"output '{target}'"):
-            _check_replaceable(target, overwrite=overwrite)  # another run may just have ended
-            yield
-    finally:
-        with suppress(OSError):
-            for parent in made:
-                parent.rmdir()
+
+def fill(stage: Path, target: Path) -> None:
+    """Put what a staging folder inside `target` holds as new in the place of all that is in
+    `target`, file by file, `config.json` last. From the first move on it is only ever finished,
+    if not by this process then by `recover`."""
+    os.rename(stage / NEW, stage / _READY)
+    sync(stage)
+    _finish(stage, target)
+
+
+def _finish(stage: Path, target: Path) -> None:
+    ready, filling, old = stage / _READY, stage / _FILLING, stage / OLD
+    if ready.exists():
+        old.mkdir(exist_ok=True)
+        for path in sorted(target.iterdir(), key=lambda path: path.name != _LAST):
+            if not path.name.startswith((HIDDEN, "lost+found")):
+                os.rename(path, old / path.name)
+        sync(target)
+        os.rename(ready, filling)
+        sync(stage)
+    for path in sorted(filling.iterdir(), key=lambda path: path.name == _LAST):
+        if path.name == _LAST:
+            sync(target)
+        os.rename(path, target / path.name)
+    sync(target)
 
 
 def cache_home() -> Path:
@@ -251,16 +182,16 @@ def writing(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def staging(target: Path) -> Iterator[Path]:
-    """A private folder beside `target`, locked for as long as this process uses it; it goes with
-    what is left in it.
+def staging(target: Path, *, inside: bool = False) -> Iterator[Path]:
+    """A private folder beside `target`, or inside of it, locked for as long as this process uses
+    it; it goes with what is left in it.
 
     Raises: OutputError or FileError when it cannot be made or removed.
     """
-    parent = target.absolute().parent
+    parent = target.absolute() if inside else target.absolute().parent
     with writing(target):
         parent.mkdir(parents=True, exist_ok=True)
-        stage, fd = _make_stage(parent, _tag(target))
+        stage, fd = _make_stage(parent, tag(target, inside=inside))
     try:
         yield stage
     except BaseException:
@@ -275,14 +206,16 @@ def staging(target: Path) -> Iterator[Path]:
 
 
 def _clear(stage: Path, target: Path) -> None:
-    if (stage / _OLD).exists() and not os.path.lexists(target):
-        os.rename(stage / _OLD, target)
+    if (stage / _READY).exists() or (stage / _FILLING).exists():
+        _finish(stage, target)
+    elif (stage / OLD).exists() and not os.path.lexists(target):
+        os.rename(stage / OLD, target)
     shutil.rmtree(stage)
 
 
 def _make_stage(parent: Path, tag: str) -> tuple[Path, int]:
     while True:
-        stage = parent / f"{_STAGE}{tag}-{secrets.token_hex(8)}"
+        stage = parent / f"{HIDDEN}{tag}-{secrets.token_hex(8)}"
         stage.mkdir()
         with suppress(FileNotFoundError):
             fd = os.open(stage, os.O_RDONLY)
@@ -294,38 +227,24 @@ def _make_stage(parent: Path, tag: str) -> tuple[Path, int]:
             os.close(fd)
 
 
-def _tag(target: Path) -> str:
-    return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+def tag(target: Path, *, inside: bool = False) -> str:
+    """What names of hidden files that belong to `target` have in them; inside of it they do not
+    depend on its own name, which may be another on another machine."""
+    if inside:
+        return _INSIDE
+    return hashlib.sha256(os.fsencode(target.absolute().name)).hexdigest()[:16]
 
 
-def _check_replaceable(target: Path, *, overwrite: bool) -> None:
-    with writing(target):
-        where = target.resolve()
-        exists = os.path.lexists(target)
-        in_cache = where.is_relative_to(_hub_cache().resolve())
-        in_use = any(place.resolve().is_relative_to(where) for place in (Path.cwd(), Path.home()))
-        is_model = not target.is_dir() or not any(target.iterdir())
-        is_model = is_model or (target / "config.json").exists()
-    if in_cache:
-        why = f"'{target}' lies in the Hub's cache"
-    elif exists and not overwrite:
-        why = f"output '{target}' exists"
-    elif exists and (in_use or not is_model):
-        why = f"'{target}' is not a model's folder and will not be replaced"
-    else:
-        return
-    or_replace = ", or --overwrite" if exists and is_model and not in_use else ""
-    raise OutputError(why, thing=str(target), remedy=f"choose another output{or_replace}")
+def sync_folder(folder: Path) -> None:
+    """See that a folder and all below it is on disk. Raises: OSError when the disk fails."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            sync(Path(place, name))
+        sync(Path(place))
 
 
-def _hub_cache() -> Path:
-    """Where huggingface_hub keeps its files, known without importing it."""
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("HF_HOME", f"{cache}/huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
-
-
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """See that a file, or the names in a folder, are on disk. Raises: OSError when it fails."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zooadapt import fsops, suspects
+from zooadapt import outputs, suspects
 from zooadapt.data import Dataset, open_dataset
 from zooadapt.data.reading import existing
 from zooadapt.model import Source, open_source
@@ -29,7 +29,7 @@ def open_inputs(request: Request) -> Opened:
     `open_source` and `open_dataset`.
     """
     clock = Clock()
-    fsops.check_output(request.out, overwrite=request.overwrite)
+    outputs.check_output(request.out, overwrite=request.overwrite)
     if request.suspects is not None:
         suspects.check_place(request.suspects)
     if request.unlabelled is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooadapt import __version__, card, export, fsops, hub, processes, ranges, registry, report
+from zooadapt import __version__, card, export, hub, outputs, processes, ranges, registry, report
 from zooadapt.data import ReadOptions, read_plain
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError
@@ -74,9 +74,11 @@ def pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
     Every twentieth part of the text is held out and measured on. Without a budget, equal requests
     give equal bytes on one machine.
     Raises: UsageError where the family is no language model; DataError for too little text; what
-    `read_plain` and `fsops.claim` raise.
+    `read_plain` and `outputs.claim` raise.
     """
-    with fsops.claim(request.out, overwrite=request.overwrite):
+    with outputs.claim(request.out, overwrite=request.overwrite) as note:
+        if note:
+            progress.say(f"note: {note}")
         return _pretrain(request, progress)
 
 
@@ -91,7 +93,11 @@ def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
             "".join(train), unit=request.unit, hidden=request.hidden, layers=request.layers
         )
         nowhere = hub.Source(
-            location=request.out.name, folder=Path(), revision=None, files={}, license=None
+            location=request.out.absolute().name,
+            folder=Path(),
+            revision=None,
+            files={},
+            license=None,
         )
         source = Source(origin=nowhere, family=family, config=config)
         model = build(source, classes=("class",), from_scratch=True, seed=request.seed)

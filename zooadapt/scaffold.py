@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from zooadapt import __version__, fsops, registry
+from zooadapt import __version__, fsops, outputs, registry
 from zooadapt.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -41,7 +41,7 @@ def write_plugin(name: str, modality: str, into: Path) -> Path:
         "core": ".".join(__version__.split(".")[:2]),
     }
     target = into / f"zooadapt-{name}"
-    with fsops.new_folder(target, overwrite=False) as folder:
+    with outputs.new_folder(target, overwrite=False) as folder:
         for path, template in _templates(modality, words["module"]).items():
             text = template.substitute(words)
             fsops.write_file(folder / path, text.encode())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zooadapt import fsops
+from zooadapt import fsops, outputs
 from zooadapt.errors import OutputError
 
 KEEP, DROP, RELABEL = "keep", "drop", "relabel"
@@ -110,9 +110,9 @@ def treat(found: Suspects, labels: np.ndarray, treatment: str) -> tuple[list[int
 def check_place(path: Path) -> None:
     """See that a table may be written there: in the place of an earlier one, but of nothing else.
 
-    Raises: OutputError when another file is there, and as `fsops.check_output_file`.
+    Raises: OutputError when another file is there, and as `outputs.check_output_file`.
     """
-    fsops.check_output_file(path)
+    outputs.check_output_file(path)
     first = (",".join(_COLUMNS) + "\n").encode()
     with fsops.reading(path):
         if not path.exists():

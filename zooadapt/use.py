@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zooadapt import fsops, processes, weights
+from zooadapt import fsops, outputs, processes, weights
 from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.model import Model, Source, build, open_source
@@ -147,7 +147,7 @@ def features(
         )
     beside = out.with_suffix(".json")
     for path in (out, beside):
-        fsops.check_output_file(path)
+        outputs.check_output_file(path)
     there = [path for path in (out, beside) if path.exists()]
     if len(there) == 1:
         (missing,) = {out, beside} - set(there)

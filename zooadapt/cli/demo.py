@@ -26,13 +26,13 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
 
     The source was trained on the handwritten digits 0 to 4 and meets the digits 5 to 9.
     """
-    from zooadapt import fsops
+    from zooadapt import outputs
     from zooadapt.demo import LABELS, SOURCE, write_digits
 
     runs = {"adapted": ("probe", False), "from scratch": ("full", True)}
     outs = {name: out / name.replace(" ", "-") for name in runs}
     for place in outs.values():
-        fsops.check_output(place, overwrite=True)
+        outputs.check_output(place, overwrite=True)
     _, target = write_digits(out / "data")
     if data_only:
         emit({"out": str(out), "data": str(out / "data")}, as_json, lambda: say(out / "data"))

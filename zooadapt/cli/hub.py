@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 @shared.running
 def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
     """Download SOURCE, check every byte, and keep it for use without a network."""
-    from zooadapt import fsops, hub
+    from zooadapt import hub, outputs
     from zooadapt.model import locate
 
     if out is not None:
-        fsops.check_output(out, overwrite=overwrite)
+        outputs.check_output(out, overwrite=overwrite)
     _, location, revision = locate(source, offline=offline)
     config = hub.fetch_config(location, revision=revision, offline=offline)
     got = hub.pull(

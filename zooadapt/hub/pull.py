@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zooadapt import fsops
+from zooadapt import fsops, outputs
 from zooadapt.errors import DataError
 from zooadapt.hub import records
 from zooadapt.hub.source import LOCK, Source, fetch
@@ -39,11 +39,11 @@ def pull(
     Raises: OutputError when `out` exists or cannot be made, and as `fetch`.
     """
     if out is not None:
-        fsops.check_output(out, overwrite=overwrite)
+        outputs.check_output(out, overwrite=overwrite)
     source = fetch(location, revision=revision, names=names, offline=offline)
     if out is None:
         return source
-    with fsops.new_folder(out, overwrite=overwrite) as folder:
+    with outputs.new_folder(out, overwrite=overwrite) as folder:
         for name, sha256 in source.files.items():
             with fsops.writing(folder / name):
                 shutil.copyfile(source.folder / name, folder / name)

@@ -1,0 +1,121 @@
+"""Machines as people have them: volumes mounted where the output goes, disks without locks, no
+home folder, streams that are closed or narrow, little memory."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zooadapt.adapt import adapt
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+
+EXPORT = {"README.md", "config.json", "model.safetensors", "report.json"}
+COMMAND = f"{sys.executable} -m zooadapt"
+
+
+def shell(
+    script: str, folder: Path, *wrapped: str, **env: str | None
+) -> subprocess.CompletedProcess:
+    """A shell script run in a folder; a variable of None is taken out of the environment."""
+    own = {k: v for k, v in (os.environ | env).items() if v is not None}
+    command = [*wrapped, "bash", "-c", script]
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
+
+
+@pytest.fixture
+def mounting() -> tuple[str, ...]:
+    """What runs a command where it may mount file systems of its own."""
+    wrapped = ("unshare", "-rm")
+    if shutil.which("unshare") is None or subprocess.run([*wrapped, "true"]).returncode:
+        pytest.skip("this machine lets no test mount a file system")
+    return wrapped
+
+
+def test_an_output_that_is_a_mount_point_is_filled_in_place(
+    mounting: tuple[str, ...], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "vol/out").mkdir(parents=True)
+    run = f"{COMMAND} adapt digits04 {pictures} --strategy probe -o vol/out"
+    script = f"mount -t tmpfs none vol/out; {run} && {run}; {run} --overwrite; ls -A vol vol/out"
+    done = shell(script, tmp_path, *mounting)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines.count(
+        "error: output 'vol/out' exists. Try: choose another output, or --overwrite"
+    ) == len([line for line in lines if "error" in line])
+    outer, inner = done.stdout.rpartition("vol:\n")[2].split("\n\nvol/out:\n")
+    assert outer == "out" and set(inner.split()) == EXPORT
+
+
+@pytest.mark.parametrize("mount", ["-t tmpfs none", "--bind disk"])
+def test_a_volume_is_filled_and_filled_again(
+    mount: str, mounting: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "out put").mkdir()
+    (tmp_path / "disk/lost+found").mkdir(parents=True)
+    (tmp_path / "fill.py").write_text(
+        "import sys\nfrom pathlib import Path\nfrom zooadapt import outputs\n"
+        "with outputs.claim(Path('out put'), overwrite=True):\n"
+        "    with outputs.new_folder(Path('out put'), overwrite=True) as folder:\n"
+        "        (folder / 'config.json').write_text(sys.argv[1])\n"
+        "        (folder / sys.argv[1]).write_text('')\n"
+    )
+    fill = f"{sys.executable} fill.py"
+    script = f"mount {mount} 'out put' && {fill} a && {fill} b && ls -A 'out put' && ls -A"
+    done = shell(f"{script} && cat 'out put/config.json'", tmp_path, *mounting)
+    assert done.returncode == 0, done.stderr
+    inside = ["b", "config.json", *(["lost+found"] if "bind" in mount else [])]
+    assert done.stdout.split("\n") == [*inside, "disk", "fill.py", "out put", "b"]
+
+
+def test_a_mount_that_may_only_be_read_is_refused_before_any_work(
+    mounting: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    script = f"mount -t tmpfs -o ro none out; {COMMAND} adapt nowhere nothing -o out"
+    done = shell(script, tmp_path, *mounting)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 73 and "cannot create 'out': Read-only file system" in line
+
+
+def test_a_run_fills_the_working_folder(pictures: Path, tmp_path: Path) -> None:
+    done = shell(f"{COMMAND} adapt digits04 {pictures} --strategy probe -o . --json", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == EXPORT
+    assert json.loads(done.stdout)["out"] == "."
+
+
+class Said(Progress):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_a_disk_without_locks_is_a_note(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    progress = Said()
+    request = Request(
+        source="digits04", data=str(pictures), out=tmp_path / "out", strategy="lp-ft", epochs=1
+    )
+    adapt(request, progress)
+    assert len([line for line in progress.lines if "has no locks" in line]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == EXPORT
