@@ -3,8 +3,10 @@ values are one class, nameless columns and parts without labels do no harm."""
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
+import pickle
 import shlex
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from zooadapt.data import ReadOptions, open_inputs
 from zooadapt.preparation import divide
 from zooadapt.request import Request
 
@@ -251,3 +254,26 @@ def test_epochs_are_compared_on_the_validation_part(options, own: bool, tmp_path
     assert (sorted(splits["val"].ids) == [f"dev.csv:{k}" for k in range(1, 9)]) == own
     assert len(splits["train"]) + len(splits["val"]) == (16 if own else 12)
     assert len(divide(request, data, holds_out=False)["train"]) == (16 if own else 12)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json", ".parquet", ".arrow"])
+def test_two_text_columns_make_pairs(suffix: str, tmp_path: Path) -> None:
+    """Equal as strings, ("a", "b\\nc") and ("a\\nb", "c") are different samples."""
+    first, second = ["a", "a\nb", "", "x"], ["b\nc", "c", "y", ""]
+    path = _table(tmp_path / f"t{suffix}", a=first * 2, label=KINDS[:8], b=second * 2)
+    data = opened(path, modality="text", text_column="a, b")
+    pairs = [data.everything.raw(k) for k in range(8)]
+    assert [(pair.first, pair.second) for pair in pairs] == [*zip(first, second, strict=True)] * 2
+    assert pairs[0] == pairs[1] == "a\nb\nc" and len(set(data.everything.digests)) == 4
+    assert copy.deepcopy(pairs[0]).second == pickle.loads(pickle.dumps(pairs[0])).second == "b\nc"
+    inputs = open_inputs([str(path)], modality="text", options=ReadOptions(text_column="a,b"))
+    assert inputs.digests == data.everything.digests and inputs.raw(2).second == "y"
+    refused(path, 65, "no column 'c', its columns are 'a', 'label', 'b'", text_column="a,c")
+    refused(path, 2, "'a,b,label' names 3 columns", text_column="a,b,label")
+
+
+def test_a_column_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
+    rows = [f'"text {k}",{"xy"[k % 2]}' for k in range(8)]
+    (tmp_path / "t.csv").write_text("\n".join(['"a,b",label', *rows]))
+    data = opened(tmp_path / "t.csv", modality="text", text_column="a,b")
+    assert data.everything.raw(3) == "text 3"

@@ -94,7 +94,7 @@ def test_a_set_without_training_part_or_column_is_refused(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="no train split, its splits are test"):
         opened(location, modality="text")
     location = publish(tmp_path / "b", train=texts([0, 1] * 2, ["no", "yes"]))
-    with pytest.raises(DataError, match="no column 'body', its columns are text, label"):
+    with pytest.raises(DataError, match="no column 'body', its columns are 'text', 'label'"):
         opened(location, modality="text", text_column="body")
 
 
@@ -129,3 +129,27 @@ def test_a_column_of_numbers_is_read_as_text_and_one_of_lists_is_refused(tmp_pat
     assert [data.everything.raw(k) for k in range(4)] == ["7", "42", "", "9"]
     with pytest.raises(DataError, match="column 'list' of .* holds no text"):
         opened(location, modality="text", text_column="list")
+
+
+def test_two_text_columns_make_pairs(tmp_path: Path) -> None:
+    rows = {"a": ["x", "y"] * 4, "b": ["1", None] * 4, "label": [0.0, 1.0] * 4}
+    location = publish(tmp_path, train=datasets.Dataset.from_dict(rows))
+    data = opened(location, modality="text", text_column="a,b")
+    pair = data.everything.raw(1)
+    assert (pair.first, pair.second, pair) == ("y", "", "y\n") and data.classes == ("0", "1")
+    assert len(set(data.everything.digests)) == 2
+
+
+def test_a_test_split_without_labels_is_no_test_part(tmp_path: Path) -> None:
+    train, test = texts([0, 1] * 4, ["no", "yes"]), texts([-1, -1, -1], ["no", "yes"])
+    data = opened(publish(tmp_path, train=train, test=test, validation=train), modality="text")
+    assert data.has_own_test and data.test.ids[0] == "validation:1"
+    assert "the 3 samples of the test part have no labels, so it is left out" in data.notes
+
+
+def test_likely_columns_of_a_set_are_proposed(tmp_path: Path) -> None:
+    rows = {"question": [f"why is {k} a number like that?" for k in range(8)], "topic": [0, 1] * 4}
+    location = publish(tmp_path, train=datasets.Dataset.from_dict(rows))
+    with pytest.raises(DataError, match="no column 'text', its columns are 'question', ") as caught:
+        opened(location, modality="text")
+    assert caught.value.options == ("--text-column", "question", "--label-column", "topic")

@@ -116,15 +116,14 @@ def propose(wanted: Wanted, names: Sequence[str], peek: Peek) -> dict[str, str]:
 
 
 def is_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
-    """Whether a first row is like those below it: a class name that stands there again, or a number
-    among numbers."""
-    for k, name in enumerate(header):
-        values = [row[k] for row in below if k < len(row)]
-        if not lacks(name) and _is_label(values) and name in values:
-            return True
-        if _numeric(name) and values and all(_numeric(value) or not value for value in values):
-            return True
-    return False
+    """Whether a first row is like those below it: a number among numbers, or a class name that
+    stands there again, beside a text among texts."""
+    columns = [[row[k] for row in below if k < len(row)] for k in range(len(header))]
+    pairs = [(name, values) for name, values in zip(header, columns, strict=True) if values]
+    if any(_numeric(name) and all(map(_numeric, values)) for name, values in pairs):
+        return True
+    again = any(name in values for name, values in pairs if not lacks(name) and _is_label(values))
+    return again and any(_is_long(name) for name, values in pairs if _is_text(values))
 
 
 def _without(
@@ -155,6 +154,10 @@ def _is_text(values: Sequence[str | None]) -> bool:
         return False
     blanks = sum(" " in text.strip() for text in texts)
     return 2 * blanks > len(texts) and 2 * len(set(texts)) > len(texts)
+
+
+def _is_long(text: str) -> bool:
+    return len(text) >= _LONG and " " in text.strip()
 
 
 def _is_label(values: Sequence[str | None]) -> bool:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zooadapt.family import TextPair
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
@@ -202,6 +204,14 @@ class _Names(Sequence[str]):
         if isinstance(index, slice):
             return [self._samples.name(int(row)) for row in self._rows[index]]
         return self._samples.name(int(self._rows[index]))
+
+
+def digest_of(text: str) -> bytes:
+    """SHA-256 of a text, or of a pair, for which it is another than for the two joined."""
+    if isinstance(text, TextPair):
+        parts = (hashlib.sha256(part.encode()).digest() for part in (text.first, text.second))
+        return hashlib.sha256(b"".join(parts)).digest()
+    return hashlib.sha256(text.encode()).digest()
 
 
 def decoded(split: Split) -> list[bytes]:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from zooadapt.data import depth, images
-from zooadapt.data.dataset import Labelled, ReadOptions
+from zooadapt.data.columns import Wanted
+from zooadapt.data.dataset import Labelled, ReadOptions, digest_of
+from zooadapt.data.dialects import ROWS
+from zooadapt.data.labels import by_value
 from zooadapt.data.layout import PARTS
 from zooadapt.data.reading import read_bytes
 from zooadapt.errors import (
@@ -21,6 +24,7 @@ from zooadapt.errors import (
     UsageError,
     ZooadaptError,
 )
+from zooadapt.family import TextPair
 
 
 class HubSamples:
@@ -29,14 +33,15 @@ class HubSamples:
     def __init__(
         self,
         splits: Sequence[tuple[str, Any]],
-        column: str,
+        columns: Sequence[str],
         options: ReadOptions,
         *,
         images: bool,
         places: Sequence[Path] = (),
     ) -> None:
-        """places: the folders that an image may be a file of."""
-        self._splits, self._column, self._options = splits, column, options
+        """columns: that of the images, that of the texts or the two of pairs; places: the folders
+        that an image may be a file of."""
+        self._splits, self._columns, self._options = splits, columns, options
         self._images, self._places = images, places
         self._least: list[int] = []
         self.white: int | None = None
@@ -64,9 +69,10 @@ class HubSamples:
 
     def digest(self, index: int) -> bytes:
         value = self._value(index)
-        content = hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
-        wide = self._images and self._least[index]
-        return depth.seen_as(content, self.white) if wide else content
+        if isinstance(value, str):
+            return digest_of(value)
+        content = hashlib.sha256(value).digest()
+        return depth.seen_as(content, self.white) if self._least[index] else content
 
     def look_at_depth(self) -> tuple[str, ...]:
         """Find out what is white in images of 16 bits; a note, if there are any."""
@@ -81,9 +87,10 @@ class HubSamples:
     def _value(self, index: int) -> str | bytes:
         """The text, or the image file's content."""
         _, rows, row = self._find(index)
-        value = rows[row][self._column]
+        value, *more = (rows[row][column] for column in self._columns)
         if not self._images:
-            return "" if value is None else str(value)
+            first, *second = ("" if text is None else str(text) for text in (value, *more))
+            return TextPair(first, second[0]) if second else first
         stored, path = (value.get("bytes"), value.get("path")) if value else (None, None)
         if stored is not None:
             return stored
@@ -147,20 +154,16 @@ def read_hub_set(
         kinds = first.features.items()
         column = next((name for name, kind in kinds if isinstance(kind, datasets.Image)), column)
     grouped = options.group_column
-    for wanted in (column, options.label_column, grouped):
-        if wanted is not None and wanted not in first.column_names:
+    wanted = Wanted(text=column, label=options.label_column, group=grouped)
+    wanted.select(name, first.column_names, lambda: _peek(first))
+    columns = wanted.texts(first.column_names)
+    for column in columns if modality != "image" else ():
+        if not isinstance(first.features[column], datasets.Value):
             raise DataError(
-                f"'{name}' has no column '{wanted}', its columns are "
-                f"{', '.join(first.column_names)}",
-                thing=wanted,
-                remedy="--text-column NAME, --label-column NAME",
+                f"column '{column}' of '{name}' holds no text",
+                thing=column,
+                remedy="--text-column NAME",
             )
-    if modality != "image" and not isinstance(first.features[column], datasets.Value):
-        raise DataError(
-            f"column '{column}' of '{name}' holds no text",
-            thing=column,
-            remedy="--text-column NAME",
-        )
     parts, names, groups, splits = [], [], [], []
     for part, split in chosen:
         rows = loaded[split]
@@ -169,21 +172,32 @@ def read_hub_set(
         if grouped is not None:
             groups += [None if value is None else str(value) for value in rows[grouped]]
         if modality == "image":
-            rows = rows.cast_column(column, datasets.Image(decode=False))
+            rows = rows.cast_column(columns[0], datasets.Image(decode=False))
         splits.append((split, rows))
     samples = HubSamples(
-        splits, column, options, images=modality == "image", places=_places(datasets.config, name)
+        splits, columns, options, images=modality == "image", places=_places(datasets.config, name)
     )
     notes = samples.look_at_depth() if modality == "image" else ()
     return Labelled(
         samples=samples,
         rows=range(len(samples)),
         parts=parts,
-        names=names,
+        names=by_value(names),
         groups=groups,
         notes=notes,
         white=samples.white,
     )
+
+
+def _peek(rows: Any) -> dict[str, list[str | None]]:
+    """The first values of the columns of strings and numbers."""
+    plain = [name for name, kind in rows.features.items()
+             if type(kind).__name__ in ("Value", "ClassLabel")]  # fmt: skip
+    values = rows.select_columns(plain)[:ROWS]
+    return {
+        name: [None if value is None else str(value) for value in column]
+        for name, column in values.items()
+    }
 
 
 @contextmanager

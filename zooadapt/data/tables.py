@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zooadapt.data import csv_files, table_files
 from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import Labelled, ReadOptions
+from zooadapt.data.dataset import Labelled, ReadOptions, digest_of
 from zooadapt.data.labels import by_value, class_names
 from zooadapt.data.layout import PARTS
 from zooadapt.data.reading import GZIP, changed, of_file
@@ -110,14 +109,6 @@ class TextSamples:
             raise IndexError(index)
         table = bisect_right(self._starts, index) - 1
         return self._columns[table], index - self._starts[table]
-
-
-def digest_of(text: str) -> bytes:
-    """SHA-256 of a text, or of a pair, for which it is another than for the two joined."""
-    if isinstance(text, TextPair):
-        parts = (hashlib.sha256(part.encode()).digest() for part in (text.first, text.second))
-        return hashlib.sha256(b"".join(parts)).digest()
-    return hashlib.sha256(text.encode()).digest()
 
 
 def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = False) -> Labelled:
