@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zooadapt import export, fsops, outputs, plan, processes, report, suspects, unlabelled
+from zooadapt import (
+    export,
+    fsops,
+    outputs,
+    plan,
+    pooling,
+    processes,
+    report,
+    suspects,
+    unlabelled,
+)
 from zooadapt.chain import frozen_proof, state_sha256
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Split
@@ -62,17 +73,26 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
     with clock.part("imports"):
         imports.wait()
     with clock.part("plan"):
-        model = build(
-            source,
+        builder = partial(
+            build,
             classes=data.classes,
             from_scratch=request.from_scratch,
             seed=request.seed,
             input_size=request.input_size,
             in_chans=request.in_chans,
         )
+        model = builder(source)
         mode = choose_mode(request, model, splits[TRAIN])
         engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
         engine.place(model.chain)
+        model, pooled = pooling.choose(
+            model,
+            engine,
+            splits[TRAIN],
+            builder,
+            batch_size=request.batch_size or 32,
+            progress=progress,
+        )
     budget = seconds_for(request)
     refined: tuple[Choice, ...] = ()
     if target is not None:
@@ -94,7 +114,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             splits,
             target=target,
             clock=clock,
-            before=refined,
+            before=(*pooled, *refined),
         )
         decided, splits = prepared.plan, prepared.splits
         progress.plan(decided, prepared.estimate)

@@ -23,7 +23,14 @@ def save(model: Model, out: Path, written: Written, *, overwrite: bool) -> None:
     """
     source = model.source
     state = source.family.native_state(model.chain.net.state_dict(), source.config)
-    write(state, out, written, overwrite=overwrite, copies=source.origin.license_texts)
+    write(
+        state,
+        out,
+        written,
+        overwrite=overwrite,
+        copies=source.origin.license_texts,
+        weight_folders=source.family.weight_folders,
+    )
 
 
 def write(
@@ -33,18 +40,22 @@ def write(
     *,
     overwrite: bool,
     copies: Sequence[Path] = (),
+    weight_folders: Sequence[str] = (),
 ) -> None:
     """Write `model.safetensors`, `config.json`, `README.md` and `report.json` to a new folder, with
-    copies of these files; equal weights give equal bytes.
+    copies of these files; equal weights give equal bytes. Tensors whose names begin with one of the
+    `weight_folders` have a `model.safetensors` of their own there.
 
     Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
     """
     with outputs.new_folder(out, overwrite=overwrite) as folder:
-        weights.write_weights(folder / "model.safetensors", state)
+        weights.write_model(folder, state, folders=weight_folders)
         fsops.write_json(folder / "config.json", written.config)
         fsops.write_json(folder / "report.json", written.report)
         fsops.write_file(folder / "README.md", written.card.encode())
         for name, text in written.files.items():
+            with fsops.writing(folder / name):
+                (folder / name).parent.mkdir(exist_ok=True)
             fsops.write_file(folder / name, text.encode())
         for path in copies:
             with fsops.reading(path):

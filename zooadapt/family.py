@@ -53,11 +53,13 @@ class TextPair(str):
 class Stage:
     """One link of the chain: takes what the stage before it gave and gives the next carry.
 
-    `run` must not change its input carry, and calls only modules that the stage owns. `owns` holds
-    the dotted paths of the submodules, parameters and buffers of the network that belong to this
-    stage; a path covers everything below it. Together with the head, the stages own every entry of
-    the network's `state_dict()` exactly once. Modules without state that behave differently in
-    training (dropout) are owned too, so that a frozen stage can be kept in eval mode.
+    `run` must not change its input carry, and calls only modules that the stage or one before it
+    owns: what all layers share, such as a table of relative positions, belongs to the first of
+    them. `owns` holds the dotted paths of the submodules, parameters and buffers of the network
+    that belong to this stage; a path covers everything below it. Together with the head, the stages
+    own every entry of the network's `state_dict()` exactly once. Modules without state that behave
+    differently in training (dropout) are owned too, so that a frozen stage can be kept in eval
+    mode.
     """
 
     name: str
@@ -160,6 +162,11 @@ class Family(ABC):
     """Names of further UTF-8 files of a source, such as a tokenizer; those that are there arrive as
     text in `config[FILES]`."""
 
+    weight_folders: ClassVar[tuple[str, ...]] = ()
+    """Folders of a source or an export that may hold a `model.safetensors` of their own: `convert`
+    receives the tensors of `2_Dense`, for example, as `2_Dense/NAME`, and `native_state` gives
+    them so."""
+
     def variants(self) -> Iterable[Variant]:
         """Known sources, for `zooadapt models`; may be empty, may import what it needs."""
         return ()
@@ -231,6 +238,13 @@ class Family(ABC):
             remedy="leave out --input-size and --in-chans",
         )  # fmt: skip
 
+    def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """Configs of the same network whose last stage makes its features otherwise, by what they
+        are called, the usual one first; all other stages and their weights are equal. `adapt`
+        chooses by leave-one-out. A single one is what the source declares. Without any there is
+        nothing to choose."""
+        return {}
+
     def language(self, config: Mapping[str, Any]) -> Language:
         """Where the network's states and symbols lie. See `Capabilities`. Raises: DataError for a
         network of the family that is no language model, such as one that reads both ways."""
@@ -242,6 +256,12 @@ class Family(ABC):
         raise _unsupported(
             self.name, "is no language model", remedy="name a family that is: zooadapt plugins list"
         )
+
+
+def further_files(family: Family) -> tuple[str, ...]:
+    """Names of the files that a family reads of a source beside `config.json` and its weights."""
+    folders = (f"{folder}/model.safetensors" for folder in family.weight_folders)
+    return (*family.fetches, *folders)
 
 
 def _unsupported(name: str, why: str, *, remedy: str) -> Exception:

@@ -72,6 +72,7 @@ class Guarded(Family):
         self.api, self.name, self.modality = plugin.api, plugin.name, plugin.modality
         self.library, self.can, self.imports = plugin.library, plugin.can, plugin.imports
         self.bundled, self.fetches = plugin.bundled, plugin.fetches
+        self.weight_folders = plugin.weight_folders
 
     def variants(self) -> Iterable[Variant]:
         return self._call("variants", lambda: tuple(self._plugin.variants()))
@@ -142,6 +143,9 @@ class Guarded(Family):
             lambda: self._plugin.with_input(config, size=size, channels=channels),
             kind=dict,
         )
+
+    def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        return self._call("poolings", lambda: self._plugin.poolings(config), kind=Mapping)
 
     def language(self, config: Mapping[str, Any]) -> Language:
         found = self._call("language", lambda: self._plugin.language(config), kind=Language)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zooadapt import hub, registry, weights
 from zooadapt.data import MODES
 from zooadapt.errors import DataError, PluginError, UsageError
-from zooadapt.family import FILES, Family, Preprocessor
+from zooadapt.family import FILES, Family, Preprocessor, further_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +95,7 @@ def open_source(spec: str, *, offline: bool = False) -> Source:
     wanted, location, revision = locate(spec, offline=offline)
     config = hub.fetch_config(location, revision=revision, offline=offline)
     family = registry.family_for(config, wanted=wanted)
-    origin = hub.fetch(location, revision=revision, names=family.fetches, offline=offline)
+    origin = hub.fetch(location, revision=revision, names=further_files(family), offline=offline)
     return opened(origin, family, config)
 
 
@@ -210,9 +210,13 @@ def build(
     notes: tuple[str, ...] = ()
     if not from_scratch:
         loaded = loading.load(
-            family, chain, weights.read_weights(source.origin.folder), config,
-            keep_head=keep_head, where=source.origin.location,
-        )  # fmt: skip
+            family,
+            chain,
+            weights.read_weights(source.origin.folder, folders=family.weight_folders),
+            config,
+            keep_head=keep_head,
+            where=source.origin.location,
+        )
         weight, bias = loaded.head
         unused, notes = loaded.unused, loaded.notes
         if not keep_head:

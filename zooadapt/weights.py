@@ -110,8 +110,9 @@ def shards(index: Path) -> dict[str, frozenset[str]]:
     return {file: frozenset(names) for file, names in sorted(parts.items())}
 
 
-def read_weights(folder: Path) -> Mapping[str, Tensor]:
-    """Every tensor of a model folder, memory-mapped and finite.
+def read_weights(folder: Path, *, folders: Collection[str] = ()) -> Mapping[str, Tensor]:
+    """Every tensor of a model folder, memory-mapped and finite; those of a `model.safetensors` in
+    one of its `folders` are called `FOLDER/NAME`.
 
     Raises: DataError naming the tensor or file that is malformed, truncated, missing, named with
     control characters, or holds NaN or an infinity; NotFoundError, AccessError or FileError when
@@ -119,10 +120,14 @@ def read_weights(folder: Path) -> Mapping[str, Tensor]:
     """
     with fsops.reading(folder):
         names = {entry.name for entry in folder.iterdir()}
+    tensors: dict[str, Tensor] = {}
+    for inner in folders:
+        if (folder / inner / WEIGHTS).exists():
+            part = _read_file(folder / inner / WEIGHTS)
+            tensors |= {f"{inner}/{name}": tensor for name, tensor in part.items()}
     chosen = choose(names, where=str(folder))
     if chosen == WEIGHTS:
-        return _read_file(folder / WEIGHTS)
-    tensors: dict[str, Tensor] = {}
+        return tensors | _read_file(folder / WEIGHTS)
     for file, expected in shards(folder / INDEX).items():
         part = _read_file(folder / file)
         if wrong := sorted(part.keys() ^ expected):
@@ -130,6 +135,24 @@ def read_weights(folder: Path) -> Mapping[str, Tensor]:
             raise _bad(folder / file, wrong[0], f"is not where {INDEX} says: this file {has}")
         tensors |= part
     return tensors
+
+
+def write_model(
+    folder: Path, tensors: Mapping[str, Tensor], *, folders: Collection[str] = ()
+) -> None:
+    """Write what `read_weights` reads with the same `folders`.
+
+    Raises: OutputError or FileError when writing fails.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"": {}}
+    for name, tensor in tensors.items():
+        inner, slash, rest = name.partition("/")
+        place, key = (inner, rest) if slash and inner in folders else ("", name)
+        parts.setdefault(place, {})[key] = tensor
+    for place, part in parts.items():
+        with fsops.writing(folder / place):
+            (folder / place).mkdir(exist_ok=True)
+        write_weights(folder / place / WEIGHTS, part)
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -60,9 +60,10 @@ def _further(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Files that the model's family needs beside the usual ones; none where no family knows it."""
     from zooadapt import registry
     from zooadapt.errors import DataError
+    from zooadapt.family import further_files
 
     try:
-        return registry.family_for(config).fetches
+        return further_files(registry.family_for(config))
     except DataError:
         return ()
 

@@ -33,7 +33,7 @@ def cached_files(
     folders = set()
     for name in names:
         path, files[name] = _verified(listing, name, offline)
-        folders.add(path.parent)
+        folders.add(path.parents[name.count("/")])
     if len(folders) != 1:
         raise UnavailableError(
             f"what answered for '{listing.location}' is not a Hub: it mixes commits",
@@ -54,7 +54,7 @@ def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
         raise _unusable_offline(listing, name, there=isinstance(found, str))
     for force in (isinstance(found, str), True):
         path = _download(listing, name, force=force)
-        _sweep(path.parent)
+        _sweep(path.parents[name.count("/")])
         if sha256 := _check(listing, name, path):
             return path, sha256
     # Other tools look at sizes only and would load it.

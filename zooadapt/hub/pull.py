@@ -46,6 +46,7 @@ def pull(
     with outputs.new_folder(out, overwrite=overwrite) as folder:
         for name, sha256 in source.files.items():
             with fsops.writing(folder / name):
+                (folder / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source.folder / name, folder / name)
             if fsops.file_sha256(folder / name) != sha256:
                 raise DataError(f"'{name}' changed while it was copied", thing=name,

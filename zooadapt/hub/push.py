@@ -128,14 +128,15 @@ def _config(model: Path) -> dict[str, Any]:
 def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
     """Everything that may be published, and no other file of the folder."""
     with fsops.reading(model):
-        entries = sorted(model.iterdir())
+        nested = [model / name for name in names if "/" in name and (model / name).exists()]
+        entries = sorted([*model.iterdir(), *nested])
     needed = {CONFIG, weights.WEIGHTS, CARD}
     chosen = {
-        entry.name: entry
+        name: entry
         for entry in entries
-        if entry.name in needed.union(names)
-        or LICENSE_FILE.fullmatch(entry.name)
-        or _PUBLISHED.fullmatch(entry.name)
+        if (name := entry.relative_to(model).as_posix()) in needed.union(names)
+        or LICENSE_FILE.fullmatch(name)
+        or _PUBLISHED.fullmatch(name)
     }
     if missing := sorted(needed - chosen.keys()):
         raise DataError(f"'{model}' has no {missing[0]}", thing=missing[0],
@@ -144,7 +145,9 @@ def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
         if path.is_symlink() or not path.is_file():
             raise DataError(f"'{path}' is no plain file and is not published", thing=name,
                             remedy="put the file itself there")  # fmt: skip
-    weights.check_header(chosen[weights.WEIGHTS])
+    for name, path in chosen.items():
+        if name.endswith(".safetensors"):
+            weights.check_header(path)
     return chosen
 
 

@@ -80,7 +80,10 @@ def known_sha256(location: str, commit: str, name: str) -> str | None:
 def all_used() -> Iterator[tuple[Listing, tuple[str, ...]]]:
     """Every commit with files that were fetched and verified, and the names of these."""
     for path in sorted(_root().glob("*/*/listing.json")):
-        names = sorted(entry.name for entry in path.parent.glob("sha256/*"))
+        kept = path.parent / "sha256"
+        names = sorted(
+            entry.relative_to(kept).as_posix() for entry in kept.rglob("*") if entry.is_file()
+        )
         if names and (listing := _load(path)):
             yield listing, tuple(names)
 

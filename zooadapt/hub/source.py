@@ -121,7 +121,7 @@ def _is_folder(location: str) -> bool:
 
 def _wanted(there: Collection[str], main: str, names: Sequence[str]) -> list[str]:
     texts = sorted(name for name in there if LICENSE_FILE.fullmatch(name))
-    further = [name for name in names if name in there and "/" not in name]
+    further = [name for name in names if name in there]
     return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in there], *texts, *further]))
 
 
@@ -151,7 +151,12 @@ def _required(listing: Listing, name: str) -> str:
 
 def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
     with fsops.reading(folder):
-        there = {entry.name: entry.stat().st_size for entry in folder.iterdir() if entry.is_file()}
+        entries = [*folder.iterdir(), *(folder / name for name in names if "/" in name)]
+        there = {
+            entry.relative_to(folder).as_posix(): entry.stat().st_size
+            for entry in entries
+            if entry.is_file()
+        }
     if CONFIG not in there:
         raise DataError(f"'{location}' has no {CONFIG}", thing=location,
                         remedy="give a folder that holds a model")  # fmt: skip
@@ -245,7 +250,7 @@ def _ask(location: str, revision: str) -> Listing:
             remedy="check HF_ENDPOINT",
         )
     there = digests.of_repo(info)
-    names = [name for name in there if "/" not in name]
+    names = [name for name in there if name.count("/") < 2]
     said = (info.card_data.to_dict() if info.card_data else {}).get("license")
     return Listing(
         location=location, revision=info.sha,

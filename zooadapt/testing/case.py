@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zooadapt import export, hub
 from zooadapt.chain import Chain
 from zooadapt.errors import ZooadaptError
-from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample
+from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample, further_files
 from zooadapt.model import Model, Source, build, opened
 from zooadapt.report import Written
 from zooadapt.testing.samples import synthesise
@@ -208,7 +208,7 @@ class Case:
 def reopened(family: Family, folder: Path) -> Source:
     """An export as a source, as the core opens it, for a family that need not be installed."""
     config = hub.fetch_config(str(folder))
-    origin = hub.fetch(str(folder), names=family.fetches)
+    origin = hub.fetch(str(folder), names=further_files(family))
     return opened(origin, family, config)
 
 

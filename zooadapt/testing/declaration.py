@@ -21,8 +21,8 @@ _JUNK = (None, 3, -1.5, True, "?", [], {}, ["?"], {"?": 1})
 @clause
 def check_it_declares_itself(case: Case) -> None:
     """`api` is the interface version as a number; `name`, `modality` and `library` are texts, `can`
-    is a `Capabilities`, `imports` and `fetches` are tuples of names, `bundled` maps names to
-    folders."""
+    is a `Capabilities`, `imports`, `fetches` and `weight_folders` are tuples of names, `bundled`
+    maps names to folders."""
     family = case.family
     texts = {"name": family.name, "library": family.library}
     for attribute, value in texts.items():
@@ -38,6 +38,7 @@ def check_it_declares_itself(case: Case) -> None:
         "can": (isinstance(family.can, Capabilities), "Capabilities(...)"),
         "imports": (_names(family.imports), "a tuple of module names"),
         "fetches": (_names(family.fetches), "a tuple of file names"),
+        "weight_folders": (_names(family.weight_folders), "a tuple of folder names"),
         "bundled": (_names(tuple(family.bundled.values())), "a mapping of names to folders"),
     }
     for attribute, (holds, wanted) in kinds.items():

@@ -8,6 +8,7 @@ from string import ascii_lowercase, digits
 from typing import Any
 
 from zooadapt.family import FILES
+from zooadapt_transformers import pooling
 
 _ENCODER = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -16,6 +17,11 @@ _TEXT = {
     "bert": _ENCODER,
     "roberta": _ENCODER,
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
+    "mpnet": _ENCODER | {"pad_token_id": 1},
+    "deberta-v2": _ENCODER | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    "albert": _ENCODER | {"embedding_size": 8},
+    "modernbert": _ENCODER | {"local_attention": 6, "global_attn_every_n_layers": 2},
+    "nomic_bert": _ENCODER,
 }
 _IMAGE = {
     "vit": _ENCODER | {"image_size": 28, "patch_size": 14},
@@ -30,9 +36,10 @@ def texts() -> dict[str, Mapping[str, Any]]:
     tokens = [*_SPECIAL, *(mark + c for mark in ("", "##") for c in ascii_lowercase + digits)]
     shape = {"vocab_size": len(tokens), "max_position_embeddings": 32, "pad_token_id": 0}
     files = {"tokenizer.json": json.dumps(_wordpiece(tokens))}
-    return {
+    examples = {
         kind: {"model_type": kind, **shape, **sizes, FILES: files} for kind, sizes in _TEXT.items()
     }
+    return examples | {"sentence": pooling.with_modes(examples["bert"], "mean")}
 
 
 def images() -> dict[str, Mapping[str, Any]]:

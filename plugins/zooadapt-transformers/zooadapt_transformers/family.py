@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.family import FILES, Capabilities, Family, Stage, Variant
-from zooadapt_transformers import examples, settings
+from zooadapt_transformers import examples, pooling, settings
 from zooadapt_transformers.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class _TransformersFamily(Family):
         return network.stages(net)
 
     def head(self, net: nn.Module) -> str:
-        return RECIPES[net.config.model_type].head
+        from zooadapt_transformers import network
+
+        return network.head(net)
 
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
@@ -69,13 +71,14 @@ class _TransformersFamily(Family):
 
 
 class TextFamily(_TransformersFamily):
-    """BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT and ELECTRA encoders."""
+    """Encoders of transformers, alone or in the layout of sentence-transformers."""
 
     name = "transformers"
     modality = "text"
     can = Capabilities(variable_length=True)
     imports = ("transformers.modeling_utils", "tokenizers")
-    fetches = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+    fetches = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", *pooling.LAYOUT)
+    weight_folders = (pooling.DENSE_FOLDER,)
 
     def variants(self) -> Iterable[Variant]:
         return (
@@ -94,9 +97,37 @@ class TextFamily(_TransformersFamily):
         return TextPreprocessor(config)
 
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-        from zooadapt_transformers import text
+        from zooadapt_transformers import network, text
 
-        return settings.native(config, classes) | {FILES: text.files(config)}
+        native = settings.native(config, classes)
+        files = text.files(config)
+        if pooling.modes(config) is not None:
+            kind = network.encoder_class(settings.parse(config, len(classes)))
+            native["architectures"] = [kind.__name__]
+            files |= pooling.files(
+                config,
+                num_classes=len(classes),
+                width=text.width(config),
+                max_length=text.max_length(config),
+                model_args=network.without_pooler(kind),
+            )
+        return native | {FILES: files}
+
+    def native_state(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        from zooadapt_transformers import network
+
+        return network.native_state(state, config)
+
+    def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        declared = pooling.modes(config)
+        if declared is not None:
+            return {", ".join(pooling.MODES[mode] for mode in declared): config}
+        own = {"the classifier's own": config}
+        pooled = {pooling.MODES[mode]: pooling.with_modes(config, mode) for mode in ("mean", "cls")}
+        classifies = str(config.get("architectures") or "").count("ForSequenceClassification")
+        return own | pooled if classifies else pooled | own
 
 
 class VisionFamily(_TransformersFamily):

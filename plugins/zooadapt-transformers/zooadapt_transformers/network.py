@@ -1,7 +1,12 @@
-"""Networks of transformers: built, loaded and cut into stages."""
+"""Networks of transformers: built, loaded and cut into stages.
+
+A text network is either transformers' own classifier, or an encoder whose states are pooled as a
+sentence encoder's are, with a linear head: `SentenceClassifier`. The files of the source say which.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,25 +14,40 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import logging
 
 from zooadapt.errors import DataError
 from zooadapt.family import Carry, Stage
-from zooadapt_transformers import settings
+from zooadapt_transformers import pooling, settings
+from zooadapt_transformers.attention import RUN_LAYER
 from zooadapt_transformers.recipes import RECIPES
+from zooadapt_transformers.sentence import ENCODER, POOL, SentenceClassifier
+
+_DENSE = f"{pooling.DENSE_FOLDER}/linear"
+"""The head's tensors in an export of one."""
 
 
-def build(config: Mapping[str, Any], num_classes: int) -> transformers.PreTrainedModel:
+def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
     """The network with random weights, in eval mode.
 
     Raises: DataError for a config that does not make a network.
     """
     recipe, parsed = settings.recipe(config), settings.parse(config, num_classes)
-    network = getattr(transformers, recipe.network)
+    modes = pooling.modes(config)
     try:
-        return network(parsed).eval()
-    except (ValueError, RuntimeError, TypeError, IndexError, ZeroDivisionError) as error:
+        if modes is None:
+            return getattr(transformers, recipe.network)(parsed).eval()
+        kind = encoder_class(parsed)
+        return SentenceClassifier(kind(parsed, **without_pooler(kind)), modes, num_classes).eval()
+    except (
+        AssertionError,
+        IndexError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:
         why = " ".join(str(error).split())
         raise DataError(
             f"config.json makes no {recipe.network}: {why[:200]}",
@@ -36,67 +56,174 @@ def build(config: Mapping[str, Any], num_classes: int) -> transformers.PreTraine
         ) from error
 
 
-def convert(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of any head and any release of transformers under the classifier's names.
+def encoder_class(parsed: transformers.PreTrainedConfig) -> type[transformers.PreTrainedModel]:
+    """The class of the network without a head."""
+    return transformers.MODEL_MAPPING[type(parsed)]
 
-    transformers itself does the renaming, by loading. A pretrained encoder has no dense layer
-    before the head, where the classifier wants one: it starts as the identity, which passes on what
-    the encoder computed, where random weights would blur it.
+
+def without_pooler(kind: type[transformers.PreTrainedModel]) -> dict[str, bool]:
+    """Arguments that leave out the dense layer for the first token, where the class has one."""
+    takes = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    return {"add_pooling_layer": False} if takes else {}
+
+
+def head(net: nn.Module) -> str:
+    """Path of the linear head."""
+    if isinstance(net, SentenceClassifier):
+        return "classifier"
+    return RECIPES[net.config.model_type].head
+
+
+def convert(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of any head and any release of transformers under the network's names.
+
+    transformers itself does the renaming, by loading.
+    """
+    if pooling.modes(config) is None:
+        return _convert_classifier(state, config)
+    parsed = settings.parse(config, 1)
+    kind = encoder_class(parsed)
+    given = {name: t for name, t in state.items() if not name.startswith(_DENSE)}
+    net, loaded = _load(kind, parsed, given, **without_pooler(kind))
+    converted = _loaded_state(net, loaded)
+    converted = {f"{ENCODER}.{name}": tensor for name, tensor in converted.items()}
+    if pooling.has_linear_head(config):
+        for part in ("weight", "bias"):
+            if f"{_DENSE}.{part}" in state:
+                converted[f"classifier.{part}"] = state[f"{_DENSE}.{part}"]
+    return converted
+
+
+def native_state(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The inverse of `convert`: a sentence encoder's tensors under the encoder's own names, its
+    head's under those of the module `2_Dense`."""
+    if pooling.modes(config) is None:
+        return state
+    renamed = {}
+    for name, tensor in state.items():
+        part = name.removeprefix("classifier.")
+        renamed[name.removeprefix(f"{ENCODER}.") if part == name else f"{_DENSE}.{part}"] = tensor
+    return renamed
+
+
+def _convert_classifier(
+    state: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Tensors under the classifier's names.
+
+    A pretrained encoder has no dense layer before the head, where the classifier wants one: it
+    starts as the identity, which passes on what the encoder computed, where random weights would
+    blur it. Norms before the head start as they are built.
     """
     recipe = settings.recipe(config)
     head = state.get(f"{recipe.head}.weight")
     classes = 2 if head is None else head.shape[0]
-    network = getattr(transformers, recipe.network)
-    with _quiet():
-        net, loaded = network.from_pretrained(
-            None,
-            config=settings.parse(config, classes),
-            state_dict=dict(state),
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+    net, loaded = _load(
+        getattr(transformers, recipe.network), settings.parse(config, classes), state
+    )
     fresh = set(loaded["missing_keys"])
-    converted = {name: t for name, t in net.state_dict().items() if name not in fresh}
-    for name, given, _ in loaded["mismatched_keys"]:
-        converted[name] = torch.empty(given, device="meta")  # the core tells both shapes
+    converted = _loaded_state(net, loaded)
     for path in _modules(net, recipe.tail):
         for name, module in net.get_submodule(path).named_modules(prefix=path):
-            if isinstance(module, nn.Linear) and {f"{name}.weight", f"{name}.bias"} <= fresh:
-                converted[f"{name}.weight"] = torch.eye(*module.weight.shape)
-                converted[f"{name}.bias"] = torch.zeros(module.bias.shape)
+            for part, tensor in module.named_parameters(prefix=name, recurse=False):
+                if part in fresh:
+                    linear = isinstance(module, nn.Linear)
+                    identity = linear and tensor.ndim == 2
+                    start = torch.eye(*tensor.shape) if identity else torch.zeros(tensor.shape)
+                    converted[part] = start if linear else tensor.detach()
     return converted
 
 
-def stages(net: transformers.PreTrainedModel) -> Sequence[Stage]:
-    """Embeddings, each layer, pooling."""
-    recipe = RECIPES[net.config.model_type]
-    stem, tail = _steps(net, recipe.stem), _steps(net, recipe.tail)
-    attends = recipe.modality == "text"
-    kind = recipe.layers.rpartition(".")[2].removesuffix("s")
-    layers = [
-        Stage(
-            name=f"{kind}{k}",
-            run=_layer(net, layer) if attends else _step_on_states(layer),
-            owns=(f"{recipe.layers}.{k}",),
+def _load(
+    kind: type[transformers.PreTrainedModel],
+    parsed: transformers.PreTrainedConfig,
+    state: Mapping[str, Tensor],
+    **options: bool,
+) -> tuple[transformers.PreTrainedModel, Mapping[str, Any]]:
+    with _quiet():
+        return kind.from_pretrained(
+            None,
+            config=parsed,
+            state_dict=dict(state),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
         )
-        for k, layer in enumerate(net.get_submodule(recipe.layers))
-    ]
+
+
+def _loaded_state(net: nn.Module, loaded: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What was in the file, under the network's names."""
+    fresh = set(loaded["missing_keys"])
+    state = {name: tensor for name, tensor in net.state_dict().items() if name not in fresh}
+    for name, shape, _ in loaded["mismatched_keys"]:
+        state[name] = torch.empty(shape, device="meta")  # the core tells both shapes
+    return state
+
+
+def stages(net: nn.Module) -> Sequence[Stage]:
+    """Embeddings, each layer, pooling. Where layers share their weights they are one stage."""
+    recipe = RECIPES[net.config.model_type]
+    sentence = isinstance(net, SentenceClassifier)
+    base = ENCODER if sentence else recipe.base
+    encoder = net.get_submodule(base)
+    stem = _steps(encoder, recipe.stem)
+    attends = recipe.modality == "text"
+    norm = _steps(encoder, recipe.norm)
+    owned = {
+        part: tuple(f"{base}.{path}" for path in _modules(encoder, paths))
+        for part, paths in (("stem", recipe.stem + recipe.shared), ("norm", recipe.norm))
+    }
+    tail = [net.pooling] if sentence else _steps(net, recipe.tail)
+    tail_owns = ("pooling",) if sentence else _modules(net, recipe.tail)
     return (
         Stage(
             name="embeddings",
-            run=_read_text(net, stem) if attends else _read_image(stem),
-            owns=_modules(net, recipe.stem),
+            run=_read_text(encoder, stem) if attends else _read_image(stem),
+            owns=owned["stem"],
         ),
-        *layers,
-        Stage(name="pooling", run=_pool(tail), owns=_modules(net, recipe.tail)),
+        *_layers(encoder, base),
+        Stage(
+            name="pooling",
+            run=_pool(norm, tail, attends=attends),
+            owns=(*owned["norm"], *tail_owns),
+        ),
     )
 
 
-Step = Callable[[Tensor], Tensor]
+def _layers(encoder: transformers.PreTrainedModel, base: str) -> list[Stage]:
+    recipe = RECIPES[encoder.config.model_type]
+    run_layer = RUN_LAYER[recipe.attention]
+    if recipe.one_stage:
+        whole = encoder.get_submodule(recipe.one_stage)
+        return [
+            Stage(
+                name="layers",
+                run=_layer(encoder, whole, run_layer),
+                owns=(f"{base}.{recipe.one_stage}",),
+                note="its layers share their weights, so they are frozen or trained together",
+            )
+        ]
+    kind = recipe.layers.rpartition(".")[2].removesuffix("s")
+    return [
+        Stage(
+            name=f"{kind}{k}",
+            run=(
+                _layer(encoder, layer, run_layer)
+                if recipe.modality == "text"
+                else _step_on_states(layer)
+            ),
+            owns=(f"{base}.{recipe.layers}.{k}",),
+        )
+        for k, layer in enumerate(encoder.get_submodule(recipe.layers))
+    ]
 
 
-def _read_text(net: transformers.PreTrainedModel, stem: Sequence[Step]) -> Callable:
-    padding = net.config.pad_token_id
+Step = Callable[[Tensor, Tensor | None], Tensor]
+"""States and, of texts, the mask of their tokens, to what the step gives."""
+
+
+def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> Callable:
+    padding = encoder.config.pad_token_id
 
     def run(carry: Carry) -> Carry:
         mask = carry["attention_mask"]
@@ -106,39 +233,45 @@ def _read_text(net: transformers.PreTrainedModel, stem: Sequence[Step]) -> Calla
             # A batch is padded with zeros, and RoBERTa counts positions by comparing with its own
             # padding token.
             ids = ids.masked_fill(mask == 0, padding)
-        return {"states": _through(stem, ids), "attention_mask": mask}
+        return {"states": _through(stem, ids, mask), "attention_mask": mask}
 
     return run
 
 
-def _layer(net: transformers.PreTrainedModel, layer: nn.Module) -> Callable:
+def _layer(
+    encoder: transformers.PreTrainedModel, layer: nn.Module, run_layer: Callable[..., Tensor]
+) -> Callable:
     def run(carry: Carry) -> Carry:
         mask = carry["attention_mask"]
         states = _trimmed(carry["states"], mask)
         mask = _trimmed(mask, mask)
-        attention = create_bidirectional_mask(
-            config=net.config, inputs_embeds=states, attention_mask=mask
-        )
-        return {"states": layer(states, attention), "attention_mask": mask}
+        return {"states": run_layer(encoder, layer, states, mask), "attention_mask": mask}
 
     return run
 
 
 def _read_image(stem: Sequence[Step]) -> Callable:
-    return lambda carry: {"states": _through(stem, carry["pixel_values"])}
+    return lambda carry: {"states": _through(stem, carry["pixel_values"], None)}
 
 
 def _step_on_states(layer: nn.Module) -> Callable:
     return lambda carry: {"states": layer(carry["states"])}
 
 
-def _pool(tail: Sequence[Step]) -> Callable:
-    return lambda carry: {"features": _through(tail, carry["states"])}
+def _pool(norm: Sequence[Step], tail: Sequence[Step], *, attends: bool) -> Callable:
+    def run(carry: Carry) -> Carry:
+        states, mask = carry["states"], None
+        if attends:
+            mask = carry["attention_mask"]
+            states, mask = _trimmed(states, mask), _trimmed(mask, mask)
+        return {"features": _through([*norm, *tail], states, mask)}
+
+    return run
 
 
-def _through(steps: Sequence[Step], x: Tensor) -> Tensor:
+def _through(steps: Sequence[Step], x: Tensor, mask: Tensor | None) -> Tensor:
     for step in steps:
-        x = step(x)
+        x = step(x, mask)
     return x
 
 
@@ -148,28 +281,36 @@ def _trimmed(sequence: Tensor, mask: Tensor) -> Tensor:
     return sequence[:, : int(mask.sum(dim=1).max())]
 
 
-def _operations(net: transformers.PreTrainedModel) -> dict[str, Step]:
+def _operations(net: nn.Module) -> dict[str, Step]:
     """What transformers writes out in a forward method instead of a module."""
     registers = getattr(net.config, "num_register_tokens", 0)
     return {
-        "first()": lambda x: x[:, 0],
-        "tanh()": torch.tanh,
-        "relu()": torch.relu,
-        "mean_pixel()": lambda x: x.mean((-2, -1)),
-        "first_and_mean_patch()": lambda x: torch.cat(
+        "first()": lambda x, mask: x[:, 0],
+        "classifier_pooling()": lambda x, mask: POOL[net.config.classifier_pooling](x, mask),
+        "tanh()": lambda x, mask: torch.tanh(x),
+        "relu()": lambda x, mask: torch.relu(x),
+        "mean_pixel()": lambda x, mask: x.mean((-2, -1)),
+        "first_and_mean_patch()": lambda x, mask: torch.cat(
             (x[:, 0], x[:, 1 + registers :].mean(dim=1)), dim=1
         ),
     }
 
 
-def _steps(net: transformers.PreTrainedModel, names: Sequence[str]) -> list[Step]:
+def _steps(net: nn.Module, names: Sequence[str]) -> list[Step]:
     operations = _operations(net)
     paths = _modules(net, names)
     return [
-        operations[name] if name.endswith("()") else net.get_submodule(name.removesuffix("?"))
+        operations[name] if name.endswith("()") else _call(net, name.removesuffix("?"))
         for name in names
         if name.endswith("()") or name.removesuffix("?") in paths
     ]
+
+
+def _call(net: nn.Module, path: str) -> Step:
+    module = net.get_submodule(path)
+    if "mask" in inspect.signature(module.forward).parameters:  # DeBERTa's embeddings
+        return lambda x, mask: module(x, mask=mask)
+    return lambda x, mask: module(x)
 
 
 def _modules(net: nn.Module, names: Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Where the parts of each kind of network are: one row per `model_type`, and nothing else.
 
-Every network is read the same way: a stem, a list of layers, a tail, a head. Stem and tail are
-steps in order, each the path of a submodule or, with `()`, one of the operations of `network.py`
-that transformers writes out in a forward method. A `?` marks a submodule that some sizes lack.
+Every network is read the same way: a stem, a list of layers, steps after the last layer, a tail, a
+head. Stem, norm and tail are steps in order, each the path of a submodule or, with `()`, one of the
+operations of `network.py` that transformers writes out in a forward method. A `?` marks a submodule
+that some sizes lack.
 """
 
 from __future__ import annotations
@@ -15,69 +16,81 @@ class Recipe:
     """One kind of network: its class in transformers and the paths of its parts."""
 
     network: str
-    stem: tuple[str, ...]
-    layers: str
+    """The class with a classification head."""
+    base: str
+    """The encoder's path in it; `stem`, `layers`, `norm` and `shared` are relative to the encoder,
+    `tail` and `head` to the whole network."""
+    stem: tuple[str, ...] = ("embeddings",)
+    layers: str = "encoder.layer"
+    one_stage: str | None = None
+    """The module that holds the layers, where they share weights and so are one stage."""
+    norm: tuple[str, ...] = ()
     tail: tuple[str, ...]
     head: str = "classifier"
     modality: str = "text"
+    attention: str = "mask"
+    """What a layer takes beside its states: a function of `attention.py`."""
+    shared: tuple[str, ...] = ()
+    """Submodules of the encoder that every layer reads, which belong to the stem: they are frozen
+    where any stage is."""
     counts_padding: bool = False
     """Positions are counted from the padding token's index on, which costs some of them."""
+    padding_token: int | None = None
+    """The one padding token that transformers' code for this kind knows."""
     fixed_size: bool = False
     """Images of one size only."""
     processor: str | None = None
     """The image processor of a source that names none: transformers' own for this kind."""
 
 
-def _bert(prefix: str, network: str) -> Recipe:
-    return Recipe(
-        network=network,
-        stem=(f"{prefix}.embeddings",),
-        layers=f"{prefix}.encoder.layer",
-        tail=(f"{prefix}.pooler", "dropout"),
-    )
+def _bert(base: str, network: str) -> Recipe:
+    return Recipe(network=network, base=base, tail=(f"{base}.pooler", "dropout"))
+
+
+_DENSE_TANH = (
+    "first()", "classifier.dropout", "classifier.dense", "tanh()", "classifier.dropout",
+)  # fmt: skip
 
 
 def _roberta(network: str) -> Recipe:
     return Recipe(
         network=network,
-        stem=("roberta.embeddings",),
-        layers="roberta.encoder.layer",
-        tail=("first()", "classifier.dropout", "classifier.dense", "tanh()", "classifier.dropout"),
+        base="roberta",
+        tail=_DENSE_TANH,
         head="classifier.out_proj",
         counts_padding=True,
     )
 
 
-def _vit(prefix: str, network: str) -> Recipe:
+def _vit(base: str, network: str) -> Recipe:
     return Recipe(
         network=network,
+        base=base,
         modality="image",
-        stem=(f"{prefix}.embeddings",),
-        layers=f"{prefix}.layers",
-        tail=(f"{prefix}.layernorm", "first()"),
+        layers="layers",
+        tail=(f"{base}.layernorm", "first()"),
         fixed_size=True,
         processor=network.removesuffix("ForImageClassification") + "ImageProcessor",
     )
 
 
-def _dinov2(prefix: str, network: str) -> Recipe:
+def _dinov2(base: str, network: str) -> Recipe:
     return Recipe(
         network=network,
+        base=base,
         modality="image",
-        stem=(f"{prefix}.embeddings",),
-        layers=f"{prefix}.encoder.layer",
-        tail=(f"{prefix}.layernorm", "first_and_mean_patch()"),
+        tail=(f"{base}.layernorm", "first_and_mean_patch()"),
         processor="BitImageProcessor",
     )
 
 
-def _convnext(prefix: str, network: str) -> Recipe:
+def _convnext(base: str, network: str) -> Recipe:
     return Recipe(
         network=network,
+        base=base,
         modality="image",
-        stem=(f"{prefix}.embeddings",),
-        layers=f"{prefix}.encoder.stages",
-        tail=("mean_pixel()", f"{prefix}.layernorm"),
+        layers="encoder.stages",
+        tail=("mean_pixel()", f"{base}.layernorm"),
         processor="ConvNextImageProcessor",
     )
 
@@ -89,14 +102,14 @@ RECIPES = {
     "camembert": _roberta("CamembertForSequenceClassification"),
     "distilbert": Recipe(
         network="DistilBertForSequenceClassification",
-        stem=("distilbert.embeddings",),
-        layers="distilbert.transformer.layer",
+        base="distilbert",
+        layers="transformer.layer",
         tail=("first()", "pre_classifier", "relu()", "dropout"),
     ),
     "electra": Recipe(
         network="ElectraForSequenceClassification",
-        stem=("electra.embeddings", "electra.embeddings_project?"),
-        layers="electra.encoder.layer",
+        base="electra",
+        stem=("embeddings", "embeddings_project?"),
         tail=(
             "first()",
             "classifier.dropout",
@@ -105,6 +118,47 @@ RECIPES = {
             "classifier.dropout",
         ),
         head="classifier.out_proj",
+    ),
+    "mpnet": Recipe(
+        network="MPNetForSequenceClassification",
+        base="mpnet",
+        attention="mpnet",
+        shared=("encoder.relative_attention_bias",),
+        tail=_DENSE_TANH,
+        head="classifier.out_proj",
+        counts_padding=True,
+        padding_token=1,
+    ),
+    "deberta-v2": Recipe(
+        network="DebertaV2ForSequenceClassification",
+        base="deberta",
+        attention="deberta",
+        shared=("encoder.rel_embeddings?", "encoder.LayerNorm?"),
+        tail=("pooler", "dropout"),
+    ),
+    "albert": Recipe(
+        network="AlbertForSequenceClassification",
+        base="albert",
+        layers="encoder.albert_layer_groups",
+        one_stage="encoder",
+        tail=("first()", "albert.pooler", "tanh()", "dropout"),
+    ),
+    "modernbert": Recipe(
+        network="ModernBertForSequenceClassification",
+        base="model",
+        layers="layers",
+        attention="modernbert",
+        shared=("rotary_emb",),
+        norm=("final_norm",),
+        tail=("classifier_pooling()", "head", "drop"),
+    ),
+    "nomic_bert": Recipe(
+        network="NomicBertForSequenceClassification",
+        base="nomic_bert",
+        layers="layers",
+        attention="rotary",
+        shared=("rotary_emb",),
+        tail=("nomic_bert.pooler", "dropout"),
     ),
     "vit": _vit("vit", "ViTForImageClassification"),
     "deit": _vit("deit", "DeiTForImageClassification"),

@@ -19,6 +19,8 @@ from zooadapt_transformers.recipes import RECIPES, Recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+_OLD_ROPE = {"rope_theta", "rope_scaling", "global_rope_theta", "local_rope_theta"}
+"""What older releases called the parameters of rotary positions; transformers reads them still."""
 _LARGEST = 1 << 22
 _LONGEST = 1 << 10
 _REMOTE = ("auto_map", "custom_pipelines", "trust_remote_code")
@@ -27,6 +29,7 @@ _REFUSED = {
     "add_cross_attention": (False, None),
     "is_encoder_decoder": (False, None),
     "position_embedding_type": ("absolute", None),
+    "conv_kernel_size": (0, None),
     "quantization_config": (None,),
 }
 """Keys that would make another network of the same weights -> the values that do not."""
@@ -62,6 +65,8 @@ def fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
     declared = set(CONFIG_MAPPING[config["model_type"]].__dataclass_fields__)
     declared -= set(PreTrainedConfig.__dataclass_fields__)
+    if "rope_parameters" in declared:
+        declared |= _OLD_ROPE
     taken = {key: config[key] for key in sorted(declared & set(config))}
     for key, value in taken.items():
         _check_plain(key, value)
@@ -76,11 +81,13 @@ def parse(config: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
     import transformers
     from huggingface_hub.errors import StrictDataclassError
 
-    counts_padding, taken = recipe(config).counts_padding, fields(config)
+    kind, taken = recipe(config), fields(config)
     for key in ("hidden_act", "activation"):
         if key in taken and taken[key] not in list(transformers.activations.ACT2FN):
             raise bad(key, taken[key], "an activation that transformers knows")
-    if counts_padding and taken.get("pad_token_id", 1) is None:
+    if kind.padding_token not in (None, taken.get("pad_token_id", kind.padding_token)):
+        raise bad("pad_token_id", taken["pad_token_id"], str(kind.padding_token))
+    if kind.counts_padding and taken.get("pad_token_id", 1) is None:
         raise bad("pad_token_id", None, "a token's row: positions are counted from it")
     try:
         return transformers.CONFIG_MAPPING[config["model_type"]](**taken, num_labels=num_classes)
@@ -181,6 +188,11 @@ def _check_plain(key: str, value: Any) -> None:
             raise bad(key, value, f"at most {_LONGEST} values")
         for part in value:
             _check_plain(key, part)
+    elif isinstance(value, dict) and key.startswith("rope_"):
+        if len(value) > _LONGEST:
+            raise bad(key, value, f"at most {_LONGEST} keys")
+        for name, part in value.items():
+            _check_plain(f"{key}.{name}", part)
     elif isinstance(value, str):
         if len(value) > _LONGEST:
             raise bad(key, value, "a short name")

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zooadapt.errors import DataError
 from zooadapt.family import FILES, Carry, Sample
-from zooadapt_transformers import settings, wordpiece
+from zooadapt_transformers import pooling, settings, wordpiece
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
@@ -43,7 +43,8 @@ class TextPreprocessor:
         self._tokenizer = _load(text)
         self._sha256 = hashlib.sha256(text.encode()).hexdigest()
         self._unknown = _unknown_id(self._tokenizer, described)
-        self.max_length = _max_length(config, self._tokenizer.num_special_tokens_to_add(False))
+        special = self._tokenizer.num_special_tokens_to_add(False)
+        self.max_length = _max_length(config, special)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length)
         self._padding = int(settings.fields(config).get("pad_token_id") or 0)
@@ -74,6 +75,16 @@ class TextPreprocessor:
     def _encode(self, raw: str) -> Any:
         text = raw.encode("utf-8", errors="replace").decode()
         return _contained(lambda: self._tokenizer.encode(text))
+
+
+def max_length(config: Mapping[str, Any]) -> int:
+    """The most tokens of a text, special ones included."""
+    return TextPreprocessor(config).max_length
+
+
+def width(config: Mapping[str, Any]) -> int:
+    """Dimensions of a token's state."""
+    return int(settings.parse(config, 2).hidden_size)
 
 
 def files(config: Mapping[str, Any]) -> dict[str, str]:
@@ -123,7 +134,7 @@ def _max_length(config: Mapping[str, Any], special: int) -> int:
     declared = _tokenizer_config(config).get("model_max_length", limit)
     if not isinstance(declared, (int, float)) or not declared >= 1:
         raise settings.bad("model_max_length", declared, "a length", file=TOKENIZER_CONFIG)
-    length = int(min(declared, limit))
+    length = int(min(declared, limit, pooling.max_length(config)))
     if length <= special:
         raise settings.bad("model_max_length", length, "room for a text", file=TOKENIZER_CONFIG)
     return length

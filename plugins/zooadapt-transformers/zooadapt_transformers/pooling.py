@@ -1,0 +1,169 @@
+"""How a sentence encoder makes one vector of the states of a text's tokens, and the files that say
+so in the layout of sentence-transformers: `modules.json` (Transformer, Pooling, Dense) and one
+folder for each further module. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from zooadapt.errors import DataError
+from zooadapt.family import FILES
+from zooadapt_transformers import settings
+
+MODULES, ENCODER = "modules.json", "sentence_bert_config.json"
+POOLING, DENSE = "1_Pooling/config.json", "2_Dense/config.json"
+DENSE_FOLDER = "2_Dense"
+LAYOUT = (MODULES, ENCODER, POOLING, DENSE)
+"""Every file of the layout that is read or written, beside the tokenizer's."""
+
+MODES = {
+    "cls": "first token",
+    "mean": "mean of the tokens",
+    "max": "maximum over the tokens",
+    "mean_sqrt_len_tokens": "sum of the tokens over the root of their number",
+    "weightedmean": "mean of the tokens weighted by their positions",
+    "lasttoken": "last token",
+}
+"""sentence-transformers' names of the ways to pool -> in words."""
+_OLD_KEYS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+"""Keys before sentence-transformers 5.5, in the order in which several are concatenated."""
+
+
+def modes(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """How the source pools, by the files of its sentence encoder; several are concatenated. None
+    for a source that is no sentence encoder.
+
+    Raises: DataError for a module or a way to pool that is not supported.
+    """
+    if MODULES not in config.get(FILES, {}):
+        return None
+    kinds = [kind for kind, _ in modules(config)]
+    if kinds[:2] != ["Transformer", "Pooling"]:
+        raise settings.bad("type", ", ".join(kinds), "Transformer, then Pooling", file=MODULES)
+    described = settings.json_file(config, POOLING)
+    chosen = described.get("pooling_mode")
+    if chosen is None:
+        chosen = [mode for key, mode in _OLD_KEYS.items() if described.get(key)] or ["mean"]
+    chosen = [chosen] if isinstance(chosen, str) else chosen
+    if not isinstance(chosen, list) or not chosen or not all(c in MODES for c in chosen):
+        raise settings.bad("pooling_mode", chosen, f"one of {', '.join(MODES)}", file=POOLING)
+    return tuple(chosen)
+
+
+def modules(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Kind and folder of each module of a sentence encoder, in order.
+
+    Raises: DataError when `modules.json` is no list of modules in the usual folders.
+    """
+    text = settings.text_file(config, MODULES)
+    try:
+        rows = json.loads(text)
+        listed = [(str(row["type"]).rpartition(".")[2], str(row["path"])) for row in rows]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(
+            f"{MODULES} is no list of modules: {error}",
+            thing=MODULES,
+            remedy=f"correct the source's {MODULES}",
+        ) from error
+    for number, (kind, folder) in enumerate(listed):
+        usual = "" if number == 0 else f"{number}_{kind}"
+        if folder != usual:
+            raise settings.bad("path", folder, f"'{usual}'", file=MODULES)
+    return listed
+
+
+def has_linear_head(config: Mapping[str, Any]) -> bool:
+    """Whether a `Dense` module without an activation follows the pooling: a head's logits."""
+    if MODULES not in config.get(FILES, {}) or DENSE not in config[FILES]:
+        return False
+    if [kind for kind, _ in modules(config)] != ["Transformer", "Pooling", "Dense"]:
+        return False
+    described = settings.json_file(config, DENSE)
+    return str(described.get("activation_function", "")).endswith(".Identity")
+
+
+def with_modes(config: Mapping[str, Any], *chosen: str) -> dict[str, Any]:
+    """The config of the same encoder that pools in these ways."""
+    files = dict(config.get(FILES, {}))
+    for name in LAYOUT:
+        files.pop(name, None)
+    files |= {
+        MODULES: _modules_json("Transformer", "Pooling"),
+        POOLING: _pooling_json(chosen),
+    }
+    if ENCODER in config.get(FILES, {}):
+        files[ENCODER] = config[FILES][ENCODER]
+    return {**config, FILES: files}
+
+
+def files(
+    config: Mapping[str, Any],
+    *,
+    num_classes: int,
+    width: int,
+    max_length: int,
+    model_args: Mapping[str, Any],
+) -> dict[str, str]:
+    """The layout of an export whose head stands in `2_Dense`: `SentenceTransformer(folder).encode`
+    then gives the logits. width: of the states; model_args: what builds an encoder without parts
+    that nothing uses, such as BERT's pooler."""
+    chosen = modes(config)
+    assert chosen is not None
+    return {
+        MODULES: _modules_json("Transformer", "Pooling", "Dense"),
+        ENCODER: _json({
+            "max_seq_length": max_length, "do_lower_case": False, "model_args": dict(model_args),
+        }),
+        POOLING: _pooling_json(chosen, word_embedding_dimension=width),
+        DENSE: _json({
+            "in_features": width * len(chosen), "out_features": num_classes, "bias": True,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        }),
+    }  # fmt: skip
+
+
+def max_length(config: Mapping[str, Any]) -> float:
+    """The most tokens of a text by the sentence encoder's own settings; infinity without any.
+
+    Raises: DataError when it is no length.
+    """
+    if ENCODER not in config.get(FILES, {}):
+        return float("inf")
+    length = settings.json_file(config, ENCODER).get("max_seq_length")
+    if length is None:
+        return float("inf")
+    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+        raise settings.bad("max_seq_length", length, "a length", file=ENCODER)
+    return length
+
+
+def _pooling_json(chosen: tuple[str, ...], **more: int) -> str:
+    """In the keys that every release reads, where they can say the order."""
+    old = {key: mode in chosen for key, mode in _OLD_KEYS.items()}
+    in_order = tuple(mode for key, mode in _OLD_KEYS.items() if old[key]) == chosen
+    return _json(more | (old if in_order else {"pooling_mode": list(chosen)}))
+
+
+def _modules_json(*kinds: str) -> str:
+    return _json([
+        {
+            "idx": number,
+            "name": str(number),
+            "path": "" if number == 0 else f"{number}_{kind}",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for number, kind in enumerate(kinds)
+    ])  # fmt: skip
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"

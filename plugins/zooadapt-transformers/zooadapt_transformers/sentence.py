@@ -1,0 +1,78 @@
+"""A text network that pools as a sentence encoder does, with a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+ENCODER = "encoder"
+"""Where the encoder is in a `SentenceClassifier`."""
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    mask = mask[..., None].to(states.dtype)
+    return (states * mask).sum(1) / mask.sum(1)
+
+
+def _mean_sqrt(states: Tensor, mask: Tensor) -> Tensor:
+    mask = mask[..., None].to(states.dtype)
+    return (states * mask).sum(1) / mask.sum(1).sqrt()
+
+
+def _weighted_mean(states: Tensor, mask: Tensor) -> Tensor:
+    weights = mask[..., None] * torch.arange(1, states.shape[1] + 1, device=states.device)[:, None]
+    weights = weights.to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1)
+
+
+def _last(states: Tensor, mask: Tensor) -> Tensor:
+    return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
+
+
+POOL: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": lambda states, mask: states[:, 0],
+    "mean": _mean,
+    "max": lambda states, mask: states.masked_fill(mask[..., None] == 0, float("-inf")).amax(1),
+    "mean_sqrt_len_tokens": _mean_sqrt,
+    "weightedmean": _weighted_mean,
+    "lasttoken": _last,
+}
+"""sentence-transformers' names of the ways to pool -> `(N, D)` of `(N, T, D)` states and the mask
+of their tokens; texts are padded at their end."""
+
+
+class Pooling(nn.Module):
+    """Several ways to pool, next to each other."""
+
+    def __init__(self, modes: Sequence[str]) -> None:
+        super().__init__()
+        self.modes = tuple(modes)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        return torch.cat([POOL[mode](states, mask) for mode in self.modes], 1)
+
+    def extra_repr(self) -> str:
+        return ", ".join(self.modes)
+
+
+class SentenceClassifier(nn.Module):
+    """An encoder of transformers, a pooling and a linear head, whose logits are the embedding that
+    sentence-transformers gives of its export."""
+
+    def __init__(self, encoder: PreTrainedModel, modes: Sequence[str], num_classes: int) -> None:
+        super().__init__()
+        self.config = encoder.config
+        self.encoder = encoder
+        self.pooling = Pooling(modes)
+        self.classifier = nn.Linear(len(modes) * encoder.config.hidden_size, num_classes)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SequenceClassifierOutput:
+        """`logits` `(N, K)` of padded texts."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return SequenceClassifierOutput(
+            logits=self.classifier(self.pooling(states, attention_mask))
+        )
