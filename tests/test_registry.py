@@ -37,6 +37,7 @@ def plugin(toys, tmp_path, monkeypatch) -> Callable[..., Path]:
     def write(
         body: str = "", *, before: str = "", name: str = "broken", by: str = "zooadapt-broken"
     ) -> Path:
+        registry._tell.cache_clear()
         site = tmp_path / by
         module = f"{by}_{tmp_path.name}".replace("-", "_")
         info = site / f"{by.replace('-', '_')}-2.7.dist-info"
@@ -169,22 +170,67 @@ def test_one_for_a_newer_interface_says_what_to_install(plugin, capsys):
     assert "interface 2, this zooadapt has 1" in capsys.readouterr().out
 
 
-def test_a_name_taken_twice_is_refused_with_both_owners(plugin):
-    plugin()
-    plugin(by="zooadapt-other")
+def test_a_name_taken_twice_is_refused_with_both_owners(plugin, capsys):
+    plugin(by="acme-nets")
+    plugin(by="other-nets")
     with pytest.raises(DataError) as caught:
         registry.load("broken")
-    assert "claimed by zooadapt-broken 2.7 and zooadapt-other 2.7" in str(caught.value)
-    assert caught.value.code == 65
+    told = "'broken' is claimed by acme-nets 2.7 and other-nets 2.7, and none of them is used"
+    assert told in str(caught.value) and caught.value.code == 65
+    assert "tiles" in [family.name for family in registry.families()]
+    assert "digits04" in registry.bundled()
+    assert capsys.readouterr().err.count(told) == 1
 
 
-def test_a_bundled_plugin_cannot_be_shadowed(plugin):
-    plugin(name="rnn")
-    with pytest.raises(DataError, match="claimed by zooadapt-broken 2.7 and zooadapt-rnn"):
-        registry.load("rnn")
-    with pytest.raises(DataError, match="no installed family claims this source"):
-        registry.family_for(RNN)
-    assert registry.family_for({"model_type": "tiles"}).name == "tiles"
+def test_a_second_owner_of_a_bundled_name_is_left_out_with_a_note(plugin, capsys):
+    plugin(name="rnn", by="acme-nets")
+    assert registry.family_for(RNN).name == "rnn" and "english" in registry.bundled()
+    assert registry.load_class("rnn").__module__.startswith("zooadapt_rnn")
+    assert registry.version_of(registry.load("rnn")) == "0.1.0"
+    told = "plugin 'rnn' is that of zooadapt-rnn 0.1.0; the one of acme-nets 2.7, which claims the"
+    assert capsys.readouterr().err.count(told) == 1
+    first, second = [one for one in registry.describe() if one["name"] == "rnn"]
+    assert first["distribution"] == "acme-nets" and "that of zooadapt-rnn 0.1" in first["error"]
+    assert second["distribution"] == "zooadapt-rnn" and second["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("by", "name", "entitled"),
+    [("zooadapt-nets", "nets", True), ("Zooadapt_Nets", "nets", True),
+     ("zooadapt-nets", "nets-text", True), ("zooadapt-net", "nets", False),
+     ("zooadapt-nets-text", "nets", False), ("nets", "nets", False)],
+)  # fmt: skip
+def test_a_name_is_that_of_the_distribution_called_after_it(plugin, by, name, entitled):
+    plugin(name=name, by=by)
+    plugin(name=name, by="acme-nets")
+    if entitled:
+        assert registry.load_class(name).__module__.startswith(by.replace("-", "_"))
+    else:
+        with pytest.raises(DataError, match="none of them is used"):
+            registry.load_class(name)
+
+
+def test_an_export_is_of_the_family_that_it_names(plugin, tmp_path):
+    marker = tmp_path / "imported"
+    plugin(before=f"open({str(marker)!r}, 'w').close()")
+    export = CONFIG | {"zooadapt": {"family": "tiles"}}
+    assert registry.family_for(export).name == "tiles" and not marker.exists()
+    assert registry.family_for(export, wanted="broken").name == "broken"
+    assert registry.family_for(CONFIG | {"zooadapt": {"family": "broken"}}).name == "broken"
+
+
+@pytest.mark.parametrize("ours", [{"family": "rnn"}, {"family": ["tiles"]}, {}, None, [], "rnn", 3])
+def test_a_family_that_an_export_names_wrongly_decides_nothing(toys, ours):
+    assert registry.family_for(CONFIG | {"zooadapt": ours}).name == "tiles"
+
+
+def test_an_export_of_a_broken_or_missing_plugin_says_so(plugin):
+    plugin(before="1 / 0")
+    with pytest.raises(PluginError, match="'broken' of zooadapt-broken 2.7 failed in its import"):
+        registry.family_for(CONFIG | {"zooadapt": {"family": "broken"}})
+    other = {"model_type": "gone", "zooadapt": {"family": "gone"}}
+    with pytest.raises(DataError, match="plugin 'gone', which made it, is not installed"):
+        registry.family_for(other)
 
 
 def test_a_config_claimed_twice_is_the_user_s_to_decide(plugin):

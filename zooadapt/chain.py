@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zooadapt import registry
 from zooadapt.errors import PluginError, UsageError, ZooadaptError
 from zooadapt.family import Carry, Family, Stage
 
@@ -30,6 +31,8 @@ class Chain:
     def __init__(self, family: Family, net: nn.Module) -> None:
         """Raises: PluginError when the stages and the head do not partition the network's state."""
         self.net = net
+        self.code = registry.code_of(family)
+        """Hash of the plugin's code, which computes what its modules do not say."""
         self.stages: Sequence[Stage] = tuple(family.stages(net))
         self.head_path = family.head(net)
         self._check(family.name)
@@ -283,7 +286,8 @@ def state_sha256(state: dict[str, Tensor]) -> str:
 
 def prefix_sha256(chain: Chain, cut: int) -> str:
     """Hash of everything that computes the carry at `cut`: the weights and buffers of the stages
-    before it, and the modules they sit in with their settings."""
+    before it, the modules they sit in with their settings, and the plugin's code, the preprocessing
+    included."""
     names = [stage.name for stage in chain.stages[:cut]]
     state = {
         name: tensor
@@ -295,7 +299,7 @@ def prefix_sha256(chain: Chain, cut: int) -> str:
         for name, module in chain.net.named_modules()
         if name and not f"{name}.".startswith(f"{chain.head_path}.")
     ]
-    text = "\n".join([*names, *modules, state_sha256(state)])
+    text = "\n".join([chain.code, *names, *modules, state_sha256(state)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

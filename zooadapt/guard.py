@@ -68,29 +68,29 @@ class Guarded(Family):
     """A plugin's family as the core holds it; every call into the plugin is contained."""
 
     def __init__(self, plugin: Family, owner: Owner) -> None:
-        self._plugin, self._owner = plugin, owner
+        self.plugin, self._owner = plugin, owner
         self.api, self.name, self.modality = plugin.api, plugin.name, plugin.modality
         self.library, self.can, self.imports = plugin.library, plugin.can, plugin.imports
         self.bundled, self.fetches = plugin.bundled, plugin.fetches
         self.weight_folders = plugin.weight_folders
 
     def variants(self) -> Iterable[Variant]:
-        return self._call("variants", lambda: tuple(self._plugin.variants()))
+        return self._call("variants", lambda: tuple(self.plugin.variants()))
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._call("examples", self._plugin.examples, kind=Mapping)
+        return self._call("examples", self.plugin.examples, kind=Mapping)
 
     def claims(self, config: Mapping[str, Any]) -> bool:
-        return bool(self._call("claims", lambda: self._plugin.claims(config)))
+        return bool(self._call("claims", lambda: self.plugin.claims(config)))
 
     def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
         from torch import nn
 
-        return self._call("build", lambda: self._plugin.build(config, num_classes), kind=nn.Module)
+        return self._call("build", lambda: self.plugin.build(config, num_classes), kind=nn.Module)
 
     def stages(self, net: nn.Module) -> Sequence[Stage]:
         """Each stage's first run is contained too, and what it gives is looked at."""
-        stages = self._call("stages", lambda: tuple(self._plugin.stages(net)))
+        stages = self._call("stages", lambda: tuple(self.plugin.stages(net)))
         for stage in stages:
             if not (isinstance(stage, Stage) and isinstance(stage.owns, tuple)):
                 raise self._owner.failed("stages()", f"'{stage!r:.80}' is no Stage")
@@ -99,40 +99,38 @@ class Guarded(Family):
     def head(self, net: nn.Module) -> str:
         from torch import nn
 
-        path = self._call("head", lambda: self._plugin.head(net), kind=str)
+        path = self._call("head", lambda: self.plugin.head(net), kind=str)
         if not isinstance(dict(net.named_modules()).get(path), (nn.Linear, nn.Conv2d)):
             raise self._owner.failed("head()", f"'{path}' is no linear layer of the network")
         return path
 
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> Preprocessor:
-        made = self._call(
-            "preprocessor", lambda: self._plugin.preprocessor(config, augment=augment)
-        )
+        made = self._call("preprocessor", lambda: self.plugin.preprocessor(config, augment=augment))
         return GuardedPreprocessor(made, self._owner)
 
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         return self._call(
-            "native_config", lambda: self._plugin.native_config(config, classes), kind=dict
+            "native_config", lambda: self.plugin.native_config(config, classes), kind=dict
         )
 
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        return self._call("convert", lambda: self._plugin.convert(state, config), kind=Mapping)
+        return self._call("convert", lambda: self.plugin.convert(state, config), kind=Mapping)
 
     def native_state(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
         return self._call(
-            "native_state", lambda: self._plugin.native_state(state, config), kind=Mapping
+            "native_state", lambda: self.plugin.native_state(state, config), kind=Mapping
         )
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
-        return self._call("classes", lambda: self._plugin.classes(config), kind=Sequence | None)
+        return self._call("classes", lambda: self.plugin.classes(config), kind=Sequence | None)
 
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str | None:
         return self._call(
-            "usage", lambda: self._plugin.usage(config, place, on_hub=on_hub), kind=str | None
+            "usage", lambda: self.plugin.usage(config, place, on_hub=on_hub), kind=str | None
         )
 
     def with_input(
@@ -140,7 +138,7 @@ class Guarded(Family):
     ) -> dict[str, Any]:
         return self._call(
             "with_input",
-            lambda: self._plugin.with_input(config, size=size, channels=channels),
+            lambda: self.plugin.with_input(config, size=size, channels=channels),
             kind=dict,
         )
 
@@ -148,7 +146,7 @@ class Guarded(Family):
         return self._call("poolings", lambda: self._plugin.poolings(config), kind=Mapping)
 
     def language(self, config: Mapping[str, Any]) -> Language:
-        found = self._call("language", lambda: self._plugin.language(config), kind=Language)
+        found = self._call("language", lambda: self.plugin.language(config), kind=Language)
         owner = self._owner
         return replace(
             found,
@@ -159,7 +157,7 @@ class Guarded(Family):
     def language_config(self, text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
         return self._call(
             "language_config",
-            lambda: self._plugin.language_config(text, unit=unit, hidden=hidden, layers=layers),
+            lambda: self.plugin.language_config(text, unit=unit, hidden=hidden, layers=layers),
             kind=dict,
         )
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from zooadapt.errors import DataError, PluginError, UsageError, ZooadaptError
 from zooadapt.family import API_VERSION, Capabilities, Family
 from zooadapt.guard import Guarded, Owner, contained
+from zooadapt.plugincode import code_sha256
 
 GROUP = "zooadapt.families"
 SLOW_IMPORT_SECONDS = 5.0
+_distributions: dict[type[Family], Distribution] = {}
+"""By class that was imported, where it came with one."""
 
 
 def installed() -> tuple[Owner, ...]:
@@ -29,8 +33,17 @@ def installed() -> tuple[Owner, ...]:
 
 
 def version_of(family: Family) -> str:
-    """Version of the distribution a family comes from."""
-    return next((owner.version for owner in installed() if owner.name == family.name), "?")
+    """Version of the distribution a family comes from; `?` for one that is not installed."""
+    try:
+        return _owner(_entry(family.name)).version
+    except ZooadaptError:
+        return "?"
+
+
+def code_of(family: Family) -> str:
+    """Hash of the code that a family is, as `plugincode.code_sha256` says."""
+    plugin = family.plugin if isinstance(family, Guarded) else family
+    return code_sha256(type(plugin), _distributions.get(type(plugin)))
 
 
 def describe() -> list[dict[str, Any]]:
@@ -59,27 +72,36 @@ def families() -> Iterator[Family]:
     """Every family that can be loaded; broken plugins are left out."""
     for name in _names():
         try:
-            yield load(name)
-        except ZooadaptError:
-            continue
+            family = load(name)
+        except ZooadaptError as error:
+            _tell_disabled(name, error)
+        else:
+            yield family
 
 
 def family_for(config: Mapping[str, Any], *, wanted: str | None = None) -> Family:
-    """The family that claims a `config.json`, or the `wanted` one if the user named it, in which
-    case no other is imported.
+    """The family of a `config.json`: the `wanted` one if the user named it, else the one that an
+    export names and that claims it, in which cases no other is imported; else the one that claims
+    it.
 
     Raises: DataError when no installed family or more than one claims it, and as `load`.
     """
     if wanted is not None:
         return load(wanted)
+    maker, installed_names = _maker(config), _names()
+    if maker in installed_names:
+        family = load(maker)
+        if family.claims(config):
+            return family
     claims, broken = [], []
-    for name in _names():
+    for name in installed_names:
         try:
             family = load(name)
             if family.claims(config):
                 claims.append(family)
         except ZooadaptError as error:
             broken.append(str(error))
+            _tell_disabled(name, error)
     if len(claims) == 1:
         return claims[0]
     if claims:
@@ -90,7 +112,9 @@ def family_for(config: Mapping[str, Any], *, wanted: str | None = None) -> Famil
             remedy=f"say which: {names[0]}:SOURCE",
         )
     kind = config.get("architecture") or config.get("model_type") or "no architecture"
-    also = f"; broken plugins: {'; '.join(broken)}" if broken else ""
+    gone = maker and maker not in installed_names
+    also = f"; plugin '{maker}', which made it, is not installed" if gone else ""
+    also += f"; broken plugins: {'; '.join(broken)}" if broken else ""
     raise DataError(
         f"no installed family claims this source ({kind}){also}",
         thing="config.json",
@@ -126,15 +150,51 @@ def _entry(name: str) -> EntryPoint:
         raise UsageError(
             f"no plugin '{name}' is installed: {hint}", thing=name, remedy="zooadapt plugins list"
         )
-    if len(matches) > 1:
-        owners = [_owner(entry) for entry in matches]
-        told = " and ".join(sorted(f"{owner.distribution} {owner.version}" for owner in owners))
+    entitled = [entry for entry in matches if _is_named_for(entry)]
+    chosen = matches if len(matches) == 1 else entitled
+    if len(chosen) != 1:
         raise DataError(
-            f"plugin name '{name}' is claimed by {told}",
+            f"plugin name '{name}' is claimed by {_owners(matches)}, and none of them is used",
             thing=name,
             remedy="uninstall all but one of them",
         )
-    return matches[0]
+    if others := [entry for entry in matches if entry is not chosen[0]]:
+        _tell(
+            f"plugin '{name}' is that of {_owners(chosen)}; the one of {_owners(others)}, which "
+            "claims the name too, is left out"
+        )
+    return chosen[0]
+
+
+def _is_named_for(entry: EntryPoint) -> bool:
+    """Whether a distribution has the name that the guide asks for: `zooadapt-NAME`, or the
+    beginning of it for one of several families."""
+    distribution = re.sub(r"[-_.]+", "-", _owner(entry).distribution).lower()
+    return f"zooadapt-{entry.name}-".startswith(f"{distribution}-")
+
+
+def _owners(entries: Sequence[EntryPoint]) -> str:
+    owners = map(_owner, entries)
+    return " and ".join(sorted(f"{owner.distribution} {owner.version}" for owner in owners))
+
+
+def _maker(config: Mapping[str, Any]) -> str | None:
+    """The family that an export says it is of."""
+    ours = config.get("zooadapt")
+    name = ours.get("family") if isinstance(ours, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _tell_disabled(name: str, error: ZooadaptError) -> None:
+    """A broken plugin is its owner's business; one that another disables is everybody's."""
+    if isinstance(error, DataError) and error.thing == name:
+        _tell(f"{error}. Try: {error.remedy}")
+
+
+@cache
+def _tell(line: str) -> None:
+    """Once in a process."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _owner(entry: EntryPoint) -> Owner:
@@ -167,6 +227,8 @@ def _described(entry: EntryPoint) -> dict[str, Any]:
         "remedy": None,
     }
     try:
+        if (chosen := _owner(_entry(entry.name))) != owner:
+            raise _unusable(owner, f"the name is that of {chosen.distribution} {chosen.version}")
         family = load_class(entry.name)
     except ZooadaptError as error:
         return facts | {"error": str(error), "remedy": error.remedy}
@@ -207,6 +269,9 @@ def _import(entry: EntryPoint) -> type[Family]:
     missing += [a for a in ("name", "modality") if not isinstance(getattr(found, a, None), str)]
     if missing:
         raise _unusable(owner, f"it lacks {', '.join(missing)}")
+    if entry.dist is not None:
+        _distributions[found] = entry.dist
+    code_sha256(found, entry.dist)
     if found.name != entry.name:
         raise _unusable(owner, f"the class calls itself '{found.name}'")
     if found.modality not in ("image", "text"):
