@@ -459,6 +459,18 @@ class HiddenState(TilesFamily):
         return net
 
 
+class UnsavedDraw(TilesFamily):
+    """Draws a buffer at random, a function of the seed, that its state leaves out."""
+
+    fails = "check_an_export_loads_in_a_clean_process"
+
+    def build(self, config, num_classes):
+        net = super().build(config, num_classes)
+        net.blocks[0].register_buffer("scale", torch.rand(()) + 0.5, persistent=False)
+        net.blocks[0].register_forward_hook(lambda block, _, given: given * block.scale)
+        return net
+
+
 class ReadsFiles(TilesFamily):
     fails = "check_an_export_loads_in_a_clean_process"
 

@@ -86,8 +86,9 @@ def check_the_card_can_say_how_to_load_it(case: Case) -> None:
 
 @clause
 def check_an_export_loads_in_a_clean_process(case: Case) -> None:
-    """Another process that has the exported folder alone gives the same logits, bit for bit, and
-    there `build` opens no file, connection or process: weights are the core's business."""
+    """Another process that has the exported folder alone gives the same logits, bit for bit,
+    whatever its random seed, and there `build` opens no file, connection or process: weights are
+    the core's business."""
     with torch.no_grad():
         expected = network_logits(case.chain.net, case.carry())
     folder = case.exported.origin.folder

@@ -18,6 +18,8 @@ from zooadapt.testing.case import reopened
 from zooadapt.testing.samples import synthesise
 from zooadapt.testing.steps import network_logits
 
+_SEED = 1
+"""Not the one that an export was built with: what is drawn at random and not saved is another."""
 _OPENS = ("open", "socket.connect", "subprocess.Popen", "os.system")
 _CODE = (".py", ".pyc", ".so")
 
@@ -39,7 +41,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     sys.path[:] = job["path"]
     torch.set_num_threads(job["threads"])
     family = getattr(importlib.import_module(job["module"]), job["name"])()
-    model = build(reopened(family, Path(job["folder"])))
+    model = build(reopened(family, Path(job["folder"])), seed=_SEED)
     raws = synthesise(family.modality, job["n"], channels=job["channels"])
     carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     weights.write_weights(Path(job["out"]), {"logits": network_logits(model.chain.net, carry)})
