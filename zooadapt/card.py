@@ -58,7 +58,7 @@ def _front(
     ]
     result = {"task": {"type": task}, "dataset": kind, "metrics": scores}
     front: dict[str, Any] = {
-        "library_name": source.family.library,
+        "library_name": source.family.export_library(source.config),
         "pipeline_tag": task,
         "tags": [task, "zooadapt", source.family.name],
         "metrics": ["accuracy", "f1"],

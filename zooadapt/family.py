@@ -222,6 +222,10 @@ class Family(ABC):
         """Names of the source head's rows, in order, where the native config knows them."""
         return None
 
+    def export_library(self, config: Mapping[str, Any]) -> str:
+        """The Hub's `library_name` of an export of this `config`: `library`, if all are alike."""
+        return self.library
+
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str | None:
         """For the model card: Python by which the family's own library answers one input with an
         export of this `config`, in the folder `place` or, `on_hub`, in the repo `place`. None where

@@ -133,6 +133,9 @@ class Guarded(Family):
             "usage", lambda: self.plugin.usage(config, place, on_hub=on_hub), kind=str | None
         )
 
+    def export_library(self, config: Mapping[str, Any]) -> str:
+        return self._call("export_library", lambda: self._plugin.export_library(config), kind=str)
+
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from zooadapt_transformers import TextFamily, VisionFamily
+from zooadapt_transformers import TextFamily, VisionFamily, pooling
 
 from zooadapt.adapt import adapt
 from zooadapt.chain import Chain
@@ -236,16 +236,21 @@ def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, t
     assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())
 
 
-@pytest.mark.parametrize("kind", ["bert", "vit"])
+@pytest.mark.parametrize("kind", ["bert", "sentence", "vit"])
 def test_the_code_on_a_card_runs_in_stock_transformers(source, kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config, data = source(kind), tmp_path / "data"
+    config, data = source("bert" if kind == "sentence" else kind), tmp_path / "data"
+    if kind == "sentence":
+        config = pooling.with_modes(config, "mean")
     chain, files = chain_of(config), config.pop(FILES)
     (tmp_path / "source").mkdir()
     for name, text in (files | {"config.json": json.dumps(config)}).items():
+        (tmp_path / "source" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "source" / name).write_text(text)
-    save_file(chain.net.state_dict(), tmp_path / "source/model.safetensors", {"format": "pt"})
-    if kind == "bert":
+    state = family_of(config).native_state(chain.net.state_dict(), config | {FILES: files})
+    state = {name: tensor for name, tensor in state.items() if "/" not in name}
+    save_file(state, tmp_path / "source/model.safetensors", {"format": "pt"})
+    if kind != "vit":
         data.mkdir()
         rows = [f"{sentence},{k % 2}" for k, sentence in enumerate(SENTENCES * 4) if sentence]
         (data / "train.csv").write_text("text,label\n" + "\n".join(rows))
@@ -262,7 +267,7 @@ def test_the_code_on_a_card_runs_in_stock_transformers(source, kind, tmp_path, m
     capsys.readouterr()
     exec(compile(code.replace("PATH_OF_THIS_FOLDER", "out"), "README.md", "exec"), {})
     said = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])[0]
-    given = "input.txt" if kind == "bert" else "photo.jpg"
+    given = "photo.jpg" if kind == "vit" else "input.txt"
     (ours,) = predict("out", [given], UseSettings(precision="fp32"), Progress())
     assert said["label"] == ours.label
     assert said["score"] == pytest.approx(ours.probability, abs=1e-5)

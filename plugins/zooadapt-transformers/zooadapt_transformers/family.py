@@ -26,6 +26,14 @@ from transformers import pipeline
 classify = pipeline("{task}", model="{place}")
 print(classify("{example}"))
 """
+_SENTENCE_USAGE = """\
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{place}")
+probabilities = model.encode("a text", convert_to_tensor=True).softmax(0)
+names = model[0].auto_model.config.id2label
+print([{{"label": names[int(probabilities.argmax())], "score": float(probabilities.max())}}])
+"""
 
 
 class _TransformersFamily(Family):
@@ -90,6 +98,14 @@ class TextFamily(_TransformersFamily):
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
         return examples.texts()
+
+    def export_library(self, config: Mapping[str, Any]) -> str:
+        return self.library if pooling.modes(config) is None else "sentence-transformers"
+
+    def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
+        if pooling.modes(config) is None:
+            return super().usage(config, place, on_hub=on_hub)
+        return _SENTENCE_USAGE.format(place=place)
 
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> TextPreprocessor:
         from zooadapt_transformers.text import TextPreprocessor
