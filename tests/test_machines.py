@@ -119,3 +119,69 @@ def test_a_disk_without_locks_is_a_note(
     assert len([line for line in progress.lines if "has no locks" in line]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == EXPORT
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """Three classes whose names no narrow encoding knows."""
+    data = tmp_path_factory.mktemp("named") / "\u6570\u636e"
+    for label, name in enumerate(("\u8587\u8587", "r\u00f6d\u017e", "caf\u00e9")):
+        shutil.copytree(pictures / f"class{label}", data / name)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("streams", "env"),
+    [
+        ("<&- >&- 2>&-", {}),
+        (">/dev/full", {}),
+        ("| true", {"PYTHONUNBUFFERED": "1"}),
+        ("2>&1 >out.txt | true", {}),
+        (">out.txt", {"PYTHONIOENCODING": "cp1252"}),
+    ],
+)
+def test_once_the_export_stands_printing_cannot_fail_a_run(
+    streams: str, env: dict[str, str], named: Path, tmp_path: Path
+) -> None:
+    place = "\u8587-out"
+    run = f"{COMMAND} adapt digits04 {named} --strategy probe -o {place}"
+    done = shell(f"set -o pipefail; {run} {streams}", tmp_path, **env)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / place).iterdir()} == EXPORT
+    assert "Traceback" not in done.stderr and "error" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if "could not be printed" in line]
+    assert len(lines) == (streams == ">/dev/full")
+    if streams == ">out.txt":
+        assert "model: \\u8587-out" in (tmp_path / "out.txt").read_text("cp1252")
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "words"),
+    [(">/dev/full", 74, "No space left"), ("| true", 141, ""), (">&-", 0, "")],
+)
+def test_where_the_result_is_what_is_printed_it_matters(
+    streams: str, code: int, words: str, tmp_path: Path
+) -> None:
+    env = {"PYTHONUNBUFFERED": "1"}
+    done = shell(f"set -o pipefail; {COMMAND} plugins list {streams}", tmp_path, **env)
+    assert done.returncode == code and words in done.stderr, done.stderr
+
+
+def test_a_user_without_a_home_gets_a_private_one(pictures: Path, tmp_path: Path) -> None:
+    nobody = ("unshare", "--map-user=54321", "--map-group=54321")
+    if shutil.which("unshare") is None or subprocess.run([*nobody, "true"]).returncode:
+        pytest.skip("this machine lets no test be a user that it does not know")
+    variables = ("HOME", "LOGNAME", "USER", "ZOOADAPT_CACHE", "HF_HOME")
+    env = dict.fromkeys(variables) | {"TMPDIR": str(tmp_path)}
+    (tmp_path / "here").mkdir()
+    run = f"{COMMAND} adapt digits04 {pictures} --strategy from:stages.3 --epochs 1 -o out"
+    done = shell(run, tmp_path / "here", *nobody, **env)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["out"]
+    home = tmp_path / "zooadapt-54321"
+    assert home.stat().st_mode & 0o777 == 0o700 and (home / ".cache/zooadapt").is_dir()
+    assert done.stderr.count(f"note: this user has no home folder, so '{home}' holds") == 1
+    home.chmod(0o755)  # another user may have made it
+    done = shell(f"{COMMAND} models", tmp_path / "here", *nobody, **env)
+    assert done.returncode == 0 and f"'{home}'" not in done.stderr
+    assert f"'{tmp_path}/zooadapt-" in done.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from zooadapt import __version__, processes, timing
-from zooadapt.cli import system
+from zooadapt.cli import streams, system
 from zooadapt.cli.commands import amended
 from zooadapt.errors import ZooadaptError, out_of_memory
 
@@ -68,7 +68,10 @@ def main() -> None:
     """Run a command and exit with the code that `zooadapt.errors` promises."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    system.prepare()
+    streams.prepare()
+    note = system.prepare()
+    if note and processes.is_main():
+        _note(note)
     as_json = "--json" in sys.argv
     try:
         code = root.main(standalone_mode=False)
@@ -129,9 +132,17 @@ def main() -> None:
         sys.stdout.flush()
     except OSError:
         _drop_output()
+    if why := streams.lost():
+        _note(f"the result could not be printed: {why}")
     if code and timing.importing():
         atexit.register(_leave, code)
     sys.exit(code or 0)
+
+
+def _note(text: str) -> None:
+    from zooadapt.cli.output import printable
+
+    print(printable(f"note: {text}"), file=sys.stderr)
 
 
 def _unread() -> int:

@@ -212,7 +212,8 @@ def adapt(as_json: bool, **options: Any) -> None:
         from zooadapt.adapt import adapt as run
 
     result = run(request, progress(as_json), opened=opened)
-    emit(result.report, as_json, lambda: _show(result.report))
+    written = "out" in result.report
+    emit(result.report, as_json, lambda: _show(result.report), stands=written)
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -35,7 +35,8 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
         outputs.check_output(place, overwrite=True)
     _, target = write_digits(out / "data")
     if data_only:
-        emit({"out": str(out), "data": str(out / "data")}, as_json, lambda: say(out / "data"))
+        data = {"out": str(out), "data": str(out / "data")}
+        emit(data, as_json, lambda: say(out / "data"), stands=True)
         return
     from zooadapt.adapt import adapt
     from zooadapt.request import Request
@@ -68,4 +69,4 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
         )
         say(f"try it: zooadapt predict {outs['adapted']} {target / 'test' / '7'}")
 
-    emit({"out": str(out), "models": results}, as_json, show)
+    emit({"out": str(out), "models": results}, as_json, show, stands=True)

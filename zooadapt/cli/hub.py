@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
         location, out, revision=revision, names=_further(config), overwrite=overwrite,
         offline=offline,
     )  # fmt: skip
-    emit(_source(got), as_json, lambda: _show_source(got))
+    emit(_source(got), as_json, lambda: _show_source(got), stands=True)
 
 
 @command()
@@ -53,7 +54,8 @@ def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
 
     names = _further(weights.read_config(model / "config.json"))
     done = hub.push(model, repo, names=names, **options)
-    emit(asdict(done), as_json, lambda: _show_push(done, wanted_public=options["public"]))
+    shown = partial(_show_push, done, wanted_public=options["public"])
+    emit(asdict(done), as_json, shown, stands=not options["dry_run"])
 
 
 def _further(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,17 +10,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from zooadapt import processes
+from zooadapt.cli import streams
 from zooadapt.progress import Progress
 from zooadapt.wording import counted
 
 _QUIET_SECONDS = 30.0
 
 
-def emit(result: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -> None:
+def emit(
+    result: Mapping[str, Any], as_json: bool, show: Callable[[], None], *, stands: bool = False
+) -> None:
     """The result, on stdout, once: one JSON object in ASCII, which every terminal and encoding
-    bears, or what `show` prints for people."""
+    bears, or what `show` prints for people. stands: what was asked for is done, be it printed or
+    not."""
     if not processes.is_main():
         return
+    if stands:
+        streams.forgive()
     if as_json:
         print(json.dumps(result, sort_keys=True, allow_nan=False))
     else:

@@ -120,4 +120,4 @@ def new(name: str, modality: str, as_json: bool) -> None:
         say(f"{folder}: install it with `pip install -e {folder.name}[test]`, then")
         say(f"`zooadapt plugins check {name}`; its README.md says how to go on")
 
-    emit(result, as_json, show)
+    emit(result, as_json, show, stands=True)

@@ -52,7 +52,7 @@ def pretrain(as_json: bool, **options: Any) -> None:
 
     request = PretrainRequest(reading=shared.read_options(options), **options)
     made = run(request, progress(as_json))
-    emit(made, as_json, lambda: _show(made))
+    emit(made, as_json, lambda: _show(made), stands=True)
 
 
 def _show(made: dict[str, Any]) -> None:

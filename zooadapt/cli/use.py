@@ -101,7 +101,8 @@ def features(
         for name, shape in shapes.items():
             say(f"{name} {tuple(shape)}")
 
-    emit({"out": str(out), "tensors": {name: list(s) for name, s in shapes.items()}}, as_json, show)
+    tensors = {name: list(shape) for name, shape in shapes.items()}
+    emit({"out": str(out), "tensors": tensors}, as_json, show, stands=True)
 
 
 def _settings(options: dict[str, Any]) -> Any:
