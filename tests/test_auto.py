@@ -240,7 +240,8 @@ def test_with_few_labels_the_head_is_solved_on_the_network_that_knows_more(tmp_p
     assert report["plan"]["from_scratch"] and not report["epochs"] and not report["refitted"]
     assert report["frozen"]["tensors"] == 0
     assert report["val"]["accuracy"] > probe["val"]["accuracy"]
-    assert {one["name"] for one in report["comparisons"]} == {"majority", "knn", "probe"}
+    names = {one["name"] for one in report["comparisons"]}
+    assert names == {"majority", "knn", "probe", "tfidf"}
     ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("auto", "probe"))
     assert not any(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert "with random weights" in (tmp_path / "auto" / "README.md").read_text()

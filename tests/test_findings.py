@@ -89,8 +89,9 @@ def test_planted_labels_are_listed_and_nothing_of_them_is_exported(
         assert "train.csv:" not in (tmp_path / "out" / name).read_text()
     assert 220 / 240 < said["val"]["accuracy"] < 230 / 240
     assert {"ece", "ece_by_chance", "macro_f1_interval"} <= said["val"].keys()
-    (majority,) = said["comparisons"]
+    majority, words = said["comparisons"]
     assert majority["name"] == "majority" and majority["told_apart"]
+    assert words["name"] == "tfidf" and words["n"] == 240 and said["beaten_by"] is None
     config = json.loads((tmp_path / "out/config.json").read_text())["zooadapt"]
     assert config["temperature"]["in_weights"] and config["temperature"]["value"] > 0
     assert config["scores"]["test"]["ece"] == said["test"]["ece"]
@@ -113,6 +114,7 @@ def test_treated_suspects_are_counted_and_measured_by_the_labels_as_given(
     if strategy == "probe":  # every planted label still counts as an error
         assert said["val"]["n"] == 240
         assert 220 / 240 < said["val"]["accuracy"] < 230 / 240
+        assert 220 / 240 < said["baselines"]["tfidf"]["accuracy"] < 230 / 240
     assert said["test"]["n"] == 60 and said["test"]["accuracy"] > 0.9
 
 
@@ -194,7 +196,7 @@ def test_without_a_solved_head_there_is_the_most_frequent_class(
     source: Path, letters: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
     said = run(source, letters[0], tmp_path / "out", strategy="full", epochs=1)
-    assert set(said["baselines"]) == {"majority"}
+    assert set(said["baselines"]) == {"majority", "tfidf"}
     assert said["baselines"]["majority"]["n"] == said["val"]["n"]
 
 

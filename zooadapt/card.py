@@ -19,6 +19,7 @@ from zooadapt.hub.card import BEGIN, END, FOLDER, join
 from zooadapt.metrics import BINS, Metrics
 from zooadapt.model import Model, Source
 from zooadapt.plan import Plan
+from zooadapt.rivals import Match
 
 _TASKS = {"image": "image-classification", "text": "text-classification"}
 _HUB = "https://huggingface.co"
@@ -37,11 +38,12 @@ def compose(
     val: Metrics,
     test: Metrics | None,
     *,
+    matches: Sequence[Match],
     notes: Sequence[str],
 ) -> str:
     """The card as Markdown with YAML front matter. The place of the model is `FOLDER`, which a push
     replaces by the repo."""
-    body = "\n".join(_body(plan, model, data, val, test, notes))
+    body = "\n".join(_body(plan, model, data, val, test, matches, notes))
     return join(_front(plan, model, data, val, test), f"\n{BEGIN}\n{body}{END}\n")
 
 
@@ -100,13 +102,20 @@ def _hub_set(data: Dataset) -> str | None:
 
 def _body(
     plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None,
-    notes: Sequence[str],
+    matches: Sequence[Match], notes: Sequence[str],
 ) -> list[str]:  # fmt: skip
     shown, kind = test or val, model.source.family.modality
+    figures = [("test", test)] if test else []
+    figures.append((f"validation ({plan.val})", val))
+    for match in matches:
+        names = {"test": "test", "val": f"validation ({match.how})"}
+        figures += [
+            (f"{names[part]}, {match.rival.title} instead", m)
+            for part, m in sorted(match.metrics.items())
+        ]
     rows = [
         f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {_error(m)} | {m.n} |"
-        for label, m in (("test", test), (f"validation ({plan.val})", val))
-        if m
+        for label, m in figures
     ]
     parts = [
         f"# {kind.capitalize()} classification into {len(model.classes)} classes\n",

@@ -29,7 +29,7 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
         raise UsageError(
             "the demo's images come with scikit-learn, which is not installed",
             thing="scikit-learn",
-            remedy="pip install 'zooadapt[demo]'",
+            remedy="pip install scikit-learn",
         ) from error
     from PIL import Image
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from zooadapt.curve import Curve
 from zooadapt.metrics import Comparison, Metrics
+from zooadapt.rivals import Match
 from zooadapt.suspects import Suspects
 
 
@@ -26,13 +27,22 @@ class Findings:
     curve: Curve | None
     temperature: float | None
     """What the head's logits were divided by, on predictions for samples it was not fitted to."""
+    matches: Sequence[Match] = ()
+    """The exported model beside models without a network."""
 
     def to_json(self) -> dict[str, Any]:
         """Keys of `report.json`: counts and scores, no sample's name."""
         suspects, curve = self.suspects, self.curve
+        tested = [match for match in self.matches if "test" in match.metrics]
         return {
-            "baselines": {name: metrics.summary() for name, metrics in self.baselines.items()},
-            "comparisons": [asdict(one) for one in self.comparisons],
+            "baselines": {name: metrics.summary() for name, metrics in self.baselines.items()}
+            | {m.rival.name: m.metrics["val"].summary() | {"how": m.how} for m in self.matches},
+            "comparisons": [
+                asdict(one)
+                for one in (*self.comparisons, *(m.comparisons["val"] for m in self.matches))
+            ],
+            "test_baselines": {m.rival.name: m.metrics["test"].summary() for m in tested},
+            "test_comparisons": [asdict(m.comparisons["test"]) for m in tested],
             "suspects": None
             if suspects is None
             else {

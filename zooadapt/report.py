@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from zooadapt import __version__, card, registry
+from zooadapt import __version__, advice, card, registry, rivals
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
@@ -58,6 +58,14 @@ def compose(
     scores = {"val": val.summary(), "test": test.summary() if test else None}
     solved = sum(parameter.numel() for parameter in model.chain.head.parameters())
     unknown = _unknown(model, splits)
+    lost = advice.defeat(
+        findings.matches,
+        {"val": val, "test": test},
+        metric=plan.recipe.metric,
+        curve=None if plan.trained else findings.curve,
+        samples=plan.train_samples,
+        stronger=advice.stronger(source, sum(p.numel() for p in model.chain.net.parameters())),
+    )
     result = {
         "family": plan.family,
         "source": origin,
@@ -79,7 +87,15 @@ def compose(
         "steps": history.steps,
         "stopped": history.stopped,
         "unknown": unknown,
-        "notes": [*data.notes, *model.notes, *notes, *_notes(plan, unknown, refitted)],
+        "beaten_by": asdict(lost) if lost else None,
+        "notes": [
+            *([lost.sentence] if lost else ()),
+            *data.notes,
+            *model.notes,
+            *notes,
+            *_notes(plan, unknown, refitted),
+            *rivals.notes(source.family.modality, findings.matches),
+        ],
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},
@@ -103,7 +119,9 @@ def compose(
         config=config,
         files=files,
         report=result,
-        card=card.compose(plan, model, data, val, test, notes=result["notes"]),
+        card=card.compose(
+            plan, model, data, val, test, matches=findings.matches, notes=result["notes"]
+        ),
     )
 
 

@@ -18,12 +18,14 @@ from zooadapt.chain import POOLED, Chain
 from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Split
 from zooadapt.engine import Engine
+from zooadapt.features import Features
 from zooadapt.feed import Feed, Part
 from zooadapt.findings import Findings
 from zooadapt.history import History
 from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
+from zooadapt.rivals import compete
 from zooadapt.solving import UNLABELLED, Solving
 from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase, TrainPhase
 from zooadapt.training import Training
@@ -60,8 +62,10 @@ class Run:
         self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
         self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
+        self._rows = Features(
+            chain, engine, carries, batch_size=plan.recipe.batch_size, progress=progress
+        )
         self._solving = Solving(plan, chain.head, self._rows, splits, self._weights)
-        self._features: dict[str, head.Rows] = {}
         self._predicted: dict[str, np.ndarray] = {}
         self._temperature: float | None = None
         self._taught: TrainPhase | None = None
@@ -202,7 +206,8 @@ class Run:
     def findings(self, measured: Mapping[str, Metrics]) -> Findings:
         """What there is to say beside the scores, after `validation`; measured: the baselines."""
         model = self._predicted.get("model", self._predicted.get("probe"))
-        truth = self._solving.given(VAL if VAL in self._splits else TRAIN)
+        part = VAL if VAL in self._splits else TRAIN
+        truth, predicted = self._solving.given(part), self._predicted | {part: model}
         if self.plan.trained and "probe" in measured:
             trained, solved = float((model == truth).mean()), measured["probe"].accuracy
             if trained < solved:
@@ -220,11 +225,14 @@ class Run:
             changed=self._solving.changed,
             curve=self._solving.curve(),
             temperature=self._temperature,
+            matches=compete(self._splits, self._solving, predicted, self.plan),
         )
 
     def score(self, name: str) -> Metrics:
         """Metrics of the chain on a split."""
-        return self._measure(self._logits(name, f"evaluating {name}"), name)
+        logits = self._logits(name, f"evaluating {name}")
+        self._predicted[name] = logits.argmax(1).numpy()
+        return self._measure(logits, name)
 
     @property
     def _chooses(self) -> bool:
@@ -256,7 +264,7 @@ class Run:
     def _leave_source(self, fact: str) -> None:
         """Nothing but the head, on features of the network untrained."""
         self._carries.forget()
-        self._features.clear()
+        self._rows.forget()
         self._only_solve(self._untrained(), from_scratch=True)
         train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
         said = self._solving.fit.held_out_logits[train : train + val]
@@ -321,17 +329,6 @@ class Run:
     def _solve_all(self) -> None:
         self._solving.solve(TRAIN, VAL)
         self._temperature = 1 / self._solving.fit.scale
-
-    def _rows(self, name: str) -> head.Rows:
-        """The frozen source's features of a part, computed once even where nothing is stored."""
-        if name not in self._features:
-            self._features[name] = self._engine.feature_rows(
-                self._chain,
-                self._carries.at(name, self._chain.depth),
-                batch_size=self.plan.recipe.batch_size,
-                progress=self._progress,
-            )
-        return self._features[name]
 
     def _logits(self, name: str, what: str) -> Tensor:
         feed = self._carries.at(name, self.plan.cut)

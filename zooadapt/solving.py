@@ -65,7 +65,7 @@ class Solving:
                 plan.folds,
                 repeats=plan.repeats,
                 seed=plan.seed,
-                groups=self._groups(names),
+                groups=self.groups(*names),
             )
         fit = head.solve(
             self._chunks(names),
@@ -148,15 +148,15 @@ class Solving:
             torch.cat([self.kept[name] for name in names]).numpy(),
             self.fit,
             seed=plan.seed,
-            groups=self._groups(names),
+            groups=self.groups(*names),
         )
 
     def given(self, *names: str) -> np.ndarray:
         """The labels of these parts together, as they are in the data."""
         return np.concatenate([self._splits[name].labels for name in names])
 
-    def _groups(self, names: Sequence[str]) -> np.ndarray | None:
-        """What no fold may divide: groups, and equal samples."""
+    def groups(self, *names: str) -> np.ndarray | None:
+        """What no fold of these parts may divide: groups, and equal samples."""
         parts = [self._splits[name] for name in names]
         groups = None
         if parts[0].groups is not None:

@@ -223,9 +223,11 @@ def _show(report: dict[str, Any]) -> None:
     rows = [_row("val", how, report["val"])]
     if report["test"]:
         rows.append(_row("test", "test part", report["test"]))
+    for name, scores in report["test_baselines"].items():
+        rows.append(_row(name, "test part", scores))
     for name, scores in report["baselines"].items():
-        same = scores["n"] == report["val"]["n"]
-        rows.append(_row(name, how if same else "held out", scores))
+        same = how if scores["n"] == report["val"]["n"] else "held out"
+        rows.append(_row(name, scores.get("how", same), scores))
     columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
     table("", columns, rows)
     for line in _lines(report):
