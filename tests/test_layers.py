@@ -34,7 +34,7 @@ LAYERS = (
     ),
     ("head", "progress", "loading"),
     ("model", "engine", "curve", "rivals"),
-    ("carries", "costs", "validation", "findings", "norms"),
+    ("carries", "costs", "validation", "findings", "norms", "inputs"),
     ("auto", "averaging", "advice", "features"),
     ("plan", "prospects", "selftraining"),
     ("training", "baselines", "card", "estimate", "solving", "language"),
