@@ -134,7 +134,7 @@ class Guarded(Family):
         )
 
     def export_library(self, config: Mapping[str, Any]) -> str:
-        return self._call("export_library", lambda: self._plugin.export_library(config), kind=str)
+        return self._call("export_library", lambda: self.plugin.export_library(config), kind=str)
 
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
@@ -146,7 +146,7 @@ class Guarded(Family):
         )
 
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        return self._call("poolings", lambda: self._plugin.poolings(config), kind=Mapping)
+        return self._call("poolings", lambda: self.plugin.poolings(config), kind=Mapping)
 
     def language(self, config: Mapping[str, Any]) -> Language:
         found = self._call("language", lambda: self.plugin.language(config), kind=Language)
@@ -190,14 +190,14 @@ class GuardedPreprocessor:
     """A plugin's preprocessor; its calls come from several threads, so stdout is left alone."""
 
     def __init__(self, plugin: Preprocessor, owner: Owner) -> None:
-        self._plugin, self._owner = plugin, owner
+        self.plugin, self._owner = plugin, owner
         self.min_side = contained(
             owner, "preprocessor.min_side", lambda: plugin.min_side, kind=int | None
         )
 
     def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
         try:
-            return self._plugin(raw, rng=rng)
+            return self.plugin(raw, rng=rng)
         except ZooadaptError:
             raise
         except Exception as error:
@@ -207,20 +207,20 @@ class GuardedPreprocessor:
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
         where = "preprocessor.collate()"
-        carry = contained(self._owner, where, lambda: self._plugin.collate(samples), kind=Mapping)
+        carry = contained(self._owner, where, lambda: self.plugin.collate(samples), kind=Mapping)
         _check_rows(self._owner, where, carry, len(samples))
         return carry
 
     def config(self) -> dict:
-        return contained(self._owner, "preprocessor.config()", self._plugin.config, kind=dict)
+        return contained(self._owner, "preprocessor.config()", self.plugin.config, kind=dict)
 
     def unknowns(self, raw: Any) -> tuple[int, int]:
         """Parts of a sample that the source has no symbol for, and parts in all; none where the
         plugin does not count them."""
-        if not hasattr(self._plugin, "unknowns"):
+        if not hasattr(self.plugin, "unknowns"):
             return 0, 0
         where = "preprocessor.unknowns()"
-        return contained(self._owner, where, lambda: self._plugin.unknowns(raw), kind=tuple)
+        return contained(self._owner, where, lambda: self.plugin.unknowns(raw), kind=tuple)
 
 
 def _check_rows(owner: Owner, where: str, carry: Mapping[str, Any], n: int) -> None:
