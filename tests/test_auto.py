@@ -313,6 +313,15 @@ def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: 
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
 
 
+def test_a_single_epoch_goes_to_the_whole_network(pictures: Path, tmp_path: Path):
+    request = Request(source="digits04", data=str(pictures), out=tmp_path / "out", epochs=1,
+                      precision="fp32", budget=1e5)  # fmt: skip
+    report = adapt(request, Progress()).report
+    assert report["epochs"][0]["phase"] == 0
+    planned = [phase for phase in report["plan"]["phases"] if phase["kind"] == "train"]
+    assert [(one["cut"], one["epochs"]) for one in planned] in ([], [(0, 1)], [(0, 1), (0, 1)])
+
+
 def test_one_sample_a_class_leaves_nothing_to_compare_epochs_by(pictures: Path, tmp_path: Path):
     request = Request(source="digits04", data=str(pictures), out=tmp_path / "out",
                       labels_per_class=1)  # fmt: skip

@@ -202,3 +202,19 @@ def test_an_export_is_used_in_the_precision_it_was_made_with(
 )
 def test_an_export_that_does_not_say_is_measured(facts: object) -> None:
     assert of_export({"zooadapt": facts}, CPU) is None
+
+
+def test_costs_are_measured_once_for_a_network_whatever_the_samples(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
+    estimates = []
+    for name, seed in (("a", 0), ("b", 1)):
+        request = Request(source="digits04", data=str(pictures), out=tmp_path / name, seed=seed,
+                          precision="fp32", plan_only=True)  # fmt: skip
+        estimates.append(adapt(request, Progress()).report["estimate"])
+    kinds = {
+        k: len(list((tmp_path / "cache" / k).iterdir())) for k in ("modes", "costs", "reading")
+    }
+    assert kinds == {"modes": 1, "costs": 1, "reading": 2}
+    assert estimates[0]["memory_bytes"] == estimates[1]["memory_bytes"]

@@ -54,11 +54,11 @@ def adapt(request: Request, progress: Progress, *, opened: Opened | None = None)
     Raises: any ZooadaptError of the layers below, most of them before any long work.
     """
     if request.plan_only:
-        return _adapt(request, progress, opened or open_inputs(request))
+        return _adapt(request, progress, opened or open_inputs(request, progress))
     with outputs.claim(request.out, overwrite=request.overwrite) as note:
         if note:
             progress.say(f"note: {note}")
-        return _adapt(request, progress, opened or open_inputs(request))
+        return _adapt(request, progress, opened or open_inputs(request, progress))
 
 
 def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
@@ -70,8 +70,10 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
         if request.unlabelled is not None:
             reading = replace(request.reading, white=data.white)
             target = unlabelled.read(request.unlabelled, source, data.test, reading)
+    progress.doing(" ".join(["importing", *source.family.imports]))
     with clock.part("imports"):
         imports.wait()
+    progress.doing("measuring in which precision and layout the network is fastest here")
     with clock.part("plan"):
         builder = partial(
             build,
@@ -103,6 +105,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
                     request, model, engine, splits[TRAIN], target, deadline=half, progress=progress
                 ),
             )
+    progress.doing("measuring what the network costs here")
     with clock.part("plan"):
         prepared = decide(
             request,
@@ -148,6 +151,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
     with frozen_proof(model.chain, decided.cut) as proof:
         with clock.part("features"):
             run.prepare()
+        progress.doing("fitting the head")
         with clock.part("solve"):
             run.solve()
             baselines = run.baselines()
@@ -160,8 +164,10 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
         refitted = run.refit()
     with clock.part("evaluate"):
         test = run.score(TEST) if TEST in splits else None
+    progress.doing("comparing with the baselines")
     with clock.part("findings"):
         findings = run.findings(baselines)
+    progress.doing(f"writing {request.out}")
     with clock.part("export"):
         written = report.compose(
             plan=run.plan,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,44 +151,44 @@ def measure(
     yet. lengths: `(n,)` of the samples, where they differ.
 
     One training step is really made, at a rate of 0, so nothing of the network changes. Measured
-    once for a network, its inputs and a batch size on a machine, then remembered.
+    once on a machine, then remembered: what reading costs for these samples, all else for the
+    network and the shape of its batches, whatever they hold.
     """
     count = min(batch_size, len(inputs))
     chosen, longest = _chosen(lengths, len(inputs), count)
     decode, carry = _timed(lambda: next(inputs.batches([chosen])))
-    prepare, carry = _timed(lambda: next(inputs.batches([chosen])))
-    facts = {
-        "network": prefix_sha256(chain, chain.depth),
-        "measured": [field.name for field in fields(Costs)],
-        "samples": [inputs.split.digest(int(k)) for k in chosen],
-        "longest": longest if longest is None else [inputs.split.digest(int(k)) for k in longest],
-        "classes": chain.head.weight.shape[0],
-        "inputs": {name: [str(t.dtype), *t.shape] for name, t in carry.items()},
-        "precision": engine.precision,
-        "channels_last": engine.channels_last,
-        **machine(engine.device),
-    }
+    here = machine(engine.device)
+    shapes = {name: [str(t.dtype), *t.shape] for name, t in carry.items()}
 
-    def found() -> dict:
+    def reading() -> dict[str, float]:
+        prepare, _ = _timed(lambda: next(inputs.batches([chosen])))
+        size = inputs.kept_bytes // count
+        return {"decode": decode / count, "prepare": prepare / count, "sample_bytes": size}
+
+    def running() -> dict[str, Any]:
         most, holes = carry, _HOLES
         if longest is not None:
             most, holes = next(inputs.batches([longest])), _MORE_HOLES
         if engine.device.type == "cuda":
             holes = 1.0
         once = _measure(chain, engine, engine.to_device(carry), engine.to_device(most), count)
-        return asdict(
-            replace(
-                once,
-                peak_bytes=round(holes * once.peak_bytes),
-                decode=decode / count,
-                prepare=prepare / count,
-                sample_bytes=inputs.kept_bytes // count,
-            )
-        )
+        return asdict(replace(once, peak_bytes=round(holes * once.peak_bytes)))
 
-    kept = remember("costs", facts, found)
+    samples = {"samples": [inputs.split.digest(int(k)) for k in chosen], "inputs": shapes}
+    network = {
+        "network": prefix_sha256(chain, chain.depth),
+        "measured": [field.name for field in fields(Costs)],
+        "longest": None if longest is None else int(lengths[longest].max()),
+        "classes": chain.head.weight.shape[0],
+        "inputs": shapes,
+        "precision": engine.precision,
+        "channels_last": engine.channels_last,
+    }
+    # Read first: what the process holds once samples are decoded counts as memory of a step.
+    first = remember("reading", samples | here, reading)
+    costs = remember("costs", network | here, running) | first
     return Costs(
-        **kept | {name: tuple(kept[name]) for name in ("forward", "carry_bytes")}  # lists in JSON
+        **costs | {name: tuple(costs[name]) for name in ("forward", "carry_bytes")}  # lists in JSON
     )
 
 

@@ -4,11 +4,13 @@ is refused within the seconds that torch takes to import."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from zooadapt import outputs, suspects
 from zooadapt.data import Dataset, open_dataset
 from zooadapt.data.reading import existing
 from zooadapt.model import Source, open_source
+from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.timing import Clock
 
@@ -22,7 +24,7 @@ class Opened:
     clock: Clock
 
 
-def open_inputs(request: Request) -> Opened:
+def open_inputs(request: Request, progress: Progress) -> Opened:
     """Open the source, its network apart, and read the data. Imports no torch.
 
     Raises: OutputError where the output cannot be made, before anything is opened; and as
@@ -36,8 +38,10 @@ def open_inputs(request: Request) -> Opened:
         existing(request.unlabelled)
     if not request.data.startswith("hf:"):
         existing(request.data)
+    progress.doing(f"opening {request.source}", shows=not Path(request.source).exists())
     with clock.part("source"):
         source = open_source(request.source, offline=request.offline)
+    progress.doing(f"reading {request.data}", shows=request.data.startswith("hf:"))
     with clock.part("data"):
         data = open_dataset(
             request.data,

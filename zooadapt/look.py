@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from zooadapt import hub, registry
 from zooadapt.errors import ZooadaptError
+from zooadapt.progress import Progress
 
 
-def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
+def inspect(
+    spec: str, *, batch_size: int, offline: bool, progress: Progress | None = None
+) -> dict[str, Any]:
     """The chain of a source, each stage with its parameters, forward milliseconds and carry bytes
     for one sample, measured here in fp32 on synthetic inputs of the source's own kind."""
     from zooadapt.model import build, open_source
 
+    progress = progress or Progress()
+    progress.doing(f"opening {spec}", shows=not Path(spec).exists())
     source = open_source(spec, offline=offline)
     from zooadapt import costs
     from zooadapt.testing import synthesise
@@ -20,6 +26,7 @@ def inspect(spec: str, *, batch_size: int, offline: bool) -> dict[str, Any]:
     model = build(source, classes=source.classes or ("class",))
     raws = synthesise(source.family.modality, batch_size, channels=model.channels)
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    progress.doing("measuring the stages")
     measured = costs.of_stages(model.chain, batch)
     return {
         "family": source.family.name,

@@ -15,7 +15,9 @@ from zooadapt.errors import DataError, UsageError
 from zooadapt.head import FOLDS
 from zooadapt.request import Request
 from zooadapt.strategy import (
+    ALWAYS,
     AUTO,
+    GAINED,
     LOST,
     Choice,
     Phase,
@@ -259,7 +261,8 @@ def _enough_steps(
 
 def _with_epochs(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
     """The same phases with this many epochs in all, shared out as before; what is tried again where
-    it lost takes as many as before."""
+    it lost takes as many as before. A phase for which none are left is left out; the first one that
+    remains has no other to wait for."""
     total = sum(p.epochs for p in phases if isinstance(p, Train) and p.when != LOST)
     done, given, shared = 0, 0, []
     for phase in phases:
@@ -270,7 +273,13 @@ def _with_epochs(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
             upto = round(epochs * done / total)
             phase, given = replace(phase, epochs=upto - given), upto
         shared.append(phase)
-    return tuple(shared)
+    if not epochs:
+        return tuple(shared)
+    solves = [phase for phase in shared if isinstance(phase, Solve)]
+    trained = [phase for phase in shared if isinstance(phase, Train) and phase.epochs]
+    if trained and trained[0].when == GAINED:
+        trained[0] = replace(trained[0], when=ALWAYS)
+    return (*solves, *trained)
 
 
 def _norm_statistics(request: Request) -> tuple[str, str]:

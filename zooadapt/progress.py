@@ -19,6 +19,10 @@ class Progress:
         """A piece of work of known size; the yielded function says that `n` more are done."""
         yield lambda n: None
 
+    def doing(self, what: str, *, shows: bool = False) -> None:
+        """What is being done from now on, until something else is said. shows: it has a way of its
+        own to show how far it is, as a download has."""
+
     def plan(self, plan: Plan, estimate: Estimate | None) -> None:
         """The plan, once it is decided and before it is carried out."""
 

@@ -59,7 +59,8 @@ def evaluate(
 
     Raises: DataError when the set holds a class that the model does not know.
     """
-    source = open_source(spec, offline=settings.offline)
+    source = _source(spec, settings, progress)
+    progress.doing(f"reading {location}", shows=location.startswith("hf:"))
     data = open_dataset(
         location,
         modality=source.family.modality,
@@ -68,6 +69,7 @@ def evaluate(
     )
     split = data.test if data.has_own_test and data.test else data.everything
     _say_notes(split, progress)
+    progress.doing("building the network")
     model = build(source)
     rows = {name: row for row, name in enumerate(model.classes)}
     unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
@@ -97,9 +99,11 @@ def predict(
 
     Raises: UsageError when the model has a class of that name.
     """
-    source = open_source(spec, offline=settings.offline)
+    source = _source(spec, settings, progress)
+    progress.doing("reading the inputs")
     split = open_inputs(inputs, modality=source.family.modality, options=_reading(settings, source))
     _say_notes(split, progress)
+    progress.doing("building the network")
     model = build(source)
     if reject_below > 0 and UNKNOWN in model.classes:
         raise UsageError(
@@ -156,13 +160,15 @@ def features(
             thing=str(there[0]),
             remedy="choose another output, or remove it",
         )
-    source = open_source(spec, offline=settings.offline)
+    source = _source(spec, settings, progress)
+    progress.doing(f"reading {location}", shows=location.startswith("hf:"))
     data = open_dataset(
         location,
         modality=source.family.modality,
         options=_reading(settings, source),
         offline=settings.offline,
     )
+    progress.doing("building the network")
     model = build(source, classes=data.classes)
     split = data.everything
     _say_notes(split, progress)
@@ -217,6 +223,11 @@ def _say_notes(split: Split, progress: Progress) -> None:
         progress.say(f"note: {note}")
 
 
+def _source(spec: str, settings: Settings, progress: Progress) -> Source:
+    progress.doing(f"opening {spec}", shows=not Path(spec).exists())
+    return open_source(spec, offline=settings.offline)
+
+
 def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:
     engine, carries = _placed(model, split, settings, progress)
     carries.prepare(_ALL, [model.chain.depth])
@@ -235,7 +246,7 @@ def _placed(
     from zooadapt.carries import Carries
     from zooadapt.engine import Engine
 
-    mode = _mode(model, split, settings)
+    mode = _mode(model, split, settings, progress)
     engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
     engine.place(model.chain)
     cache = None
@@ -246,7 +257,7 @@ def _placed(
     )
 
 
-def _mode(model: Model, split: Split, settings: Settings) -> Mode:
+def _mode(model: Model, split: Split, settings: Settings, progress: Progress) -> Mode:
     from zooadapt.feed import Inputs
     from zooadapt.precision import choose, of_export
 
@@ -254,6 +265,7 @@ def _mode(model: Model, split: Split, settings: Settings) -> Mode:
     made = of_export(model.source.config, device) if settings.precision == "auto" else None
     if made is not None:
         return made
+    progress.doing("measuring in which precision and layout the network is fastest here")
     feed = Inputs(split, model.preprocessor, channels=model.channels)
     batch = next(feed.batches([np.arange(min(4, len(split)))]))
     return choose(model.chain, batch, wanted=settings.precision, device=device)

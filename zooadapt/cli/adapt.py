@@ -207,11 +207,13 @@ def adapt(as_json: bool, **options: Any) -> None:
     request = Request(reading=shared.read_options(options), **options)
     from zooadapt.inputs import open_inputs
 
-    opened = open_inputs(request)
+    shown = progress(as_json)
+    opened = open_inputs(request, shown)
+    shown.doing("importing torch")
     with opened.clock.part("imports"):
         from zooadapt.adapt import adapt as run
 
-    result = run(request, progress(as_json), opened=opened)
+    result = run(request, shown, opened=opened)
     written = "out" in result.report
     emit(result.report, as_json, lambda: _show(result.report), stands=written)
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
+from zooadapt.cli.spinner import spinner
+
 
 class Command(click.Command):
-    """A command that refuses an option given twice where it takes one value: click would take the
-    last one and drop the others without a word."""
+    """A command that says at once that it is at work, and that refuses an option given twice where
+    it takes one value: click would take the last one and drop the others without a word."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with spinner.during("importing", as_json=ctx.params.get("as_json", False)):
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:

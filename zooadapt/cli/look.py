@@ -8,7 +8,7 @@ import click
 
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
-from zooadapt.cli.output import emit, say, table
+from zooadapt.cli.output import emit, progress, say, table
 
 
 @command()
@@ -25,7 +25,7 @@ def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
     """Stages of SOURCE with parameters and measured milliseconds, and where each cut would be."""
     from zooadapt.look import inspect as look
 
-    found = look(source, batch_size=batch_size, offline=offline)
+    found = look(source, batch_size=batch_size, offline=offline, progress=progress(as_json))
     emit(found, as_json, lambda: _show_source(found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 from zooadapt import processes
 from zooadapt.cli import streams
+from zooadapt.cli.spinner import spinner
 from zooadapt.progress import Progress
 from zooadapt.wording import counted
 
@@ -25,6 +27,7 @@ def emit(
     not."""
     if not processes.is_main():
         return
+    spinner.hide()
     if stands:
         streams.forgive()
     if as_json:
@@ -68,8 +71,22 @@ def printable(text: str) -> str:
 class Lines(Progress):
     """Plain lines for logs: what happens, and how far it is, at most every half minute."""
 
+    def __init__(self) -> None:
+        self._reminder: threading.Timer | None = None
+
+    def doing(self, what: str, *, shows: bool = False) -> None:
+        self._forget()
+        self._reminder = threading.Timer(_QUIET_SECONDS, self.say, [f"{what} …"])
+        self._reminder.daemon = True
+        self._reminder.start()
+
+    def _forget(self) -> None:
+        if self._reminder is not None:
+            self._reminder.cancel()
+
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        self._forget()
         started = said = time.monotonic()
         done = 0
 
@@ -89,14 +106,31 @@ class Lines(Progress):
             self.say(line)
 
     def say(self, line: str) -> None:
+        spinner.hide()
         print(printable(line), file=sys.stderr, flush=True)
 
 
 class Bars(Lines):
-    """rich's bars on a terminal."""
+    """rich's spinner and bars on a terminal: one for the piece of work, and one for the whole run
+    where it is known how long that takes at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started, self._most = time.monotonic(), 0.0
+
+    def doing(self, what: str, *, shows: bool = False) -> None:
+        if shows:
+            self.say(what)
+        else:
+            spinner.show(what)
+
+    def plan(self, plan: Any, estimate: Any) -> None:
+        super().plan(plan, estimate)
+        self._most = estimate.seconds if estimate is not None else 0.0
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        spinner.hide()
         from rich import progress as bars
         from rich.console import Console
 
@@ -110,7 +144,16 @@ class Bars(Lines):
         )
         with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
             task = shown.add_task(what, total=total)
-            yield lambda n: shown.advance(task, n)
+            seconds = round(self._most)
+            run = shown.add_task("seconds of the run, at most", total=seconds, visible=seconds > 0)
+
+            def advance(n: int) -> None:
+                shown.advance(task, n)
+                spent = round(time.monotonic() - self._started)
+                shown.update(run, completed=min(spent, seconds))
+
+            advance(0)
+            yield advance
 
 
 def plan_lines(plan: Any, estimate: Any) -> list[str]:

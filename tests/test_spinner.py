@@ -1,0 +1,51 @@
+"""What a command is doing is said while it does it, on a terminal alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pty = pytest.importorskip("pty")
+
+
+def test_a_terminal_is_told_at_once_what_is_being_done(pictures: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    words = ["adapt", "digits04", str(pictures), "-o", "out", "--epochs", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zooadapt", *words],
+        cwd=tmp_path, stderr=theirs, stdout=subprocess.PIPE, env=os.environ | {"COLUMNS": "160"},
+    )  # fmt: skip
+    os.close(theirs)
+    text = b""
+    while chunk := _read(ours):
+        text += chunk
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
+    assert process.wait() == 0, said
+    steps = ["importing", f"reading {pictures}", "measuring in which precision",
+             "measuring what the network costs", "plan: auto", "seconds of the run, at most",
+             "fitting the head", "writing out"]  # fmt: skip
+    places = [said.find(step) for step in steps]
+    assert -1 not in places and places == sorted(places), (places, said)
+    assert b"accuracy" in process.stdout.read() and "accuracy \u2503" not in said
+
+
+def test_without_a_terminal_there_is_silence(tmp_path: Path) -> None:
+    for more in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "zooadapt", "inspect", "digits04", *more],
+            cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "stem" in done.stdout
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that the other side was closed
+        return b""
