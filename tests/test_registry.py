@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import zooadapt as zooadapt_package
 from zooadapt import registry
 from zooadapt.cli import root
 from zooadapt.errors import DataError, PluginError, UsageError
+from zooadapt.family import Family
 from zooadapt.fsops import write_json
 from zooadapt.model import build, open_source
 from zooadapt.testing import synthesise
@@ -148,9 +150,12 @@ def test_what_one_prints_stays_off_stdout(plugin, capfd):
         ("name = 'other'", "", "the class calls itself 'other'"),
         ("can = {'input_size': True}", "", "no Capabilities"),
         ("bundled = ['weights']", "", "its 'bundled' is ['weights'], no mapping of names"),
+        ("imports = 'torch'", "", "its 'imports' is 'torch', no tuple of names"),
+        ("fetches = ('a.txt', 1)", "", "its 'fetches' is ('a.txt', 1), no tuple of names"),
         ("api = 2", "", "written for plugin interface 2, this zooadapt has 1"),
         ("", "class TilesFamily(Family): api = None", "plugin interface None"),
         ("def __init__(self): raise OSError('no disk')", "", "OSError: no disk"),
+        ("def __init__(self, more): pass", "", "failed in its construction: TypeError"),
     ],
 )
 def test_one_that_does_not_keep_the_interface_is_refused(plugin, body, before, said):
@@ -219,7 +224,7 @@ def test_an_export_is_of_the_family_that_it_names(plugin, tmp_path):
     assert registry.family_for(CONFIG | {"zooadapt": {"family": "broken"}}).name == "broken"
 
 
-@pytest.mark.parametrize("ours", [{"family": "rnn"}, {"family": ["tiles"]}, {}, None, [], "rnn", 3])
+@pytest.mark.parametrize("ours", [{"family": "rnn"}, {"family": ["tiles"]}, {}, None])
 def test_a_family_that_an_export_names_wrongly_decides_nothing(toys, ours):
     assert registry.family_for(CONFIG | {"zooadapt": ours}).name == "tiles"
 
@@ -346,6 +351,77 @@ def use(spec: str) -> torch.Tensor:
     opened.family.native_config(opened.config, model.classes)
     opened.family.native_state(model.chain.net.state_dict(), opened.config)
     return model.chain.logits(carry)
+
+
+def test_every_member_of_the_interface_is_contained(plugin):
+    methods = {name for name, value in vars(Family).items()
+               if inspect.isfunction(value) and not name.startswith("_")}  # fmt: skip
+    plugin("\n".join(f"def {name}(self, *args, **more): return 1 / 0" for name in methods))
+    family = registry.load("broken")
+    for name in sorted(methods):
+        parameters = list(inspect.signature(getattr(family, name)).parameters.values())
+        positional = [None for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+        keywords = {one.name: None for one in parameters if one.kind is one.KEYWORD_ONLY}
+        with pytest.raises(PluginError, match=rf"failed in {name}\(\): ZeroDivisionError"):
+            getattr(family, name)(*positional, **keywords)
+    for name in inspect.get_annotations(Family):
+        assert getattr(family, name) == getattr(family.plugin, name)
+
+
+LATER = {
+    "raise KeyError('lost')": "KeyError: 'lost'",
+    "exit(1)": "SystemExit: 1",
+    "return None": "it gave a NoneType, not a Mapping",
+    "return {'x': first.run(carry)['x'][:1]}": "its 'x' is (1, 8, 16, 16), not one row for each",
+    "raise MemoryError": None,
+    "raise KeyboardInterrupt": None,
+}
+
+
+@pytest.mark.parametrize("fault", LATER)
+def test_a_stage_that_fails_after_its_first_run_is_named(plugin, source, fault):
+    plugin(f"""
+        def stages(self, net):
+            first, *others = super().stages(net)
+            runs = []
+
+            def run(carry):
+                runs.append(carry)
+                if len(runs) > 1:
+                    {fault}
+                return first.run(carry)
+
+            return (Stage(name="tires", run=run, owns=first.owns), *others)
+        """)
+    model = build(open_source(f"broken:{source}"))
+    carry = {"x": torch.zeros(3, 3, 32, 32)}
+    assert model.chain.logits(carry).shape == (3, 2)
+    raised = (MemoryError, KeyboardInterrupt) if LATER[fault] is None else PluginError
+    with pytest.raises(raised) as caught:
+        model.chain.logits(carry)
+    told = f"plugin 'broken' of zooadapt-broken 2.7 failed in stage 'tires': {LATER[fault]}"
+    assert LATER[fault] is None or told in str(caught.value)
+
+
+def test_a_preprocessor_that_exits_is_named(plugin, source):
+    plugin(MISBEHAVIOUR["preprocessor:"].replace('return raw["pixels"]', "exit(1)"))
+    with pytest.raises(PluginError, match="failed in preprocessor: SystemExit: 1"):
+        use(f"broken:{source}")
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [("def __init__(self): raise OSError('no disk')", "its construction: OSError: no disk"),
+     ("def examples(self): return 1 / 0", "examples(): ZeroDivisionError"),
+     ("def examples(self): return ['small']", "examples(): it gave a list, not a Mapping"),
+     ("def examples(self): return {'small': None}", "examples(): its 'small' is None, no config"),
+     ("@property\ndef imports(self): return 1 / 0", "its 'imports' is <property")],
+)  # fmt: skip
+def test_what_a_check_begins_with_is_contained(plugin, body, where):
+    plugin(body)
+    with pytest.raises(PluginError) as caught:
+        root.main(["plugins", "check", "broken"], standalone_mode=False)
+    assert where in str(caught.value) and "zooadapt-broken 2.7" in str(caught.value)
 
 
 def test_the_border_changes_nothing_of_a_sound_plugin(plugin, source):

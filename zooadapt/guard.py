@@ -7,7 +7,7 @@ import contextlib
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +44,11 @@ def contained(owner: Owner, where: str, call: Callable[[], Any], *, kind: Any = 
     """
     noise = io.StringIO()
     try:
-        with contextlib.redirect_stdout(noise), warnings.catch_warnings():
+        with blaming(owner, where), contextlib.redirect_stdout(noise), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = call()
-    except ZooadaptError:
-        raise
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        if out_of_memory(error):
-            raise
-        said = str(error).strip() or "no message"
-        why = f"{type(error).__name__}: {said.splitlines()[0]}"
-        raise owner.failed(where, why) from error
+    except KeyboardInterrupt as error:
+        raise owner.failed(where, _reason(error)) from error
     if noise.getvalue():
         said = noise.getvalue().strip()[:200]
         print(f"plugin '{owner.name}' printed in {where}: {said}", file=sys.stderr)
@@ -64,33 +58,58 @@ def contained(owner: Owner, where: str, call: Callable[[], Any], *, kind: Any = 
     return result
 
 
+@contextlib.contextmanager
+def blaming(owner: Owner, where: str) -> Iterator[None]:
+    """Around every call into a plugin, in any thread: an error or an exit of its own is a
+    PluginError that names it. Raises: as `contained`; an interrupt passes."""
+    try:
+        yield
+    except ZooadaptError:
+        raise
+    except (Exception, SystemExit) as error:
+        if out_of_memory(error):
+            raise
+        raise owner.failed(where, _reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    message = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {message.splitlines()[0]}"
+
+
 class Guarded(Family):
     """A plugin's family as the core holds it; every call into the plugin is contained."""
 
     def __init__(self, plugin: Family, owner: Owner) -> None:
-        self.plugin, self._owner = plugin, owner
+        self._plugin, self._owner = plugin, owner
         self.api, self.name, self.modality = plugin.api, plugin.name, plugin.modality
         self.library, self.can, self.imports = plugin.library, plugin.can, plugin.imports
         self.bundled, self.fetches = plugin.bundled, plugin.fetches
         self.weight_folders = plugin.weight_folders
 
+    @property
+    def plugin(self) -> Family:
+        """The family itself, with nothing in between."""
+        return self._plugin
+
     def variants(self) -> Iterable[Variant]:
-        return self._call("variants", lambda: tuple(self.plugin.variants()))
+        return self._call("variants", lambda: tuple(self._plugin.variants()))
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._call("examples", self.plugin.examples, kind=Mapping)
+        return self._call("examples", self._plugin.examples, kind=Mapping)
 
     def claims(self, config: Mapping[str, Any]) -> bool:
-        return bool(self._call("claims", lambda: self.plugin.claims(config)))
+        return bool(self._call("claims", lambda: self._plugin.claims(config)))
 
     def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
         from torch import nn
 
-        return self._call("build", lambda: self.plugin.build(config, num_classes), kind=nn.Module)
+        return self._call("build", lambda: self._plugin.build(config, num_classes), kind=nn.Module)
 
     def stages(self, net: nn.Module) -> Sequence[Stage]:
-        """Each stage's first run is contained too, and what it gives is looked at."""
-        stages = self._call("stages", lambda: tuple(self.plugin.stages(net)))
+        """Each run of a stage is contained too, and what it gives is looked at; what it prints is
+        kept off stdout in its first run alone, since that is for one thread at a time."""
+        stages = self._call("stages", lambda: tuple(self._plugin.stages(net)))
         for stage in stages:
             if not (isinstance(stage, Stage) and isinstance(stage.owns, tuple)):
                 raise self._owner.failed("stages()", f"'{stage!r:.80}' is no Stage")
@@ -99,57 +118,59 @@ class Guarded(Family):
     def head(self, net: nn.Module) -> str:
         from torch import nn
 
-        path = self._call("head", lambda: self.plugin.head(net), kind=str)
+        path = self._call("head", lambda: self._plugin.head(net), kind=str)
         if not isinstance(dict(net.named_modules()).get(path), (nn.Linear, nn.Conv2d)):
             raise self._owner.failed("head()", f"'{path}' is no linear layer of the network")
         return path
 
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> Preprocessor:
-        made = self._call("preprocessor", lambda: self.plugin.preprocessor(config, augment=augment))
+        made = self._call(
+            "preprocessor", lambda: self._plugin.preprocessor(config, augment=augment)
+        )
         return GuardedPreprocessor(made, self._owner)
 
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         return self._call(
-            "native_config", lambda: self.plugin.native_config(config, classes), kind=dict
+            "native_config", lambda: self._plugin.native_config(config, classes), kind=dict
         )
 
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        return self._call("convert", lambda: self.plugin.convert(state, config), kind=Mapping)
+        return self._call("convert", lambda: self._plugin.convert(state, config), kind=Mapping)
 
     def native_state(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
         return self._call(
-            "native_state", lambda: self.plugin.native_state(state, config), kind=Mapping
+            "native_state", lambda: self._plugin.native_state(state, config), kind=Mapping
         )
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
-        return self._call("classes", lambda: self.plugin.classes(config), kind=Sequence | None)
+        return self._call("classes", lambda: self._plugin.classes(config), kind=Sequence | None)
 
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str | None:
         return self._call(
-            "usage", lambda: self.plugin.usage(config, place, on_hub=on_hub), kind=str | None
+            "usage", lambda: self._plugin.usage(config, place, on_hub=on_hub), kind=str | None
         )
 
     def export_library(self, config: Mapping[str, Any]) -> str:
-        return self._call("export_library", lambda: self.plugin.export_library(config), kind=str)
+        return self._call("export_library", lambda: self._plugin.export_library(config), kind=str)
 
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:
         return self._call(
             "with_input",
-            lambda: self.plugin.with_input(config, size=size, channels=channels),
+            lambda: self._plugin.with_input(config, size=size, channels=channels),
             kind=dict,
         )
 
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        return self._call("poolings", lambda: self.plugin.poolings(config), kind=Mapping)
+        return self._call("poolings", lambda: self._plugin.poolings(config), kind=Mapping)
 
     def language(self, config: Mapping[str, Any]) -> Language:
-        found = self._call("language", lambda: self.plugin.language(config), kind=Language)
+        found = self._call("language", lambda: self._plugin.language(config), kind=Language)
         owner = self._owner
         return replace(
             found,
@@ -160,7 +181,7 @@ class Guarded(Family):
     def language_config(self, text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
         return self._call(
             "language_config",
-            lambda: self.plugin.language_config(text, unit=unit, hidden=hidden, layers=layers),
+            lambda: self._plugin.language_config(text, unit=unit, hidden=hidden, layers=layers),
             kind=dict,
         )
 
@@ -172,15 +193,19 @@ class Guarded(Family):
 
         def run(carry: Carry) -> Carry:
             nonlocal fresh
-            if not fresh:
-                return stage.run(carry)
-            given = contained(self._owner, where, lambda: stage.run(carry), kind=Mapping)
+            if fresh:
+                given = contained(self._owner, where, lambda: stage.run(carry))
+                fresh = False
+            else:
+                with blaming(self._owner, where):
+                    given = stage.run(carry)
+            if not isinstance(given, Mapping):
+                raise self._owner.failed(where, f"it gave a {type(given).__name__}, not a Mapping")
             _check_rows(self._owner, where, given, len(next(iter(carry.values()))))
             if last and ("features" not in given or given["features"].ndim != 2):
                 shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
                 why = f"it gave {shapes}, not 'features' of shape (N, D)"
                 raise self._owner.failed(where, why)
-            fresh = False
             return given
 
         return replace(stage, run=run)
@@ -190,37 +215,31 @@ class GuardedPreprocessor:
     """A plugin's preprocessor; its calls come from several threads, so stdout is left alone."""
 
     def __init__(self, plugin: Preprocessor, owner: Owner) -> None:
-        self.plugin, self._owner = plugin, owner
+        self._plugin, self._owner = plugin, owner
         self.min_side = contained(
             owner, "preprocessor.min_side", lambda: plugin.min_side, kind=int | None
         )
 
     def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
-        try:
-            return self.plugin(raw, rng=rng)
-        except ZooadaptError:
-            raise
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            raise self._owner.failed("preprocessor", f"{type(error).__name__}: {error}") from error
+        with blaming(self._owner, "preprocessor"):
+            return self._plugin(raw, rng=rng)
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
         where = "preprocessor.collate()"
-        carry = contained(self._owner, where, lambda: self.plugin.collate(samples), kind=Mapping)
+        carry = contained(self._owner, where, lambda: self._plugin.collate(samples), kind=Mapping)
         _check_rows(self._owner, where, carry, len(samples))
         return carry
 
     def config(self) -> dict:
-        return contained(self._owner, "preprocessor.config()", self.plugin.config, kind=dict)
+        return contained(self._owner, "preprocessor.config()", self._plugin.config, kind=dict)
 
     def unknowns(self, raw: Any) -> tuple[int, int]:
         """Parts of a sample that the source has no symbol for, and parts in all; none where the
         plugin does not count them."""
-        if not hasattr(self.plugin, "unknowns"):
+        if not hasattr(self._plugin, "unknowns"):
             return 0, 0
         where = "preprocessor.unknowns()"
-        return contained(self._owner, where, lambda: self.plugin.unknowns(raw), kind=tuple)
+        return contained(self._owner, where, lambda: self._plugin.unknowns(raw), kind=tuple)
 
 
 def _check_rows(owner: Owner, where: str, carry: Mapping[str, Any], n: int) -> None:

@@ -20,6 +20,7 @@ from zooadapt.errors import DataError, PluginError, UsageError, ZooadaptError
 from zooadapt.family import API_VERSION, Capabilities, Family
 from zooadapt.guard import Guarded, Owner, contained
 from zooadapt.plugincode import code_sha256
+from zooadapt.weights import nested
 
 GROUP = "zooadapt.families"
 SLOW_IMPORT_SECONDS = 5.0
@@ -34,10 +35,15 @@ def installed() -> tuple[Owner, ...]:
 
 def version_of(family: Family) -> str:
     """Version of the distribution a family comes from; `?` for one that is not installed."""
+    return owner_of(family).version
+
+
+def owner_of(family: Family) -> Owner:
+    """Who answers for a family, which need not be installed."""
     try:
-        return _owner(_entry(family.name)).version
+        return _owner(_entry(family.name))
     except ZooadaptError:
-        return "?"
+        return Owner(name=family.name, distribution=type(family).__module__, version="?")
 
 
 def code_of(family: Family) -> str:
@@ -60,8 +66,16 @@ def load(name: str) -> Family:
     return _load(_entry(name))
 
 
+def plain(name: str) -> Family:
+    """One family itself, with nothing in between, for its author.
+
+    Raises: as `load`, a constructor that fails included.
+    """
+    return _construct(_entry(name))
+
+
 def load_class(name: str) -> type[Family]:
-    """One family's own class, validated and with nothing in between, for its author.
+    """One family's own class, validated.
 
     Raises: as `load`.
     """
@@ -180,8 +194,7 @@ def _owners(entries: Sequence[EntryPoint]) -> str:
 
 def _maker(config: Mapping[str, Any]) -> str | None:
     """The family that an export says it is of."""
-    ours = config.get("zooadapt")
-    name = ours.get("family") if isinstance(ours, Mapping) else None
+    name = nested(config, "zooadapt").get("family")
     return name if isinstance(name, str) else None
 
 
@@ -245,8 +258,13 @@ def _described(entry: EntryPoint) -> dict[str, Any]:
 
 @cache
 def _load(entry: EntryPoint) -> Family:
-    owner = _owner(entry)
-    return Guarded(contained(owner, "its construction", _import(entry), kind=Family), owner)
+    plugin, owner = _construct(entry), _owner(entry)
+    return contained(owner, "its attributes", lambda: Guarded(plugin, owner))
+
+
+@cache
+def _construct(entry: EntryPoint) -> Family:
+    return contained(_owner(entry), "its construction", _import(entry), kind=Family)
 
 
 @cache
@@ -278,6 +296,10 @@ def _import(entry: EntryPoint) -> type[Family]:
         raise _unusable(owner, f"its modality '{found.modality}' is neither image nor text")
     if not isinstance(found.can, Capabilities):
         raise _unusable(owner, f"its 'can' is {found.can!r:.80}, no Capabilities")
+    for attribute in ("imports", "fetches", "weight_folders"):
+        names = getattr(found, attribute)
+        if not (isinstance(names, tuple) and all(isinstance(name, str) for name in names)):
+            raise _unusable(owner, f"its '{attribute}' is {names!r:.80}, no tuple of names")
     if not _maps_names(found.bundled):
         said = f"{found.bundled!r:.80}"
         raise _unusable(owner, f"its 'bundled' is {said}, no mapping of names to folders")

@@ -57,7 +57,7 @@ def check(name: str, source: str | None, online: bool, as_json: bool) -> None:
     """
     from zooadapt import registry
 
-    family = registry.load_class(name)()
+    family = registry.plain(name)
     from zooadapt import testing
 
     cases = testing.cases(family, source=source, offline=not online)

@@ -12,6 +12,7 @@ from unittest import SkipTest
 from zooadapt import registry
 from zooadapt.errors import PluginError, UsageError
 from zooadapt.family import Family
+from zooadapt.guard import contained
 from zooadapt.model import open_source
 from zooadapt.testing import (
     capabilities,
@@ -98,12 +99,13 @@ def cases(family: Family, *, source: str | None = None, offline: bool = True) ->
     """A case for each of the family's examples, or else its bundled sources; or for one source,
     with its weights.
 
-    Raises: PluginError when there is nothing to check; what opening the source raises.
+    Raises: PluginError when there is nothing to check or `examples` fails; what opening the source
+    raises.
     """
     if source is not None:
         opened = open_source(source, offline=offline)
         return [Case(family, opened.config, name=source, source=opened)]
-    examples = dict(family.examples()) or {
+    examples = _examples(family) or {
         name: open_source(f"{family.name}:{name}", offline=True).config for name in family.bundled
     }
     if not examples:
@@ -129,7 +131,7 @@ def parametrize(
 
     expected = dict(expected_failures or {})
     found, known = [], set()
-    for case in cases(registry.load_class(name)()):
+    for case in cases(registry.plain(name)):
         for check in CHECKS:
             ids = (check.__name__, f"{check.__name__}-{case.name}")
             known.update(ids)
@@ -141,6 +143,15 @@ def parametrize(
             f"expected_failures names no check of '{name}': {unknown[0]}", thing=unknown[0]
         )
     return pytest.mark.parametrize(("check", "case"), found)
+
+
+def _examples(family: Family) -> dict[str, Mapping[str, Any]]:
+    owner = registry.owner_of(family)
+    examples = dict(contained(owner, "examples()", family.examples, kind=Mapping))
+    for name, config in examples.items():
+        if not (isinstance(name, str) and isinstance(config, Mapping)):
+            raise owner.failed("examples()", f"its {name!r} is {config!r:.60}, no config by name")
+    return examples
 
 
 def _tell(check: Check, case: Case) -> dict[str, str]:
