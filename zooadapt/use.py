@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zooadapt import fsops, outputs, processes, weights
-from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs
+from zooadapt.data import ReadOptions, Split, by_value, open_dataset, open_inputs, open_samples
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.model import Model, Source, build, open_source
 from zooadapt.progress import Progress
@@ -71,7 +71,9 @@ def evaluate(
     _say_notes(split, progress)
     progress.doing("building the network")
     model = build(source)
-    rows = {name: row for row, name in enumerate(model.classes)}
+    # Classes of tables are told apart by value, which those of older models were not.
+    rows = {name: row for row, name in enumerate(by_value(model.classes))}
+    rows |= {name: row for row, name in enumerate(model.classes)}
     unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
     if unknown:
         raise DataError(
@@ -132,12 +134,13 @@ def features(
     *,
     at: str | None = None,
 ) -> dict[str, tuple[int, ...]]:
-    """Write the embeddings of a labelled set to a safetensors file and return the shapes.
+    """Write the embeddings of a set, labelled or not, to a safetensors file and return the shapes.
 
     `features` is `(n, D)` fp32, or the flattened carry after stage `at`, under the names of its
-    tensors; `labels` is `(n,)` int64. Rows are the set's samples in order, train before test;
-    a `.json` file of the same name beside it names the classes and the samples. Both may replace
-    what is there, unless only one of them is: that is something else, such as a model's weights.
+    tensors; `labels` is `(n,)` int64, and there where the set has labels. Rows are the set's
+    samples in order, train before test; a `.json` file of the same name beside it names the classes
+    and the samples. Both may replace what is there, unless only one of them is: that is something
+    else, such as a model's weights.
 
     Raises: UsageError for another suffix than `.safetensors`; OutputError before any work where
     one of the two files cannot be written or should not be replaced; DataError when the carries at
@@ -162,15 +165,14 @@ def features(
         )
     source = _source(spec, settings, progress)
     progress.doing(f"reading {location}", shows=location.startswith("hf:"))
-    data = open_dataset(
+    split, classes = open_samples(
         location,
         modality=source.family.modality,
         options=_reading(settings, source),
         offline=settings.offline,
     )
     progress.doing("building the network")
-    model = build(source, classes=data.classes)
-    split = data.everything
+    model = build(source, classes=classes or source.classes or ("class",))
     _say_notes(split, progress)
     stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
     import torch
@@ -205,10 +207,11 @@ def features(
         )
     for name, width in widths.items():
         processes.total(tensors.setdefault(name, torch.zeros(len(split), width)))
-    tensors["labels"] = torch.from_numpy(split.labels)
+    if classes:
+        tensors["labels"] = torch.from_numpy(split.labels)
     if processes.is_main():
         weights.write_weights(out, tensors)
-        fsops.write_json(beside, {"classes": list(data.classes), "samples": list(split.ids)})
+        fsops.write_json(beside, {"classes": list(classes), "samples": list(split.ids)})
     processes.meet()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 

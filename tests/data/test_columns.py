@@ -16,8 +16,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from zooadapt import registry, use
+from zooadapt.adapt import adapt
 from zooadapt.data import ReadOptions, open_inputs
 from zooadapt.preparation import divide
+from zooadapt.progress import Progress
 from zooadapt.request import Request
 
 from .make import csv_file, opened, refused
@@ -80,9 +83,6 @@ def test_where_more_columns_can_be_meant_none_is_proposed(columns, tmp_path: Pat
 
 def test_the_command_to_paste_is_complete_and_works(tmp_path: Path) -> None:
     _table(tmp_path / "my table.csv", tweet=TEXTS, kind=KINDS)
-    command = [sys.executable, "-m", "zooadapt", "adapt", "digits_rnn"]
-    from zooadapt import registry
-
     source = next(name for name, (family, _) in registry.bundled().items() if family == "rnn")
     command = [sys.executable, "-m", "zooadapt", "adapt", source, "my table.csv", "-o", "out"]
     command += ["--strategy", "probe", "--text-column=no such", "--label-column", "kind"]
@@ -277,3 +277,19 @@ def test_a_column_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(['"a,b",label', *rows]))
     data = opened(tmp_path / "t.csv", modality="text", text_column="a,b")
     assert data.everything.raw(3) == "text 3"
+
+
+def test_a_model_that_spells_its_numbers_otherwise_is_measured_by_value(tmp_path: Path) -> None:
+    """As models of older versions do, which took the spelling of the file."""
+    path = _table(tmp_path / "t.csv", text=TEXTS, label=["0", "1"] * 6)
+    source = next(name for name, (family, _) in registry.bundled().items() if family == "rnn")
+    out = tmp_path / "out"
+    request = Request(source=source, data=str(path), out=out, strategy="probe", cache_gb=0)
+    adapt(request, Progress())
+    settings = use.Settings(cache_gb=0, precision="fp32")
+    metrics, _ = use.evaluate(str(out), str(path), settings, Progress())
+    config = out / "config.json"
+    config.write_text(config.read_text().replace('"0"', '"0.0"').replace('"1"', '"1.0"'))
+    again, classes = use.evaluate(str(out), str(path), settings, Progress())
+    assert classes == ("0.0", "1.0") and again.n == metrics.n == 12
+    assert (again.confusion == metrics.confusion).all()

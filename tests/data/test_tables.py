@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from zooadapt.data import ReadOptions, open_inputs
-from zooadapt.errors import DataError, UsageError, ZooadaptError
+from zooadapt.errors import DataError, ZooadaptError
 
 from .make import csv_file, opened, refused
 
@@ -394,11 +394,6 @@ def test_inputs_are_lines_tables_and_standard_input(
     assert (split.labels == -1).all()
     with pytest.raises(IndexError):
         split.raw(len(split))
-
-
-def test_a_folder_is_no_text_to_predict(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder, and the model takes text"):
-        open_inputs([str(tmp_path)], modality="text", options=ReadOptions())
 
 
 def test_a_file_that_is_no_table_lists_what_is(tmp_path: Path) -> None:

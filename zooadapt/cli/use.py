@@ -91,7 +91,7 @@ def predict(
 def features(
     model: str, data: str, out: Path, at: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Embeddings and labels of DATA under MODEL, as a safetensors file."""
+    """Embeddings of DATA under MODEL, and its labels where it has any, as a safetensors file."""
     settings = _settings(options)
     from zooadapt import use
 

@@ -2,7 +2,14 @@
 
 from zooadapt.data.dataset import Dataset, ReadOptions, Split
 from zooadapt.data.images import MODES
-from zooadapt.data.opening import open_dataset, open_inputs, open_texts, read_plain
+from zooadapt.data.labels import by_value
+from zooadapt.data.opening import (
+    open_dataset,
+    open_inputs,
+    open_samples,
+    open_texts,
+    read_plain,
+)
 from zooadapt.data.splits import hold_out, sample_per_class
 
 __all__ = [
@@ -10,9 +17,11 @@ __all__ = [
     "Dataset",
     "ReadOptions",
     "Split",
+    "by_value",
     "hold_out",
     "open_dataset",
     "open_inputs",
+    "open_samples",
     "open_texts",
     "read_plain",
     "sample_per_class",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from zooadapt.data import depth, images
 from zooadapt.data.dataset import Labelled, ReadOptions
-from zooadapt.data.layout import class_folders
+from zooadapt.data.listing import files_by_class
 from zooadapt.data.reading import changed, read_bytes
 from zooadapt.data.tree import Tree, valid
-from zooadapt.errors import DataError, NotFoundError
+from zooadapt.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,37 +26,17 @@ _SHOWN = 5
 def read_image_folder(root: Path, options: ReadOptions) -> Labelled:
     """The images of a labelled folder in order of part, class and name, each examined once.
 
-    The root holds class folders, or a folder of them for each part, as `class_folders` finds them.
-    A class without images in any part is a note. Raises: DataError for broken images, a class
-    folder of other files alone, and what `class_folders` refuses; NotFoundError where there is no
-    image at all; AccessError.
+    Raises: as `files_by_class`; DataError for broken images.
     """
-    tree = Tree(root, options)
-    parts, labels, paths = [], [], []
-    folders, layout = class_folders(tree, options)
-    for part, below in folders:
-        files = _class_files(tree, below)
-        parts += [part] * len(files)
-        labels += [below.name] * len(files)
-        paths += files
-    if not paths:
-        raise NotFoundError(
-            f"'{root}' holds no class folder with images",
-            thing=str(root),
-            remedy="make one folder for each class and put its images there",
-        )
-    empty = sorted({below.name for _, below in folders} - set(labels))
-    if empty and len(set(labels)) < 2:
-        raise _without_images(empty[0])
-    files = FileSamples(root, paths, options)
+    listing = files_by_class(Tree(root, options), options)
+    files = FileSamples(root, listing.paths, options)
     whole = files.examine()
-    notes = [*layout, *tree.notes(), *_emptiness(empty), *files.notes]
     return Labelled(
         samples=files,
         rows=whole,
-        parts=[parts[k] for k in whole],
-        names=[labels[k] for k in whole],
-        notes=notes,
+        parts=[listing.parts[k] for k in whole],
+        names=[listing.labels[k] for k in whole],
+        notes=[*listing.notes, *files.notes],
         white=files.white,
     )
 
@@ -138,34 +118,6 @@ class FileSamples:
         return DataError(
             f"{first}; and {len(bad) - 1} more: {more}", thing=first.thing, remedy=first.remedy
         )
-
-
-def _class_files(tree: Tree, below: Path) -> list[str]:
-    name = below.as_posix()
-    if valid(name) != name:
-        raise DataError(
-            f"the name of class folder '{valid(name)}' is no valid Unicode",
-            thing=valid(name),
-            remedy="rename it",
-        )
-    paths, others = tree.files(below)
-    if others and not paths:
-        kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(3))
-        raise _without_images(
-            name, f", only {others.total()} other files ({kinds})", "convert them to JPEG or PNG"
-        )
-    return paths
-
-
-def _without_images(name: str, more: str = "", remedy: str = "remove it or fill it") -> DataError:
-    return DataError(f"class folder '{name}' holds no image{more}", thing=name, remedy=remedy)
-
-
-def _emptiness(empty: Sequence[str]) -> list[str]:
-    if not empty:
-        return []
-    shown = ", ".join(map(repr, empty[:_SHOWN])) + (", ..." if len(empty) > _SHOWN else "")
-    return [f"{len(empty)} class folders without an image left out: {shown}"]
 
 
 def _remarks(look: images.Look) -> list[str]:

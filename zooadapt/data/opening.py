@@ -12,10 +12,10 @@ from zooadapt.data import folders, tables
 from zooadapt.data.assembly import assemble
 from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Samples, Split
 from zooadapt.data.reading import decoded, existing, lines_of, read_text
+from zooadapt.data.text_folders import TEXT_SUFFIX, TextFiles, TextTree, read_text_folder
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError, UsageError
 
-TEXT_SUFFIX = ".txt"
 _DEFAULTS = ReadOptions()
 
 
@@ -27,7 +27,7 @@ def open_dataset(
     seed: int = 0,
     offline: bool = False,
 ) -> Dataset:
-    """A labelled set: a folder of images by class, a table of texts, or `hf:ID`.
+    """A labelled set: a folder of images or text files by class, a table of texts, or `hf:ID`.
 
     Without a test part of its own, a fifth of every class is split off, stratified, by seed. Every
     file is read once, for its hash and whether it is whole; what changes after that is an error.
@@ -36,16 +36,36 @@ def open_dataset(
     UnavailableError for a Hub data set that cannot be had now; UsageError for a group column where
     there are no columns.
     """
-    found = _read(location, modality, options, offline)
-    return assemble(found, location=location, modality=modality, options=options, seed=seed)
+    rows = _read(location, modality, options, offline)
+    return assemble(rows, location=location, modality=modality, options=options, seed=seed)
+
+
+def open_samples(
+    location: str, *, modality: str, options: ReadOptions = _DEFAULTS, offline: bool = False
+) -> tuple[Split, tuple[str, ...]]:
+    """All samples of a set and its classes; without labels, which are -1 then, and classes, where
+    it has none: a folder of images alone, a table without that column, a text file of one text a
+    line, a folder of text files alone.
+
+    Raises: as `open_dataset` and `open_inputs`.
+    """
+    if _is_unlabelled(location, modality, options):
+        return open_inputs([location], modality=modality, options=options), ()
+    rows = _read(location, modality, options, offline, may_lack_labels=True)
+    if any(name is not None for name in rows.names):
+        data = assemble(rows, location=location, modality=modality, options=options, seed=0)
+        return data.everything, data.classes
+    labels, notes = np.full(len(rows.rows), -1), [*rows.notes, f"'{location}' has no labels"]
+    positions = np.array(rows.rows)
+    return Split(rows.samples, labels, modality=modality, rows=positions, notes=notes), ()
 
 
 def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = _DEFAULTS) -> Split:
     """Unlabelled samples for prediction, in the order given: images and folders of them, a table's
-    text column, text files of one text a line, or `-` for lines on standard input.
+    text column, text files of one text a line, folders of text files of one text each, or `-` for
+    lines on standard input.
 
-    Raises: NotFoundError for a path that is not there or holds nothing; DataError for a broken one;
-    UsageError for a folder where texts are wanted.
+    Raises: NotFoundError for a path that is not there or holds nothing; DataError for a broken one.
     """
     samples: Samples
     notes: list[str] = []
@@ -55,7 +75,7 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
         rows = files.examine()
         notes += files.notes
     else:
-        samples = tables.TextSamples([_lines(name, options, notes) for name in inputs])
+        samples = tables.TextSamples([_texts(name, options, notes) for name in inputs])
         rows = range(len(samples))
     if not len(rows):
         raise NotFoundError(
@@ -113,7 +133,29 @@ def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> lis
     return chosen
 
 
-def _read(location: str, modality: str, options: ReadOptions, offline: bool) -> Labelled:
+def _is_unlabelled(location: str, modality: str, options: ReadOptions) -> bool:
+    """Whether there is no place for a label: a file that is no table, a folder of files alone."""
+    if location.startswith("hf:"):
+        return False
+    if location == "-":
+        return True
+    path = existing(location)
+    if not path.is_dir():
+        return modality == "image" or tables.kind_of(path) not in tables.SUFFIXES
+    if modality != "image" and tables.has_train_table(path, options):
+        return False
+    tree = Tree(path, options) if modality == "image" else TextTree(path, options)
+    return not tree.folders(Path())
+
+
+def _read(
+    location: str,
+    modality: str,
+    options: ReadOptions,
+    offline: bool,
+    *,
+    may_lack_labels: bool = False,
+) -> Labelled:
     _check_folders(location, modality, options)
     if location.startswith("hf:"):
         from zooadapt.data.hub_sets import read_hub_set
@@ -121,7 +163,10 @@ def _read(location: str, modality: str, options: ReadOptions, offline: bool) -> 
         return read_hub_set(location, modality=modality, options=options, offline=offline)
     path = existing(location)
     if modality != "image":
-        return tables.read_tables(path, options)
+        classes = path.is_dir() and TextTree(path, options).folders(Path())
+        if classes and not tables.has_train_table(path, options):
+            return read_text_folder(path, options)
+        return tables.read_tables(path, options, may_lack_labels=may_lack_labels)
     if not path.is_dir():
         raise DataError(
             f"'{path.name}' is no folder of images, and the source takes images",
@@ -167,17 +212,17 @@ def _image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]
     return [name]
 
 
-def _lines(name: str, options: ReadOptions, notes: list[str]) -> tables.TextColumn:
+def _texts(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
     if name == "-":
         text = decoded(sys.stdin.buffer.read(), options.encoding, name="stdin", notes=notes)
         return tables.TextColumn.of("stdin", lines_of(text))
     path = existing(name)
     if path.is_dir():
-        raise UsageError(
-            f"'{name}' is a folder, and the model takes text",
-            thing=name,
-            remedy="give a table, a text file, or - for lines on stdin",
-        )
+        tree = TextTree(path, options)
+        paths = [str(path / one) for one in tree.files(Path())[0]]
+        texts = TextFiles(Path(), paths, options)
+        notes += [*tree.notes(), *texts.notes]
+        return texts
     if tables.kind_of(path) in tables.SUFFIXES:
         table = tables.read(path, options=options, labelled=False)
         notes += table.notes

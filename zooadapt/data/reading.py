@@ -74,16 +74,17 @@ def existing(location: str) -> Path:
     return path
 
 
-def read_text(path: Path, encoding: str, notes: list[str]) -> str:
+def read_text(path: Path, encoding: str, notes: list[str], *, name: str = "") -> str:
     """A text file's content, unpacked where its name ends with `.gz`. An encoding that was chosen
-    here goes into `notes`.
+    here goes into `notes`. `name` is what messages call it, by default the file's own.
 
     Raises: as `read_bytes` and `decoded`; DataError for a file that cannot be unpacked.
     """
-    content = read_bytes(path, name=path.name)
+    name = name or path.name
+    content = read_bytes(path, name=name)
     if path.suffix.lower() == GZIP:
-        content = _unpacked(content, path.name)
-    return decoded(content, encoding, name=path.name, notes=notes)
+        content = _unpacked(content, name)
+    return decoded(content, encoding, name=name, notes=notes)
 
 
 def decoded(content: bytes, encoding: str, *, name: str, notes: list[str]) -> str:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from zooadapt.data import csv_files, table_files
 from zooadapt.data.columns import Wanted
@@ -33,12 +33,25 @@ _READERS = {
 }
 SUFFIXES = tuple(_READERS)
 MAX_FIELD = csv_files.MAX_FIELD
+_NUMBERED = re.compile(r"-\d+-of-\d+(?=\.)")
 
 
 def kind_of(path: Path) -> str:
     """The suffix that says what a file is, in lower case, `.gz` passed over."""
     name = path.name.lower()
     return PurePath(name.removesuffix(GZIP)).suffix
+
+
+class Texts(Protocol):
+    """Texts in a fixed order, each with a name."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> str:
+        """Raises: DataError where it is no longer what it was."""
+        ...
+
+    def name_of(self, index: int) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +75,14 @@ class TextColumn:
     def __len__(self) -> int:
         return len(self.values[0])
 
+    def name_of(self, row: int) -> str:
+        """The file's name and the row, from 1."""
+        return f"{self.name}:{row + 1}"
+
     def __getitem__(self, row: int) -> str:
-        """A missing text is an empty one."""
+        """A missing text is an empty one. Raises: DataError where the mapped file changed."""
+        if self.mapped and _stamp(self.mapped) != self.stamp:
+            raise changed(self.name)
         first, *second = (values[row].as_py() or "" for values in self.values)
         return TextPair(first, second[0]) if second else first
 
@@ -79,9 +98,9 @@ class Table:
 
 
 class TextSamples:
-    """Text columns of one or more tables, end to end."""
+    """Texts of one or more tables or folders, end to end."""
 
-    def __init__(self, columns: Sequence[TextColumn]) -> None:
+    def __init__(self, columns: Sequence[Texts]) -> None:
         self._columns = columns
         self._starts = [0]
         for column in columns:
@@ -92,18 +111,16 @@ class TextSamples:
 
     def name(self, index: int) -> str:
         column, row = self._find(index)
-        return f"{column.name}:{row + 1}"
+        return column.name_of(row)
 
     def raw(self, index: int, *, min_side: int | None, channels: int) -> str:
         column, row = self._find(index)
-        if column.mapped and _stamp(column.mapped) != column.stamp:
-            raise changed(column.name)
         return column[row]
 
     def digest(self, index: int) -> bytes:
         return digest_of(self.raw(index, min_side=None, channels=0))
 
-    def _find(self, index: int) -> tuple[TextColumn, int]:
+    def _find(self, index: int) -> tuple[Texts, int]:
         """Raises: IndexError for an index that no column holds."""
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -216,6 +233,18 @@ def _labels(table: pa.Table, column: str | None, path: Path) -> list[str | None]
     return [None if value is None else numbers.get(value) for value in values]
 
 
+def has_train_table(path: Path, options: ReadOptions) -> bool:
+    """Whether a folder holds a table that is named as a training part."""
+    return any(_part_of(name) == "train" for name in Tree(path, options).top_files())
+
+
+def _part_of(name: str) -> str | None:
+    """The part that a table's name says; None for other files."""
+    suffix = kind_of(Path(name))
+    stem = _NUMBERED.sub("", name.lower()).removesuffix(GZIP).removesuffix(suffix)
+    return PARTS.get(stem) if suffix in SUFFIXES else None
+
+
 def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple[str, Path]]:
     if kind_of(path) in SUFFIXES and not path.is_dir():
         return [("all", path)]
@@ -228,13 +257,10 @@ def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple
     tree = Tree(path, options)
     chosen, kinds = [], {}
     for name in tree.top_files():
-        suffix = kind_of(Path(name))
-        stem, _, ending = name.lower().rpartition(suffix)
-        stem = re.sub(r"-\d+-of-\d+$", "", stem)
-        part = PARTS.get(stem)
-        if part is None or suffix not in SUFFIXES or ending not in ("", GZIP):
+        part = _part_of(name)
+        if part is None:
             continue
-        kind = f"{stem}{suffix}"
+        kind = _NUMBERED.sub("", name)
         if kinds.setdefault(part, kind) != kind:
             raise DataError(
                 f"'{name}' of '{path.name}' means the same part as '{kinds[part]}'",
@@ -246,7 +272,7 @@ def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple
         raise DataError(
             f"folder '{path.name}' holds no train table, and the source takes text",
             thing=str(path),
-            remedy="give train.csv and test.csv, or name a file",
+            remedy="give train.csv and test.csv, a file, or a folder of .txt files for each class",
         )
     notes += tree.notes()
     return chosen

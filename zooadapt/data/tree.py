@@ -19,6 +19,10 @@ class Tree:
     """A folder as far as it may be read. Hidden entries are passed over; links are followed inside
     the root only, circles never; what else is left out is counted."""
 
+    kind = "image"
+    """What a file that counts is called; subclasses look for other files."""
+    formats = "JPEG or PNG"
+
     def __init__(self, root: Path, options: ReadOptions) -> None:
         self.root = root
         self._real, self._options = os.path.realpath(root), options
@@ -47,15 +51,15 @@ class Tree:
     def holds_images(self, below: Path) -> bool:
         """Whether a folder holds an image of its own, those in its subfolders apart."""
         names = [name for name, kind in self._entries(below) if kind == "file"]
-        names.sort(key=_is_named_so, reverse=True)
-        return any(self._is_image(below / name) for name in names)
+        names.sort(key=self._is_named_so, reverse=True)
+        return any(self._is_sample(below / name) for name in names)
 
     def leave_images(self, below: Path) -> None:
         """Count a folder's own images as left out."""
         files = [name for name, kind in self._entries(below) if kind == "file"]
-        loose = sum(self._is_image(below / name) for name in files)
+        loose = sum(self._is_sample(below / name) for name in files)
         if loose:
-            self.leave_out("images outside class folders", loose)
+            self.leave_out(f"{self.kind}s outside class folders", loose)
 
     def top_files(self) -> list[str]:
         """Names of the regular files in the root, sorted."""
@@ -75,19 +79,22 @@ class Tree:
             for name, kind in self._entries(folder):
                 if kind == "folder":
                     waiting.append(folder / name)
-                elif kind == "file" and self._is_image(folder / name):
+                elif kind == "file" and self._is_sample(folder / name):
                     paths.append((folder / name).as_posix())
-                    if not _is_named_so(name):
+                    if not self._is_named_so(name):
                         self._sniffed[Path(name).suffix.lower()] += 1
                 elif kind == "file":
                     others[Path(name).suffix.lower()] += 1
         if others:
-            self.leave_out("files that are no images", others.total())
+            self.leave_out(f"files that are no {self.kind}s", others.total())
         return sorted(paths), others
 
-    def _is_image(self, path: Path) -> bool:
+    def _is_named_so(self, name: str) -> bool:
+        return Path(name).suffix.lower() in images.SUFFIXES
+
+    def _is_sample(self, path: Path) -> bool:
         """By its suffix; a file of another suffix, or of none, by its first bytes."""
-        if _is_named_so(path.name):
+        if self._is_named_so(path.name):
             return True
         try:
             with open(self.root / path, "rb") as file:
@@ -140,10 +147,6 @@ class Tree:
 def valid(name: str) -> str:
     """A path as text that any output can take: bytes that are no UTF-8 are spelled out."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _is_named_so(name: str) -> bool:
-    return Path(name).suffix.lower() in images.SUFFIXES
 
 
 def _inside(path: str, folder: str) -> bool:

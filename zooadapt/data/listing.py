@@ -1,0 +1,96 @@
+"""The files of class folders: the part and the class of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.layout import class_folders
+from zooadapt.data.tree import Tree, valid
+from zooadapt.errors import DataError, NotFoundError
+
+_SHOWN = 5
+_UNLABELLED = frozenset({"unsup", "unsupervised"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Files in order of part, class and name."""
+
+    paths: Sequence[str]
+    """Posix paths below the root."""
+    parts: Sequence[str]
+    labels: Sequence[str]
+    """The class of each: the name of its folder."""
+    notes: Sequence[str]
+
+
+def files_by_class(tree: Tree, options: ReadOptions) -> Listing:
+    """The files of a labelled folder.
+
+    The root holds class folders, or a folder of them for each part, as `class_folders` finds them.
+    A class without such files in any part is a note, as is a folder whose name says that it holds
+    no labels. Raises: DataError for a class folder of other files alone, and what `class_folders`
+    refuses; NotFoundError where there is no such file at all; AccessError.
+    """
+    parts, labels, paths = [], [], []
+    folders, notes = class_folders(tree, options)
+    unlabelled = [below for _, below in folders if below.name.lower() in _UNLABELLED]
+    if len(folders) - len(unlabelled) > 1:
+        folders = [(part, below) for part, below in folders if below not in unlabelled]
+        notes = [*notes, *(
+            f"'{below.as_posix()}' is left out: by its name it holds no labels (--unlabelled "
+            f"takes such {tree.kind}s)"
+            for below in unlabelled
+        )]  # fmt: skip
+    for part, below in folders:
+        files = _class_files(tree, below)
+        parts += [part] * len(files)
+        labels += [below.name] * len(files)
+        paths += files
+    if not paths:
+        raise NotFoundError(
+            f"'{tree.root}' holds no class folder with {tree.kind}s",
+            thing=str(tree.root),
+            remedy=f"make one folder for each class and put its {tree.kind}s there",
+        )
+    empty = sorted({below.name for _, below in folders} - set(labels))
+    if empty and len(set(labels)) < 2:
+        raise _without(tree, empty[0])
+    notes = [*notes, *tree.notes(), *_emptiness(tree, empty)]
+    return Listing(paths=paths, parts=parts, labels=labels, notes=notes)
+
+
+def _class_files(tree: Tree, below: Path) -> list[str]:
+    name = below.as_posix()
+    if valid(name) != name:
+        raise DataError(
+            f"the name of class folder '{valid(name)}' is no valid Unicode",
+            thing=valid(name),
+            remedy="rename it",
+        )
+    paths, others = tree.files(below)
+    if others and not paths:
+        kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(3))
+        what = f", only {others.total()} other files ({kinds})"
+        raise _without(tree, name, what, f"convert them to {tree.formats}")
+    return paths
+
+
+def _without(
+    tree: Tree, name: str, more: str = "", remedy: str = "remove it or fill it"
+) -> DataError:
+    return DataError(f"class folder '{name}' holds no {tree.kind}{more}", thing=name, remedy=remedy)
+
+
+def _emptiness(tree: Tree, empty: Sequence[str]) -> list[str]:
+    if not empty:
+        return []
+    shown = ", ".join(map(repr, empty[:_SHOWN])) + (", ..." if len(empty) > _SHOWN else "")
+    return [f"{len(empty)} class folders without {_article(tree.kind)} left out: {shown}"]
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

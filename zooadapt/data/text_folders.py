@@ -1,0 +1,88 @@
+"""Texts as files, one text a file, in class folders or in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from zooadapt.data.csv_files import MAX_FIELD
+from zooadapt.data.dataset import Labelled, ReadOptions
+from zooadapt.data.listing import files_by_class
+from zooadapt.data.reading import GZIP, read_text
+from zooadapt.data.tables import TextSamples
+from zooadapt.data.tree import Tree, valid
+from zooadapt.errors import DataError
+
+TEXT_SUFFIX = ".txt"
+
+
+class TextTree(Tree):
+    """A folder of which files named `.txt`, or without a suffix, count."""
+
+    kind = "text"
+    formats = TEXT_SUFFIX
+
+    def _is_named_so(self, name: str) -> bool:
+        return Path(name.lower().removesuffix(GZIP)).suffix in (TEXT_SUFFIX, "")
+
+    def _is_sample(self, path: Path) -> bool:
+        return self._is_named_so(path.name)
+
+
+class TextFiles(Sequence[str]):
+    """Texts of files below a root, in memory, named by their paths."""
+
+    def __init__(self, root: Path, paths: Sequence[str], options: ReadOptions) -> None:
+        """Raises: as `read_text`, naming the file; DataError for a text that is too long."""
+        self._paths = [valid(path) for path in paths]
+        self.notes: list[str] = []
+
+        def read(path: str) -> tuple[str, list[str]]:
+            notes: list[str] = []
+            text = read_text(root / path, options.encoding, notes, name=valid(path))
+            if len(text) > MAX_FIELD:
+                raise DataError(
+                    f"'{valid(path)}' has a text of {len(text):,} characters, the limit is "
+                    f"{MAX_FIELD:,}",
+                    thing=valid(path),
+                    remedy="shorten it or remove it",
+                )
+            return text, notes
+
+        with ThreadPoolExecutor() as pool:
+            texts = list(pool.map(read, paths))
+        self._texts = [text for text, _ in texts]
+        chosen = [note for _, notes in texts for note in notes]
+        if chosen:
+            more = f", and so are {len(chosen) - 1} more texts" if len(chosen) > 1 else ""
+            self.notes.append(chosen[0] + more)
+        empty = sum(not text for text in self._texts)
+        if empty:
+            self.notes.append(f"{empty} texts are empty")
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, index: int) -> str:
+        return self._texts[index]
+
+    def name_of(self, index: int) -> str:
+        """What a text is called."""
+        return self._paths[index]
+
+
+def read_text_folder(root: Path, options: ReadOptions) -> Labelled:
+    """The texts of a labelled folder in order of part, class and name, one text a file.
+
+    Raises: as `files_by_class` and `TextFiles`.
+    """
+    listing = files_by_class(TextTree(root, options), options)
+    texts = TextFiles(root, listing.paths, options)
+    return Labelled(
+        samples=TextSamples([texts]),
+        rows=range(len(texts)),
+        parts=listing.parts,
+        names=listing.labels,
+        notes=[*listing.notes, *texts.notes],
+    )
