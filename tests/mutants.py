@@ -493,6 +493,14 @@ class ColourOnly(TilesFamily):
         return dict(state)
 
 
+class OneCrop(TilesFamily):
+    fails = "check_other_crops"
+    can = replace(TilesFamily.can, crop=True)
+
+    def with_crop(self, config, *, crop):
+        return dict(config)
+
+
 class Foresees(RnnFamily):
     """Each state knows the mean of the whole text."""
 

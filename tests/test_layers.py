@@ -38,7 +38,7 @@ LAYERS = (
     ("auto", "averaging", "advice", "features"),
     ("plan", "prospects", "selftraining"),
     ("training", "baselines", "card", "estimate", "solving", "language"),
-    ("run", "report", "unlabelled"),
+    ("run", "report", "unlabelled", "framing"),
     ("export", "preparation", "use", "scaffold"),
     ("testing",),
     ("adapt", "look", "pretrain"),

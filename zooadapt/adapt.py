@@ -10,6 +10,7 @@ from typing import Any
 
 from zooadapt import (
     export,
+    framing,
     fsops,
     outputs,
     plan,
@@ -31,7 +32,7 @@ from zooadapt.preparation import choose_mode, decide, divide, open_carries, refi
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL, Run
-from zooadapt.strategy import Choice
+from zooadapt.strategy import AUTO, Choice
 from zooadapt.suspects import Suspects
 from zooadapt.timing import Imports
 
@@ -82,6 +83,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             seed=request.seed,
             input_size=request.input_size,
             in_chans=request.in_chans,
+            crop=None if request.crop == AUTO else request.crop,
         )
         model = builder(source)
         mode = choose_mode(request, model, splits[TRAIN])
@@ -95,6 +97,8 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             batch_size=request.batch_size or 32,
             progress=progress,
         )
+        framed = framing.settle(request, model, engine, splits[TRAIN], progress)
+        model = framed.model
     budget = seconds_for(request)
     refined: tuple[Choice, ...] = ()
     if target is not None:
@@ -117,7 +121,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             splits,
             target=target,
             clock=clock,
-            before=(*pooled, *refined),
+            before=(*pooled, *framed.choices, *refined),
         )
         decided, splits = prepared.plan, prepared.splits
         progress.plan(decided, prepared.estimate)
@@ -143,6 +147,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             # Why it is what it is may be told in other figures.
             "plan": replace(decided, choices=()).to_json(),
             "network": state_sha256(model.chain.net.state_dict()),
+            "preprocessing": model.preprocessor.config(),
             "data": data.fingerprint,
             "versions": report.versions(),
         },
@@ -182,7 +187,12 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             findings=findings,
             decisions=run.decisions,
             refitted=refitted,
-            notes=[*request.notes, *(target.notes if target else ()), *carries.notes],
+            notes=[
+                *request.notes,
+                *framed.notes,
+                *(target.notes if target else ()),
+                *carries.notes,
+            ],
         )
         if processes.is_main():
             export.save(model, request.out, written, overwrite=request.overwrite)

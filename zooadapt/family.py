@@ -22,6 +22,10 @@ FILES = "$files"
 """Reserved key of every `config` mapping of a family with `fetches`: `{name: text}` of those files
 that the source has. `native_config` may give it too: the core writes them beside `config.json`."""
 
+CROPS = ("center", "squash", "border")
+"""What a preprocessor makes of an image of another shape than the network's input: it cuts off what
+is beyond it, squeezes it into that shape, or sets it on a ground of that shape."""
+
 Carry = dict[str, "Tensor"]
 """Named tensors between two stages; each has leading dimension N, one row per sample.
 
@@ -84,13 +88,15 @@ class Capabilities:
     """What a family can do beyond the minimum; the conformance checks prove every flag that is set.
 
     `input_size`: `with_input` takes another image size. `input_channels`: it takes another channel
-    count. `variable_length`: inputs of different lengths share a batch, padding changes nothing.
+    count. `crop`: `with_crop` takes another crop. `variable_length`: inputs of different lengths
+    share a batch, padding changes nothing.
     `language_model`: `language` and `language_config` are there, and no state depends on what
     follows it.
     """
 
     input_size: bool = False
     input_channels: bool = False
+    crop: bool = False
     variable_length: bool = False
     language_model: bool = False
 
@@ -248,6 +254,12 @@ class Family(ABC):
         chooses by leave-one-out. A single one is what the source declares. Without any there is
         nothing to choose."""
         return {}
+
+    def with_crop(self, config: Mapping[str, Any], *, crop: str) -> dict[str, Any]:
+        """The config of the same network whose preprocessor makes images fit by one of `CROPS`, and
+        says by `seen` how much of them it uses. See `Capabilities`. Raises: UsageError for a crop
+        that the family's own loader does not know."""
+        raise _unsupported(self.name, "takes no other crop", remedy="leave out --crop")
 
     def language(self, config: Mapping[str, Any]) -> Language:
         """Where the network's states and symbols lie. See `Capabilities`. Raises: DataError for a

@@ -169,6 +169,9 @@ class Guarded(Family):
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         return self._call("poolings", lambda: self._plugin.poolings(config), kind=Mapping)
 
+    def with_crop(self, config: Mapping[str, Any], *, crop: str) -> dict[str, Any]:
+        return self._call("with_crop", lambda: self.plugin.with_crop(config, crop=crop), kind=dict)
+
     def language(self, config: Mapping[str, Any]) -> Language:
         found = self._call("language", lambda: self._plugin.language(config), kind=Language)
         owner = self._owner
@@ -232,6 +235,16 @@ class GuardedPreprocessor:
 
     def config(self) -> dict:
         return contained(self._owner, "preprocessor.config()", self._plugin.config, kind=dict)
+
+    def seen(self, size: tuple[int, int]) -> float:
+        """The share of an image of `size` (width, height) that the eval transform uses; all of it
+        where the plugin does not say."""
+        if not hasattr(self.plugin, "seen"):
+            return 1.0
+        where = "preprocessor.seen()"
+        return float(
+            contained(self._owner, where, lambda: self.plugin.seen(size), kind=(int, float))
+        )
 
     def unknowns(self, raw: Any) -> tuple[int, int]:
         """Parts of a sample that the source has no symbol for, and parts in all; none where the

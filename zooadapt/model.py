@@ -158,6 +158,7 @@ def build(
     from_scratch: bool = False,
     input_size: int | None = None,
     in_chans: int | None = None,
+    crop: str | None = None,
     augment: str = "none",
     seed: int = 0,
 ) -> Model:
@@ -184,6 +185,8 @@ def build(
         )
     if input_size is not None or in_chans is not None:
         config = family.with_input(config, size=input_size, channels=in_chans)
+    if crop is not None:
+        config = family.with_crop(config, crop=crop)
     keep_head = classes is None
     names = tuple(classes) if classes is not None else source.classes
     if names is None:

@@ -95,6 +95,9 @@ class Request:
     """Samples of the target without labels."""
     input_size: int | None = None
     in_chans: int | None = None
+    crop: str = "auto"
+    """How images of another shape than the network's input are made to fit: one of
+    `zooadapt.family.CROPS`; auto compares them where the source's own leaves out much."""
     from_scratch: bool = False
     plan_only: bool = False
     """Decide everything and stop before any long work."""

@@ -168,6 +168,13 @@ from zooadapt.wording import counted
 @click.option("--input-size", type=int, help="Image side in pixels; default: the source's.")
 @click.option("--in-chans", type=int, help="Input channels; 1 for greyscale.")
 @click.option(
+    "--crop",
+    type=click.Choice(["auto", "center", "squash", "border"]),
+    default="auto",
+    show_default=True,
+    help="How images of another shape are made to fit: cut off, squeezed or set on a ground.",
+)
+@click.option(
     "--cache-gb",
     type=float,
     default=10.0,

@@ -63,6 +63,10 @@ class Samples(Protocol):
 
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Any: ...
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Images: width and height."""
+        ...
+
     def digest(self, index: int) -> bytes:
         """SHA-256 of the sample's content, and for a 16-bit image of what white is in it."""
         ...
@@ -119,6 +123,10 @@ class Split:
         Raises: DataError naming a file that cannot be decoded.
         """
         return self._samples.raw(int(self._rows[index]), min_side=min_side, channels=channels)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of an image as its file says, before it is turned upright."""
+        return self._samples.size(int(self._rows[index]))
 
     def digest(self, index: int) -> str:
         """SHA-256 (hex) of a sample's content: a file's bytes, a text's UTF-8."""

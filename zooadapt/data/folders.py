@@ -49,6 +49,7 @@ class FileSamples:
         self._root, self._paths, self._options = root, paths, options
         self._contents: list[bytes] = []
         self._wide: list[bool] = []
+        self._sizes: list[tuple[int, int]] = []
         self.white: int | None = None
         """The value that is white, where there are images of 16 bits."""
         self.notes: tuple[str, ...] = ()
@@ -73,6 +74,9 @@ class FileSamples:
             white=self.white or depth.FULL,
         )
 
+    def size(self, index: int) -> tuple[int, int]:
+        return self._sizes[index]
+
     def digest(self, index: int) -> bytes:
         content = self._contents[index]
         return depth.seen_as(content, self.white) if self._wide[index] else content
@@ -95,6 +99,7 @@ class FileSamples:
         self.notes = tuple(f"{count} {what}" for what, count in sorted(seen.items()))
         if bad:
             self.notes = (f"{len(bad)} broken images left out", *self.notes)
+        self._sizes = [look.size for look in looks]
         self._wide = [look.white > 0 for look in looks]
         self.white, notes = depth.common_white([looks[k].white for k in good], self._options.white)
         self.notes += notes

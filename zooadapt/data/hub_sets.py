@@ -67,6 +67,9 @@ class HubSamples:
             white=self.white or depth.FULL,
         )
 
+    def size(self, index: int) -> tuple[int, int]:
+        return images.look_at(self._value(index), max_pixels=self._options.max_pixels).size
+
     def digest(self, index: int) -> bytes:
         value = self._value(index)
         if isinstance(value, str):
@@ -78,7 +81,7 @@ class HubSamples:
         """Find out what is white in images of 16 bits; a note, if there are any."""
 
         def least(index: int) -> int:
-            return images.white_in(self._value(index), max_pixels=self._options.max_pixels)
+            return images.look_at(self._value(index), max_pixels=self._options.max_pixels).white
 
         self._least = [least(index) for index in range(len(self))]
         self.white, notes = depth.common_white(self._least, self._options.white)

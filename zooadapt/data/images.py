@@ -133,18 +133,19 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
         return Look(error=error)
 
 
-def white_in(content: bytes, *, max_pixels: int) -> int:
-    """`Look.white` of an image file; 0 for a broken one."""
+def look_at(content: bytes, *, max_pixels: int) -> Look:
+    """Size and white of an image file, by its header alone where it has eight bits a channel; an
+    error where that cannot be read."""
 
-    def read(content: bytes) -> int:
+    def read(content: bytes) -> Look:
         with _opened(content, "", max_pixels) as image:
-            wide = depth.is_wide(image)
-        return _white(content, "", max_pixels) if wide else 0
+            size, wide = image.size, depth.is_wide(image)
+        return Look(size=size, white=_white(content, "", max_pixels) if wide else 0)
 
     try:
         return _despite_metadata(read, content)
-    except DataError:
-        return 0
+    except DataError as error:
+        return Look(error=error)
 
 
 def _white(content: bytes, name: str, max_pixels: int) -> int:

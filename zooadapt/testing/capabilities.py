@@ -31,6 +31,46 @@ def check_other_channel_counts(case: Case) -> None:
 
 
 @clause
+def check_other_crops(case: Case) -> None:
+    """Where `crop` is declared: `with_crop` gives a network of the same weights that uses the ends
+    of a wide image under "squash", and not under "center"; the preprocessor's `seen` says so, and
+    an export keeps it."""
+    need(case.family.can.crop, "capability crop")
+    high, wide = _image(case).shape[2:]
+    (raw,) = synthesise("image", 1, channels=case.model.channels)
+    image = raw.resize((4 * wide, high))
+    other = image.copy()
+    other.paste(image.crop((2 * wide, 0, 3 * wide, high)), (0, 0))
+    for crop, uses in (("squash", True), ("center", False)):
+        model = build(case.exported, crop=crop)
+        prepare = model.preprocessor
+        samples = [prepare(one, rng=None) for one in (image, other)]
+        require(
+            same(*samples) != uses,
+            declared=f"with crop '{crop}', the ends of an image of {image.width} x {image.height} "
+            f"{'change' if uses else 'do not change'} its sample",
+            actual="they do not" if uses else "they do",
+            remedy="let `preprocessor` read the crop that `with_crop` writes",
+        )
+        seen = getattr(prepare, "seen", lambda size: 1.0)
+        share = seen(image.size) / seen((image.width, image.width))
+        require(
+            (share > 0.9) == uses,
+            declared=f"`seen` of a preprocessor with crop '{crop}' says how much of an image it "
+            "uses",
+            actual=f"{share:.2f} of what it uses of a square one",
+            remedy="give the preprocessor a `seen(size)`: the share of an image that it uses",
+        )
+        native = case.family.native_config(model.source.config, model.classes)
+        require(
+            case.family.preprocessor(native).config() == prepare.config(),
+            declared="`native_config` keeps the crop",
+            actual=case.family.preprocessor(native).config(),
+            remedy="write into native_config every key that the preprocessor reads",
+        )
+
+
+@clause
 def check_it_is_a_language_model(case: Case) -> None:
     """Where `language_model` is declared: `language_config` gives a network without classes for a
     text, by characters or bytes, in which each symbol of a text has one state, which stays as it is

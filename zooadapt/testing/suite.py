@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     files.check_the_card_can_say_how_to_load_it,
     capabilities.check_other_input_sizes,
     capabilities.check_other_channel_counts,
+    capabilities.check_other_crops,
     capabilities.check_it_is_a_language_model,
     files.check_source_weights_fit,
 )

@@ -110,3 +110,63 @@ def test_samples_are_stacked(family):
     carry = preprocessor.collate([preprocessor(photo(seed=k), rng=None) for k in range(3)])
     assert carry["x"].shape == (3, 3, 224, 224)
     assert torch.equal(carry["x"][1], preprocessor(photo(seed=1), rng=None)["x"])
+
+
+def ramp(size, *, axis):
+    """A picture of one band that brightens from 0 to 255 along an axis."""
+    row = np.linspace(0, 255, size[axis])
+    pixels = np.tile(row, (size[1], 1)) if axis == 0 else np.tile(row[:, None], (1, size[0]))
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
+GREY = {"input_size": [1, 64, 64], "mean": [0.0], "std": [1.0], "interpolation": "bilinear"}
+
+
+@pytest.mark.parametrize("crop", ["center", "squash"])
+@pytest.mark.parametrize("share", [0.8, 1.0])
+@pytest.mark.parametrize("size", [(256, 256), (640, 128), (100, 300)])
+@pytest.mark.parametrize("oblong", [False, True])
+def test_seen_is_the_share_that_reaches_the_sample(family, crop, share, size, oblong):
+    pretrained = GREY | {"crop_pct": share}
+    if oblong:
+        pretrained["input_size"] = [1, 64, 128]
+    config = family.with_crop(BASE | {"pretrained_cfg": pretrained}, crop=crop)
+    preprocessor = family.preprocessor(config)
+    along = []
+    for axis in (0, 1):
+        values = preprocessor(ramp(size, axis=axis), rng=None)["x"]
+        along.append(float(values.max() - values.min()))
+    assert abs(along[0] * along[1] - preprocessor.seen(size)) < 0.04
+
+
+def test_a_border_leaves_nothing_out(family):
+    for share in (1.0, 0.8):
+        config = family.with_crop(BASE | {"pretrained_cfg": GREY | {"crop_pct": share}},
+                                  crop="border")  # fmt: skip
+        preprocessor = family.preprocessor(config)
+        assert abs(preprocessor.seen((640, 64)) - share) < 0.02
+        assert abs(preprocessor.seen((64, 64)) - share**2) < 0.02
+
+
+@pytest.mark.parametrize("crop", ["squash", "border", "center"])
+def test_views_are_drawn_in_what_the_crop_makes_of_an_image(family, crop):
+    """A view of a picture four times as wide as high shows a third of its width or more, unless it
+    is cut off."""
+    config = family.with_crop(BASE | {"pretrained_cfg": GREY}, crop=crop)
+    preprocessor = family.preprocessor(config, augment="crop")
+    picture, spans, least, most = ramp((256, 64), axis=0), [], 1.0, 0.0
+    for seed in range(100):
+        rows = preprocessor(picture, rng=np.random.default_rng(seed))["x"][0, 20:44]
+        spans.append(float(rows.max() - rows.min()))
+        least, most = min(least, float(rows.min())), max(most, float(rows.max()))
+    assert (np.mean(spans) > 0.6) == (crop != "center")
+    assert crop == "center" or least < 0.05 and most > 0.95
+
+
+def test_a_crop_is_kept_in_an_export(family):
+    config = family.with_crop(BASE | {"pretrained_cfg": SOURCES["mobilenet"]}, crop="squash")
+    native = family.native_config(config, ["a", "b"])
+    assert native["pretrained_cfg"]["crop_mode"] == "squash"
+    assert native["pretrained_cfg"]["crop_pct"] == 0.875
+    with pytest.raises(Exception, match="crop_mode"):
+        family.preprocessor(family.with_crop(BASE | {"pretrained_cfg": GREY}, crop="fit"))

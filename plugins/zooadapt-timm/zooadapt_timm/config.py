@@ -158,6 +158,10 @@ class Settings:
             weights_input_size=self.weights_input_size or old,
         )
 
+    def with_crop(self, crop: str) -> Settings:
+        """With images made to fit by this `crop_mode` of timm's."""
+        return replace(self, pretrained={**self.pretrained, "crop_mode": crop})
+
 
 def parse(config: Mapping[str, Any]) -> Settings:
     """Read a `config.json` of timm's, in today's layout or the old flat one. Of a network with two

@@ -39,7 +39,7 @@ class TimmFamily(Family):
     modality = "image"
     library = "timm"
     bundled = {"digits04": "sources/digits04"}
-    can = Capabilities(input_size=True, input_channels=True)
+    can = Capabilities(input_size=True, input_channels=True, crop=True)
     imports = ("timm",)
 
     def variants(self) -> Iterable[Variant]:
@@ -132,6 +132,11 @@ class TimmFamily(Family):
 
         adapted = zoo.with_input(zoo.resolve(config), size=size, channels=channels)
         return {**config, **adapted.config()}
+
+    def with_crop(self, config: Mapping[str, Any], *, crop: str) -> dict[str, Any]:
+        from zooadapt_timm import zoo
+
+        return {**config, **zoo.resolve(config).with_crop(crop).config()}
 
 
 def _example(architecture: str, pretrained: Mapping[str, Any], **args: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
-from timm.data.transforms import str_to_pil_interp
+from timm.data.transforms import center_crop_or_pad, str_to_pil_interp
 from torchvision.transforms import functional as F
 
 from zooadapt.family import Carry, Sample
@@ -25,7 +25,9 @@ class ImagePreprocessor:
 
     Without an rng it is the transform that timm resolves for the source, bit for bit. With one,
     and `augment` other than `"none"`, the whole image gives way to a random box of 35 to 100 % of
-    its area, which `"flip"` mirrors at random and `"rand"` also varies in colour or shape.
+    its area, which `"flip"` mirrors at random and `"rand"` also varies in colour or shape. Where
+    the source squeezes images, the box is drawn in the squeezed one; where it sets them on a
+    ground, in that.
     """
 
     def __init__(self, pretrained: Mapping[str, Any], *, augment: str) -> None:
@@ -34,6 +36,8 @@ class ImagePreprocessor:
         self._eval = create_transform(**self._data, is_training=False)
         self._finish = self._eval.transforms[-2:]
         self._size = tuple(self._data["input_size"][1:])
+        self._crop = self._data["crop_mode"]
+        self._ground = [round(255 * value) for value in self._data["mean"]]
         self._resample = str_to_pil_interp(self._data["interpolation"])
 
     @property
@@ -46,12 +50,32 @@ class ImagePreprocessor:
     def __call__(self, raw: Image.Image, *, rng: np.random.Generator | None) -> Sample:
         if rng is None or self._augment == "none":
             return {"x": self._eval(raw)}
-        left, top, width, height = random_box(raw.size, rng, scale=(_SMALLEST_CROP, 1.0))
-        image = F.resized_crop(raw, top, left, height, width, self._size, self._resample)
+        if self._crop == "border":
+            raw = center_crop_or_pad(raw, [max(raw.size)] * 2, fill=self._ground)
+        frame = (max(raw.size),) * 2 if self._crop == "squash" else raw.size
+        across, down = raw.width / frame[0], raw.height / frame[1]
+        left, top, width, height = random_box(frame, rng, scale=(_SMALLEST_CROP, 1.0))
+        image = F.resized_crop(
+            raw, int(top * down), int(left * across), max(1, round(height * down)),
+            max(1, round(width * across)), self._size, self._resample,
+        )  # fmt: skip
         image = vary(image, rng, self._augment)
         for transform in self._finish:
             image = transform(image)
         return {"x": image}
+
+    def seen(self, size: tuple[int, int]) -> float:
+        """The share of an image of `size` (width, height) that the eval transform uses."""
+        high, wide = self._size
+        to = math.floor(wide / self._data["crop_pct"]), math.floor(high / self._data["crop_pct"])
+        scales = [after / before for after, before in zip(to, size, strict=True)]
+        if self._crop != "squash":
+            scales = [min(scales) if self._crop == "border" else max(scales)] * 2
+        used = [
+            min(1.0, side / (before * scale))
+            for side, before, scale in zip((wide, high), size, scales, strict=True)
+        ]
+        return used[0] * used[1]
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
         """`x` `(N, C, H, W)`."""

@@ -20,7 +20,7 @@ from zooadapt_transformers import TextFamily, VisionFamily, pooling
 
 from zooadapt.adapt import adapt
 from zooadapt.chain import Chain
-from zooadapt.errors import DataError
+from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES
 from zooadapt.progress import Progress
 from zooadapt.request import Request
@@ -497,3 +497,46 @@ def test_the_plugin_imports_fast_and_without_torch_or_transformers():
         assert said[1:] == []
         seconds.append(float(said[0]))
     assert min(seconds) < 0.05
+
+
+@pytest.mark.parametrize("crop", ["center", "squash"])
+@pytest.mark.parametrize("kind", ["vit", "deit", "dinov2", "convnext"])
+def test_a_crop_is_what_the_stock_processor_does(kind, crop, source, tmp_path):
+    family, names = VisionFamily(), ["no", "yes", "maybe"]
+    config = family.with_crop(source(kind), crop=crop)
+    written = family.native_config(config, names)
+    for name, text in written.pop(FILES).items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    stock = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    prepare = family.preprocessor(config)
+    row = np.repeat(np.linspace(0, 255, 400).astype(np.uint8)[None, :, None], 3, axis=2)
+    wide = Image.fromarray(np.repeat(row, 100, axis=0))
+    sample = prepare(wide, rng=None)["pixel_values"]
+    assert torch.equal(stock(wide, return_tensors="pt")["pixel_values"][0], sample)
+    channel = sample[0] * prepare.config()["image_std"][0] + prepare.config()["image_mean"][0]
+    used = float(channel.max() - channel.min())
+    assert (used > 0.85) == (crop == "squash")
+    assert abs(prepare.seen((400, 100)) / prepare.seen((100, 100)) - used) < 0.1
+    plain = family.preprocessor(source(kind)).config()
+    assert prepare.config()["image_mean"] == plain["image_mean"]
+    assert prepare.config()["input_size"] == plain["input_size"]
+    again = family.with_crop(config, crop=crop)
+    assert family.preprocessor(again).config() == prepare.config()
+
+
+def test_a_border_is_no_crop_of_transformers(source):
+    with pytest.raises(UsageError, match="know no crop 'border'") as caught:
+        VisionFamily().with_crop(source("vit"), crop="border")
+    assert caught.value.code == 2 and "--crop squash" in caught.value.remedy
+
+
+def test_views_of_squeezed_images_are_drawn_in_what_they_become(source):
+    row = np.repeat(np.linspace(0, 255, 400).astype(np.uint8)[None, :, None], 3, axis=2)
+    wide, spans = Image.fromarray(np.repeat(row, 100, axis=0)), {}
+    for crop in ("center", "squash"):
+        config = VisionFamily().with_crop(source("vit"), crop=crop)
+        prepare = VisionFamily().preprocessor(config, augment="crop")
+        views = [prepare(wide, rng=np.random.default_rng(k))["pixel_values"][0] for k in range(40)]
+        spans[crop] = np.mean([float(view.max() - view.min()) for view in views])
+    assert spans["squash"] > 2 * spans["center"]

@@ -151,6 +151,7 @@ class VisionFamily(_TransformersFamily):
 
     name = "transformers-vision"
     modality = "image"
+    can = Capabilities(crop=True)
     imports = ("transformers.modeling_utils", "transformers.image_processing_backends")
     fetches = ("preprocessor_config.json",)
 
@@ -175,3 +176,8 @@ class VisionFamily(_TransformersFamily):
         from zooadapt_transformers import image
 
         return settings.native(config, classes) | {FILES: image.files(config)}
+
+    def with_crop(self, config: Mapping[str, Any], *, crop: str) -> dict[str, Any]:
+        from zooadapt_transformers import image
+
+        return image.with_crop(config, crop)

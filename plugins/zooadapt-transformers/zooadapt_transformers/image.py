@@ -11,17 +11,21 @@ import torch
 import transformers
 from PIL import Image
 
-from zooadapt.errors import DataError
-from zooadapt.family import Carry, Sample
+from zooadapt.errors import DataError, UsageError
+from zooadapt.family import FILES, Carry, Sample
 from zooadapt_transformers import settings
 
 PREPROCESSOR = "preprocessor_config.json"
 
 _PROCESSORS = ("ViTImageProcessor", "DeiTImageProcessor", "BitImageProcessor")
-_PROCESSORS += ("ConvNextImageProcessor",)
+_CONVNEXT = "ConvNextImageProcessor"
+_PROCESSORS += (_CONVNEXT,)
+_WARPED = 384
+"""The shortest edge from which on ConvNeXT's processor squeezes images."""
 _LARGEST_SIDE = 4096
 _FLAGS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
 _NUMBERS = ("resample", "rescale_factor", "crop_pct")
+_SCALES = ("resample", "rescale_factor")
 _SIZES = ("size", "crop_size")
 _CHANNELS = ("image_mean", "image_std")
 
@@ -40,6 +44,7 @@ class ImagePreprocessor:
         self._kind, self._options = _options(config)
         self._processor = getattr(transformers, self._kind)(**self._options)
         self._augment = augment
+        self._squashes = _squashes(self._kind, self._processor)
         network = settings.parse(config, 2)
         blank = Image.new("RGB" if network.num_channels == 3 else "L", (64, 48))
         self._shape = tuple(self(blank, rng=None)["pixel_values"].shape)
@@ -49,9 +54,24 @@ class ImagePreprocessor:
 
     def __call__(self, raw: Image.Image, *, rng: np.random.Generator | None) -> Sample:
         if rng is not None and self._augment != "none":
-            raw = _view(raw, rng, mirrored=self._augment != "crop")
+            squashed = self._squashes
+            raw = _view(raw, rng, mirrored=self._augment != "crop", squashed=squashed)
         done = self._processor(raw, return_tensors="pt")
         return {"pixel_values": done["pixel_values"][0]}
+
+    def seen(self, size: tuple[int, int]) -> float:
+        """The share of an image of `size` (width, height) that the eval transform uses."""
+        high, wide = self._shape[1:]
+        to = self._processor.size
+        if not self._processor.do_resize:
+            across = down = 1.0
+        elif self._squashes:
+            edges = (to.width or to.shortest_edge, to.height or to.shortest_edge)
+            across, down = edges[0] / size[0], edges[1] / size[1]
+        else:
+            share = self._processor.crop_pct if self._kind == _CONVNEXT else 1.0
+            across = down = (to.shortest_edge or high) / share / min(size)
+        return min(1.0, wide / (size[0] * across)) * min(1.0, high / (size[1] * down))
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
         """`pixel_values`, `(N, C, H, W)`."""
@@ -70,6 +90,46 @@ def files(config: Mapping[str, Any]) -> dict[str, str]:
     kind, options = _options(config)
     kept = {"image_processor_type": kind, **options}
     return {PREPROCESSOR: json.dumps(kept, indent=2, sort_keys=True) + "\n"}
+
+
+def with_crop(config: Mapping[str, Any], crop: str) -> dict[str, Any]:
+    """A config with which images are cut off to the network's input, or squeezed into it, as far as
+    a processor's file can say it: the very crop of the source where it is of that kind.
+
+    Raises: UsageError for "border", which no such processor does.
+    """
+    if crop not in ("center", "squash"):
+        raise UsageError(
+            f"transformers' image processors know no crop '{crop}'",
+            thing="--crop",
+            remedy="--crop center or --crop squash",
+        )
+    kind, options = _options(config)
+    processor = getattr(transformers, kind)(**options)
+    if (crop == "squash") == _squashes(kind, processor):
+        return dict(config)
+    high, wide = ImagePreprocessor(config)._shape[1:]
+    plain = {key: getattr(processor, key, None) for key in (*_FLAGS, *_SCALES, *_CHANNELS)}
+    plain = {key: value for key, value in plain.items() if value is not None}
+    plain |= {key: list(plain[key]) for key in _CHANNELS if key in plain}
+    if "resample" in plain:
+        plain["resample"] = int(plain["resample"])
+    sides = {"height": high, "width": wide}
+    if crop == "squash":
+        fit = {"image_processor_type": "ViTImageProcessor", "size": sides, "do_center_crop": False}
+    else:
+        fit = {"image_processor_type": "BitImageProcessor", "do_center_crop": True,
+               "size": {"shortest_edge": max(high, wide)}, "crop_size": sides}  # fmt: skip
+    written = json.dumps(plain | fit, indent=2, sort_keys=True) + "\n"
+    return {**config, FILES: {**config.get(FILES, {}), PREPROCESSOR: written}}
+
+
+def _squashes(kind: str, processor: Any) -> bool:
+    """Whether a processor gives an image the shape of its size, whatever shape it had."""
+    size = processor.size
+    if kind == _CONVNEXT:
+        return size.shortest_edge >= _WARPED
+    return bool(processor.do_resize and size.height and size.width)
 
 
 def _options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -132,10 +192,14 @@ def _check_size(shape: tuple[int, ...], wanted: Any) -> None:
         )
 
 
-def _view(image: Image.Image, rng: np.random.Generator, *, mirrored: bool) -> Image.Image:
-    """A random part of the image, as random-resized-crop draws it (Szegedy et al., CVPR 2015)."""
+def _view(
+    image: Image.Image, rng: np.random.Generator, *, mirrored: bool, squashed: bool
+) -> Image.Image:
+    """A random part of the image, as random-resized-crop draws it (Szegedy et al., CVPR 2015); of
+    one that is to be squeezed, as of the square that it becomes."""
     area = rng.uniform(0.35, 1.0)
     ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+    ratio *= image.width / image.height if squashed else 1.0
     width = min(image.width, max(1, round(image.width * np.sqrt(area * ratio))))
     height = min(image.height, max(1, round(image.height * np.sqrt(area / ratio))))
     left = int(rng.integers(image.width - width + 1))
