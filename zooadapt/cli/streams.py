@@ -63,7 +63,11 @@ def _make_lossy(name: str) -> Lossy | None:
         return None
     with suppress(OSError):
         stream.flush()
-    file = Lossy(stream.fileno(), "w", closefd=False)
+    try:
+        number = stream.fileno()
+    except OSError:  # one that is kept in memory
+        return None
+    file = Lossy(number, "w", closefd=False)
     wrapped = io.TextIOWrapper(
         io.BufferedWriter(file),
         encoding=stream.encoding,
