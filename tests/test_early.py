@@ -45,6 +45,9 @@ def place(tmp_path: Path) -> Path:
         ("adapt english texts.csv -o out", 65, "no column 'label', its columns are 'text', 'kind'"),
         ("adapt english nowhere.csv -o out", 66, "'nowhere.csv' is not there"),
         ("adapt nowhere texts.csv -o out", 66, "'nowhere' is neither"),
+        ("adapt resnet50 photos -o out", 66, "timm/resnet50.a1_in1k or"),
+        ("adapt photos photos -o out", 65, "'photos' is no model: it has no config.json"),
+        ("push photos me/photos --dry-run", 65, "'photos' is no model: it has no config.json"),
         ("adapt broken photos -o out", 65, "not a safetensors file"),
         (
             "adapt english texts.csv --label-column kind --unlabelled more.txt -o out",

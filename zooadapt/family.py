@@ -80,7 +80,10 @@ class Variant:
     source: str
     license: str | None = None
     parameters: int | None = None
+    """Without its head."""
     note: str = ""
+    start: str = ""
+    """For the few to start with, a few words on whom they suit: they are listed first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from zooadapt import hub, registry, weights
 from zooadapt.data import MODES
 from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import FILES, Family, Preprocessor, further_files
+from zooadapt.spec import locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,44 +112,6 @@ def opened(origin: hub.Source, family: Family, config: Mapping[str, Any]) -> Sou
     if family.fetches:
         config |= {FILES: _texts(origin, family.fetches)}
     return Source(origin=origin, family=family, config=config)
-
-
-def locate(spec: str, *, offline: bool = False) -> tuple[str | None, str, str | None]:
-    """`(family, location, commit)` of a source as the user types it, a bundled one's name as its
-    folder.
-
-    Raises: what `parse` and `hub.resolve` raise.
-    """
-    wanted, location, revision = parse(spec)
-    if not Path(location).exists() and location in (bundled := registry.bundled()):
-        owner, folder = bundled[location]
-        wanted, location = wanted or owner, str(folder)
-    return wanted, location, hub.resolve(location, revision=revision, offline=offline)
-
-
-def parse(spec: str) -> tuple[str | None, str, str | None]:
-    """`(family, location, revision)` of a source as the user types it; a path that exists is taken
-    as it is, whatever characters it holds.
-
-    Raises: UsageError when it names no location.
-    """
-    if Path(spec).exists():
-        return None, spec, None
-    family, colon, rest = spec.partition(":")
-    if colon and "/" not in family and rest:
-        location = rest
-    else:
-        family, location = "", spec
-    if Path(location).exists():
-        return family or None, location, None
-    location, _, revision = location.partition("@")
-    if not location:
-        raise UsageError(
-            f"'{spec}' names no source",
-            thing=spec,
-            remedy="give a folder, a bundled name or a Hub repo id",
-        )
-    return family or None, location, revision or None
 
 
 def build(

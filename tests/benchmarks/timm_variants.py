@@ -22,7 +22,7 @@ COLUMNS = ("source", "license", "parameters")
 def rows() -> list[tuple[str, str, int | str]]:
     """One for each set of weights under `timm/` on the Hub, each once."""
     names = timm.list_pretrained()
-    default = {name: get_pretrained_cfg(name) for name in timm.list_models(pretrained=True)}
+    default = {name: get_pretrained_cfg(name) for name in timm.list_models()}
     first = {f"{name}.{cfg.tag}" for name, cfg in default.items() if cfg and cfg.tag}
     found: dict[str, tuple[str, str, int | str]] = {}
     for name in sorted(names, key=lambda name: (name.partition(".")[0], name not in first, name)):

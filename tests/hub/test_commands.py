@@ -61,6 +61,22 @@ def test_push_shows_first_and_then_does(hub, zooadapt, tmp_path):
     assert refused.returncode == 77 and "hf auth login" in refused.stderr
 
 
+def test_a_dry_run_needs_no_network(zooadapt, tmp_path):
+    model = write_export(tmp_path / "model")
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "", "ZOOADAPT_HUB_PAUSE": "0.01"}
+    for more in ((), ("--offline",)):
+        dry = zooadapt("push", model, "me/unseen", "--dry-run", *more, **nowhere)
+        assert dry.returncode == 0, dry.stderr
+        assert "nothing was sent" in dry.stdout and "is not known: " in dry.stdout
+        said = json.loads(
+            zooadapt("push", model, "me/unseen", "--dry-run", "--json", *more, **nowhere).stdout
+        )
+        assert said["unseen"] and not said["creates_repo"]
+        assert {file["change"] for file in said["files"]} == {"unknown"}
+    sent = zooadapt("push", model, "me/unseen", **nowhere | {"HF_TOKEN": TOKEN})
+    assert sent.returncode == 69
+
+
 def test_models_says_what_is_downloaded(hub, zooadapt, tmp_path):
     files = model_files() | {"config.json": b'{"architecture": "char_lstm", "vocab": {"a": 0}}'}
     repo = hub.add("org/seen", files)

@@ -118,7 +118,11 @@ def test_a_dry_run_needs_no_token_and_sends_nothing(hub, client, owner, mine, mo
     assert f"hf-hub:{mine}" in planned["card"] and "+# 3 classes" in planned["card_diff"]
     assert hub.count("POST|PUT", "") == 0
     hub.seen.clear()
-    assert client("push", model, mine, dry_run=True, offline=True) == planned
+    unseen = client("push", model, mine, dry_run=True, offline=True)
+    assert {file.pop("change") for file in unseen["files"]} == {"unknown"}
+    files = [{k: v for k, v in file.items() if k != "change"} for file in planned["files"]]
+    facts = {"files": files, "unseen": "this is offline", "creates_repo": False}
+    assert unseen == planned | facts
     assert hub.seen == [] and client.events == []
     done = owner("push", model, mine)
     assert done["files"] == planned["files"] and done["card"] == planned["card"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
     """Download SOURCE, check every byte, and keep it for use without a network."""
     from zooadapt import hub, outputs
-    from zooadapt.model import locate
+    from zooadapt.spec import locate
 
     if out is not None:
         outputs.check_output(out, overwrite=overwrite)
@@ -43,16 +43,16 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("repo")
 @click.option("--public", is_flag=True, help="Let everybody see it; private otherwise.")
-@click.option("--dry-run", is_flag=True, help="Show what would be sent; needs no token.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; needs no token or network.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead of committing.")
 @click.option("--overwrite-repo", is_flag=True, help="Take a repo that holds something else.")
 @click.option("--license", help="Short name of the licence, where the source's is not known.")
 @shared.running
 def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
     """Publish MODEL, a folder that adapt wrote, as REPO (USER/NAME) on the Hub."""
-    from zooadapt import hub, weights
+    from zooadapt import hub
 
-    names = _further(weights.read_config(model / "config.json"))
+    names = _further(hub.local_config(model))
     done = hub.push(model, repo, names=names, **options)
     shown = partial(_show_push, done, wanted_public=options["public"])
     emit(asdict(done), as_json, shown, stands=not options["dry_run"])
@@ -92,6 +92,9 @@ def _show_push(done: PushResult, *, wanted_public: bool) -> None:
         new = f"a new {kind} repository" if done.creates_repo else f"the {kind} repository"
         for line in (done.card_diff or "README.md: no change").splitlines():
             say(line)
+        if done.unseen:
+            say(f"note: what is at {done.url} now is not known: {done.unseen}")
+            new = "the repository"
         say(f"nothing was sent; without --dry-run it goes to {new} {done.url}")
     else:
         say(f"published as {done.pull_request or done.url}, commit {done.commit}")

@@ -20,7 +20,7 @@ if not sys.stderr.isatty():  # its bars for uploads do not look
 
 from zooadapt.hub.pull import Cached, cached, pull  # noqa: E402
 from zooadapt.hub.push import PushResult, push  # noqa: E402
-from zooadapt.hub.source import Source, fetch, fetch_config, resolve  # noqa: E402
+from zooadapt.hub.source import Source, fetch, fetch_config, local_config, resolve  # noqa: E402
 
 __all__ = [
     "Cached",
@@ -29,6 +29,7 @@ __all__ = [
     "cached",
     "fetch",
     "fetch_config",
+    "local_config",
     "pull",
     "push",
     "resolve",

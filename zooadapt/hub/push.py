@@ -17,13 +17,14 @@ from zooadapt.errors import (
     AccessError,
     DataError,
     NotFoundError,
+    TryAgainError,
     UnavailableError,
     UsageError,
     ZooadaptError,
 )
 from zooadapt.hub import card, digests, privacy, records
 from zooadapt.hub.client import call, is_offline
-from zooadapt.hub.source import CARD, CONFIG, LICENSE_FILE
+from zooadapt.hub.source import CARD, CONFIG, LICENSE_FILE, local_config
 
 REPORT = "report.json"
 _PUBLISHED = re.compile(r"labels\.\w+|report\.json", re.IGNORECASE)
@@ -32,7 +33,8 @@ _LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class PushedFile:
-    """One file of a publication; `change` is `new`, `changed` or `same`."""
+    """One file of a publication; `change` is `new`, `changed` or `same`, or `unknown` where
+    the Hub was not reached."""
 
     name: str
     size: int
@@ -55,6 +57,8 @@ class PushResult:
     commit: str | None = None
     """None when nothing was sent: a dry run."""
     pull_request: str | None = None
+    unseen: str | None = None
+    """Why it is not known what is there now, in a dry run without a connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +106,19 @@ def push(
         raise UnavailableError("publishing needs a connection", thing=repo, remedy="use --dry-run")
     config = _config(model)
     local = _local_files(model, names)
-    remote = None if is_offline(offline) else _look(repo, needs_token=not dry_run)
+    remote, unseen = None, "this is offline" if is_offline(offline) else None
+    if unseen is None:
+        try:
+            remote = _look(repo, needs_token=not dry_run)
+        except (UnavailableError, TryAgainError) as error:
+            if not dry_run:
+                raise
+            unseen = str(error)
     planned, contents = _plan(
         repo, local, config, remote, public=public, license=license, overwrite_repo=overwrite_repo
     )
     if dry_run:
-        return planned
+        return _unseen(planned, unseen) if unseen else planned
     from zooadapt.hub.publish import send
 
     commit, pull_request = send(
@@ -117,8 +128,13 @@ def push(
     return replace(planned, commit=commit, pull_request=pull_request)
 
 
+def _unseen(planned: PushResult, why: str) -> PushResult:
+    files = tuple(replace(file, change="unknown") for file in planned.files)
+    return replace(planned, files=files, creates_repo=False, unseen=why)
+
+
 def _config(model: Path) -> dict[str, Any]:
-    config = weights.read_config(model / CONFIG)
+    config = local_config(model)
     if not weights.nested(config, "zooadapt"):
         raise DataError(f"'{model}' was not made by zooadapt adapt", thing=str(model),
                         remedy="push the folder that adapt wrote")  # fmt: skip

@@ -64,12 +64,24 @@ def fetch_config(
     Raises: DataError for what is malformed or not what the Hub said it is, and as `resolve`.
     """
     if _is_folder(location):
-        _locked(Path(location), [CONFIG])
-        return weights.read_config(Path(location) / CONFIG)
+        return local_config(Path(location))
     offline = is_offline(offline)
     listing = _listing(location, revision, offline)
     wanted = _bounded([_required(listing, CONFIG)], listing.sizes, location)
     folder, _ = cached_files(listing, wanted, offline)
+    return weights.read_config(folder / CONFIG)
+
+
+def local_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a model's folder.
+
+    Raises: NotFoundError where there is no folder; DataError for one that holds no model, or whose
+    config is malformed.
+    """
+    with fsops.reading(folder):
+        there = {entry.name for entry in folder.iterdir()}
+    _check_model(folder, there)
+    _locked(folder, [CONFIG])
     return weights.read_config(folder / CONFIG)
 
 
@@ -110,7 +122,13 @@ def _is_folder(location: str) -> bool:
         fsops.recover(path)
     if path.is_dir():
         return True
-    if path.exists() or not records.is_repo(location) or location.startswith("."):
+    if path.exists():
+        raise NotFoundError(
+            f"'{location}' is a file, and a model is a folder",
+            thing=location,
+            remedy=f"give the folder that holds it: {path.parent}",
+        )
+    if not records.is_repo(location) or location.startswith("."):
         raise NotFoundError(
             f"'{location}' is neither a model's folder nor a Hub repo id",
             thing=location,
@@ -149,6 +167,19 @@ def _required(listing: Listing, name: str) -> str:
 # A local folder
 
 
+def _check_model(folder: Path, there: Collection[str]) -> None:
+    if CONFIG in there:
+        return
+    why = f"'{folder}' is no model: it has no {CONFIG}"
+    inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+    if inner:
+        raise DataError(why, thing=str(folder), remedy=f"give {folder / inner[0]}")
+    remedy = "give a folder that holds a model, or ORG/NAME; the source comes before the data"
+    if any(name.endswith(".safetensors") for name in there):
+        remedy = f"put the {CONFIG} that belongs to its weights beside them"
+    raise DataError(why, thing=str(folder), remedy=remedy)
+
+
 def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
     with fsops.reading(folder):
         entries = [*folder.iterdir(), *(folder / name for name in names if "/" in name)]
@@ -157,9 +188,7 @@ def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
             for entry in entries
             if entry.is_file()
         }
-    if CONFIG not in there:
-        raise DataError(f"'{location}' has no {CONFIG}", thing=location,
-                        remedy="give a folder that holds a model")  # fmt: skip
+    _check_model(folder, there)
     main = weights.choose(there, where=location)
     wanted = _bounded(_wanted(there, main, names), there, location)
     if main == weights.INDEX:

@@ -44,7 +44,7 @@ class TimmFamily(Family):
 
     def variants(self) -> Iterable[Variant]:
         """The pretrained networks that timm keeps on the Hub."""
-        from zooadapt_timm.zoo import variants
+        from zooadapt_timm.variants import variants
 
         return variants()
 

@@ -14,20 +14,10 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from zooadapt.errors import DataError
-from zooadapt.family import Variant
 from zooadapt_timm.config import Settings, parse, parse_pretrained
 from zooadapt_timm.head import JOINT, linear_heads
 from zooadapt_timm.joint import join, joined, parted
 from zooadapt_timm.one_head import without_second_head
-
-
-def variants() -> Iterator[Variant]:
-    """The pretrained networks that timm keeps on the Hub."""
-    known = map(get_pretrained_cfg, timm.list_pretrained())
-    licenses = {one.hf_hub_id: one.license for one in known if one.hf_hub_id}
-    for source, license in licenses.items():
-        if source.startswith("timm/"):
-            yield Variant(source=source, license=license)
 
 
 def resolve(config: Mapping[str, Any]) -> Settings:

@@ -89,11 +89,18 @@ class TextFamily(_TransformersFamily):
     weight_folders = (pooling.DENSE_FOLDER,)
 
     def variants(self) -> Iterable[Variant]:
+        rows = (
+            ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0", 22_713_216, "English, quick"),
+            ("BAAI/bge-small-en-v1.5", "mit", 33_360_000, "English, stronger"),
+            ("intfloat/multilingual-e5-small", "mit", 117_653_760, "a hundred languages"),
+            ("google-bert/bert-base-uncased", "apache-2.0", 109_482_240, ""),
+            ("distilbert/distilbert-base-uncased", "apache-2.0", 66_362_880, ""),
+            ("FacebookAI/roberta-base", "mit", 124_645_632, ""),
+            ("FacebookAI/xlm-roberta-base", "mit", 278_043_648, ""),
+        )
         return (
-            Variant(source="google-bert/bert-base-uncased", license="apache-2.0"),
-            Variant(source="distilbert/distilbert-base-uncased", license="apache-2.0"),
-            Variant(source="FacebookAI/roberta-base", license="mit"),
-            Variant(source="FacebookAI/xlm-roberta-base", license="mit"),
+            Variant(source=source, license=license, parameters=parameters, start=start)
+            for source, license, parameters, start in rows
         )
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
@@ -157,9 +164,13 @@ class VisionFamily(_TransformersFamily):
 
     def variants(self) -> Iterable[Variant]:
         return (
-            Variant(source="google/vit-base-patch16-224", license="apache-2.0"),
-            Variant(source="facebook/dinov2-small", license="apache-2.0"),
-            Variant(source="facebook/convnext-tiny-224", license="apache-2.0"),
+            Variant(
+                source="google/vit-base-patch16-224", license="apache-2.0", parameters=85_798_656
+            ),
+            Variant(source="facebook/dinov2-small", license="apache-2.0", parameters=22_056_576),
+            Variant(
+                source="facebook/convnext-tiny-224", license="apache-2.0", parameters=27_820_128
+            ),
         )
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
