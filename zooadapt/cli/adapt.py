@@ -238,7 +238,7 @@ def _show(report: dict[str, Any]) -> None:
         same = how if scores["n"] == report["val"]["n"] else "held out"
         rows.append(_row(name, scores.get("how", same), scores))
     columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
-    table("", columns, rows)
+    table("", columns, rows, spare=(5, 4, 6))
     for line in _lines(report):
         say(line)
     seconds = report["seconds"]

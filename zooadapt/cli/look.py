@@ -67,6 +67,7 @@ def _show_source(found: dict[str, Any]) -> None:
             "forward left",
         ],
         rows,
+        spare=(5, 4, 2, 6),
     )
 
 

@@ -41,19 +41,24 @@ def say(*cells: Any) -> None:
     print(*(printable(str(cell)) for cell in cells), sep="\t")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout; columns of numbers are set right. Cells are data, never markup."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    spare: Sequence[int] = (),
+    short: Sequence[str] = (),
+) -> None:
+    """A table on stdout; columns of numbers are set right. Cells are data, never markup. A narrow
+    terminal does without the columns at `spare`, in that order, and takes the `short` headings."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    drawn = Table(title=title or None, title_justify="left", header_style="bold")
-    for k, column in enumerate(columns):
-        numbers = rows and all(isinstance(row[k], (int, float)) or row[k] == "" for row in rows)
-        drawn.add_column(Text(printable(column)), justify="right" if numbers else "left")
-    for row in rows:
-        drawn.add_row(*[Text(printable(str(cell))) for cell in row])
-    Console(width=None if sys.stdout.isatty() else 120).print(drawn)
+    from zooadapt.cli.tables import fitted
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    names = [printable(name) for name in columns]
+    console.print(fitted(title, names, cells, console.width, spare=spare, short=short))
 
 
 def progress(as_json: bool) -> Progress:

@@ -38,8 +38,11 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
             f"{metrics.macro_f1:.3f} ({f1_low:.3f} to {f1_high:.3f}), n {metrics.n}"
         )
         if len(classes) <= 12:
-            rows = [[name, *row] for name, row in zip(classes, metrics.confusion, strict=True)]
-            table("true class (rows), predicted (columns)", ["", *classes], rows)
+            pairs = enumerate(zip(classes, metrics.confusion, strict=True), 1)
+            rows = [[number, name, *row] for number, (name, row) in pairs]
+            numbers = ["", "", *(str(number) for number, *_ in rows)]
+            title = "true class (rows), predicted (columns)"
+            table(title, ["", "", *classes], rows, short=numbers)
 
     emit(result, as_json, show)
 
