@@ -84,6 +84,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             input_size=request.input_size,
             in_chans=request.in_chans,
             crop=None if request.crop == AUTO else request.crop,
+            max_length=request.max_length,
         )
         model = builder(source)
         mode = choose_mode(request, model, splits[TRAIN])

@@ -137,6 +137,10 @@ class Preprocessor(Protocol):
         that is a function of the sample and `rng` alone; safe to call from several threads."""
         ...
 
+    # A preprocessor may have more: `many(raws)`, the eval transform of several samples at once,
+    # equal to that of each alone; of texts `unknowns(raw)`, the symbols that the source does not
+    # know and all that it reads; `length(raw)`, the symbols of a text that is not cut.
+
     def collate(self, samples: Sequence[Sample]) -> Carry:
         """Stack N samples into stage 0's carry, padding with zeros where lengths differ."""
         ...
@@ -250,6 +254,12 @@ class Family(ABC):
             self.name, "takes no other input size or channel count",
             remedy="leave out --input-size and --in-chans",
         )  # fmt: skip
+
+    def with_length(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
+        """The config of the same network that reads texts up to so many symbols or tokens."""
+        raise _unsupported(
+            self.name, "reads inputs of no other length", remedy="leave out --max-length"
+        )
 
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         """Configs of the same network whose last stage makes its features otherwise, by what they

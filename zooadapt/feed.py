@@ -18,6 +18,8 @@ from zooadapt.family import Carry, Preprocessor, Sample
 
 WORKERS = max(1, (os.cpu_count() or 1) // processes.on_host())
 _AHEAD = 3
+_AT_ONCE = 256
+"""Samples that a preprocessor is given at once, where it takes several."""
 
 
 class Feed(Protocol):
@@ -58,6 +60,8 @@ class Inputs:
         self.variable_length = variable_length
         self._varied: Preprocessor | None = None
         self._fixed: tuple[int, ...] | None = None
+        self._lengths: np.ndarray | None = None
+        self._has_many = hasattr(preprocessor, "many")
         self._raws = _Kept(memory)
 
     def augmented(self, varied: Preprocessor) -> Inputs:
@@ -83,16 +87,23 @@ class Inputs:
     def lengths(self) -> np.ndarray | None:
         if not self.variable_length:
             return None
-        return np.array(
-            [max(t.numel() for t in self._sample(i, ()).values()) for i in range(len(self))]
-        )
+        if self._lengths is None:
+            self._lengths = np.array([
+                max(tensor.numel() for tensor in sample.values())
+                for indices in in_order(len(self), _AT_ONCE)
+                for sample in self._samples(indices, ())
+            ])  # fmt: skip
+        return self._lengths
 
     def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
-            waiting: list[list[Future[Sample]]] = []
+            waiting: list[list[Future[list[Sample]]]] = []
+            # An image takes long enough for a thread; texts are prepared a batch at a time.
+            at_once = _AT_ONCE if self._varied is None and self._has_many else 1
             try:
                 for indices in order:
-                    waiting.append([pool.submit(self._sample, int(i), key) for i in indices])
+                    parts = np.split(indices, range(at_once, len(indices), at_once))
+                    waiting.append([pool.submit(self._samples, part, key) for part in parts])
                     if len(waiting) >= _AHEAD:
                         yield self._collate(waiting.pop(0))
                 while waiting:
@@ -101,15 +112,22 @@ class Inputs:
                 for future in (future for batch in waiting for future in batch):
                     future.cancel()
 
-    def _collate(self, futures: Sequence[Future[Sample]]) -> Carry:
-        return self.preprocessor.collate([future.result() for future in futures])
+    def _collate(self, futures: Sequence[Future[list[Sample]]]) -> Carry:
+        return self.preprocessor.collate([s for future in futures for s in future.result()])
 
-    def _sample(self, index: int, key: tuple[int, ...]) -> Sample:
+    def _samples(self, indices: np.ndarray, key: tuple[int, ...]) -> list[Sample]:
         if self._varied is None:
-            return self.preprocessor(self._raw(index), rng=None)
-        return self._varied(
-            self._raw(index), rng=np.random.default_rng((*(self._fixed or key), index))
-        )
+            raws = [self._raw(int(index)) for index in indices]
+            if self._has_many:
+                return self.preprocessor.many(raws)
+            return [self.preprocessor(raw, rng=None) for raw in raws]
+        return [
+            self._varied(
+                self._raw(int(index)),
+                rng=np.random.default_rng((*(self._fixed or key), int(index))),
+            )
+            for index in indices
+        ]
 
     def _raw(self, index: int) -> Any:
         raw = self._raws.get(index)

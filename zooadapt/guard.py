@@ -166,11 +166,14 @@ class Guarded(Family):
             kind=dict,
         )
 
+    def with_length(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
+        return self._call("with_length", lambda: self._plugin.with_length(config, length), kind=dict)
+
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         return self._call("poolings", lambda: self._plugin.poolings(config), kind=Mapping)
 
     def with_crop(self, config: Mapping[str, Any], *, crop: str) -> dict[str, Any]:
-        return self._call("with_crop", lambda: self.plugin.with_crop(config, crop=crop), kind=dict)
+        return self._call("with_crop", lambda: self._plugin.with_crop(config, crop=crop), kind=dict)
 
     def language(self, config: Mapping[str, Any]) -> Language:
         found = self._call("language", lambda: self._plugin.language(config), kind=Language)
@@ -222,10 +225,20 @@ class GuardedPreprocessor:
         self.min_side = contained(
             owner, "preprocessor.min_side", lambda: plugin.min_side, kind=int | None
         )
+        if hasattr(plugin, "many"):
+            self.many = self._many
 
     def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
         with blaming(self._owner, "preprocessor"):
             return self._plugin(raw, rng=rng)
+
+    def _many(self, raws: Sequence[Any]) -> list[Sample]:
+        where = "preprocessor.many()"
+        with blaming(self._owner, where):
+            samples = self._plugin.many(raws)
+        if not isinstance(samples, list) or len(samples) != len(raws):
+            raise self._owner.failed(where, f"it gave no list of {len(raws)} samples")
+        return samples
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
         where = "preprocessor.collate()"
@@ -239,11 +252,19 @@ class GuardedPreprocessor:
     def seen(self, size: tuple[int, int]) -> float:
         """The share of an image of `size` (width, height) that the eval transform uses; all of it
         where the plugin does not say."""
-        if not hasattr(self.plugin, "seen"):
+        if not hasattr(self._plugin, "seen"):
             return 1.0
         where = "preprocessor.seen()"
         return float(
-            contained(self._owner, where, lambda: self.plugin.seen(size), kind=(int, float))
+            contained(self._owner, where, lambda: self._plugin.seen(size), kind=(int, float))
+        )
+
+    def length(self, raw: Any) -> int:
+        """Symbols of a text that is not cut; 0 where the plugin does not count them."""
+        if not hasattr(self._plugin, "length"):
+            return 0
+        return contained(
+            self._owner, "preprocessor.length()", lambda: self._plugin.length(raw), kind=int
         )
 
     def unknowns(self, raw: Any) -> tuple[int, int]:

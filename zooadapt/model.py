@@ -122,6 +122,7 @@ def build(
     input_size: int | None = None,
     in_chans: int | None = None,
     crop: str | None = None,
+    max_length: int | None = None,
     augment: str = "none",
     seed: int = 0,
 ) -> Model:
@@ -150,6 +151,8 @@ def build(
         config = family.with_input(config, size=input_size, channels=in_chans)
     if crop is not None:
         config = family.with_crop(config, crop=crop)
+    if max_length is not None:
+        config = family.with_length(config, max_length)
     keep_head = classes is None
     names = tuple(classes) if classes is not None else source.classes
     if names is None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from zooadapt import __version__, advice, card, registry, rivals
+from zooadapt import __version__, advice, card, registry, rivals, symbols
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
@@ -57,7 +57,7 @@ def compose(
     origin = {"location": source.name, "revision": source.origin.revision, "sha256": source.sha256}
     scores = {"val": val.summary(), "test": test.summary() if test else None}
     solved = sum(parameter.numel() for parameter in model.chain.head.parameters())
-    unknown = _unknown(model, splits)
+    read = symbols.of_texts(model, splits.values())
     lost = advice.defeat(
         findings.matches,
         {"val": val, "test": test},
@@ -86,14 +86,15 @@ def compose(
         "refitted": refitted,
         "steps": history.steps,
         "stopped": history.stopped,
-        "unknown": unknown,
+        "unknown": read and read.to_json(),
         "beaten_by": asdict(lost) if lost else None,
         "notes": [
             *([lost.sentence] if lost else ()),
             *data.notes,
             *model.notes,
             *notes,
-            *_notes(plan, unknown, refitted),
+            *(read.notes if read else ()),
+            *_notes(plan, refitted),
             *rivals.notes(source.family.modality, findings.matches),
         ],
         "data": {
@@ -149,29 +150,13 @@ def _facts(
     }
 
 
-def _unknown(model: Model, splits: Mapping[str, Split]) -> dict[str, int] | None:
-    """Characters or tokens of the texts that the source has no symbol for."""
-    prepare = model.preprocessor
-    if model.source.family.modality != "text":
-        return None
-    counts = [
-        prepare.unknowns(split.raw(k, min_side=None, channels=model.channels))
-        for split in splits.values()
-        for k in range(len(split))
-    ]
-    return {"count": sum(count for count, _ in counts), "of": sum(of for _, of in counts)}
-
-
-def _notes(plan: Plan, unknown: Mapping[str, int] | None, refitted: bool) -> list[str]:
+def _notes(plan: Plan, refitted: bool) -> list[str]:
     notes = []
     if plan.suspects != KEEP and plan.solves:
         notes.append(
             "val flatters a head that did not learn labels as they are: each of them had a say in "
             "which others it did not believe; test is free of that"
         )
-    if unknown and unknown["count"]:
-        share, counts = unknown["count"] / unknown["of"], f"{unknown['count']} of {unknown['of']}"
-        notes.append(f"{counts} symbols ({share:.2%}) are unknown to the source")
     if refitted:
         notes.append("the samples of val were learned too, after its figures were taken")
     return notes

@@ -35,6 +35,7 @@ RANGES = {
     "views": Range(0),
     "input_size": Range(8, 16384),
     "in_chans": Range(1, 1024),
+    "max_length": Range(3, 1 << 20),
 }
 """Options that are numbers."""
 OF_TRAINING = frozenset({
@@ -98,6 +99,8 @@ class Request:
     crop: str = "auto"
     """How images of another shape than the network's input are made to fit: one of
     `zooadapt.family.CROPS`; auto compares them where the source's own leaves out much."""
+    max_length: int | None = None
+    """Symbols or tokens of a text that are read."""
     from_scratch: bool = False
     plan_only: bool = False
     """Decide everything and stop before any long work."""

@@ -166,6 +166,9 @@ from zooadapt.wording import counted
     "folder; what is learned of them is kept if the labels say so.",
 )
 @click.option("--input-size", type=int, help="Image side in pixels; default: the source's.")
+@click.option(
+    "--max-length", type=int, help="Tokens or characters read of a text; default: the source's."
+)
 @click.option("--in-chans", type=int, help="Input channels; 1 for greyscale.")
 @click.option(
     "--crop",

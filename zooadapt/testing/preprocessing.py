@@ -42,6 +42,14 @@ def check_preprocessing_is_a_function(case: Case) -> None:
                 actual="samples differ",
                 remedy="draw from the given rng alone; keep no state between calls",
             )
+    if hasattr(case.preprocessor, "many"):
+        alone = [case.preprocessor(raw, rng=None) for raw in raws]
+        require(
+            all(map(same, case.preprocessor.many(raws), alone)),
+            declared="many(raws) are the samples of each alone",
+            actual="samples differ",
+            remedy="prepare each of them as if it were the only one",
+        )
     require(
         [_content(raw) for raw in raws] == before,
         declared="raw samples are left as they are",

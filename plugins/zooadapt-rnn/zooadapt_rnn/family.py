@@ -90,6 +90,11 @@ class RnnFamily(Family):
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).classes
 
+    def with_length(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
+        longer = {**config, "max_length": length}
+        settings.parse(longer)
+        return longer
+
     def language(self, config: Mapping[str, Any]) -> Language:
         from zooadapt_rnn.text import TextPreprocessor
 

@@ -49,6 +49,10 @@ class TextPreprocessor:
         """`ids` and `length` of one or more embedding rows."""
         return {"ids": torch.tensor(rows), "length": torch.tensor(len(rows))}
 
+    def length(self, raw: str) -> int:
+        """Symbols of a whole text."""
+        return len(self._rows(raw, whole=True))
+
     def unknowns(self, raw: str) -> tuple[int, int]:
         """How many symbols of a text the network sees as unknown, and how many it sees at all."""
         rows = self._rows(raw)

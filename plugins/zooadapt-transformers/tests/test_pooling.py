@@ -18,7 +18,7 @@ from zooadapt_transformers import TextFamily, pooling
 from zooadapt import hub
 from zooadapt.adapt import adapt
 from zooadapt.chain import Chain
-from zooadapt.errors import DataError
+from zooadapt.errors import DataError, UsageError
 from zooadapt.export import write
 from zooadapt.family import FILES
 from zooadapt.model import build, open_source
@@ -207,6 +207,22 @@ def test_a_wrong_layout_is_one_clear_error(source, name, text, says):
         TextFamily().preprocessor(config)
         TextFamily().build(config, 2)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_can_be_read_up_to_the_positions_that_there_are(source):
+    config = source("bert", modes=("mean",))
+    text = " ".join(WORDS)
+    family = TextFamily()
+    assert family.preprocessor(config).max_length == 9
+    assert family.preprocessor(config).length(text) == len(WORDS) + 2
+    longer = family.with_length(config, 12)
+    assert family.preprocessor(longer).max_length == 12
+    again = family.native_config(longer, ["a", "b"])
+    assert family.preprocessor(again).max_length == 12
+    assert json.loads(again[FILES][pooling.ENCODER])["max_seq_length"] == 12
+    with pytest.raises(UsageError, match="12 tokens, not for 40") as caught:
+        family.with_length(config, 40)
+    assert caught.value.remedy == "--max-length 12"
 
 
 # What pools best is chosen

@@ -143,6 +143,11 @@ class TextFamily(_TransformersFamily):
 
         return network.native_state(state, config)
 
+    def with_length(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
+        from zooadapt_transformers import text
+
+        return text.with_length(config, length)
+
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         declared = pooling.modes(config)
         if declared is not None:

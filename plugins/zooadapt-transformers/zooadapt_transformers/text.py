@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn.utils.rnn import pad_sequence
 
-from zooadapt.errors import DataError
+from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES, Carry, Sample
 from zooadapt_transformers import pooling, settings, wordpiece
 
@@ -51,8 +51,20 @@ class TextPreprocessor:
 
     def __call__(self, raw: str, *, rng: np.random.Generator | None) -> Sample:
         """Raises: DataError when the tokenizer fails on the text."""
-        ids = self._encode(raw).ids or [self._padding]
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.ones(len(ids)).long()}
+        return self._sample(self._encode(raw).ids)
+
+    def many(self, raws: Sequence[str]) -> list[Sample]:
+        """Raises: DataError when the tokenizer fails on one of the texts."""
+        texts = [_clean(raw) for raw in raws]
+        encodings = _contained(lambda: self._tokenizer.encode_batch_fast(texts))
+        return [self._sample(encoding.ids) for encoding in encodings]
+
+    def length(self, raw: str) -> int:
+        """Tokens of a whole text, special ones included."""
+        encoding = self._encode(raw)
+        parts = [encoding, *encoding.overflowing]
+        special = self._tokenizer.num_special_tokens_to_add(False)
+        return sum(len(part.ids) for part in parts) - special * (len(parts) - 1)
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
         """`input_ids` and `attention_mask`, `(N, T)`, zero after each text's end."""
@@ -73,8 +85,38 @@ class TextPreprocessor:
         return ids.count(self._unknown), len(ids)
 
     def _encode(self, raw: str) -> Any:
-        text = raw.encode("utf-8", errors="replace").decode()
+        text = _clean(raw)
         return _contained(lambda: self._tokenizer.encode(text))
+
+    def _sample(self, ids: Sequence[int]) -> Sample:
+        row = torch.tensor(ids or [self._padding])
+        return {"input_ids": row, "attention_mask": torch.ones_like(row)}
+
+
+def _clean(text: str) -> str:
+    """A text without halves of surrogate pairs."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
+def with_length(config: Mapping[str, Any], length: int) -> dict[str, Any]:
+    """The config of the same source that reads texts up to so many tokens.
+
+    Raises: UsageError when the network has no positions for them.
+    """
+    files = dict(config.get(FILES, {}))
+    files[TOKENIZER_CONFIG] = json.dumps(_tokenizer_config(config) | {"model_max_length": length})
+    if pooling.ENCODER in files:
+        encoder = settings.json_file(config, pooling.ENCODER)
+        files[pooling.ENCODER] = json.dumps(encoder | {"max_seq_length": length})
+    longer = {**config, FILES: files}
+    most = max_length(longer)
+    if most < length:
+        raise UsageError(
+            f"the network has positions for {most} tokens, not for {length}",
+            thing="--max-length",
+            remedy=f"--max-length {most}",
+        )
+    return longer
 
 
 def max_length(config: Mapping[str, Any]) -> int:
