@@ -167,7 +167,9 @@ class Guarded(Family):
         )
 
     def with_length(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
-        return self._call("with_length", lambda: self._plugin.with_length(config, length), kind=dict)
+        return self._call(
+            "with_length", lambda: self._plugin.with_length(config, length), kind=dict
+        )
 
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         return self._call("poolings", lambda: self._plugin.poolings(config), kind=Mapping)
