@@ -14,6 +14,7 @@ import click
 import pytest
 
 from zooadapt import pretrain, request
+from zooadapt.cli import COMMANDS, root, synonyms
 from zooadapt.cli import root as cli
 from zooadapt.demo import write_digits
 from zooadapt.errors import OutputError, UsageError
@@ -77,6 +78,15 @@ def test_a_number_out_of_range_is_a_usage_error_before_anything_is_opened(
         (["predict", "m", "i", "--reject-below", "nan"], "--reject-below", "no probability"),
         (["inspect", "s", "--batch-size", "0"], "--batch-size", "not in the range"),
         (["nosuch"], "", "No such command"),
+        (["train", "a", "b"], "", "'train': here it is 'zooadapt adapt'"),
+        (["finetune"], "", "'finetune': here it is 'zooadapt adapt'"),
+        (["eval", "m", "d"], "", "'eval': here it is 'zooadapt evaluate'"),
+        (["adapt", "a", "b", "--device", "cuda"], "--device", "CUDA_VISIBLE_DEVICES"),
+        (["predict", "a", "b", "--device=cpu"], "--device", "ACCELERATE_USE_CPU=1"),
+        (["adapt", "a", "b", "--learning-rate", "1"], "--learning-rate", "here it is --lr"),
+        (["adapt", "a", "b", "--output-dir", "c"], "--output-dir", "here it is --out"),
+        (["adapt", "--model", "a"], "--model", "the first argument"),
+        (["adapt", "a", "b", "-o", "c", "--epoch", "3"], "--epoch", "here it is --epochs"),
     ],
 )
 def test_a_wrong_command_line_is_json_where_that_was_asked_for(
@@ -86,7 +96,8 @@ def test_a_wrong_command_line_is_json_where_that_was_asked_for(
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2 and line.startswith("error: ") and words in line
     said = json.loads(done.stdout)
-    assert said.keys() == {"code", "kind", "thing", "remedy"}
+    assert said.keys() == {"code", "kind", "message", "thing", "remedy"}
+    assert words in said["message"]
     assert (said["code"], said["kind"], said["thing"]) == (2, "UsageError", thing)
     plain = zooadapt(*arguments)
     assert plain.returncode == 2 and plain.stdout == "" and "Usage: " in plain.stderr
@@ -180,3 +191,20 @@ def test_help_says_whole_sentences() -> None:
     for command in ([], ["plugins"]):
         commands = zooadapt(*command, "--help").stdout.partition("Commands:")[2]
         assert commands and "..." not in commands
+
+
+def test_every_name_of_another_tool_is_answered_with_one_that_is_here() -> None:
+    """A synonym is no name of ours, and what it stands for is."""
+    for ours, theirs in synonyms._COMMANDS.items():
+        assert ours in COMMANDS and not COMMANDS.keys() & set(theirs)
+    context = click.Context(root)
+    options = {
+        option
+        for name in COMMANDS
+        for parameter in root.get_command(context, name).params
+        for option in parameter.opts
+    }
+    named = [name for theirs in synonyms._OPTIONS.values() for name in theirs]
+    named += [name for theirs in synonyms._SENTENCES for name in theirs]
+    assert set(synonyms._OPTIONS) <= options and not options & set(named)
+    assert len(named) == len(set(named))

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from zooadapt import __version__, processes, timing
-from zooadapt.cli import streams, system
+from zooadapt.cli import streams, synonyms, system
 from zooadapt.cli.commands import amended
 from zooadapt.errors import ZooadaptError, out_of_memory
 
@@ -44,6 +44,13 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and (ours := synonyms.command(args[0])):
+            ctx.fail(f"No such command '{args[0]}': here it is 'zooadapt {ours}'.")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -187,7 +194,9 @@ def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_jso
     if as_json and processes.is_main():
         import json
 
-        said = {"code": code, "kind": kind, "thing": thing, "remedy": remedy}
+        failure = {
+            "code": code, "kind": kind, "message": message, "thing": thing, "remedy": remedy,
+        }  # fmt: skip
         with suppress(OSError):  # a full disk may be what this is about
-            print(json.dumps(said), flush=True)
+            print(json.dumps(failure), flush=True)
     return code

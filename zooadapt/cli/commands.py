@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from zooadapt.cli import synonyms
 from zooadapt.cli.spinner import spinner
 
 
@@ -20,6 +21,12 @@ class Command(click.Command):
             return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return self._parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise synonyms.option(error, self) from None
+
+    def _parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(list(args))
             for option in order:
