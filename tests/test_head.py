@@ -58,6 +58,62 @@ def test_out_of_fold_equals_solving_without_each_fold(n: int, dim: int, step: in
     torch.testing.assert_close(found[0], expected[::step], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("n", "dim", "step", "sizes"),
+    [
+        (40, 6, 1, [1, 2, 2, 3, 5, 27]),  # more samples in a group than directions, and fewer
+        (40, 6, 3, [1, 2, 2, 3, 5, 27]),
+        (20, 35, 1, [2, 2, 8, 8]),
+    ],
+)
+def test_leave_one_group_out_equals_solving_without_each_group(
+    n: int, dim: int, step: int, sizes: list[int]
+) -> None:
+    x, labels, weights = problem(n, dim, 3)
+    x = x.double()
+    weights[3] = 0.0
+    weights *= n / weights.sum()
+    groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    groups = groups[torch.randperm(n, generator=torch.Generator().manual_seed(1))]
+    ridge = Ridge(lambda: iter(x.split(7)), labels, 3, weights)
+    found = ridge.held_out([2.0, 0.1], step=step, groups=groups)
+    y = nn.functional.one_hot(labels, 3).double() * 2 - 1
+    for l2, predicted in zip([2.0, 0.1], found, strict=True):
+        expected = torch.empty(n, 3).double()
+        for number in groups.unique():
+            keep = groups != number
+            a, b, w = x[keep], y[keep], weights[keep]
+            mean, target = w @ a / w.sum(), w @ b / w.sum()
+            rows = (a - mean) * w.sqrt()[:, None]
+            gram = rows.T @ rows + l2 * torch.eye(dim).double()
+            solved = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
+            expected[~keep] = (x[~keep] - mean) @ solved + target
+        torch.testing.assert_close(predicted, expected[::step], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logistic"])
+def test_repeats_do_not_tell_each_other_their_label(kind: str) -> None:
+    rng = torch.Generator().manual_seed(0)
+    once, labels = torch.randn(60, 80, generator=rng), torch.arange(60) % 3
+    x, repeated = once.repeat(3, 1), labels.repeat(3)
+    groups = np.tile(np.arange(60), 3)
+
+    def accuracy(rows: Tensor, labels: Tensor, groups: np.ndarray | None) -> float:
+        fit = head.solve(lambda: iter([rows]), labels, 3, kind=kind, groups=groups)
+        return float((fit.held_out_logits.argmax(1) == labels).double().mean())
+
+    assert accuracy(x, repeated, None) > 0.9
+    assert accuracy(x, repeated, groups) < 0.5  # there is nothing to know
+    if kind == "ridge":  # penalties are of a grid, and thrice the samples bear thrice as much
+        assert abs(accuracy(x, repeated, groups) - accuracy(once, labels, None)) < 0.1
+
+
+def test_samples_that_are_all_one_group_have_nothing_to_be_predicted_by() -> None:
+    x, labels, _ = problem(12, 5, 3)
+    fit = head.solve(lambda: iter([x]), labels, 3, groups=np.zeros(12, dtype=int))
+    assert fit.held_out_logits.isfinite().all() and fit.weight.isfinite().all()
+
+
 def test_a_sample_without_weight_is_predicted_by_a_head_that_never_saw_it() -> None:
     x, labels, _ = problem(60, 5, 3)
     weights = torch.ones(60)

@@ -24,6 +24,7 @@ LAYERS = (
     (
         "feed",
         "logistic",
+        "repeats",
         "checkpoint",
         "demo",
         "precision",
@@ -38,6 +39,7 @@ LAYERS = (
     ("auto", "averaging", "advice", "features"),
     ("plan", "prospects", "selftraining"),
     ("training", "baselines", "card", "estimate", "solving", "language"),
+    ("refitting", "concluding"),
     ("run", "report", "unlabelled", "framing"),
     ("export", "preparation", "use", "scaffold"),
     ("testing",),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from zooadapt import plan
+from zooadapt import auto, plan
 from zooadapt.cli import adapt as command
 from zooadapt.cli.output import plan_lines
 from zooadapt.curve import Curve, Point
@@ -86,3 +86,15 @@ def test_a_learning_curve_says_what_its_accuracy_is_of() -> None:
         "samples; twice the labels would likely bring it to 0.990, +0.5 points (95 % interval "
         "+0.2 to +0.7)"
     )
+
+
+@pytest.mark.parametrize(
+    ("share", "from_scratch", "model"),
+    [
+        (0.75, False, "weight average, 75% the fine-tuned model and 25% the linear probe"),
+        (1.0, False, "the fine-tuned model"),
+        (1.0, True, "the model trained from random weights"),
+    ],
+)
+def test_a_model_between_two_is_an_average(share: float, from_scratch: bool, model: str) -> None:
+    assert auto.described(share, from_scratch=from_scratch) == model

@@ -28,7 +28,16 @@ from zooadapt.inputs import Opened, open_inputs
 from zooadapt.metrics import Metrics
 from zooadapt.model import build
 from zooadapt.plan import Plan
-from zooadapt.preparation import choose_mode, decide, divide, open_carries, refine, seconds_for
+from zooadapt.preparation import (
+    Prepared,
+    choose_mode,
+    decide,
+    divide,
+    open_carries,
+    redivide,
+    refine,
+    seconds_for,
+)
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.run import TEST, TRAIN, VAL, Run
@@ -130,18 +139,21 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
         estimate = prepared.estimate and asdict(prepared.estimate)
         shown = {"plan": decided.to_json(), "estimate": estimate}
         return Result(plan=decided, val=None, test=None, report=shown)
-    carries = open_carries(request, prepared, model, engine, progress)
     deadline = clock.deadline(budget)
-    run = Run(
-        decided,
-        model.chain,
-        engine,
-        carries,
-        splits,
-        progress,
-        untrained=lambda: model.untrained(request.seed),
-        deadline=deadline,
-    )
+
+    def begin(prepared: Prepared) -> Run:
+        return Run(
+            prepared.plan,
+            model.chain,
+            engine,
+            open_carries(request, prepared, model, engine, progress),
+            prepared.splits,
+            progress,
+            untrained=lambda: model.untrained(request.seed),
+            deadline=deadline,
+        )
+
+    run = begin(prepared)
     checkpoint = Checkpoint(
         request.out,
         facts={
@@ -157,6 +169,10 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
     with frozen_proof(model.chain, decided.cut) as proof:
         with clock.part("features"):
             run.prepare()
+            apart = redivide(request, data, prepared, run.alike)
+            if apart is not prepared:
+                run, splits = begin(apart), apart.splits
+                run.prepare()
         progress.doing("fitting the head")
         with clock.part("solve"):
             run.solve()
@@ -192,7 +208,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
                 *request.notes,
                 *framed.notes,
                 *(target.notes if target else ()),
-                *carries.notes,
+                *run.notes,
             ],
         )
         if processes.is_main():

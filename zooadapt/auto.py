@@ -136,6 +136,15 @@ def choose(
     return 0.0, solved, fact
 
 
+def described(share: float, *, from_scratch: bool) -> str:
+    """The model of a share of the trained weights, in words."""
+    if from_scratch:
+        return "the model trained from random weights"
+    if share == 1:
+        return "the fine-tuned model"
+    return f"weight average, {share:.0%} the fine-tuned model and {1 - share:.0%} the linear probe"
+
+
 def simplest(losses: list[Tensor]) -> tuple[int, float, float]:
     """The candidate to take, of several in order of simplicity, by their losses on the same
     samples, `(n,)` each: the first that is worse than the one of the lowest mean by no more than

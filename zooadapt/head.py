@@ -109,6 +109,7 @@ def solve(
     kind: str = "ridge",
     weights: Tensor | None = None,
     folds: Sequence[np.ndarray] = (),
+    groups: np.ndarray | None = None,
     judged: Tensor | None = None,
     seed: int = 0,
 ) -> HeadFit:
@@ -117,16 +118,17 @@ def solve(
     rows: `(n, D)` in chunks. labels: `(n,)` int64. weights: `(n,)`, a sample of weight 0 counts for
     nothing and is predicted all the same. folds: `(n,)` the fold of each sample, once or several
     times; without them `ridge` predicts by leave-one-out, which is exact and free, and `logistic`
-    by `FOLDS` folds drawn by `seed`. Candidates are compared by cross-entropy, each at the
-    temperature that suits it best (Guo et al. 2017), and that temperature is folded into the head.
-    judged: `(n,)` bool, the samples they are compared on; all, if not given.
+    by `FOLDS` folds drawn by `seed`. groups: `(n,)`, equal for samples that are left out together.
+    Candidates are compared by cross-entropy, each at the temperature that suits it best (Guo et al.
+    2017), and that temperature is folded into the head. judged: `(n,)` bool, the samples they are
+    compared on; all, if not given.
     """
     shares = torch.ones(len(labels)) if weights is None else weights
     shares = shares.double() * (shares.count_nonzero() / shares.double().sum())
     asked = shares if judged is None else shares * judged
     if kind == "ridge":
-        return _solve_ridge(rows, labels, num_classes, shares, asked, folds)
-    drawn = folds or draw_folds(labels.numpy(), FOLDS, repeats=1, seed=seed)
+        return _solve_ridge(rows, labels, num_classes, shares, asked, folds, groups)
+    drawn = folds or draw_folds(labels.numpy(), FOLDS, repeats=1, seed=seed, groups=groups)
     return _solve_logistic(rows, labels, num_classes, shares, asked, drawn)
 
 
@@ -145,12 +147,14 @@ def _solve_ridge(
     weights: Tensor,
     asked: Tensor,
     folds: Sequence[np.ndarray],
+    groups: np.ndarray | None,
 ) -> HeadFit:
     ridge = Ridge(rows, labels, num_classes, weights)
+    together = None if groups is None else torch.from_numpy(groups)
 
     def held_out_by(l2s: Sequence[float], step: int) -> list[Tensor]:
         if not folds:
-            return ridge.held_out(l2s, step=step)
+            return ridge.held_out(l2s, step=step, groups=together)
         drawn = [ridge.out_of_fold(l2s, torch.from_numpy(fold), step=step) for fold in folds]
         return [torch.cat(each) for each in zip(*drawn, strict=True)]
 

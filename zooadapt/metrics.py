@@ -64,20 +64,23 @@ def measure(
     num_classes: int,
     *,
     confidence: np.ndarray | None = None,
+    distinct: int | None = None,
 ) -> Metrics:
     """Metrics of predicted against `(n,)` true class indices; n >= 1.
 
     predicted: `(R * n,)`, every sample R times over, as repeated cross-validation gives; intervals
-    are those of n samples. confidence: the probability given to each prediction.
+    are those of n samples, or of as many `distinct` ones where some repeat others. confidence: the
+    probability given to each prediction.
     """
     n, times = len(labels), len(predicted) // len(labels)
+    distinct = n if distinct is None else distinct
     true = np.tile(labels, times)
     confusion = np.bincount(true * num_classes + predicted, minlength=num_classes**2)
     confusion = confusion.reshape(num_classes, num_classes)
     right = predicted == true
-    interval = wilson(float(right.mean()) * n, n)
+    interval = wilson(float(right.mean()) * distinct, distinct)
     f1, balanced = (float(score[0]) for score in _class_means(confusion[None]))
-    f1_interval, balanced_interval = _bootstrap(confusion, n)
+    f1_interval, balanced_interval = _bootstrap(confusion, distinct)
     if right.all():  # redrawing what has no error shows none, however few samples there are
         f1_interval = balanced_interval = interval
     return Metrics(
@@ -93,7 +96,9 @@ def measure(
     )
 
 
-def of_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics:
+def of_probabilities(
+    probabilities: np.ndarray, labels: np.ndarray, *, distinct: int | None = None
+) -> Metrics:
     """Metrics, the calibration among them, of `(R * n, K)` probabilities of the classes, against
     `(n,)` true ones, as `measure` says."""
     return measure(
@@ -101,6 +106,7 @@ def of_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics:
         labels,
         probabilities.shape[1],
         confidence=probabilities.max(1),
+        distinct=distinct,
     )
 
 

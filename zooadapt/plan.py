@@ -92,7 +92,7 @@ class Plan:
     def solved_val(self) -> str:
         """How a solved head is measured where nothing is held out."""
         if not self.folds:
-            return "leave-one-out"
+            return "leave-one-group-out" if self.grouped else "leave-one-out"
         whole = " by group" if self.grouped else ""
         times = f", {self.repeats} times" if self.repeats > 1 else ""
         return f"{self.folds}-fold{whole}{times}"
@@ -312,9 +312,9 @@ def _folds(request: Request, groups: int) -> tuple[int, int, str]:
         )
     if request.folds is not None:
         return wanted, REPEATS, "asked for"
-    if groups:
-        return wanted, REPEATS, "leave-one-out would split groups"
-    return (FOLDS, 1, "") if request.head == "logistic" else (0, 0, "")
+    if request.head == "ridge":
+        return 0, 0, ""
+    return (wanted, REPEATS, "groups stay whole") if groups else (FOLDS, 1, "")
 
 
 _UNEVEN = 1.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -48,21 +49,50 @@ def seconds_for(request: Request) -> float:
     return BUDGET if request.strategy == AUTO else math.inf
 
 
-def divide(request: Request, data: Dataset, *, holds_out: bool) -> dict[str, Split]:
+def divide(
+    request: Request,
+    data: Dataset,
+    *,
+    holds_out: bool,
+    alike: Mapping[bytes, bytes] = MappingProxyType({}),
+) -> dict[str, Split]:
     """The training part, what is held out of it where epochs have to be compared, and the test
     part. A solved head compares by leave-one-out and trains on everything. Held out is the data's
-    own validation part, unless only some labels of each class are to be used."""
+    own validation part, unless only some labels of each class are to be used. alike: contents that
+    are nearly equal to another one, which none is held out from."""
     train = data.train
     if request.labels_per_class is not None:
         train = sample_per_class(train, request.labels_per_class, request.seed)
     splits = {TRAIN: train}
     spare = request.strategy != AUTO or np.bincount(train.labels).max() > 1
     if holds_out and spare:
+        contents = [alike.get(digest, digest) for digest in train.digests]
         own = data.parted() if request.labels_per_class is None else None
-        splits[TRAIN], splits[VAL] = own or hold_out(train, request.val_fraction, request.seed)
+        splits[TRAIN], splits[VAL] = own or hold_out(
+            train, request.val_fraction, request.seed, contents
+        )
     if data.test is not None:
         splits[TEST] = data.test
     return splits
+
+
+def redivide(
+    request: Request, data: Dataset, prepared: Prepared, alike: Mapping[bytes, bytes]
+) -> Prepared:
+    """What was prepared, with no held-out sample that is nearly equal to one that is trained on."""
+    own = request.labels_per_class is None and data.parted() is not None
+    if VAL not in prepared.splits or own:
+        return prepared
+    train, val = (
+        {alike.get(digest, digest) for digest in prepared.splits[name].digests}
+        for name in (TRAIN, VAL)
+    )
+    if not train & val:
+        return prepared
+    divided = divide(request, data, holds_out=True, alike=alike)
+    splits = {**prepared.splits, **divided}
+    decided = replace(prepared.plan, train_samples=len(splits[TRAIN]))
+    return replace(prepared, plan=decided, splits=splits)
 
 
 def choose_mode(request: Request, model: Model, train: Split) -> Mode:

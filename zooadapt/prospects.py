@@ -29,50 +29,72 @@ CERTAIN = 2.0
 runs on texts with ten labels a class, by 6 and 12 points of accuracy."""
 
 
-def look_at_stages(stages: Feed, last: Rows, labels: Tensor, num_classes: int) -> tuple[bool, str]:
-    """`room` on some of the samples. stages: means of every stage's channels, by name; last: the
-    rows of the last features; labels: `(n,)`, of all samples."""
-    some = _some(len(labels), LOOKED_AT)
-    rows, parts = chosen(last, some), next(stages.batches([some]))
-    return processes.decided(lambda: room(rows, parts, labels[some], num_classes))
+class Prospects:
+    """What some of the training samples tell."""
 
+    def __init__(
+        self,
+        chain: Chain,
+        engine: Engine,
+        last: Rows,
+        labels: Tensor,
+        groups: np.ndarray | None,
+        *,
+        batch_size: int,
+        progress: Progress,
+    ) -> None:
+        """last: the features of all samples; labels: `(n,)`; groups: `(n,)`, equal for samples that
+        are left out together."""
+        self._chain, self._engine, self._last = chain, engine, last
+        self._labels, self._groups = labels, groups
+        self._batch_size, self._progress = batch_size, progress
 
-def look_at_source(
-    chain: Chain,
-    engine: Engine,
-    untrained: State,
-    inputs: Feed,
-    last: Rows,
-    labels: Tensor,
-    *,
-    batch_size: int,
-    progress: Progress,
-) -> tuple[bool, str]:
-    """`teaches_nothing` on some of the samples. untrained: the state with random weights, of which
-    nothing stays in the chain; inputs: at cut 0; last and labels: as in `look_at_stages`."""
-    some, source = _some(len(labels), COMPARED), averaging.copy(chain.net)
-    chain.net.load_state_dict(untrained)
-    random = engine.features(
-        chain,
-        Part(inputs, some),
-        batch_size=batch_size,
-        progress=progress,
-        what="features of the network untrained",
-    )
-    chain.net.load_state_dict(source)
-    rows, classes = chosen(last, some), len(chain.head.weight)
-    return processes.decided(lambda: teaches_nothing(rows, random, labels[some], classes))
+    def of_stages(self, stages: Feed) -> tuple[bool, str]:
+        """`room`. stages: means of every stage's channels, by name."""
+        some, labels, groups = self._some(LOOKED_AT)
+        rows, parts = chosen(self._last, some), next(stages.batches([some]))
+        classes = len(self._chain.head.weight)
+        return processes.decided(lambda: room(rows, parts, labels, classes, groups))
+
+    def of_source(self, untrained: State, inputs: Feed) -> tuple[bool, str]:
+        """`teaches_nothing`. untrained: the state with random weights, of which nothing stays in
+        the chain; inputs: at cut 0."""
+        chain = self._chain
+        some, labels, groups = self._some(COMPARED)
+        source = averaging.copy(chain.net)
+        chain.net.load_state_dict(untrained)
+        random = self._engine.features(
+            chain,
+            Part(inputs, some),
+            batch_size=self._batch_size,
+            progress=self._progress,
+            what="features of the untrained network",
+        )
+        chain.net.load_state_dict(source)
+        rows, classes = chosen(self._last, some), len(chain.head.weight)
+        return processes.decided(lambda: teaches_nothing(rows, random, labels, classes, groups))
+
+    def _some(self, most: int) -> tuple[np.ndarray, Tensor, np.ndarray | None]:
+        """Positions of at most so many samples, evenly spread, their labels and groups."""
+        n = len(self._labels)
+        some = np.linspace(0, n - 1, min(n, most)).astype(int)
+        return some, self._labels[some], None if self._groups is None else self._groups[some]
 
 
 def room(
-    last: Tensor, stages: Mapping[str, Tensor], labels: Tensor, num_classes: int
+    last: Tensor,
+    stages: Mapping[str, Tensor],
+    labels: Tensor,
+    num_classes: int,
+    groups: np.ndarray | None = None,
 ) -> tuple[bool, str]:
     """Whether features of all stages tell classes apart better than the last ones, by more than
     chance, and the fact. What the network knows and its last stage lost, training can bring back;
     the features themselves are of no use to a head that other tools load (Head2Toe, Evci et al.
     2022, arXiv 2201.03529, puts a head on them).
 
-    last: `(n, D)`; stages: `(n, C)` by name; labels: `(n,)`. Compared on the leave-one-out losses
+    last: `(n, D)`; stages: `(n, C)` by name; labels: `(n,)`; groups: `(n,)`, equal for samples that
+    are left out together. Compared on the leave-one-out losses
     of ridge heads, each stage scaled to the same total variance.
     """
     scaled = []
@@ -81,7 +103,7 @@ def room(
         scaled.append(centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12))
     losses = []
     for rows in (last, torch.cat(scaled, 1)):
-        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
+        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
         losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
     better, gain, noise = auto.simplest(losses)
     fact = (
@@ -93,16 +115,20 @@ def room(
 
 
 def teaches_nothing(
-    source: Tensor, untrained: Tensor, labels: Tensor, num_classes: int
+    source: Tensor,
+    untrained: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    groups: np.ndarray | None = None,
 ) -> tuple[bool, str]:
     """Whether the source teaches next to nothing of these classes, and the fact: features of its
     network with random weights tell them apart nearly as well. Its weights are then a worse start
     than none, or no better, as was measured on texts. With too few samples for a network to learn
     features of its own, those of the untrained one have to be better as they are, and surely so.
 
-    source and untrained: `(n, D)`; labels: `(n,)`. Compared by how far the leave-one-out losses of
-    ridge heads fall below the entropy of the classes. An untrained network whose features are not
-    finite, as a deep one without norms may give, tells nothing.
+    source and untrained: `(n, D)`; labels and groups: as in `room`. Compared by how far the
+    leave-one-out losses of ridge heads fall below the entropy of the classes. An untrained network
+    whose features are not finite, as a deep one without norms may give, tells nothing.
     """
     shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
     entropy = float(torch.special.entr(shares).sum())
@@ -111,7 +137,7 @@ def teaches_nothing(
         if not rows.isfinite().all():
             losses.append(torch.full((len(labels),), entropy))
             continue
-        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes)
+        fit = head.solve(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
         losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
     means = [float(each.mean()) for each in losses]
     fact = (
@@ -123,7 +149,3 @@ def teaches_nothing(
         return gain > CERTAIN * noise, f"{fact}; standard error of the difference {noise:.3f}"
     taught, random = (max(0.0, entropy - mean) for mean in means)
     return random >= TAUGHT * taught, fact
-
-
-def _some(count: int, most: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, most)).astype(int)

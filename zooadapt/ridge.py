@@ -49,9 +49,12 @@ class Ridge:
         weight = (self.basis @ (self._moment / (self.values + l2)[:, None])).T
         return weight, self._target_mean - weight @ self.mean
 
-    def held_out(self, l2s: Sequence[float], *, step: int = 1) -> list[Tensor]:
+    def held_out(
+        self, l2s: Sequence[float], *, step: int = 1, groups: Tensor | None = None
+    ) -> list[Tensor]:
         """For each L2, `(ceil(n / step), K)` predictions for every `step`-th sample by the solution
-        without it: the residual over 1 - leverage (Allen 1974, PRESS)."""
+        without it: the residual over 1 - leverage (Allen 1974, PRESS). With `groups`, `(n,)`, by
+        the solution without its whole group, exact as well."""
         count = -(-len(self._labels) // step)
         found = [torch.empty(count, self._classes, dtype=torch.float64) for _ in l2s]
         done = 0
@@ -61,10 +64,46 @@ class Ridge:
                 shrink = 1 / (self.values + l2)
                 fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
                 leverage = w * (inside.square() @ shrink + 1 / self._total)
-                left = (y - fitted) / (1 - leverage).clamp_min(1e-9)[:, None]
+                left = (y - fitted) / (1 - leverage).clamp_min(_LEAST)[:, None]
                 out[done : done + len(x)] = y - left
             done += len(x)
+        if groups is not None:
+            for members in _alike_in_size(groups):
+                asked = members % step == 0
+                if asked.any():
+                    self._without_groups(members[asked.any(1)], step, l2s, found)
         return found
+
+    def _without_groups(
+        self, members: Tensor, step: int, l2s: Sequence[float], found: list[Tensor]
+    ) -> None:
+        """Put the predictions for the members, `(m, g)` positions of m groups, in their places: the
+        block of residuals solved by the block of 1 - leverage; for groups larger than the number of
+        directions, the normal equations less what the group brought into them."""
+        order = members.flatten().sort()
+        x = chosen(self._rows, order.values.numpy()).double()
+        inside = torch.empty(len(x), self.basis.shape[1], dtype=torch.float64)
+        inside[order.indices] = (x - self.mean) @ self.basis
+        inside = inside.view(*members.shape, -1)
+        y, w = self._targets(self._labels[members]), self._weights[members]
+        asked = members % step == 0
+        for l2, out in zip(l2s, found, strict=True):
+            shrink = 1 / (self.values + l2)
+            if members.shape[1] <= len(self.values):
+                fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
+                block = -((inside * shrink) @ inside.mT + 1 / self._total) * w[:, None]
+                block.diagonal(dim1=1, dim2=2).add_(1 + _ROUNDING).clamp_min_(_LEAST)
+                predicted = y - torch.linalg.solve(block, y - fitted)
+            else:
+                rows = torch.cat([inside, torch.ones_like(w)[..., None]], 2)
+                weighted = (rows * w[..., None]).mT
+                total = torch.tensor([self._total], dtype=torch.float64)
+                whole = torch.diag(torch.cat([self.values + l2, total]))
+                moment = torch.cat([self._moment, self._total * self._target_mean[None]])
+                left = whole - weighted @ rows
+                left[:, -1, -1].clamp_min_(_LEAST)
+                predicted = rows @ torch.linalg.solve(left, moment - weighted @ y)
+            out[members[asked] // step] = predicted[asked]
 
     def out_of_fold(self, l2s: Sequence[float], fold: Tensor, *, step: int = 1) -> list[Tensor]:
         """The same by the solution without the sample's whole fold, exact as well: the normal
@@ -139,6 +178,24 @@ class Ridge:
                 x = part[here - start].double()
                 yield x, self._targets(self._labels[here]), self._weights[here]
             start += len(part)
+
+
+_LEAST = 1e-9
+"""Of what is divided by, where nothing is left to learn from."""
+_ROUNDING = 1e-12
+_AT_ONCE = 8192
+"""Members of groups whose rows are taken at once."""
+
+
+def _alike_in_size(groups: Tensor) -> Iterator[Tensor]:
+    """`(m, g)` positions of the members of groups of the same size, each more than one sample."""
+    order = torch.sort(groups, stable=True).indices
+    sizes = torch.unique_consecutive(groups[order], return_counts=True)[1]
+    parts = order.split(sizes.tolist())
+    for size in sizes.unique().tolist():
+        if size > 1:
+            members = torch.stack([part for part in parts if len(part) == size])
+            yield from members.split(max(1, _AT_ONCE // size))
 
 
 def _significant(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, averaging, baselines, head, metrics, processes, prospects, strategy
+from zooadapt import auto, averaging, baselines, concluding, head, refitting, strategy
 from zooadapt.averaging import State
 from zooadapt.carries import Carries
 from zooadapt.chain import POOLED, Chain
@@ -25,14 +25,11 @@ from zooadapt.history import History
 from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
-from zooadapt.rivals import compete
-from zooadapt.solving import UNLABELLED, Solving
+from zooadapt.prospects import Prospects
+from zooadapt.solving import TEST, TRAIN, UNLABELLED, VAL, Solving
 from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase, TrainPhase
 from zooadapt.training import Training
 from zooadapt.validation import Validation
-from zooadapt.wording import counted
-
-TRAIN, VAL, TEST = "train", "val", "test"
 
 
 class Run:
@@ -84,6 +81,18 @@ class Run:
         learned = (TRAIN, VAL) if self.plan.refit else (TRAIN,)
         for name in self._splits:
             self._carries.prepare(name, sorted(needed[name]), views=name in learned)
+        if self.plan.solves:
+            self._solving.find_repeats()
+
+    @property
+    def notes(self) -> list[str]:
+        """What is odd about the data but usable, and about the cache."""
+        return [*self._solving.notes, *self._carries.notes]
+
+    @property
+    def alike(self) -> Mapping[bytes, bytes]:
+        """Contents that are nearly equal to another one, each with that one."""
+        return self._solving.alike
 
     def solve(self) -> None:
         """Solve the head on the training part's features, if the plan does; see whose label it
@@ -92,7 +101,7 @@ class Run:
             self._solving.solve(TRAIN)
             if self._solving.taught is not None:
                 self._record(self._solving.taught)
-            self._solving.suspect(*(name for name in (TRAIN, VAL) if name in self._splits))
+            self._solving.suspect(*self._solving.labelled)
             self._temperature = 1 / self._solving.fit.scale
 
     def baselines(self) -> dict[str, Metrics]:
@@ -103,15 +112,17 @@ class Run:
         said = baselines.majority(labels.numpy(), len(self._labels[part]))
         self._predicted = {"majority": said}
         if part == TRAIN or not self.plan.solves:
-            return {"majority": self._metrics(said, part)}
+            return {"majority": self._solving.measure_labels(said, part)}
         train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
         logits = self._engine.head_logits(self._chain, val)
+        once = self._solving.distinct(TRAIN)
         self._predicted |= {
-            "knn": baselines.nearest(train, labels, val, self.plan.num_classes),
+            "knn": baselines.nearest(train[once], labels[once], val, self.plan.num_classes),
             "probe": logits.argmax(1).numpy(),
         }
-        simple = {name: self._metrics(self._predicted[name], VAL) for name in ("majority", "knn")}
-        return simple | {"probe": self._measure(logits, VAL)}
+        score = self._solving.measure_labels
+        simple = {name: score(self._predicted[name], VAL) for name in ("majority", "knn")}
+        return simple | {"probe": self._solving.measure(logits, VAL)}
 
     def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
@@ -148,22 +159,25 @@ class Run:
                 self._solve_all()
                 self._decide("refit", "the head fitted on all samples", "no epoch was better")
             return self.plan.solves
-        phase, chosen = strategy.refit(self._taught), averaging.copy(self._chain.net)
-        head.rescale(self._chain.head, self._temperature)
-        in_time = self._training((phase,), TRAIN, VAL).refit()
-        head.rescale(self._chain.head, 1 / self._temperature)
+        phase = strategy.refit(self._taught)
         kept, truth = (part[VAL].numpy() for part in (self._solving.kept, self._solving.learned))
-        logits = self._logits(VAL, "")
-        said, sound = (self._predicted["model"], logits.argmax(1).numpy()), logits.isfinite().all()
-        before, after = (float((one == truth)[kept].mean()) for one in said)
-        learned = in_time and processes.decided(lambda: after >= before and bool(sound))
-        what = f"{counted(phase.epochs, 'more epoch')} on all samples"
-        if not learned:
-            self._chain.net.load_state_dict(chosen)
-            cause = "it made the model worse" if in_time else "the budget was spent"
-            what = f"discarded, {cause}: the model from before it is exported"
-        why = f"accuracy {before:.3f} on the held-out samples before it, {after:.3f} after"
-        self._decide("refit", what, why)
+
+        def right(predicted: np.ndarray) -> float:
+            return float((predicted == truth)[kept].mean())
+
+        def after() -> float:
+            logits = self._logits(VAL, "")
+            return right(logits.argmax(1).numpy()) if logits.isfinite().all() else -math.inf
+
+        learned, choice = refitting.refit(
+            self._chain,
+            lambda: self._training((phase,), TRAIN, VAL),
+            phase.epochs,
+            temperature=self._temperature,
+            before=right(self._predicted["model"]),
+            after=after,
+        )
+        self._record(choice)
         return learned
 
     def _training(self, phases: Sequence[TrainPhase], *names: str) -> Training:
@@ -197,42 +211,32 @@ class Run:
         if solving.fit is None or self.plan.trained:
             logits = self._logits(VAL, f"evaluating {VAL}")
             self._predicted["model"] = logits.argmax(1).numpy()
-            return self._measure(logits, VAL)
+            return self._solving.measure(logits, VAL)
         logits = solving.fit.held_out_logits
         if VAL not in self._splits:
             self._predicted["model"] = logits[: len(self._labels[TRAIN])].argmax(1).numpy()
-        return self._measure(logits, *solving.parts)
+        return self._solving.measure(logits, *solving.parts)
 
     def findings(self, measured: Mapping[str, Metrics]) -> Findings:
         """What there is to say beside the scores, after `validation`; measured: the baselines."""
-        model = self._predicted.get("model", self._predicted.get("probe"))
-        part = VAL if VAL in self._splits else TRAIN
-        truth, predicted = self._solving.given(part), self._predicted | {part: model}
         if self.plan.trained and "probe" in measured:
-            trained, solved = float((model == truth).mean()), measured["probe"].accuracy
-            if trained < solved:
-                fact = f"accuracy {trained:.3f} on the held-out samples, {solved:.3f} without it"
-                self._decide("training", "made it worse than the linear probe", fact)
-        return Findings(
-            baselines=measured,
-            comparisons=[
-                metrics.compare(name, model == truth, self._predicted[name] == truth)
-                for name in measured
-                if self._predicted[name] is not model
-            ],
-            suspects=self._solving.suspects,
-            treatment=self.plan.suspects,
-            changed=self._solving.changed,
-            curve=self._solving.curve(),
+            right = concluding.model_answers(self._predicted) == self._solving.given(VAL)
+            if harm := concluding.harm(float(right.mean()), measured["probe"].accuracy):
+                self._record(harm)
+        return concluding.findings(
+            self.plan,
+            self._solving,
+            self._splits,
+            self._predicted,
+            measured,
             temperature=self._temperature,
-            matches=compete(self._splits, self._solving, predicted, self.plan),
         )
 
     def score(self, name: str) -> Metrics:
         """Metrics of the chain on a split."""
         logits = self._logits(name, f"evaluating {name}")
         self._predicted[name] = logits.argmax(1).numpy()
-        return self._measure(logits, name)
+        return self._solving.measure(logits, name)
 
     @property
     def _chooses(self) -> bool:
@@ -242,16 +246,7 @@ class Run:
         """Where its features tell hardly more than those of the same network untrained, train that
         one; where there is too little to learn features from, solve the head on those."""
         plan = self.plan
-        useless, fact = prospects.look_at_source(
-            self._chain,
-            self._engine,
-            self._untrained(),
-            self._carries.at(TRAIN, 0),
-            self._rows(TRAIN),
-            self._labels[TRAIN],
-            batch_size=plan.recipe.batch_size,
-            progress=self._progress,
-        )
+        useless, fact = self._prospects().of_source(self._untrained(), self._carries.at(TRAIN, 0))
         if useless and len(self._labels[TRAIN]) < auto.LEARNABLE:
             self._leave_source(fact)
         elif useless:
@@ -276,13 +271,22 @@ class Run:
         stages = self._carries.at(TRAIN, POOLED)
         if stages.cut != POOLED:
             return  # not stored, so it stays in doubt
-        better, fact = prospects.look_at_stages(
-            stages, self._rows(TRAIN), self._labels[TRAIN], self.plan.num_classes
-        )
+        better, fact = self._prospects().of_stages(stages)
         if better:
             at_once = dropwhile(lambda phase: phase.when != GAINED, self.plan.trained)
             self.plan = replace(self.plan, phases=(SolvePhase(), *at_once))
         self._decide("train", "at once" if better else "in doubt, the last stages first", fact)
+
+    def _prospects(self) -> Prospects:
+        return Prospects(
+            self._chain,
+            self._engine,
+            self._rows(TRAIN),
+            self._labels[TRAIN],
+            self._solving.groups(TRAIN),
+            batch_size=self.plan.recipe.batch_size,
+            progress=self._progress,
+        )
 
     def _decide(self, what: str, value: str, why: str) -> None:
         self._record(Choice(what=what, value=value, why=why))
@@ -309,11 +313,7 @@ class Run:
         if share:
             head.rescale(self._chain.head, found.scale)
             self._temperature /= found.scale
-            what = f"weight average: {share:.0%} fine-tuned model, {1 - share:.0%} fitted head's"
-            if share == 1:
-                what = "the fine-tuned model"
-            if self.plan.from_scratch:
-                what = "the model trained from random weights"
+            what = auto.described(share, from_scratch=self.plan.from_scratch)
         else:
             self._only_solve(solved, from_scratch=False)
             what = "the linear probe, its head fitted on all samples"
@@ -339,9 +339,3 @@ class Run:
             progress=self._progress if what else Progress(),
             what=what,
         )
-
-    def _measure(self, logits: Tensor, *names: str) -> Metrics:
-        return metrics.of_probabilities(logits.softmax(1).numpy(), self._solving.given(*names))
-
-    def _metrics(self, predicted: np.ndarray, name: str) -> Metrics:
-        return metrics.measure(predicted, self._solving.given(name), self.plan.num_classes)

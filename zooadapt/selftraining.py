@@ -38,6 +38,7 @@ def teach(
     *,
     weights: Tensor,
     fold: np.ndarray,
+    groups: np.ndarray | None = None,
     kind: str = "ridge",
     seed: int = 0,
 ) -> Taught:
@@ -46,13 +47,14 @@ def teach(
     is right without them throughout, nothing could be seen to.
 
     rows and unlabelled: `(n, D)` and `(m, D)` in chunks; labels: `(n,)` int64; weights: `(n,)`;
-    fold: `(n,)` the fold of each labelled sample.
+    fold: `(n,)` the fold of each labelled sample; groups: `(n,)`, equal for labelled samples that
+    are left out together.
     """
     folds = torch.from_numpy(fold)
     said_by = torch.zeros(2, len(labels), num_classes)
     for number in range(int(folds.max()) + 1):
         out = folds == number
-        fits = _twice(rows, unlabelled, labels, num_classes, weights * ~out, kind, seed)[:2]
+        fits = _twice(rows, unlabelled, labels, num_classes, weights * ~out, groups, kind, seed)[:2]
         for said, fit in zip(said_by, fits, strict=True):
             said[out] = _logits(rows, fit)[out]
     scales, losses = zip(
@@ -61,7 +63,7 @@ def teach(
     counted = [one[weights > 0] for one in losses]
     right = [int((said.argmax(1) == labels)[weights > 0].sum()) for said in said_by]
     _, gain, noise = processes.decided(lambda: auto.simplest(counted))
-    _, fit, chosen, of = _twice(rows, unlabelled, labels, num_classes, weights, kind, seed)
+    _, fit, chosen, of = _twice(rows, unlabelled, labels, num_classes, weights, groups, kind, seed)
     fit = replace(
         fit,
         weight=scales[1] * fit.weight,
@@ -85,12 +87,15 @@ def _twice(
     labels: Tensor,
     num_classes: int,
     weights: Tensor,
+    groups: np.ndarray | None,
     kind: str,
     seed: int,
 ) -> tuple[HeadFit, HeadFit, int, int]:
     """The head without and with unlabelled samples; of how many it was sure, and of how many."""
     mean_one = weights * (weights.count_nonzero() / weights.sum())
-    first = head.solve(rows, labels, num_classes, kind=kind, weights=weights, seed=seed)
+    first = head.solve(
+        rows, labels, num_classes, kind=kind, weights=weights, groups=groups, seed=seed
+    )
     sure, guessed = _logits(unlabelled, first).softmax(1).max(1)
     confident = sure >= CONFIDENT
     count = int(confident.sum())
@@ -109,10 +114,18 @@ def _twice(
         num_classes,
         kind=kind,
         weights=torch.cat([mean_one, _as_much(mean_one, labels, confident, guessed)]),
+        groups=_each_alone(groups, len(guessed)),
         judged=judged,
         seed=seed,
     )
     return first, second, count, len(sure)
+
+
+def _each_alone(groups: np.ndarray | None, more: int) -> np.ndarray | None:
+    """The groups of labelled samples, followed by a new one for each of so many more."""
+    if groups is None:
+        return None
+    return np.concatenate([groups, groups.max() + 1 + np.arange(more)])
 
 
 def _as_much(weights: Tensor, labels: Tensor, confident: Tensor, guessed: Tensor) -> Tensor:

@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt import curve, head, processes, selftraining, suspects
+from zooadapt import curve, head, metrics, processes, repeats, selftraining, suspects
 from zooadapt.data import Split
 from zooadapt.data.splits import together
 from zooadapt.head import HeadFit
+from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.ridge import Rows
 from zooadapt.strategy import Choice
 from zooadapt.suspects import Suspects
 
-UNLABELLED = "unlabelled"
-"""The part of the data that has no labels."""
+TRAIN, VAL, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
+"""The parts of the data; the last one has no labels."""
 
 
 class Solving:
@@ -50,6 +51,10 @@ class Solving:
         self.taught: Choice | None = None
         """Whether the head learned from unlabelled samples too, if there are any."""
         self._teaches = UNLABELLED in splits
+        self.labelled = tuple(name for name in (TRAIN, VAL) if name in splits)
+        """Parts whose labels are there to be learned."""
+        self.alike: Mapping[bytes, bytes] = {}
+        """Contents that are nearly equal to another one, each with that one."""
 
     def solve(self, *names: str) -> None:
         """Solve the head on the features of these parts together."""
@@ -74,6 +79,7 @@ class Solving:
             kind=plan.head,
             weights=weights,
             folds=folds,
+            groups=self.groups(*names),
             seed=plan.seed,
         )
         if self._teaches:
@@ -94,7 +100,10 @@ class Solving:
         """The head that learned from unlabelled samples too, if that pays, which is decided once;
         else the one that did not."""
         plan = self._plan
-        drawn = folds or head.draw_folds(labels.numpy(), head.FOLDS, repeats=1, seed=plan.seed)
+        groups = self.groups(*names)
+        drawn = folds or head.draw_folds(
+            labels.numpy(), head.FOLDS, repeats=1, seed=plan.seed, groups=groups
+        )
         taught = selftraining.teach(
             self._chunks(names),
             self._rows(UNLABELLED),
@@ -102,6 +111,7 @@ class Solving:
             plan.num_classes,
             weights=weights,
             fold=drawn[0],
+            groups=groups,
             kind=plan.head,
             seed=plan.seed,
         )
@@ -155,13 +165,58 @@ class Solving:
         """The labels of these parts together, as they are in the data."""
         return np.concatenate([self._splits[name].labels for name in names])
 
+    def measure(self, logits: Tensor, *names: str) -> Metrics:
+        """Metrics of `(n, K)` logits, or of several times as many, on these parts together."""
+        probabilities = logits.softmax(1).numpy()
+        distinct = self.count_distinct(*names)
+        return metrics.of_probabilities(probabilities, self.given(*names), distinct=distinct)
+
+    def measure_labels(self, predicted: np.ndarray, name: str) -> Metrics:
+        """Metrics of `(n,)` predicted classes on a part."""
+        classes, distinct = self._plan.num_classes, self.count_distinct(name)
+        return metrics.measure(predicted, self.given(name), classes, distinct=distinct)
+
+    def find_repeats(self) -> None:
+        """See which samples are nearly equal by their features."""
+        digests = [digest for name in self.labelled for digest in self._splits[name].digests]
+        modality = self._splits[TRAIN].modality
+        self.alike = repeats.near_equal(digests, self._chunks(self.labelled), modality)
+
+    @property
+    def notes(self) -> list[str]:
+        """How many samples repeat another one, if any do."""
+        count = sum(len(self.learned[name]) for name in self.labelled)
+        repeated = count - self.count_distinct(*self.labelled)
+        if not repeated:
+            return []
+        equal = "equal or nearly equal to" if self.alike else "equal to"
+        return [
+            f"{repeated} of {count} training samples are {equal} another one: such samples are "
+            "left out together when a model is validated"
+        ]
+
+    def count_distinct(self, *names: str) -> int:
+        """How many samples of these parts are neither equal nor nearly equal to another one."""
+        return len({one for name in names for one in self.contents(name)})
+
     def groups(self, *names: str) -> np.ndarray | None:
-        """What no fold of these parts may divide: groups, and equal samples."""
+        """`(n,)`, equal for samples of these parts that no comparison may divide: groups, and
+        samples that are equal or nearly so. None where every sample stands for itself."""
         parts = [self._splits[name] for name in names]
         groups = None
         if parts[0].groups is not None:
             groups = np.concatenate([part.groups for part in parts])
-        return together(groups, [digest for part in parts for digest in part.digests])
+        return together(groups, [one for name in names for one in self.contents(name)])
+
+    def contents(self, name: str) -> list[bytes]:
+        """What is equal for samples of a part that are equal or nearly so."""
+        return [self.alike.get(digest, digest) for digest in self._splits[name].digests]
+
+    def distinct(self, name: str) -> np.ndarray:
+        """Positions of a part's samples without those that repeat one of the same label."""
+        keys = zip(self.contents(name), self.learned[name].tolist(), strict=True)
+        first: dict[tuple[bytes, int], int] = {}
+        return np.array([k for k, key in enumerate(keys) if first.setdefault(key, k) == k])
 
     def _chunks(self, names: Sequence[str]) -> Rows:
         rows = [self._rows(name) for name in names]

@@ -115,13 +115,15 @@ def _first(contents: Sequence[bytes]) -> np.ndarray:
     return np.array([known.setdefault(one, k) for k, one in enumerate(contents)], dtype=np.int64)
 
 
-def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+def hold_out(
+    split: Split, fraction: float, seed: int, contents: Sequence[bytes] | None = None
+) -> tuple[Split, Split]:
     """A split divided into what is trained on and what is held out, stratified by class; groups
-    stay whole, and equal samples together.
+    stay whole, and samples of equal content (by default: equal bytes) together.
 
     Raises: DataError when no class has a sample, or a group, to spare.
     """
-    kept, held_out = divided(split, fraction, seed)
+    kept, held_out = divided(split, fraction, seed, contents)
     if not len(held_out):
         few = "sample" if split.groups is None else "group"
         raise DataError(
