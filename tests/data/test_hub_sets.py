@@ -12,6 +12,7 @@ from zooadapt.data import open_dataset
 from zooadapt.errors import DataError
 
 from .make import encoded, opened, photo
+from .test_depth import grey, wide_png
 
 datasets = pytest.importorskip("datasets")
 
@@ -76,6 +77,17 @@ def test_images_are_decoded_by_the_same_rules(tmp_path: Path) -> None:
     assert data.classes == ("0", "1")
     assert data.everything.raw(2).tobytes() == photo(2).tobytes()
     assert set(data.everything.raw(5).tobytes()) == {128}
+    assert data.everything.size(2) == (24, 16) and data.everything.size(5) == (9, 9)
+
+
+def test_images_of_twelve_bits_have_one_white(tmp_path: Path) -> None:
+    images = [wide_png(grey(k, 12)) for k in range(5)] + [encoded(photo(9), "PNG")]
+    data = opened(publish(tmp_path, train=pictures(images)))
+    assert data.white == 4095
+    assert "5 images of 16 bits a channel, in which 4095 is read as white" in data.notes
+    found = np.asarray(data.everything.raw(2, channels=1)).astype(int)
+    assert np.abs(found - grey(2, 8)).max() <= 1
+    assert data.everything.raw(5).tobytes() == photo(9).tobytes()
 
 
 @pytest.mark.parametrize("bad", [None, b"<html>", encoded(photo(9, (200, 200)), "JPEG")[:1500]])

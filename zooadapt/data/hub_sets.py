@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ class HubSamples:
         def least(index: int) -> int:
             return images.look_at(self._value(index), max_pixels=self._options.max_pixels).white
 
-        self._least = [least(index) for index in range(len(self))]
+        with ThreadPoolExecutor() as pool:
+            self._least = list(pool.map(least, range(len(self))))
         self.white, notes = depth.common_white(self._least, self._options.white)
         return notes
 
