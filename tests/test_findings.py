@@ -75,6 +75,7 @@ def test_planted_labels_are_listed_and_nothing_of_them_is_exported(
                    "--suspects", tmp_path / "suspects.csv", "--json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
+    assert said["suspects_file"] == str(tmp_path / "suspects.csv")
     rows = list(csv.DictReader((tmp_path / "suspects.csv").open()))
     found = {row["sample"] for row in rows}
     assert len(found & wrong) >= 9 and len(found - wrong) <= 3
@@ -83,6 +84,9 @@ def test_planted_labels_are_listed_and_nothing_of_them_is_exported(
         "reliable": True}  # fmt: skip
     assert {row["given"] for row in rows} == {"'=1+1", "lower", "upper"}
     assert all(0.5 < float(row["score"]) <= 1 for row in rows)
+    texts = [row["text"] for row in csv.DictReader((data / "train.csv").open())]
+    assert all(row["text"] == texts[int(row["sample"].split(":")[1]) - 1] for row in rows)
+    assert "suspects_file" not in json.loads((tmp_path / "out/report.json").read_text())
     names = [path.name for path in (tmp_path / "out").iterdir()]
     assert sorted(names) == ["README.md", "config.json", "model.safetensors", "report.json"]
     for name in ("README.md", "config.json", "report.json"):

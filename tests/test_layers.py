@@ -19,6 +19,7 @@ LAYERS = (
     ("fsops", "registry"),
     ("locks",),
     ("outputs", "bag_of_words"),
+    ("listings",),
     ("weights", "data", "metrics", "strategy", "history", "suspects", "chain"),
     ("hub", "cache", "ridge", "folding"),
     (

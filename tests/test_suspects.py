@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from zooadapt import head, suspects
+from zooadapt import head, listings, suspects
 from zooadapt.errors import OutputError
 
 
@@ -96,23 +96,24 @@ def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
         score=np.array([0.9, 0.7]),
         of=2,
     )
-    text = suspects.table(suspected, ['+1, "x".jpg', "@b"], ["=cmd|' /C calc'!A0", "-2"])
+    ids, classes = ['+1, "x".jpg', "@b"], ["=cmd|' /C calc'!A0", "-2"]
+    rows = suspects.rows(suspected, ids, ["=HYPERLINK(1)", None], classes)
+    text = listings.text(suspects.COLUMNS, rows)
     assert list(csv.reader(io.StringIO(text))) == [
-        ["sample", "given", "likelier", "score"],
-        ["'@b", "'=cmd|' /C calc'!A0", "'-2", "0.9000"],
-        ['\'+1, "x".jpg', "'-2", "'=cmd|' /C calc'!A0", "0.7000"],
+        ["sample", "given", "likelier", "score", "text"],
+        ["'@b", "'=cmd|' /C calc'!A0", "'-2", "0.9000", ""],
+        ['\'+1, "x".jpg', "'-2", "'=cmd|' /C calc'!A0", "0.7000", "'=HYPERLINK(1)"],
     ]
 
 
 def test_a_list_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: Path) -> None:
-    nothing = suspects.Suspects(
-        index=np.array([], int), given=np.array([], int), likelier=np.array([], int),
-        score=np.array([]), of=3)  # fmt: skip
     place = tmp_path / "list.csv"
     suspects.check_place(place)
-    place.write_text(suspects.table(nothing, [], []))
+    listings.write(place, suspects.COLUMNS, [])
+    suspects.check_place(place)
+    place.write_text("sample,given,likelier,score\n")  # of an older version
     suspects.check_place(place)
     place.write_text("text,label\nsample,given\n")
-    with pytest.raises(OutputError, match="no list of suspects"):
+    with pytest.raises(OutputError, match="no list that this command writes"):
         suspects.check_place(place)
     assert place.read_text().startswith("text,label")

@@ -11,7 +11,7 @@ from typing import Any
 from zooadapt import (
     export,
     framing,
-    fsops,
+    listings,
     outputs,
     plan,
     pooling,
@@ -221,13 +221,16 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
         plan=run.plan,
         val=val,
         test=test,
-        report=written.report | {"out": str(request.out), "seconds": clock.seconds()},
+        report=written.report
+        | {"out": str(request.out), "seconds": clock.seconds()}
+        | ({"suspects_file": str(request.suspects)} if request.suspects is not None else {}),
     )
 
 
 def _write_suspects(
     path: Path, found: Suspects, classes: Sequence[str], splits: Mapping[str, Split]
 ) -> None:
-    ids = [name for part in (TRAIN, VAL) if part in splits for name in splits[part].ids]
-    text = suspects.table(found, ids, classes)
-    fsops.write_file(path, text.encode("utf-8", "backslashreplace"))
+    parts = [splits[name] for name in (TRAIN, VAL) if name in splits]
+    ids = [name for part in parts for name in part.ids]
+    texts = [part.text(index) for part in parts for index in range(len(part))]
+    listings.write(path, suspects.COLUMNS, suspects.rows(found, ids, texts, classes))

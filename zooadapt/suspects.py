@@ -3,17 +3,15 @@ probabilities that a head gives to samples it was solved without."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from zooadapt import fsops, outputs
-from zooadapt.errors import OutputError
+from zooadapt import listings
 
 KEEP, DROP, RELABEL = "keep", "drop", "relabel"
 LEAST_ACCURACY = 0.5
@@ -23,8 +21,8 @@ labels wrong, heads from 0.51 up flagged wrong labels at twice the rate of rando
 _SIGNIFICANT = 2.0
 """Standard errors."""
 _ROUNDING = 1e-9
-_COLUMNS = ["sample", "given", "likelier", "score"]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = ("sample", "given", "likelier", "score", "text")
+"""Of a list of suspects; the last one is empty where samples are no texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,38 +106,19 @@ def treat(found: Suspects, labels: np.ndarray, treatment: str) -> tuple[list[int
 
 
 def check_place(path: Path) -> None:
-    """See that a table may be written there: in the place of an earlier one, but of nothing else.
+    """See that a list of suspects may be written there.
 
-    Raises: OutputError when another file is there, and as `outputs.check_output_file`.
+    Raises: as `listings.check_place`.
     """
-    outputs.check_output_file(path)
-    first = (",".join(_COLUMNS) + "\n").encode()
-    with fsops.reading(path):
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            earlier = file.read(len(first)) == first
-    if not earlier:
-        raise OutputError(
-            f"'{path}' is there and is no list of suspects",
-            thing=str(path),
-            remedy="choose another --suspects file",
-        )
+    listings.check_place(path, COLUMNS[:4], option="--suspects")
 
 
-def table(found: Suspects, ids: Sequence[str], classes: Sequence[str]) -> str:
-    """A CSV of the suspects: sample, given label, likelier label, score. A cell that a spreadsheet
-    would take for a formula begins with an apostrophe."""
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    for index, given, likelier, score in zip(
-        found.index.tolist(), found.given, found.likelier, found.score, strict=True
-    ):
-        cells = [ids[index], classes[given], classes[likelier]]
-        rows.writerow([*map(_plain, cells), f"{score:.4f}"])
-    return out.getvalue()
-
-
-def _plain(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+def rows(
+    found: Suspects, ids: Sequence[str], texts: Sequence[str | None], classes: Sequence[str]
+) -> list[list[Any]]:
+    """The suspects as lines under `COLUMNS`; ids and texts: of all samples that were looked at."""
+    each = zip(found.index.tolist(), found.given, found.likelier, found.score, strict=True)
+    return [
+        [ids[index], classes[given], classes[likelier], float(score), texts[index] or ""]
+        for index, given, likelier, score in each
+    ]

@@ -128,6 +128,13 @@ class Split:
         """Width and height of an image as its file says, before it is turned upright."""
         return self._samples.size(int(self._rows[index]))
 
+    def text(self, index: int) -> str | None:
+        """A text as a line or a cell shows it, that of a pair in one; None for what is no text."""
+        if self.modality != "text":
+            return None
+        raw = self.raw(index)
+        return raw if isinstance(raw, str) else " / ".join(raw)
+
     def digest(self, index: int) -> str:
         """SHA-256 (hex) of a sample's content: a file's bytes, a text's UTF-8."""
         return self.digests[index].hex()
