@@ -178,12 +178,14 @@ def test_what_cannot_be_told_apart_is_said(source: Path, tmp_path: Path) -> None
     rows = [("".join(rng.choice(list("abcdefgh"), 10)), f"c{k % 2}") for k in range(60)]
     written(tmp_path / "t.csv", rows, ("text", "label"))
     done = command("adapt", source, tmp_path / "t.csv", "-o", tmp_path / "out",
-                   "--strategy", "probe", "--why")  # fmt: skip
+                   "--strategy", "probe", "--why", "--suspects", tmp_path / "s.csv")  # fmt: skip
     assert done.returncode == 0
+    assert f"{tmp_path / 's.csv'} lists 0 labels that may be wrong" in done.stdout
+    assert "its score is 0.5 where the likelier class is as probable" in done.stdout
     assert "the model and majority are right about the same samples, 48 compared" in done.stdout
     assert "majority │ leave-one-out" in done.stdout
     assert "the head is too inaccurate to flag label errors" in done.stdout
-    assert "labels may be wrong" not in done.stdout
+    assert "labels may be wrong" not in done.stdout and (tmp_path / "s.csv").exists()
     assert (done.stdout + done.stderr).count("each class has 24 training samples") == 1
     assert "note: no test part: 12 samples were split off" in done.stdout
 
