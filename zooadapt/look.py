@@ -1,12 +1,10 @@
-"""Looking before adapting: the stages of a source with their costs, and the known sources."""
+"""Looking before adapting: the stages of a source with their costs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from zooadapt import hub, registry
-from zooadapt.errors import ZooadaptError
 from zooadapt.progress import Progress
 
 
@@ -53,58 +51,3 @@ def inspect(
             for k, cost in enumerate(measured)
         ],
     }
-
-
-def models(search: str) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Known sources whose name holds `search`: bundled ones, then what the Hub's cache holds, then
-    what the installed families know of; and the plugins that cannot say, each with its reason.
-    `cached` is the commit and size of what was downloaded."""
-    found = [
-        {
-            "source": name,
-            "family": family,
-            "license": hub.fetch(str(folder)).license,
-            "parameters": None,
-            "note": "bundled, works offline",
-            "cached": None,
-        }
-        for name, (family, folder) in registry.bundled().items()
-    ]
-    found += [_cached(entry) for entry in hub.cached()]
-    broken = []
-    for plugin in sorted({owner.name for owner in registry.installed()}):
-        try:
-            found += [
-                {
-                    "source": v.source,
-                    "family": plugin,
-                    "license": v.license,
-                    "parameters": v.parameters,
-                    "note": v.note,
-                    "cached": None,
-                }
-                for v in registry.load(plugin).variants()
-            ]
-        except ZooadaptError as error:
-            broken.append({"name": plugin, "error": str(error), "remedy": error.remedy})
-    return [one for one in found if search.lower() in one["source"].lower()], broken
-
-
-def _cached(entry: hub.Cached) -> dict[str, Any]:
-    return {
-        "source": f"{entry.location}@{entry.revision}",
-        "family": _family(entry),
-        "license": entry.license,
-        "parameters": None,
-        "note": f"downloaded, {entry.bytes / 1e6:.1f} MB",
-        "cached": {"revision": entry.revision, "bytes": entry.bytes, "files": list(entry.files)},
-    }
-
-
-def _family(entry: hub.Cached) -> str:
-    """The family of a cached source; nothing where its config is not usable any more."""
-    try:
-        config = hub.fetch_config(entry.location, revision=entry.revision, offline=True)
-        return registry.family_for(config).name
-    except ZooadaptError:
-        return ""

@@ -92,6 +92,37 @@ def test_models_says_what_is_downloaded(hub, zooadapt, tmp_path):
     assert f"org/seen@{repo.head.oid}" in shown and "downloaded, 0.0 MB" in shown
 
 
+def test_downloads_are_listed_newest_first_and_cleared(hub, zooadapt, tmp_path):
+    names = [f"org/stored{k}" for k in range(3)]
+    for name in names:
+        hub.add(name, model_files())
+        assert zooadapt("pull", name).returncode == 0
+    listed = json.loads(zooadapt("models", "org/stored", "--json", ZOOADAPT_PLUGINS="rnn").stdout)
+    assert [m["source"].partition("@")[0] for m in listed["models"]] == names[::-1]
+    assert {m["bytes"] for m in listed["models"]} == {
+        m["cached"]["bytes"] for m in listed["models"]
+    }
+    cut = zooadapt("models", "org/stored", "--json", "--limit", "2", ZOOADAPT_PLUGINS="rnn")
+    assert json.loads(cut.stdout) == listed | {"models": listed["models"][:2], "more": 1}
+
+    stored = json.loads(zooadapt("cache", "list", "--json").stdout)
+    sources = [row for row in stored["stored"] if row["kind"] == "source"]
+    assert {row["name"].partition("@")[0] for row in sources} == set(names)
+    assert "org/stored1@" in zooadapt("cache", "list").stdout
+    unsaid = zooadapt("cache", "clear")
+    assert unsaid.returncode == 2 and "--features" in unsaid.stderr
+    kept = zooadapt("cache", "clear", "--features")
+    assert kept.returncode == 0
+    assert zooadapt("pull", names[0], "--offline").returncode == 0
+    cleared = zooadapt("cache", "clear", "--sources", "--json")
+    assert json.loads(cleared.stdout)["freed"] == sum(row["bytes"] for row in sources)
+    assert list((tmp_path / "hf").rglob("*.safetensors")) == []
+    rows = json.loads(zooadapt("cache", "list", "--json").stdout)["stored"]
+    assert "source" not in {row["kind"] for row in rows}
+    assert zooadapt("pull", names[0], "--offline").returncode == 69
+    assert zooadapt("pull", names[0]).returncode == 0
+
+
 def test_without_a_terminal_transfers_are_silent(hub, zooadapt, tmp_path):
     hub.add("org/silent", model_files())
     assert zooadapt("pull", "org/silent").stderr == ""

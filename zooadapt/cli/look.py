@@ -77,22 +77,37 @@ def _show_source(found: dict[str, Any]) -> None:
 @shared.running
 def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
     """Sources to start from: bundled, downloaded, known to a family. SEARCH is part of a name."""
-    from zooadapt.look import models as look
+    from zooadapt.catalogue import models as catalogue
 
-    found, broken = look(search)
-    shown = found if as_json else found[:limit]
+    listed = catalogue(search, limit=limit)
 
     def show() -> None:
-        table(
-            "",
-            ["source", "family", "licence", "note"],
-            [[m["source"], m["family"], m["license"] or "unknown", m["note"]] for m in shown],
-        )
-        if len(found) > len(shown):
-            say(f"{len(found) - len(shown)} more; narrow the search or raise --limit")
-        for one in broken:
+        rows = listed["models"]
+        for modality in ("image", "text"):
+            first = [row for row in rows if row["start"] and row["modality"] == modality]
+            if first:
+                _table(f"to start with, {modality}", first)
+        _table("", [row for row in rows if not row["start"]])
+        if listed["more"]:
+            say(f"{listed['more']} more; narrow the search or raise --limit")
+        for one in listed["broken"]:
             say(f"{one['name']}: broken")
             say(f"    {one['error']}")
             say(f"    try: {one['remedy']}")
 
-    emit({"models": found, "broken": broken}, as_json, show)
+    emit(listed, as_json, show)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> None:
+    cells = [
+        [
+            row["source"],
+            row["family"],
+            row["license"] or "unknown",
+            "" if row["bytes"] is None else f"{row['bytes'] / 1e6:,.1f}",
+            row["start"] or row["note"],
+        ]
+        for row in rows
+    ]
+    if cells:
+        table(title, ["source", "family", "licence", "MB", "note"], cells, spare=(1, 2))

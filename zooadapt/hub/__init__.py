@@ -18,7 +18,7 @@ for _switch in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_UPDATE_CHECK", "HF_H
 if not sys.stderr.isatty():  # its bars for uploads do not look
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-from zooadapt.hub.pull import Cached, cached, pull  # noqa: E402
+from zooadapt.hub.pull import Cached, cache_folder, cached, pull, remove  # noqa: E402
 from zooadapt.hub.push import PushResult, push  # noqa: E402
 from zooadapt.hub.source import Source, fetch, fetch_config, local_config, resolve  # noqa: E402
 
@@ -26,11 +26,13 @@ __all__ = [
     "Cached",
     "PushResult",
     "Source",
+    "cache_folder",
     "cached",
     "fetch",
     "fetch_config",
     "local_config",
     "pull",
     "push",
+    "remove",
     "resolve",
 ]

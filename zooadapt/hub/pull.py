@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def pull(
 
 
 def cached() -> list[Cached]:
-    """What `pull` and every other command fetched from the Hub so far, newest record or not."""
+    """What `pull` and every other command fetched from the Hub so far, the newest first."""
     return [
         Cached(
             location=listing.location, revision=listing.revision, files=names,
@@ -66,3 +67,24 @@ def cached() -> list[Cached]:
         )
         for listing, names in records.all_used()
     ]  # fmt: skip
+
+
+def cache_folder() -> str:
+    """Where huggingface_hub keeps what was downloaded."""
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
+
+
+def remove(entries: Sequence[Cached]) -> None:
+    """Remove these commits from huggingface_hub's cache, and what is known of them.
+
+    Raises: OutputError or FileError where the disk refuses.
+    """
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    with suppress(CacheNotFound), fsops.writing(Path(cache_folder())):
+        scan_cache_dir().delete_revisions(*(entry.revision for entry in entries)).execute()
+    for entry in entries:
+        records.forget(entry.location, entry.revision)

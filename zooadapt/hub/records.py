@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,14 +80,23 @@ def known_sha256(location: str, commit: str, name: str) -> str | None:
 
 
 def all_used() -> Iterator[tuple[Listing, tuple[str, ...]]]:
-    """Every commit with files that were fetched and verified, and the names of these."""
-    for path in sorted(_root().glob("*/*/listing.json")):
+    """Every commit with files that were fetched and verified, and the names of these, the newest
+    first."""
+    paths = _root().glob("*/*/listing.json")
+    for path in sorted(paths, key=lambda path: (-path.stat().st_mtime, path)):
         kept = path.parent / "sha256"
         names = sorted(
             entry.relative_to(kept).as_posix() for entry in kept.rglob("*") if entry.is_file()
         )
         if names and (listing := _load(path)):
             yield listing, tuple(names)
+
+
+def forget(location: str, commit: str) -> None:
+    """Drop what is known of a commit. Raises: OutputError or FileError where the disk refuses."""
+    place = _commit(location, commit)
+    with fsops.writing(place), suppress(FileNotFoundError):
+        shutil.rmtree(place)
 
 
 def _load(path: Path) -> Listing | None:

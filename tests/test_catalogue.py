@@ -1,0 +1,70 @@
+"""What `zooadapt models` and `cache` say of the sources there are and of what is stored."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import timm
+import zooadapt_timm
+from timm.models import get_pretrained_cfg
+
+from zooadapt import locks
+from zooadapt.catalogue import models
+from zooadapt.stored import clear_features, stored
+
+
+def test_what_to_start_with_comes_first_then_what_is_here_then_the_smallest() -> None:
+    listed = models("", limit=10_000)
+    rows = listed["models"]
+    first = [row for row in rows if row["start"]]
+    assert rows[: len(first)] == first
+    assert {row["modality"] for row in first} == {"image", "text"}
+    for modality in ("image", "text"):
+        assert 2 <= sum(row["modality"] == modality for row in first) <= 5
+    sizes = [row["bytes"] for row in first]
+    assert sizes == sorted(sizes)
+    bundled = [row["source"] for row in rows[len(first) : len(first) + 2]]
+    assert bundled == ["english", "digits04"]
+    others = [row["bytes"] for row in rows[len(first) + 2 :] if not row["cached"]]
+    known = [size for size in others if size is not None]
+    assert others[: len(known)] == known == sorted(known) and len(known) > 1700
+    assert all(row["license"] for row in first)
+
+
+def test_the_limit_says_how_many_more_there_are() -> None:
+    listed = models("resnet50", limit=3)
+    assert len(listed["models"]) == 3
+    assert listed["more"] == len(models("resnet50", limit=10_000)["models"]) - 3
+
+
+def test_the_list_of_timm_is_that_of_the_installed_timm() -> None:
+    path = Path(zooadapt_timm.__file__).with_name("variants.csv")
+    with path.open(newline="") as file:
+        rows = {row["source"]: row for row in csv.DictReader(file)}
+    configs = map(get_pretrained_cfg, timm.list_pretrained())
+    there = {cfg.hf_hub_id: cfg.license or "" for cfg in configs if cfg.hf_hub_id}
+    there = {name: license for name, license in there.items() if name.startswith("timm/")}
+    assert {name: row["license"] for name, row in rows.items()} == there
+    for name in ("timm/resnet18.a1_in1k", "timm/mobilenetv3_small_100.lamb_in1k"):
+        net = timm.create_model(name.partition("/")[2], num_classes=0)
+        assert sum(p.numel() for p in net.parameters()) == int(rows[name]["parameters"])
+
+
+def test_stored_features_are_cleared_but_for_those_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path))
+    for name, size in (("free", 1000), ("used", 70)):
+        (tmp_path / "carries" / name).mkdir(parents=True)
+        (tmp_path / "carries" / name / "x.safetensors").write_bytes(bytes(size))
+    hold = locks.hold(tmp_path / "carries/used")
+    (row,) = [row for row in stored() if row["kind"] == "features"]
+    assert row["bytes"] >= 1070 and row["place"] == str(tmp_path / "carries")
+    assert clear_features() == 1000
+    assert not (tmp_path / "carries/free").exists()
+    assert (tmp_path / "carries/used/x.safetensors").exists()
+    del hold
+    clear_features()
+    assert list((tmp_path / "carries").iterdir()) == []

@@ -1,0 +1,51 @@
+"""`zooadapt cache list` and `clear`: what earlier commands left on the disk."""
+
+from __future__ import annotations
+
+import click
+
+from zooadapt.cli.commands import Group
+from zooadapt.cli.output import emit, say, table
+
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+@click.group(cls=Group)
+def cache() -> None:
+    """Show and remove what is stored on this machine."""
+
+
+@cache.command("list", short_help="What is stored, with sizes.")
+@_json
+def list_stored(as_json: bool) -> None:
+    """What is stored on this machine, the largest first."""
+    from zooadapt.stored import stored
+
+    rows = stored()
+    total = sum(row["bytes"] for row in rows)
+
+    def show() -> None:
+        cells = [[row["kind"], row["name"], f"{row['bytes'] / 1e6:,.1f}"] for row in rows]
+        table("", ["what", "name", "MB"], cells)
+        say(f"{total / 1e6:,.1f} MB in all; zooadapt cache clear --features --sources removes them")
+
+    emit({"stored": rows, "bytes": total}, as_json, show)
+
+
+@cache.command("clear", short_help="Remove features, downloaded sources or both.")
+@click.option("--features", is_flag=True, help="Stored features: computed again when needed.")
+@click.option("--sources", is_flag=True, help="Downloaded sources: downloaded again when needed.")
+@_json
+def clear(features: bool, sources: bool, as_json: bool) -> None:
+    """Remove what is stored on this machine, but for the features that a run is using."""
+    from zooadapt.errors import UsageError
+    from zooadapt.stored import clear_features, clear_sources
+
+    if not features and not sources:
+        raise UsageError(
+            "nothing was named that should be removed",
+            thing="--features",
+            remedy="zooadapt cache clear --features, --sources or both",
+        )
+    freed = (clear_features() if features else 0) + (clear_sources() if sources else 0)
+    emit({"freed": freed}, as_json, lambda: say(f"{freed / 1e6:,.1f} MB freed"))
