@@ -136,7 +136,7 @@ def test_an_export_is_a_source_and_known_classes_keep_their_rows(
     for part in ("train", "test"):
         shutil.rmtree(fewer / part / gone)
     said = run(probe, fewer, tmp_path / "out", strategy="full", epochs=0)
-    source = json.loads((probe / "config.json").read_text())["zooadapt"]["classes"]
+    source = json.loads((probe / "config.json").read_text())["label_names"]
     assert said["carried_classes"] == said["classes"] == source[1:]
     old, new = (load_file(p / "model.safetensors") for p in (probe, tmp_path / "out"))
     assert torch.equal(new["classifier.weight"], old["classifier.weight"][1:])

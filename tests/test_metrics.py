@@ -40,7 +40,7 @@ def test_figures_equal_those_of_scikit_learn() -> None:
     found = measure(said, labels, 7)
     assert found.macro_f1 == pytest.approx(sklearn.f1_score(labels, said, average="macro"))
     assert found.balanced_accuracy == pytest.approx(sklearn.balanced_accuracy_score(labels, said))
-    assert np.array_equal(found.confusion[:4, :4], sklearn.confusion_matrix(labels, said))
+    assert np.array_equal(found.confusion.matrix()[:4, :4], sklearn.confusion_matrix(labels, said))
 
 
 def test_no_error_in_few_samples_is_no_certainty() -> None:

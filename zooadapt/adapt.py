@@ -96,6 +96,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             max_length=request.max_length,
         )
         model = builder(source)
+        export.check_names(model)
         mode = choose_mode(request, model, splits[TRAIN])
         engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
         engine.place(model.chain)

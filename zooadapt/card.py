@@ -24,6 +24,7 @@ from zooadapt.rivals import Match
 _TASKS = {"image": "image-classification", "text": "text-classification"}
 _HUB = "https://huggingface.co"
 _MOST_CLASSES = 40
+_MOST_LISTED = 1000
 _FEW = 10
 _COMMAND = {
     "image": f"zooadapt predict {FOLDER} photo.jpg",
@@ -180,7 +181,7 @@ def _limits(
     ]
     if test is None:
         lines.append(f"There was no test part: the figures are of the validation ({plan.val}).")
-    few = int((shown.confusion.sum(1) < _FEW).sum())
+    few = int((shown.confusion.of_class < _FEW).sum())
     if few:
         lines.append(f"The recall of {few} classes was measured on fewer than {_FEW} samples.")
     if not model.source.origin.license:
@@ -189,8 +190,9 @@ def _limits(
 
 
 def _class_table(classes: Sequence[str], metrics: Metrics) -> str:
-    true = metrics.confusion.sum(1)
-    hits = metrics.confusion.diagonal()
+    if len(classes) > _MOST_LISTED:
+        return f"`config.json` names all {len(classes):,} of them.\n"
+    true, hits = metrics.confusion.of_class, metrics.confusion.hits
     lines = ["| # | class | recall | n |", "|---|---|---|---|"]
     for k, name in enumerate(classes):
         recall = f"{hits[k] / true[k]:.3f}" if true[k] else "–"
@@ -201,7 +203,7 @@ def _class_table(classes: Sequence[str], metrics: Metrics) -> str:
 def _confusion_table(classes: Sequence[str], metrics: Metrics) -> str:
     head = "| | " + " | ".join(escape(name) for name in classes) + " |"
     lines = [head, "|---" * (len(classes) + 1) + "|"]
-    for name, row in zip(classes, metrics.confusion, strict=True):
+    for name, row in zip(classes, metrics.confusion.matrix(), strict=True):
         lines.append(f"| **{escape(name)}** | " + " | ".join(map(str, row)) + " |")
     return "\n".join(lines) + "\n"
 

@@ -73,13 +73,14 @@ def measure(
 ) -> Curve | None:
     """The learning curve of a ridge head on growing stratified parts of `(n, D)` features, each
     measured on the same half that none of them holds; its last point is `fit` on all of them, by
-    what it says of samples it was solved without. None for fewer than a few dozen samples.
+    what it says of samples it was solved without. None for fewer than a few dozen samples, or than
+    classes among those that are looked at.
 
     labels: `(n,)` true classes, to measure by; learned: what to learn instead; kept: whether to
     learn from a sample at all. The L2 stays the same throughout: how large weights may be, not how
     many samples there are.
     """
-    if len(labels) < _LEAST:
+    if min(len(labels), MOST) < max(_LEAST, fit.weight.shape[0]):
         return None
     looked = np.arange(len(labels))
     if len(labels) > MOST:

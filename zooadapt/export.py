@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zooadapt import fsops, outputs, weights
-from zooadapt.model import Model
+from zooadapt.errors import DataError
+from zooadapt.family import FILES
+from zooadapt.model import Model, open_source
 from zooadapt.report import Written
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def write(
 ) -> None:
     """Write `model.safetensors`, `config.json`, `README.md` and `report.json` to a new folder, with
     copies of these files; equal weights give equal bytes. Tensors whose names begin with one of the
-    `weight_folders` have a `model.safetensors` of their own there.
+    `weight_folders` have a `model.safetensors` of their own there. Nothing is replaced by an export
+    that cannot be opened again.
 
     Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
     """
@@ -61,3 +64,26 @@ def write(
             with fsops.reading(path):
                 content = path.read_bytes()
             fsops.write_file(folder / path.name, content)
+        weights.read_weights(open_source(str(folder), offline=True).origin.folder)
+
+
+def check_names(model: Model) -> None:
+    """See before any work that the `config.json` of an export will be read again.
+
+    Raises: DataError where the names of the classes make too large a one.
+    """
+    source = model.source
+    config = dict(source.family.native_config(source.config, model.classes))
+    config.pop(FILES, None)
+    if tuple(source.family.classes(config) or ()) != model.classes:
+        config["zooadapt"] = {"classes": list(model.classes)}
+    try:
+        weights.parse_config(fsops.json_bytes(config), Path("config.json"))
+    except DataError as error:
+        longest = max(map(len, model.classes))
+        raise DataError(
+            f"{len(model.classes):,} class names of up to {longest:,} characters cannot be written "
+            f"to an export: {error}",
+            thing="config.json",
+            remedy="shorten the names of the classes",
+        ) from error

@@ -28,6 +28,9 @@ LEAST_SCALE = 1e-3
 """Where predictions for samples not seen are wrong throughout, as with one sample a class, the best
 factor on the logits is none; what is left at this one still tells classes apart in fp32."""
 _COMPARED = 8192
+_CELLS = 1 << 21
+"""Predictions that candidates are compared on, at most: of so many samples, and so many times the
+number of classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +51,8 @@ class HeadFit:
     def held_out_probabilities(self, n: int) -> Tensor:
         """`(n, K)` probabilities of the n training samples, each without having learned from it;
         the mean over the drawings of the folds."""
-        probabilities = self.held_out_logits.softmax(1)
-        return probabilities.view(-1, n, probabilities.shape[1]).mean(0)
+        probabilities = self.held_out_logits.softmax(1).view(-1, n, len(self.bias))
+        return probabilities[0] if len(probabilities) == 1 else probabilities.mean(0)
 
 
 def rescale(head: nn.Module, scale: float) -> None:
@@ -160,7 +163,7 @@ def _solve_ridge(
 
     l2s = [multiple * ridge.mean_square for multiple in RIDGE_PATH]
     times = max(1, len(folds))
-    step = max(1, times * len(labels) // _COMPARED)
+    step = max(1, times * len(labels) // min(_COMPARED, 1 + _CELLS // num_classes))
     found = held_out_by(l2s, step)
     truth, shares = labels[::step].repeat(times), asked[::step].repeat(times)
     scales, losses = zip(*(best_scale(logits, truth, shares) for logits in found), strict=True)
@@ -212,12 +215,14 @@ def _solve_logistic(
 
 
 def _scaled(weight: Tensor, bias: Tensor, held_out: Tensor, l2: float, scale: float) -> HeadFit:
-    """The head at its best scale; held-out predictions that only mislead become even ones."""
+    """The head at its best scale, which takes `held_out` over; held-out predictions that only
+    mislead become even ones."""
     least = max(scale, LEAST_SCALE)
+    held_out *= scale if scale == least else 0.0
     return HeadFit(
         weight=(least * weight).float(),
         bias=(least * bias).float(),
-        held_out_logits=((scale if scale == least else 0.0) * held_out).float(),
+        held_out_logits=held_out.float(),
         l2=l2,
         scale=least,
     )

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 BINS = 15
+MOST_DRAWN = 200
+"""Classes up to which a confusion is written as a matrix: 40,000 numbers."""
 _DRAWS = 1000
 _CELLS_DRAWN = 1_000_000
 
@@ -23,6 +25,53 @@ class Calibration:
     by_chance: float
     """What that error would be expected to be for as many predictions if the confidences were
     exactly right: few samples alone make one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Which of K classes were predicted for which: the cells that are not empty, in order. Their
+    number grows with that of the samples, not with the square of K."""
+
+    classes: int
+    """K."""
+    true: np.ndarray
+    """`(m,)` classes of the samples of each cell."""
+    predicted: np.ndarray
+    """`(m,)` classes predicted for them."""
+    counts: np.ndarray
+    """`(m,)` predictions; a sample predicted R times counts R times."""
+
+    @property
+    def of_class(self) -> np.ndarray:
+        """`(K,)` predictions for samples of each class."""
+        return self._summed(self.true, self.counts)
+
+    @property
+    def as_class(self) -> np.ndarray:
+        """`(K,)` predictions of each class."""
+        return self._summed(self.predicted, self.counts)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """`(K,)` right predictions of each class."""
+        return self._summed(self.true, self.counts * (self.true == self.predicted))
+
+    def matrix(self) -> np.ndarray:
+        """`(K, K)` counts, rows true, columns predicted."""
+        whole = np.zeros((self.classes, self.classes), dtype=np.int64)
+        whole[self.true, self.predicted] = self.counts
+        return whole
+
+    def to_json(self) -> dict[str, Any]:
+        """`confusion` is the matrix of up to `MOST_DRAWN` classes; of more it is None and
+        `confusion_cells` has true class, predicted class and count of each cell."""
+        if self.classes <= MOST_DRAWN:
+            return {"confusion": self.matrix().tolist()}
+        cells = np.stack([self.true, self.predicted, self.counts], axis=1)
+        return {"confusion": None, "confusion_cells": cells.tolist()}
+
+    def _summed(self, of: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return np.bincount(of, counts, minlength=self.classes).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +91,7 @@ class Metrics:
     balanced_accuracy_interval: tuple[float, float]
     calibration: Calibration | None
     """None where only labels were predicted."""
-    confusion: np.ndarray
-    """`(K, K)` counts, rows true, columns predicted; a sample predicted R times counts R times."""
+    confusion: Confusion
 
     def summary(self) -> dict[str, Any]:
         calibrated = self.calibration
@@ -75,11 +123,10 @@ def measure(
     n, times = len(labels), len(predicted) // len(labels)
     distinct = n if distinct is None else distinct
     true = np.tile(labels, times)
-    confusion = np.bincount(true * num_classes + predicted, minlength=num_classes**2)
-    confusion = confusion.reshape(num_classes, num_classes)
+    confusion = confuse(true, predicted, num_classes)
     right = predicted == true
     interval = wilson(float(right.mean()) * distinct, distinct)
-    f1, balanced = (float(score[0]) for score in _class_means(confusion[None]))
+    f1, balanced = _class_means(confusion)
     f1_interval, balanced_interval = _bootstrap(confusion, distinct)
     if right.all():  # redrawing what has no error shows none, however few samples there are
         f1_interval = balanced_interval = interval
@@ -110,10 +157,18 @@ def of_probabilities(
     )
 
 
-def _class_means(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Macro-F1 and balanced accuracy of `(m, K, K)` matrices."""
-    hits = confusion.diagonal(axis1=1, axis2=2)
-    return _means(hits, confusion.sum(2), confusion.sum(1))
+def confuse(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> Confusion:
+    """The confusion of `(n,)` predicted and true classes."""
+    cells, counts = np.unique(true * num_classes + predicted, return_counts=True)
+    rows, columns = np.divmod(cells, num_classes)
+    return Confusion(classes=num_classes, true=rows, predicted=columns, counts=counts)
+
+
+def _class_means(confusion: Confusion) -> tuple[float, float]:
+    """Macro-F1 and balanced accuracy."""
+    hits, true, said = (c[None] for c in (confusion.hits, confusion.of_class, confusion.as_class))
+    f1, balanced = _means(hits, true, said)
+    return float(f1[0]), float(balanced[0])
 
 
 def _means(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,11 +177,13 @@ def _means(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> tuple[np.nda
     return np.nanmean(f1, axis=1), np.nanmean(recall, axis=1)
 
 
-def _bootstrap(confusion: np.ndarray, n: int) -> tuple[tuple[float, float], tuple[float, float]]:
+def _bootstrap(confusion: Confusion, n: int) -> tuple[tuple[float, float], tuple[float, float]]:
     """95 % intervals of macro-F1 and balanced accuracy from redrawn sets of n samples (Efron 1979),
     less the bias that redrawing has. To redraw samples is to redraw the counts of the cells."""
-    true, said = np.nonzero(confusion)
-    counts, classes = confusion[true, said], len(confusion)
+    counts = confusion.counts
+    # Classes that occur in neither have no score.
+    occurring, number = np.unique([confusion.true, confusion.predicted], return_inverse=True)
+    (true, said), classes = number.reshape(2, -1), len(occurring)
     draws = min(_DRAWS, max(100, _CELLS_DRAWN // len(counts)))
     drawn = np.random.default_rng(0xB007).multinomial(n, counts / counts.sum(), size=draws)
 
@@ -141,7 +198,7 @@ def _bootstrap(confusion: np.ndarray, n: int) -> tuple[tuple[float, float], tupl
     scores = _means(hits, by_class(drawn, true), by_class(drawn, said))
     f1, balanced = (
         tuple(np.clip(np.quantile(each, [0.025, 0.975]) + at - each.mean(), 0, 1).tolist())
-        for each, at in zip(scores, _class_means(confusion[None]), strict=True)
+        for each, at in zip(scores, _class_means(confusion), strict=True)
     )
     return f1, balanced
 

@@ -102,12 +102,14 @@ def compose(
             "samples": {name: len(split) for name, split in splits.items()},
             "held_out": list(splits["val"].ids) if plan.val == "held out" else None,
         },
-        "confusion": (test or val).confusion.tolist(),
         "versions": versions(),
-    } | findings.to_json()
+    }
+    result |= (test or val).confusion.to_json() | findings.to_json()
     native = dict(source.family.native_config(source.config, model.classes))
     files = native.pop(FILES, {})
     facts = _facts(plan, model, data, origin, scores)
+    if tuple(source.family.classes(native) or ()) != model.classes:
+        facts["classes"] = list(model.classes)  # the family's own config does not name them
     if findings.temperature is not None:
         solved_last = refitted and not history.best
         facts["temperature"] = {
@@ -136,7 +138,6 @@ def _facts(
         "version": __version__,
         "family": family.name,
         "plugin": registry.version_of(family),
-        "classes": list(model.classes),
         "preprocessing": model.preprocessor.config(),
         "source": origin,
         "license": model.source.origin.license,

@@ -35,7 +35,8 @@ class Ridge:
         """labels: `(n,)` int64; weights: `(n,)` float64, the mean of those above 0 is 1."""
         self._rows, self._labels, self._classes = rows, labels, num_classes
         self._weights, self._total = weights, float(weights.sum())
-        self._target_mean = weights @ self._targets(labels) / self._total
+        shares = torch.bincount(labels, weights, minlength=num_classes) / self._total
+        self._target_mean = 2 * shares - 1
         dim = next(rows()).shape[1]
         if len(labels) <= dim:
             self._from_samples()
@@ -154,13 +155,13 @@ class Ridge:
 
     def _from_dimensions(self, dim: int) -> None:
         gram = torch.zeros(dim, dim, dtype=torch.float64)
-        moment = torch.zeros(dim, self._classes, dtype=torch.float64)
-        first = torch.zeros(dim, dtype=torch.float64)
-        for x, y, w in self._chunks():
-            weighted = x * w[:, None]
+        sums = torch.zeros(self._classes, dim, dtype=torch.float64)
+        for x, here in self._parts():
+            weighted = x * self._weights[here, None]
             gram.addmm_(weighted.T, x)
-            moment.addmm_(weighted.T, y)
-            first += weighted.sum(0)
+            sums.index_add_(0, self._labels[here], weighted)
+        first = sums.sum(0)
+        moment = 2 * sums.T - first[:, None]
         self.mean = first / self._total
         values, vectors = torch.linalg.eigh(gram - torch.outer(first, self.mean))
         keep = _significant(values)
@@ -171,12 +172,16 @@ class Ridge:
         return nn.functional.one_hot(labels, self._classes).double() * 2 - 1
 
     def _chunks(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for x, here in self._parts(step):
+            yield x, self._targets(self._labels[here]), self._weights[here]
+
+    def _parts(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every `step`-th row, and the positions of these rows."""
         start = 0
         for part in self._rows():
             here = torch.arange(-(-start // step) * step, start + len(part), step)
             if len(here):
-                x = part[here - start].double()
-                yield x, self._targets(self._labels[here]), self._weights[here]
+                yield part[here - start].double(), here
             start += len(part)
 
 

@@ -130,7 +130,7 @@ class Solving:
             x = torch.cat(list(self._rows(other)()))
             found.append((x @ self.fit.weight.T + self.fit.bias).softmax(1).numpy())
         given = self.given(name, *others)
-        self.suspects = suspects.find(np.concatenate(found), given)
+        self.suspects = suspects.find(np.concatenate(found) if others else found[0], given)
         if self._plan.suspects == suspects.KEEP:
             return
         learned, kept, self.changed = processes.decided(

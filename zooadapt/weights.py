@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_CONFIG_BYTES = 1_000_000
+MAX_NAMED_BYTES = 32_000_000
+NAME_BYTES = 1000  # that each value of a config, such as a class's name, adds to what it may have
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 100_000
 MAX_DEPTH = 32
@@ -36,13 +38,21 @@ _AGAIN = "get the source again, or another revision of it"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A `config.json` as plain data: an object of at most 1 MB and 32 levels, finite numbers, no
-    key twice.
+    """A `config.json` as plain data: an object of at most 1 MB and `NAME_BYTES` more for each value
+    in it, and of 32 levels, finite numbers, no key twice.
 
     Raises: DataError naming the key that is malformed, asks for code of the source's own or names
     a file outside of it; NotFoundError, AccessError or FileError when it cannot be read.
     """
-    config = _parse(_read(path, MAX_CONFIG_BYTES), path)
+    return parse_config(_read(path, MAX_NAMED_BYTES), path)
+
+
+def parse_config(data: bytes, path: Path) -> dict[str, Any]:
+    """What `read_config` gives for a file at `path` with this content. Raises: DataError as it."""
+    limit = min(MAX_CONFIG_BYTES + NAME_BYTES * _separators(data), MAX_NAMED_BYTES)
+    if len(data) > limit:
+        raise _bad(path, path.name, f"has more than {limit:,} bytes")
+    config = _parse(data, path)
     _check_config(config, path, (), "")
     return config
 
@@ -262,12 +272,12 @@ def _read(path: Path, limit: int) -> bytes:
     with fsops.reading(path), path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise DataError(
-            f"'{path}' has more than {limit:,} bytes",
-            thing=str(path),
-            remedy="choose another source",
-        )
+        raise _bad(path, path.name, f"has more than {limit:,} bytes")
     return data
+
+
+def _separators(data: bytes) -> int:
+    return data.count(b":") + data.count(b",")
 
 
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
@@ -289,7 +299,7 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
             raise _bad(path, f"{text[:20]}…", "is too large a number")
         return int(text)
 
-    if (count := data.count(b":") + data.count(b",")) > MAX_VALUES:
+    if (count := _separators(data)) > MAX_VALUES:
         raise _bad(path, "JSON", f"holds {count:,} values or more, the limit is {MAX_VALUES:,}")
     try:
         parsed = json.loads(

@@ -29,7 +29,7 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
     from zooadapt import use
 
     metrics, classes = use.evaluate(model, data, settings, progress(as_json))
-    result = metrics.summary() | {"classes": list(classes), "confusion": metrics.confusion.tolist()}
+    result = metrics.summary() | {"classes": list(classes)} | metrics.confusion.to_json()
 
     def show() -> None:
         (low, high), (f1_low, f1_high) = metrics.interval, metrics.macro_f1_interval
@@ -38,7 +38,7 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
             f"{metrics.macro_f1:.3f} ({f1_low:.3f} to {f1_high:.3f}), n {metrics.n}"
         )
         if len(classes) <= 12:
-            pairs = enumerate(zip(classes, metrics.confusion, strict=True), 1)
+            pairs = enumerate(zip(classes, metrics.confusion.matrix(), strict=True), 1)
             rows = [[number, name, *row] for number, (name, row) in pairs]
             numbers = ["", "", *(str(number) for number, *_ in rows)]
             title = "true class (rows), predicted (columns)"

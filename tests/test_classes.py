@@ -1,0 +1,134 @@
+"""Thousands of classes, and classes with long names: what grows with their number, and what an
+export of them has to be read by."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from zooadapt import export, head, use, weights
+from zooadapt.adapt import adapt
+from zooadapt.errors import DataError, FileError
+from zooadapt.fsops import write_json
+from zooadapt.head import best_scale
+from zooadapt.metrics import MOST_DRAWN, measure
+from zooadapt.progress import Progress
+from zooadapt.request import Request
+
+
+def test_a_confusion_grows_with_the_samples_alone() -> None:
+    labels = np.array([0, 7, 7, 7, 999_999])
+    found = measure(np.array([0, 7, 7, 0, 3]), labels, 1_000_000)
+    cells = [[0, 0, 1], [7, 0, 1], [7, 7, 2], [999_999, 3, 1]]
+    assert found.confusion.to_json() == {"confusion": None, "confusion_cells": cells}
+    assert found.accuracy == 0.6 and found.balanced_accuracy == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert found.macro_f1 == pytest.approx((2 / 3 + 4 / 5 + 0 + 0) / 4)
+
+
+def test_the_confusion_of_few_classes_is_a_matrix() -> None:
+    labels = np.arange(MOST_DRAWN)
+    few = measure(labels, labels, MOST_DRAWN).confusion.to_json()
+    assert few == {"confusion": np.eye(MOST_DRAWN, dtype=int).tolist()}
+    assert measure(labels, labels, MOST_DRAWN + 1).confusion.to_json()["confusion"] is None
+
+
+def test_candidates_for_many_classes_are_compared_on_a_bounded_number_of_predictions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classes, compared = 1_500, []
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.randn(classes, 16, generator=rng)
+    labels = torch.arange(classes).repeat(3)
+    x = centres[labels] + 0.01 * torch.randn(len(labels), 16, generator=rng)
+
+    def watched(logits: torch.Tensor, *given: torch.Tensor) -> tuple[float, torch.Tensor]:
+        compared.append(logits.numel())
+        return best_scale(logits, *given)
+
+    monkeypatch.setattr(head, "best_scale", watched)
+    fit = head.solve(lambda: iter(x.split(1024)), labels, classes)
+    assert len(compared) == len(head.RIDGE_PATH) and max(compared) < 1 << 22
+    assert fit.held_out_logits.shape == (3 * classes, classes)
+    learned = ((x @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean()
+    held_out = (fit.held_out_logits.argmax(1) == labels).float().mean()
+    assert learned >= held_out > 20 / classes
+
+
+def table(path: Path, names: list[str], times: int) -> str:
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label"])
+        rows.writerows(
+            [f"{k} words {k}", name] for k, name in enumerate(names) for _ in range(times)
+        )
+    return str(path)
+
+
+def run(out: Path, data: str, **options: Any) -> dict[str, Any]:
+    request = Request(source="english", data=data, out=out, strategy="probe", **options)
+    return adapt(request, Progress()).report
+
+
+def test_an_export_of_long_names_is_read_again(tmp_path: Path) -> None:
+    names = [f"{k:03}" + "n" * 5_500 for k in range(MOST_DRAWN + 1)]
+    report = run(tmp_path / "out", table(tmp_path / "t.csv", names, 2))
+    text = (tmp_path / "out/config.json").read_text()
+    assert len(text) > weights.MAX_CONFIG_BYTES and text.count(names[0]) == 1
+    assert report["confusion"] is None and report["classes"] == names
+    assert sum(count for *_, count in report["confusion_cells"]) == 2 * len(names)
+    assert json.loads((tmp_path / "out/report.json").read_text())["classes"] == names
+    (tmp_path / "a.txt").write_text("0 words 0\n")
+    found = use.predict(
+        str(tmp_path / "out"), [str(tmp_path / "a.txt")], use.Settings(), Progress()
+    )
+    assert found[0].label in names
+
+
+def test_names_that_no_export_can_hold_are_refused_before_any_work(tmp_path: Path) -> None:
+    data = table(tmp_path / "t.csv", ["a" * 900_000, "b" * 900_000], 3)
+    with pytest.raises(DataError, match="2 class names of up to 900,000 characters") as caught:
+        run(tmp_path / "out", data)
+    assert caught.value.remedy == "shorten the names of the classes"
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_an_export_that_cannot_be_opened_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = table(tmp_path / "t.csv", ["a", "b"], 3)
+    run(tmp_path / "out", data)
+    before = (tmp_path / "out/config.json").read_bytes()
+
+    def broken(folder: Path, state: Any, **options: Any) -> None:
+        (folder / "model.safetensors").write_bytes(b"\0" * 100)
+
+    monkeypatch.setattr(export.weights, "write_model", broken)
+    with pytest.raises((DataError, FileError), match="safetensors"):
+        run(tmp_path / "out", data, overwrite=True, seed=1)
+    assert (tmp_path / "out/config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "fits"),
+    [
+        ({"names": ["n" * 300] * 20_000}, True),
+        ({"names": ["n" * 1_500] * 2_000}, False),
+        ({"name": "n" * 1_100_000}, False),
+        ({"names": ["n" * 900] * 40_000}, False),
+    ],
+)
+def test_the_size_of_a_config_is_bounded_by_what_it_names(
+    config: dict[str, Any], fits: bool, tmp_path: Path
+) -> None:
+    write_json(tmp_path / "config.json", config)
+    if fits:
+        assert weights.read_config(tmp_path / "config.json") == config
+    else:
+        with pytest.raises(DataError, match="has more than .* bytes"):
+            weights.read_config(tmp_path / "config.json")
