@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from safetensors.numpy import load_file
 
 from zooadapt import registry, use
 from zooadapt.adapt import adapt
@@ -293,3 +294,19 @@ def test_a_model_that_spells_its_numbers_otherwise_is_measured_by_value(tmp_path
     again, classes = use.evaluate(str(out), str(path), settings, Progress())
     assert classes == ("0.0", "1.0") and again.n == metrics.n == 12
     assert (again.confusion == metrics.confusion).all()
+
+
+def test_a_family_without_pairs_reads_the_two_texts_as_lines(tmp_path: Path) -> None:
+    first, second = TEXTS[:4], TEXTS[4:8]
+    pair = _table(tmp_path / "pair.csv", a=first, b=second)
+    joined = [f"{one}\n{other}" for one, other in zip(first, second, strict=True)]
+    text = _table(tmp_path / "text.jsonl", text=joined)
+    source = next(name for name, (family, _) in registry.bundled().items() if family == "rnn")
+    rows = []
+    for path, column in ((pair, "a,b"), (text, "text")):
+        out = tmp_path / f"{path.stem}.safetensors"
+        reading = ReadOptions(text_column=column)
+        settings = use.Settings(cache_gb=0, precision="fp32", reading=reading)
+        use.features(source, str(path), out, settings, Progress())
+        rows.append(load_file(out)["features"])
+    assert (rows[0] == rows[1]).all() and rows[0].shape[0] == 4

@@ -21,7 +21,7 @@ from zooadapt_transformers import TextFamily, VisionFamily, pooling
 from zooadapt.adapt import adapt
 from zooadapt.chain import Chain
 from zooadapt.errors import DataError, UsageError
-from zooadapt.family import FILES
+from zooadapt.family import FILES, TextPair
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.use import Settings as UseSettings
@@ -236,6 +236,44 @@ def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, t
     assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "nomic_bert"])
+@torch.no_grad()
+def test_pairs_are_encoded_as_stock_transformers_encodes_them(source, kind, tmp_path):
+    config = source(kind)
+    described = json.loads(config[FILES]["tokenizer.json"])
+    described["post_processor"] = json.loads(tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 3), ("[SEP]", 4)],
+    ).__getstate__())  # fmt: skip
+    config[FILES]["tokenizer.json"] = json.dumps(described)
+    pairs = [TextPair(*pair) for pair in zip(SENTENCES, SENTENCES[::-1], strict=True)]
+    chain, carry = chain_of(config), batch(config, pairs)
+    joined = batch(config, [str(pair) for pair in pairs])
+    for name, text in TextFamily().native_config(config, ["a", "b", "c"])[FILES].items():
+        (tmp_path / name).write_text(text, "utf-8")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    given = tokenizer(SENTENCES, SENTENCES[::-1], padding=True, truncation=True,
+                      return_tensors="pt")  # fmt: skip
+    assert given.keys() == carry.keys()
+    assert ("token_type_ids" in carry) == (kind != "distilbert")
+    assert torch.equal(chain.net(**given).logits, chain.logits(carry))
+    assert not torch.equal(carry["input_ids"], joined["input_ids"])
+    if "token_type_ids" in carry:
+        assert carry["token_type_ids"].sum(1).min() > 0
+        assert not torch.equal(chain.logits(carry | {"token_type_ids": 0 * carry["input_ids"]}),
+                               chain.logits(carry))  # fmt: skip
+    alone = torch.cat([chain.logits(batch(config, [pair])) for pair in pairs])
+    torch.testing.assert_close(alone, chain.logits(carry), rtol=0, atol=1e-6)
+    prepare = TextFamily().preprocessor(config)
+    many = prepare.collate(prepare.many(pairs))
+    assert all(torch.equal(many[name], tensor) for name, tensor in carry.items())
+    whole = TextFamily().preprocessor(config | {"max_position_embeddings": 500, FILES: config[FILES]
+        | {"tokenizer_config.json": json.dumps({"model_max_length": 400})}})  # fmt: skip
+    lengths = [prepare.length(pair) for pair in pairs]
+    assert lengths == [len(whole(pair, rng=None)["input_ids"]) for pair in pairs]
+    assert max(lengths) > prepare.max_length
+
+
 @pytest.mark.parametrize("kind", ["bert", "sentence", "vit"])
 def test_the_code_on_a_card_runs_in_stock_transformers(source, kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -365,8 +403,8 @@ def test_an_export_carries_no_path_and_no_program(source):
     kept = json.loads(written["tokenizer_config.json"])
     assert kept == {
         "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 20, "pad_token": "[PAD]",
-        "model_input_names": ["input_ids", "attention_mask"], "cls_token": "[CLS]",
-        "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]",
+        "model_input_names": ["input_ids", "attention_mask", "token_type_ids"],
+        "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]",
     }  # fmt: skip
 
 

@@ -218,12 +218,14 @@ def _layers(encoder: transformers.PreTrainedModel, base: str) -> list[Stage]:
     ]
 
 
-Step = Callable[[Tensor, Tensor | None], Tensor]
-"""States and, of texts, the mask of their tokens, to what the step gives."""
+Step = Callable[..., Tensor]
+"""States and, of texts, the mask of their tokens, to what the step gives; embeddings take
+`token_type_ids` by name, where there are any."""
 
 
 def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> Callable:
     padding = encoder.config.pad_token_id
+    embeddings, *more = stem
 
     def run(carry: Carry) -> Carry:
         mask = carry["attention_mask"]
@@ -233,7 +235,11 @@ def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> C
             # A batch is padded with zeros, and RoBERTa counts positions by comparing with its own
             # padding token.
             ids = ids.masked_fill(mask == 0, padding)
-        return {"states": _through(stem, ids, mask), "attention_mask": mask}
+        types = {}
+        if "token_type_ids" in carry:
+            types["token_type_ids"] = _trimmed(carry["token_type_ids"], carry["attention_mask"])
+        states = embeddings(ids, mask, **types)
+        return {"states": _through(more, states, mask), "attention_mask": mask}
 
     return run
 
@@ -309,8 +315,8 @@ def _steps(net: nn.Module, names: Sequence[str]) -> list[Step]:
 def _call(net: nn.Module, path: str) -> Step:
     module = net.get_submodule(path)
     if "mask" in inspect.signature(module.forward).parameters:  # DeBERTa's embeddings
-        return lambda x, mask: module(x, mask=mask)
-    return lambda x, mask: module(x)
+        return lambda x, mask, **types: module(x, mask=mask, **types)
+    return lambda x, mask, **types: module(x, **types)
 
 
 def _modules(net: nn.Module, names: Sequence[str]) -> tuple[str, ...]:

@@ -70,9 +70,13 @@ class SentenceClassifier(nn.Module):
         self.pooling = Pooling(modes)
         self.classifier = nn.Linear(len(modes) * encoder.config.hidden_size, num_classes)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SequenceClassifierOutput:
-        """`logits` `(N, K)` of padded texts."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, **types: Tensor
+    ) -> SequenceClassifierOutput:
+        """`logits` `(N, K)` of padded texts. types: `token_type_ids`, where the encoder has any."""
+        states = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, **types
+        ).last_hidden_state
         return SequenceClassifierOutput(
             logits=self.classifier(self.pooling(states, attention_mask))
         )

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch.nn.utils.rnn import pad_sequence
 
 from zooadapt.errors import DataError, UsageError
-from zooadapt.family import FILES, Carry, Sample
+from zooadapt.family import FILES, Carry, Sample, TextPair
 from zooadapt_transformers import pooling, settings, wordpiece
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -27,10 +27,12 @@ _DEFAULT_MAX_LENGTH = 512
 
 
 class TextPreprocessor:
-    """Token ids of a text, `input_ids` and `attention_mask`, both `(T,)`, special tokens included.
+    """Token ids of a text, `input_ids` and `attention_mask`, both `(T,)`, special tokens included,
+    and `token_type_ids`, `(T,)`, where the network tells the two texts of a pair apart by them.
 
-    A text is cut to `max_length` tokens: what the tokenizer's config says, at most what the network
-    has positions for. A text without any token is one padding token.
+    A pair is encoded as the tokenizer encodes pairs. A text is cut to `max_length` tokens: what the
+    tokenizer's config says, at most what the network has positions for. A text without any token is
+    one padding token.
     """
 
     min_side = None
@@ -48,29 +50,34 @@ class TextPreprocessor:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length)
         self._padding = int(settings.fields(config).get("pad_token_id") or 0)
+        self.inputs = ["input_ids", "attention_mask"]
+        if (getattr(settings.parse(config, 2), "type_vocab_size", None) or 0) > 1:
+            self.inputs.append("token_type_ids")
 
     def __call__(self, raw: str, *, rng: np.random.Generator | None) -> Sample:
         """Raises: DataError when the tokenizer fails on the text."""
-        return self._sample(self._encode(raw).ids)
+        return self._sample(self._encode(raw))
 
     def many(self, raws: Sequence[str]) -> list[Sample]:
         """Raises: DataError when the tokenizer fails on one of the texts."""
-        texts = [_clean(raw) for raw in raws]
+        texts = [_texts(raw) if isinstance(raw, TextPair) else _clean(raw) for raw in raws]
         encodings = _contained(lambda: self._tokenizer.encode_batch_fast(texts))
-        return [self._sample(encoding.ids) for encoding in encodings]
+        return [self._sample(encoding) for encoding in encodings]
 
     def length(self, raw: str) -> int:
-        """Tokens of a whole text, special ones included."""
-        encoding = self._encode(raw)
-        parts = [encoding, *encoding.overflowing]
-        special = self._tokenizer.num_special_tokens_to_add(False)
-        return sum(len(part.ids) for part in parts) - special * (len(parts) - 1)
+        """Tokens of a whole text or pair, special ones included."""
+        texts = _texts(raw)
+        whole = [self._encode(text) for text in texts]
+        pieces = [piece for encoding in whole for piece in (encoding, *encoding.overflowing)]
+        special = self._tokenizer.num_special_tokens_to_add
+        own = sum(len(piece.ids) - special(False) for piece in pieces)
+        return own + special(len(texts) > 1)
 
     def collate(self, samples: Sequence[Sample]) -> Carry:
-        """`input_ids` and `attention_mask`, `(N, T)`, zero after each text's end."""
+        """The same names, `(N, T)`, zero after each text's end."""
         return {
             key: pad_sequence([sample[key] for sample in samples], batch_first=True)
-            for key in ("input_ids", "attention_mask")
+            for key in self.inputs
         }
 
     def config(self) -> dict[str, Any]:
@@ -85,12 +92,19 @@ class TextPreprocessor:
         return ids.count(self._unknown), len(ids)
 
     def _encode(self, raw: str) -> Any:
-        text = _clean(raw)
-        return _contained(lambda: self._tokenizer.encode(text))
+        texts = _texts(raw)
+        return _contained(lambda: self._tokenizer.encode(*texts))
 
-    def _sample(self, ids: Sequence[int]) -> Sample:
-        row = torch.tensor(ids or [self._padding])
-        return {"input_ids": row, "attention_mask": torch.ones_like(row)}
+    def _sample(self, encoding: Any) -> Sample:
+        ids = torch.tensor(encoding.ids or [self._padding])
+        types = torch.tensor(encoding.type_ids or [0])
+        sample = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": types}
+        return {name: sample[name] for name in self.inputs}
+
+
+def _texts(raw: str) -> tuple[str, ...]:
+    """A text alone, or the two of a pair."""
+    return tuple(map(_clean, (raw.first, raw.second) if isinstance(raw, TextPair) else (raw,)))
 
 
 def _clean(text: str) -> str:
@@ -132,12 +146,12 @@ def width(config: Mapping[str, Any]) -> int:
 def files(config: Mapping[str, Any]) -> dict[str, str]:
     """The tokenizer as an export writes it. Of its config only the special tokens' names and the
     length are kept: a chat template is a program, and a path is somebody else's."""
-    given = _tokenizer_config(config)
+    given, reads = _tokenizer_config(config), TextPreprocessor(config)
     tokens = {key: _token(given[key]) for key in _TOKENS if key in given}
     kept = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": TextPreprocessor(config).max_length,
-        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": reads.max_length,
+        "model_input_names": reads.inputs,
         **{key: token for key, token in tokens.items() if token is not None},
     }
     return {
