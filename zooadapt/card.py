@@ -107,7 +107,8 @@ def _body(
 ) -> list[str]:  # fmt: skip
     shown, kind = test or val, model.source.family.modality
     figures = [("test", test)] if test else []
-    figures.append((f"validation ({plan.val})", val))
+    if test is None or not data.train.learned.all():
+        figures.append((f"validation ({plan.val})", val))
     for match in matches:
         names = {"test": "test", "val": f"validation ({match.how})"}
         figures += [

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zooadapt import outputs, suspects
+from zooadapt import learned, outputs, suspects
 from zooadapt.data import Dataset, open_dataset
 from zooadapt.data.reading import existing
 from zooadapt.model import Source, open_source
@@ -50,4 +50,6 @@ def open_inputs(request: Request, progress: Progress) -> Opened:
             seed=request.seed,
             offline=request.offline,
         )
+        if not request.from_scratch:
+            data = learned.marked(source, data)
     return Opened(source=source, data=data, clock=clock)

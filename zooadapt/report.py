@@ -8,19 +8,21 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from zooadapt import __version__, advice, card, registry, rivals, symbols
+from zooadapt import __version__, advice, card, learned, registry, rivals, symbols
 from zooadapt.chain import FrozenProof
 from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
 from zooadapt.findings import Findings
 from zooadapt.history import History
 from zooadapt.metrics import Metrics
-from zooadapt.model import Model
+from zooadapt.model import Model, Source
 from zooadapt.plan import Plan
 from zooadapt.strategy import Choice
 from zooadapt.suspects import KEEP
 
 FORMAT = 1
+LEARNED = ("train", "val")
+"""The parts that a model learns, or that choose it."""
 _VERSIONS = ("torch", "numpy", "safetensors")
 
 
@@ -101,6 +103,10 @@ def compose(
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()},
             "held_out": list(splits["val"].ids) if plan.val == "held out" else None,
+            "learned": _learned(plan, source, splits),
+            "learned_before": {
+                name: int(split.learned.sum()) for name, split in splits.items() if name in LEARNED
+            },
         },
         "versions": versions(),
     }
@@ -126,6 +132,13 @@ def compose(
             plan, model, data, val, test, matches=findings.matches, notes=result["notes"]
         ),
     )
+
+
+def _learned(plan: Plan, source: Source, splits: Mapping[str, Split]) -> str:
+    """What the exported model has learned, or was chosen by: the hashes of samples, in short."""
+    before = frozenset() if plan.from_scratch else learned.of_source(source)
+    now = {one for name in LEARNED if name in splits for one in splits[name].digests}
+    return learned.encode(before | now)
 
 
 def _facts(

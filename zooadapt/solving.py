@@ -166,15 +166,26 @@ class Solving:
         return np.concatenate([self._splits[name].labels for name in names])
 
     def measure(self, logits: Tensor, *names: str) -> Metrics:
-        """Metrics of `(n, K)` logits, or of several times as many, on these parts together."""
-        probabilities = logits.softmax(1).numpy()
-        distinct = self.count_distinct(*names)
-        return metrics.of_probabilities(probabilities, self.given(*names), distinct=distinct)
+        """Metrics of `(n, K)` logits, or of several times as many, on these parts together, without
+        what the source has learned before, unless that is all."""
+        rows, distinct = self._measured(*names)
+        probabilities = logits.softmax(1).numpy().reshape(-1, len(rows), logits.shape[1])
+        shown = probabilities[:, rows].reshape(-1, logits.shape[1])
+        return metrics.of_probabilities(shown, self.given(*names)[rows], distinct=distinct)
 
     def measure_labels(self, predicted: np.ndarray, name: str) -> Metrics:
-        """Metrics of `(n,)` predicted classes on a part."""
-        classes, distinct = self._plan.num_classes, self.count_distinct(name)
-        return metrics.measure(predicted, self.given(name), classes, distinct=distinct)
+        """Metrics of `(n,)` predicted classes on a part, as `measure` takes them."""
+        rows, distinct = self._measured(name)
+        labels, classes = self.given(name)[rows], self._plan.num_classes
+        return metrics.measure(predicted[rows], labels, classes, distinct=distinct)
+
+    def _measured(self, *names: str) -> tuple[np.ndarray, int]:
+        """`(n,)`, whether each sample of these parts counts for a figure, and how many of those
+        that do are distinct."""
+        rows = ~np.concatenate([self._splits[name].learned for name in names])
+        rows |= not rows.any()
+        contents = [one for name in names for one in self.contents(name)]
+        return rows, len({one for one, row in zip(contents, rows, strict=True) if row})
 
     def find_repeats(self) -> None:
         """See which samples are nearly equal by their features."""

@@ -232,7 +232,7 @@ def _show(report: dict[str, Any]) -> None:
     if "out" not in report:
         return
     how = report["plan"]["val"]
-    rows = [_row("val", how, report["val"])]
+    rows = [] if _only_learned(report) else [_row("val", how, report["val"])]
     if report["test"]:
         rows.append(_row("test", "test part", report["test"]))
     for name, scores in report["test_baselines"].items():
@@ -252,6 +252,13 @@ def _show(report: dict[str, Any]) -> None:
     )
     say(f"{seconds['total']:.1f} s of work ({parts})")
     say(f"model: {report['out']}")
+
+
+def _only_learned(report: dict[str, Any]) -> bool:
+    """Whether the source had learned every sample that `val` was measured on."""
+    samples, before = report["data"]["samples"], report["data"]["learned_before"]
+    part = "val" if "val" in samples else "train"
+    return before[part] == samples[part]
 
 
 def _row(name: str, how: str, scores: dict[str, Any]) -> list[Any]:

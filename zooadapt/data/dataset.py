@@ -101,14 +101,17 @@ class Split:
         rows: np.ndarray | None = None,
         groups: np.ndarray | None = None,
         notes: Sequence[str] = (),
+        learned: np.ndarray | None = None,
     ) -> None:
         """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`, whose
         labels these are, by default all of them; groups: `(n,)` numbers, equal for samples that
-        must not be split; notes: what is worth a line of how the samples were read."""
+        must not be split; notes: what is worth a line of how the samples were read; learned:
+        `(n,)`, whether the source has learned each before."""
         self.modality = modality
         self.notes = tuple(notes)
         self.labels = np.asarray(labels, dtype=np.int64)
         self.groups = groups
+        self.learned = np.zeros(len(self.labels), dtype=bool) if learned is None else learned
         self._samples = samples
         self._rows = np.arange(len(samples)) if rows is None else rows
         self.ids: Sequence[str] = _Names(samples, self._rows)
@@ -154,9 +157,16 @@ class Split:
             rows=self._rows[indices],
             groups=None if self.groups is None else self.groups[indices],
             notes=self.notes,
+            learned=self.learned[indices],
         )
         if "digests" in self.__dict__:
             part.__dict__["digests"] = [self.digests[k] for k in indices]
+        return part
+
+    def with_learned(self, learned: np.ndarray) -> Split:
+        """The same samples, of which the source has learned these before."""
+        part = self.subset(np.arange(len(self)))
+        part.learned = learned
         return part
 
 

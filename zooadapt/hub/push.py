@@ -246,13 +246,14 @@ def _plan(
 
 
 def _without_samples(report: Path) -> Path | bytes:
-    """A report without the names of samples, which may be those of people."""
+    """A report without the names of samples, which may be those of people, and without hashes, by
+    which one could ask whether a certain sample was among them."""
     try:
         found = json.loads(report.read_bytes())
-        names = found["data"].pop("held_out")
+        names = [found["data"].pop(key, None) for key in ("held_out", "learned")]
     except (ValueError, TypeError, KeyError, AttributeError):
         return report
-    return fsops.json_bytes(found) if names else report
+    return fsops.json_bytes(found) if any(names) else report
 
 
 def _placed(text: str, repo: str, config: Mapping[str, Any]) -> str:
