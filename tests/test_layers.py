@@ -40,7 +40,7 @@ LAYERS = (
     ("auto", "averaging", "advice", "features"),
     ("plan", "prospects", "selftraining"),
     ("training", "baselines", "card", "estimate", "solving", "language"),
-    ("refitting", "concluding"),
+    ("refitting", "concluding", "trainer"),
     ("run", "report", "unlabelled", "framing"),
     ("export", "preparation", "use", "scaffold"),
     ("testing",),

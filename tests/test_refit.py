@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,16 @@ from safetensors.torch import load_file
 from zooadapt import auto, costs, strategy
 from zooadapt.adapt import adapt
 from zooadapt.data import open_dataset
+from zooadapt.data.splits import hold_out
+from zooadapt.engine import Engine
 from zooadapt.errors import DataError
 from zooadapt.feed import Inputs, Joined, Part
 from zooadapt.model import build, open_source
 from zooadapt.progress import Progress
 from zooadapt.request import Request
-from zooadapt.strategy import ALWAYS, LOST, TrainPhase
+from zooadapt.solving import Solving
+from zooadapt.strategy import ALWAYS, LOST, Recipe, TrainPhase
+from zooadapt.trainer import Trainer
 from zooadapt.validation import Validation
 
 
@@ -109,6 +115,27 @@ def test_a_refit_goes_on_for_a_while_and_slower():
     assert (again.cut, again.epochs, again.when) == (3, 3, ALWAYS)
     assert again.lr == pytest.approx(2e-4)
     assert strategy.refit(TrainPhase(cut=0, epochs=1, lr=1.0, warmup=0.0)).epochs == 1
+
+
+@pytest.mark.parametrize(("refits", "left"), [(True, 76.2), (False, 100.0)])
+def test_a_training_leaves_time_for_its_refit(pictures: Path, refits: bool, left: float):
+    """A quarter of the epochs over all samples, here 1.25 times as many as are trained on."""
+    train, val = hold_out(open_dataset(str(pictures), modality="image", seed=0).train, 0.2, 0)
+    splits = {"train": train, "val": val}
+    model = build(open_source("digits04"), classes=["a", "b", "c"])
+    weights = torch.ones(3, dtype=torch.float64)
+    solving = Solving(None, model.chain.head, lambda name: lambda: iter(()), splits, weights)
+    trainer = Trainer(
+        model.chain, Engine(precision="fp32", channels_last=False), None, solving, weights,
+        Progress(), deadline=monotonic() + 100,
+    )  # fmt: skip
+    phase = TrainPhase(cut=0, epochs=12, lr=1e-3, warmup=0.1)
+    plan = SimpleNamespace(refit=refits, recipe=Recipe(), seed=0)
+    assert len(train) == 24 and len(val) == 6
+    training = trainer.training(plan, [phase], "train")
+    assert training.deadline - monotonic() == pytest.approx(left, abs=2)
+    whole = trainer.training(plan, [phase], "train", "val")
+    assert whole.deadline - monotonic() == pytest.approx(100, abs=2)
 
 
 def test_feeds_joined_give_every_sample_its_own_carry(pictures: Path):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from zooadapt import metrics
 from zooadapt.data import Split
 from zooadapt.findings import Findings
-from zooadapt.metrics import Metrics
+from zooadapt.metrics import Comparison, Metrics
 from zooadapt.plan import Plan
 from zooadapt.rivals import compete
 from zooadapt.solving import TRAIN, VAL, Solving
-from zooadapt.strategy import Choice
+from zooadapt.strategy import AUTO, Choice
+from zooadapt.wording import counted
 
 
 def findings(
@@ -24,25 +25,57 @@ def findings(
     measured: Mapping[str, Metrics],
     *,
     temperature: float | None,
+    was_to_train: bool,
 ) -> Findings:
     """What there is to say beside the scores. predicted: the classes that each baseline and the
     model answered on the samples the baselines were measured on, and the model's of other parts;
-    measured: the baselines."""
+    measured: the baselines; was_to_train: whether the plan was to train, whatever came of it."""
     model, part = model_answers(predicted), VAL if VAL in splits else TRAIN
     truth = solving.given(part)
+    comparisons = [
+        metrics.compare(name, model == truth, predicted[name] == truth)
+        for name in measured
+        if predicted[name] is not model
+    ]
     return Findings(
         baselines=measured,
-        comparisons=[
-            metrics.compare(name, model == truth, predicted[name] == truth)
-            for name in measured
-            if predicted[name] is not model
-        ],
+        comparisons=comparisons,
+        conclusion=conclusion(plan, comparisons) if was_to_train else None,
         suspects=solving.suspects,
         treatment=plan.suspects,
         changed=solving.changed,
         curve=solving.curve(),
         temperature=temperature,
         matches=compete(splits, solving, {**predicted, part: model}, plan),
+    )
+
+
+def conclusion(plan: Plan, comparisons: Sequence[Comparison]) -> str | None:
+    """What came of a training that `auto` had planned, and what to do next time; None for another
+    strategy."""
+    if plan.strategy != AUTO:
+        return None
+    if not plan.trained and plan.from_scratch:
+        return (
+            "conclusion: the source's features tell these classes apart less well than those of "
+            "the same network with random weights; next time: another source"
+        )
+    if not plan.trained:
+        return (
+            "conclusion: the linear probe would have done; next time: --strategy probe, which "
+            "takes seconds"
+        )
+    beside = next((one for one in comparisons if one.name == "probe"), None)
+    if beside is None:
+        return None
+    if beside.told_apart and beside.better > beside.worse:
+        return (
+            f"conclusion: training paid; on {counted(beside.n, 'held-out sample')} it alone is "
+            f"right about {beside.better}, the linear probe alone about {beside.worse}"
+        )
+    return (
+        f"conclusion: on {counted(beside.n, 'held-out sample')} training is not significantly "
+        "better than the linear probe; --strategy probe takes seconds"
     )
 
 

@@ -56,7 +56,7 @@ def estimate(
         for phase in plan.trained
         if phase.when not in (GAINED, LOST)
     )
-    if plan.may_leave_source and sizes.train < auto.LEARNABLE:
+    if plan.may_leave_source and (plan.cut or sizes.train < auto.LEARNABLE):
         shortest = 0.0  # what it would be left for is a solved head
     again = 0.0
     if plan.refit and plan.trained:

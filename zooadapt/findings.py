@@ -27,6 +27,8 @@ class Findings:
     curve: Curve | None
     temperature: float | None
     """What the head's logits were divided by, on predictions for samples it was not fitted to."""
+    conclusion: str | None = None
+    """What a run that chose by itself says of training, and what to do next time."""
     matches: Sequence[Match] = ()
     """The exported model beside models without a network."""
 
@@ -52,6 +54,7 @@ class Findings:
                 "changed": self.changed,
                 "reliable": suspects.reliable,
             },
+            "conclusion": self.conclusion,
             "learning_curve": None
             if curve is None
             else asdict(curve) | {"sentence": curve.sentence},

@@ -82,10 +82,10 @@ class Plan:
 
     @property
     def may_leave_source(self) -> bool:
-        """Whether the network untrained may take the source's place: all of it is to be trained,
-        and nothing is to be spared."""
+        """Whether the untrained network, or a head on it, may take the source's place: something is
+        to be trained, and nothing of the source to be spared."""
         chooses = self.strategy == AUTO and self.solves and bool(self.trained)
-        spares = self.cut > 0 or self.recipe.tune != "all" or self.recipe.l2sp > 0
+        spares = self.recipe.tune != "all" or self.recipe.l2sp > 0
         return chooses and not spares
 
     @property

@@ -56,7 +56,7 @@ class Prospects:
         classes = len(self._chain.head.weight)
         return processes.decided(lambda: room(rows, parts, labels, classes, groups))
 
-    def of_source(self, untrained: State, inputs: Feed) -> tuple[bool, str]:
+    def of_source(self, untrained: State, inputs: Feed) -> tuple[bool, bool, str]:
         """`teaches_nothing`. untrained: the state with random weights, of which nothing stays in
         the chain; inputs: at cut 0."""
         chain = self._chain
@@ -120,11 +120,12 @@ def teaches_nothing(
     labels: Tensor,
     num_classes: int,
     groups: np.ndarray | None = None,
-) -> tuple[bool, str]:
-    """Whether the source teaches next to nothing of these classes, and the fact: features of its
-    network with random weights tell them apart nearly as well. Its weights are then a worse start
-    than none, or no better, as was measured on texts. With too few samples for a network to learn
-    features of its own, those of the untrained one have to be better as they are, and surely so.
+) -> tuple[bool, bool, str]:
+    """Whether the source teaches next to nothing of these classes: features of its network with
+    random weights tell them apart nearly as well. Its weights are then a worse start than none, or
+    no better, as was measured on texts. Then, whether the features of the untrained network are
+    significantly better as they are, which they have to be where samples are too few for a network
+    to learn features of its own; and the fact.
 
     source and untrained: `(n, D)`; labels and groups: as in `room`. Compared by how far the
     leave-one-out losses of ridge heads fall below the entropy of the classes. An untrained network
@@ -144,8 +145,9 @@ def teaches_nothing(
         f"leave-one-out loss {means[0]:.3f} with the source's features, {means[1]:.3f} with "
         f"those of the same network untrained, {entropy:.3f} with none"
     )
+    _, gain, noise = auto.simplest(losses)
+    better, fact = gain > CERTAIN * noise, f"{fact}; standard error of the difference {noise:.3f}"
     if len(labels) < auto.LEARNABLE:
-        _, gain, noise = auto.simplest(losses)
-        return gain > CERTAIN * noise, f"{fact}; standard error of the difference {noise:.3f}"
+        return better, better, fact
     taught, random = (max(0.0, entropy - mean) for mean in means)
-    return random >= TAUGHT * taught, fact
+    return random >= TAUGHT * taught, better, fact

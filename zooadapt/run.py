@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, averaging, baselines, concluding, head, refitting, strategy
+from zooadapt import auto, averaging, baselines, concluding, head, processes, refitting, strategy
 from zooadapt.averaging import State
 from zooadapt.carries import Carries
 from zooadapt.chain import POOLED, Chain
@@ -19,7 +19,6 @@ from zooadapt.checkpoint import Checkpoint
 from zooadapt.data import Split
 from zooadapt.engine import Engine
 from zooadapt.features import Features
-from zooadapt.feed import Feed, Part
 from zooadapt.findings import Findings
 from zooadapt.history import History
 from zooadapt.metrics import Metrics
@@ -28,6 +27,7 @@ from zooadapt.progress import Progress
 from zooadapt.prospects import Prospects
 from zooadapt.solving import TEST, TRAIN, UNLABELLED, VAL, Solving
 from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase, TrainPhase
+from zooadapt.trainer import Trainer
 from zooadapt.training import Training
 from zooadapt.validation import Validation
 
@@ -55,7 +55,7 @@ class Run:
         """What was decided on the way, each with the fact it rests on."""
         self._chain, self._engine, self._carries = chain, engine, carries
         self._splits, self._progress = splits, progress
-        self._deadline, self._untrained = deadline, untrained
+        self._untrained = untrained
         self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
         self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
@@ -63,9 +63,14 @@ class Run:
             chain, engine, carries, batch_size=plan.recipe.batch_size, progress=progress
         )
         self._solving = Solving(plan, chain.head, self._rows, splits, self._weights)
+        self._trainer = Trainer(
+            chain, engine, carries, self._solving, self._weights, progress, deadline=deadline
+        )
         self._predicted: dict[str, np.ndarray] = {}
         self._temperature: float | None = None
         self._taught: TrainPhase | None = None
+        self._left = False  # the source, for its network with random weights
+        self._was_to_train = bool(plan.trained)
 
     def prepare(self) -> None:
         """Run what stays frozen, once: the carries of every split at every cut of the plan."""
@@ -130,6 +135,8 @@ class Run:
         first: whether to leave a source that teaches nothing, and whether to train at once."""
         if self.plan.may_leave_source:
             self._look_at_source()
+        if self._chooses and self.plan.trained and not self._left:
+            self._keep_right()
         if any(phase.when == IN_DOUBT for phase in self.plan.trained):
             self._look_at_stages()
         phases = self.plan.trained
@@ -141,7 +148,9 @@ class Run:
         training, starts = self._training(phases, TRAIN), self.plan.solves and solved is None
         history = training.run(keep_start=starts, checkpoint=checkpoint, resume=resume)
         if history.best:
-            self._taught = phases[history.epochs[history.best - 1].phase]
+            number = history.epochs[history.best - 1].phase
+            done = sum(epoch.phase == number for epoch in history.epochs)
+            self._taught = replace(phases[number], epochs=done)
         if history.scale is not None:
             self._temperature = 1 / history.scale
         if solved is not None:
@@ -182,27 +191,7 @@ class Run:
 
     def _training(self, phases: Sequence[TrainPhase], *names: str) -> Training:
         """The training of these parts together."""
-        kept = torch.cat([self._solving.kept[name] for name in names])
-
-        def feed_at(cut: int, held_out: bool) -> Feed:
-            if held_out:
-                return self._carries.at(VAL, cut)
-            whole = self._carries.training(cut, *names)
-            return whole if kept.all() else Part(whole, kept.nonzero()[:, 0].numpy())
-
-        return Training(
-            self._chain,
-            self._engine,
-            phases,
-            self.plan.recipe,
-            feed_at=feed_at,
-            labels=torch.cat([self._solving.learned[name] for name in names])[kept],
-            val_labels=self._labels[VAL],
-            class_weights=self._weights,
-            seed=self.plan.seed,
-            progress=self._progress,
-            deadline=self._deadline,
-        )
+        return self._trainer.training(self.plan, phases, *names)
 
     def validation(self) -> Metrics:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was solved
@@ -230,6 +219,7 @@ class Run:
             self._predicted,
             measured,
             temperature=self._temperature,
+            was_to_train=self._was_to_train,
         )
 
     def score(self, name: str) -> Metrics:
@@ -244,27 +234,36 @@ class Run:
 
     def _look_at_source(self) -> None:
         """Where its features tell hardly more than those of the same network untrained, train that
-        one; where there is too little to learn features from, solve the head on those."""
+        one, if all of it is to be trained and there is enough to learn features from. Where they
+        tell significantly less, its place as the model without training is taken by a head on the
+        untrained network, whatever is trained."""
         plan = self.plan
-        useless, fact = self._prospects().of_source(self._untrained(), self._carries.at(TRAIN, 0))
-        if useless and len(self._labels[TRAIN]) < auto.LEARNABLE:
-            self._leave_source(fact)
-        elif useless:
+        useless, better, fact = self._prospects().of_source(
+            self._untrained(), self._carries.at(TRAIN, 0)
+        )
+        if better:
+            self._left = True
+            self._carries.forget()
+            self._rows.forget()
+            self._chain.net.load_state_dict(self._untrained())
+            self._solving.solve(TRAIN)
+            self._temperature = 1 / self._solving.fit.scale
+        if better and (plan.cut or len(self._labels[TRAIN]) < auto.LEARNABLE):
+            self._keep_solved(averaging.copy(self._chain.net), fact)
+        elif useless and not plan.cut:
             deepest = min(plan.trained, key=lambda phase: phase.cut)
             phases = (SolvePhase(), replace(deepest, when=ALWAYS))
             recipe = replace(plan.recipe, norm_statistics="train", stage_decay=1.0)
             self.plan = replace(plan, from_scratch=True, phases=phases, recipe=recipe)
             self._decide("train", "from random weights, the source teaches next to nothing", fact)
 
-    def _leave_source(self, fact: str) -> None:
-        """Nothing but the head, on features of the network untrained."""
-        self._carries.forget()
-        self._rows.forget()
-        self._only_solve(self._untrained(), from_scratch=True)
-        train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
-        said = self._solving.fit.held_out_logits[train : train + val]
-        self._predicted["model"] = said.argmax(1).numpy()
-        self._decide("model", "the untrained network, its head fitted on all samples", fact)
+    def _keep_right(self) -> None:
+        """Where the solved head is right on all held-out samples, no training can be seen to gain
+        anything: it is kept, as it would be after training."""
+        right = self._predicted["probe"] == self._labels[VAL].numpy()
+        if processes.decided(lambda: bool(right.all())):
+            fact = f"it is right on all {len(right)} held-out samples: training cannot gain there"
+            self._keep_solved(averaging.copy(self._chain.net), fact)
 
     def _look_at_stages(self) -> None:
         """Where all of them together tell more than the last one, train at once."""
@@ -315,16 +314,22 @@ class Run:
             self._temperature /= found.scale
             what = auto.described(share, from_scratch=self.plan.from_scratch)
         else:
-            self._only_solve(solved, from_scratch=False)
-            what = "the linear probe, its head fitted on all samples"
+            return self._keep_solved(solved, fact)
         self._decide("model", what, fact)
 
-    def _only_solve(self, state: State, *, from_scratch: bool) -> None:
+    def _keep_solved(self, state: State, fact: str) -> None:
+        """Nothing is trained: the head is fitted on the held-out samples, too."""
         self._chain.net.load_state_dict(state)
         self._solve_all()
-        plan = replace(self.plan, phases=(SolvePhase(),), from_scratch=from_scratch)
-        samples = len(self._labels[TRAIN]) + len(self._labels[VAL])
-        self.plan = replace(plan, val=plan.solved_val, train_samples=samples)
+        plan = replace(self.plan, phases=(SolvePhase(),), from_scratch=self._left)
+        train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
+        self.plan = replace(plan, val=plan.solved_val, train_samples=train + val)
+        network = "the linear probe"
+        if self._left:
+            answers = self._solving.fit.held_out_logits[train : train + val]
+            self._predicted["model"] = answers.argmax(1).numpy()
+            network = "the untrained network"
+        self._decide("model", f"{network}, its head fitted on all samples", fact)
 
     def _solve_all(self) -> None:
         self._solving.solve(TRAIN, VAL)

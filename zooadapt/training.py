@@ -62,7 +62,7 @@ class Training:
         which no step is begun."""
         self._chain, self._engine, self._phases, self._recipe = chain, engine, phases, recipe
         self._feed_at, self._labels, self._val_labels = feed_at, labels, val_labels
-        self._weights, self._deadline = class_weights, deadline
+        self._weights, self.deadline = class_weights, deadline
         self._seed, self._progress = seed, progress
         self._adapted: list[nn.Module] = []
         if recipe.tune == "lora":
@@ -199,7 +199,7 @@ class Training:
             for k, (indices, mine, carry) in enumerate(
                 zip(order, own, feed.batches(own, key=key), strict=True)
             ):
-                if self._deadline < math.inf and processes.anywhere(monotonic() > self._deadline):
+                if self.deadline < math.inf and processes.anywhere(monotonic() > self.deadline):
                     return None
                 step = self._epoch * len(order) + k
                 rate = phase.lr * schedule(step, steps, phase.warmup)

@@ -303,6 +303,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         )
     if curve:
         lines.append(curve["sentence"])
+    if report["conclusion"]:
+        lines.append(report["conclusion"])
     return lines
 
 
