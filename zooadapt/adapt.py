@@ -138,7 +138,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
         progress.plan(decided, prepared.estimate)
     if request.plan_only:
         estimate = prepared.estimate and asdict(prepared.estimate)
-        shown = {"plan": decided.to_json(), "estimate": estimate}
+        shown = {"plan": decided.to_json(), "estimate": estimate, "notes": list(data.notes)}
         return Result(plan=decided, val=None, test=None, report=shown)
     deadline = clock.deadline(budget)
 

@@ -97,6 +97,7 @@ def test_the_command_to_paste_is_complete_and_works(tmp_path: Path) -> None:
     words = [sys.executable, "-m", *shlex.split(pasted), "--plan"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("note: no test part: ")
 
 
 def test_a_file_without_a_header_is_told(tmp_path: Path) -> None:

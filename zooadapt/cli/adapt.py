@@ -230,6 +230,8 @@ def adapt(as_json: bool, **options: Any) -> None:
 
 def _show(report: dict[str, Any]) -> None:
     if "out" not in report:
+        for note in report["notes"]:
+            say(f"note: {note}")
         return
     how = report["plan"]["val"]
     rows = [] if _only_learned(report) else [_row("val", how, report["val"])]
