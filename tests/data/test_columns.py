@@ -234,11 +234,15 @@ def test_a_validation_part_is_kept_apart(tmp_path: Path) -> None:
     assert [len(part) for part in (data.train, train, val, data.test)] == [16, 8, 8, 8]
     assert {val.raw(k)[:3] for k in range(8)} == {"val"}
     assert any(note.startswith("the validation part, 8 samples, is what") for note in data.notes)
+    with (tmp_path / "dev.tsv").open("a") as file:
+        file.write("\ntrain 3\tb\ntrain 4\ta")
+    more = opened(tmp_path, modality="text")
+    assert "2 validation samples have the same content as a training sample" in more.notes
     swapped = tmp_path / "dev.tsv", tmp_path / "train.tsv"
     contents = [path.read_bytes() for path in swapped]
     for path, content in zip(swapped, contents[::-1], strict=True):
         path.write_bytes(content)
-    assert opened(tmp_path, modality="text").fingerprint != data.fingerprint
+    assert opened(tmp_path, modality="text").fingerprint != more.fingerprint
     (tmp_path / "dev.tsv").write_text("text\tlabel\nx\tc\ny\tc\n")
     data = opened(tmp_path, modality="text")
     assert data.parted() is None

@@ -60,6 +60,10 @@ def assemble(
                 remedy="remove them from one of the parts, or leave out --strict",
             )
         notes.append(told)
+    fitted = {contents[k] for k in np.setdiff1d(in_train, in_val).tolist()}
+    seen = sum(contents[k] in fitted for k in in_val.tolist())
+    if seen:
+        notes.append(f"{seen} validation samples have the same content as a training sample")
     _check_groups(train, test, options, notes)
     return Dataset(
         location=location,
