@@ -152,6 +152,17 @@ def test_other_labels_are_kept_verbatim_and_twins_are_counted(names, tmp_path: P
     assert [f"'{name}' ({count})" in twins[0] for name in names[:2]] == [True, True]
 
 
+@pytest.mark.parametrize(("train", "test"), [("ham", "Ham "), ("1", "1.0")])
+def test_a_class_that_the_test_part_spells_otherwise_names_its_twin(
+    train: str, test: str, tmp_path: Path
+) -> None:
+    _table(tmp_path / "train.csv", text=TEXTS, label=[train, "x"] * 6)
+    _table(tmp_path / "test.csv", text=TEXTS[:2], label=[test, "x"])
+    error = refused(tmp_path, 65, f"class '{test}' is in the test part only; the training part "
+                    f"has '{train}'", modality="text")  # fmt: skip
+    assert error.remedy == "spell it alike in all parts"
+
+
 def _metadata(names: object) -> dict[bytes, bytes]:
     features = {"label": {"names": names, "_type": "ClassLabel"}}
     return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}

@@ -200,10 +200,15 @@ def _check_classes(classes: tuple[str, ...], trained: np.ndarray, options: ReadO
     counts = np.bincount(trained, minlength=len(classes))
     unseen = [classes[k] for k in np.flatnonzero(counts == 0)]
     if unseen:
+        trained_names = [classes[k] for k in np.flatnonzero(counts)]
+        alike = [name for name in trained_names if _loosely(name) == _loosely(unseen[0])]
         raise DataError(
-            f"class '{unseen[0]}'{_others(unseen)} is in the test part only",
+            f"class '{unseen[0]}'{_others(unseen)} is in the test part only"
+            + (f"; the training part has '{alike[0]}'" if alike else ""),
             thing=unseen[0],
-            remedy="add training samples of it or remove it",
+            remedy="spell it alike in all parts"
+            if alike
+            else "add training samples of it or remove it",
         )
     single = [classes[k] for k in np.flatnonzero(counts == 1)]
     if single and not options.allow_tiny:
