@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from pathlib import Path
 
 import pytest
+
+from zooadapt.data import dialects
+from zooadapt.data.dialects import SEPARATORS, sniff
 
 from .make import opened, refused
 
@@ -122,3 +126,26 @@ def test_an_encoding_that_is_likely_is_proposed(text, encoding, words, tmp_path:
 def test_bytes_that_no_western_encoding_has_are_no_proposal(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("text,label\nщ,a\n".encode("mac-cyrillic") + b"\x81\n")
     assert not refused(tmp_path / "t.csv", 65, "is not utf-8").options
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_csv_writer_writes_is_read_back(known: bool) -> None:
+    """Texts of words that hold every separator and quote, in every dialect; where the header is not
+    that of a table which is looked for, the rows alone decide."""
+    words = "the,; a; b, c|d don't 'tis it's no\" 5,90 1;2 x|y ok fine; yes, 'quoted' été".split()
+    styles = (csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC)
+    wrong = 0
+    for seed in range(300):
+        rng, buffer = random.Random(seed), io.StringIO(newline="")
+        separator, quote = rng.choice(list(SEPARATORS)), rng.choice("\"'")
+        writer = csv.writer(buffer, delimiter=separator, quotechar=quote,
+                            quoting=rng.choice(styles), lineterminator="\r\n")  # fmt: skip
+        rows = [[" ".join(rng.choices(words, k=rng.randrange(1, 12))), rng.choice("ab"), str(k)]
+                for k in range(rng.randrange(10, 40))]  # fmt: skip
+        rows = [["text", "label", "n"], *rows]
+        writer.writerows(rows)
+        text = buffer.getvalue()
+        dialect = sniff(text, separator=",", forced=None, suits=lambda names: known and
+                        "label" in names)  # fmt: skip
+        wrong += list(dialects.rows(text, dialect)) != rows
+    assert wrong == 0
