@@ -136,10 +136,10 @@ def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
 def test_what_was_begun_because_the_phase_before_lost_is_resumed(pictures: Path, tmp_path: Path):
     class Stops(Progress):
         def say(self, line: str) -> None:
-            if line.startswith("epoch 4"):  # the second where it is tried again
+            if line.startswith("training phase 2, epoch 2"):
                 raise KeyboardInterrupt
 
-    histories = []
+    histories = []  # of a whole run, and of one that is resumed where it had tried again
     for progress, resume in ((Progress(), False), (Stops(), False), (Progress(), True)):
         training, _ = lost_at_first(pictures, progress)
         checkpoint = Checkpoint(tmp_path / "out", facts={}, every=0)
@@ -147,7 +147,8 @@ def test_what_was_begun_because_the_phase_before_lost_is_resumed(pictures: Path,
             histories.append(
                 training.run(keep_start=False, checkpoint=checkpoint, resume=resume).epochs
             )
-    assert histories[0] == histories[1] and len(histories[0]) == 6
+    whole, resumed = histories
+    assert whole == resumed and len(whole) == 6
 
 
 def test_a_tie_goes_to_the_simpler():

@@ -21,7 +21,8 @@ LAYERS = (
     ("outputs", "bag_of_words"),
     ("listings",),
     ("weights", "data", "metrics", "strategy", "history", "suspects", "chain"),
-    ("hub", "cache", "ridge", "folding"),
+    ("hub", "cache", "ridge", "folding", "losses", "request"),
+    ("resuming",),
     (
         "feed",
         "logistic",
@@ -29,7 +30,6 @@ LAYERS = (
         "checkpoint",
         "demo",
         "precision",
-        "request",
         "lora",
         "mixing",
         "optimizer",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zooadapt import preparation
+from zooadapt import checkpoint, preparation
 from zooadapt.adapt import adapt
+from zooadapt.checkpoint import Checkpoint
+from zooadapt.errors import DataError, ResourceError
 from zooadapt.precision import Mode
 from zooadapt.progress import Progress
 from zooadapt.request import Request
@@ -60,3 +67,103 @@ def test_a_resumed_run_ends_in_the_same_bytes_in_either_layout(
     assert resumed["plan"]["channels_last"] is channels_last
     assert resumed["epochs"] == whole["epochs"]
     assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("something was measured again")
+
+
+def test_a_resumed_run_takes_over_its_options_and_its_plan(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another cache, at another load: nothing is measured that was measured before."""
+    options = {"strategy": "auto", "epochs": 8, "seed": 3, "metric": "balanced-accuracy"}
+    whole = run(pictures, tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "cut", Stops("training phase 1, epoch 2"), **options)
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "another"))
+    for name in ("measure", "choose"):
+        monkeypatch.setattr(preparation, name, never)
+    resumed = run(pictures, tmp_path / "cut", resume=True)
+    changing = ("seconds", "out")
+    assert {k: v for k, v in resumed.items() if k not in changing} == {
+        k: v for k, v in whole.items() if k not in changing
+    }
+    assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+
+
+def test_an_option_that_the_user_gives_can_contradict(pictures: Path, tmp_path: Path) -> None:
+    options = {"strategy": "full", "epochs": 3, "seed": 3}
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "out", Stops("epoch 1"), **options)
+    for name, value in {"seed": 4, "epochs": 5, "input_size": 24}.items():
+        with pytest.raises(DataError, match=f"--{name.replace('_', '-')}, not {value}") as caught:
+            run(pictures, tmp_path / "out", resume=True, **{name: value})
+        assert "leave --" in caught.value.remedy
+    with pytest.raises(DataError, match="had 3 for --seed, not 0"):
+        run(pictures, tmp_path / "out", resume=True, seed=0, typed=frozenset({"seed"}))
+    assert run(pictures, tmp_path / "out", resume=True, seed=3, budget=1e4)["plan"]["seed"] == 3
+
+
+def test_a_run_that_replaces_a_model_is_resumed_as_one(pictures: Path, tmp_path: Path) -> None:
+    run(pictures, tmp_path / "out", strategy="probe")
+    options = {"strategy": "full", "epochs": 2, "overwrite": True}
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "out", Stops("epoch 1"), **options)
+    assert len(run(pictures, tmp_path / "out", resume=True)["epochs"]) == 2
+
+
+@pytest.mark.parametrize("imbalance", ["sampler", "none"])
+def test_within_an_epoch_no_step_is_done_twice(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imbalance: str
+) -> None:
+    options = {"strategy": "full", "epochs": 3, "ema": 0.9, "imbalance": imbalance, "mixup": 0.2}
+    whole = run(pictures, tmp_path / "whole", **options)
+    save = Checkpoint.save
+
+    def stops(self: Checkpoint, tensors: Any, progress: Any) -> None:
+        save(self, tensors, progress)
+        if (progress["epoch"], progress["step"]) == (1, 2):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", stops)
+        patch.setattr(checkpoint, "_SHARE", 1e9)  # save after each step
+        run(pictures, tmp_path / "cut", **options)
+    resumed = run(pictures, tmp_path / "cut", resume=True)
+    assert (resumed["epochs"], resumed["steps"]) == (whole["epochs"], whole["steps"])
+    assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+
+
+def test_samples_that_were_read_from_the_cache_are_read_from_it_again(
+    pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "out", Stops("epoch 1"), strategy="from:stages.2", epochs=2)
+    with pytest.raises(ResourceError, match="were in the cache when the run was interrupted"):
+        run(pictures, tmp_path / "out", resume=True, cache_gb=0.0)
+    assert len(run(pictures, tmp_path / "out", resume=True)["epochs"]) == 2
+
+
+def test_a_checkpoint_without_its_run_is_another_versions(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.checkpoint").mkdir()
+    (tmp_path / "out.checkpoint/config.json").write_text('{"facts": {}, "progress": {}}')
+    with pytest.raises(DataError, match="another version"):
+        run(pictures, tmp_path / "out", resume=True)
+
+
+def test_an_interrupted_command_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
+    words = ["adapt", "digits04", str(pictures), "-o", "o u t", "--strategy", "full",
+             "--epochs", "400", "--batch-size", "8"]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zooadapt", *words], cwd=tmp_path, text=True, stderr=subprocess.PIPE
+    )
+    while process.poll() is None and not (tmp_path / "o u t.checkpoint").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    *_, last = process.communicate()[1].splitlines()
+    assert process.returncode == 130
+    place, _, command = last.partition(" Go on with: ")
+    assert place == "interrupted: what was trained is in 'o u t.checkpoint'."
+    assert command == shlex.join(["zooadapt", *words, "--resume"])
+    assert shlex.split(command)[1:-1] == words

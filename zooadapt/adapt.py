@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zooadapt import (
+    averaging,
     export,
     framing,
     listings,
@@ -21,7 +22,7 @@ from zooadapt import (
     unlabelled,
 )
 from zooadapt.chain import frozen_proof, state_sha256
-from zooadapt.checkpoint import Checkpoint
+from zooadapt.checkpoint import Checkpoint, source_of
 from zooadapt.data import Split
 from zooadapt.engine import Engine
 from zooadapt.inputs import Opened, open_inputs
@@ -36,10 +37,12 @@ from zooadapt.preparation import (
     open_carries,
     redivide,
     refine,
+    restored,
     seconds_for,
 )
 from zooadapt.progress import Progress
 from zooadapt.request import Request
+from zooadapt.resuming import options_of
 from zooadapt.run import TEST, TRAIN, VAL, Run
 from zooadapt.strategy import AUTO, Choice
 from zooadapt.suspects import Suspects
@@ -63,16 +66,18 @@ def adapt(request: Request, progress: Progress, *, opened: Opened | None = None)
 
     Raises: any ZooadaptError of the layers below, most of them before any long work.
     """
+    opened = opened or open_inputs(request, progress)
     if request.plan_only:
-        return _adapt(request, progress, opened or open_inputs(request, progress))
-    with outputs.claim(request.out, overwrite=request.overwrite) as note:
+        return _adapt(progress, opened)
+    with outputs.claim(request.out, overwrite=opened.request.overwrite) as note:
         if note:
             progress.say(f"note: {note}")
-        return _adapt(request, progress, opened or open_inputs(request, progress))
+        return _adapt(progress, opened)
 
 
-def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
-    source, data, clock = opened.source, opened.data, opened.clock
+def _adapt(progress: Progress, opened: Opened) -> Result:
+    request, source, data, clock = opened.request, opened.source, opened.data, opened.clock
+    interrupted = opened.interrupted
     imports = Imports(source.family.imports)
     with clock.part("data"):
         splits = divide(request, data, holds_out=plan.holds_out(request.strategy))
@@ -97,7 +102,8 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
         )
         model = builder(source)
         export.check_names(model)
-        mode = choose_mode(request, model, splits[TRAIN])
+        before = restored(interrupted) if interrupted else None
+        mode = choose_mode(request, model, splits[TRAIN], before)
         engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
         engine.place(model.chain)
         model, pooled = pooling.choose(
@@ -112,7 +118,9 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
         model = framed.model
     budget = seconds_for(request)
     refined: tuple[Choice, ...] = ()
-    if target is not None:
+    if target is not None and before is not None:
+        model.chain.net.load_state_dict(source_of(request.out))
+    elif target is not None:
         with clock.part("unlabelled"):
             half = clock.deadline(budget / 2)
             refined = (
@@ -133,6 +141,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             target=target,
             clock=clock,
             before=(*pooled, *framed.choices, *refined),
+            resumed=before,
         )
         decided, splits = prepared.plan, prepared.splits
         progress.plan(decided, prepared.estimate)
@@ -158,14 +167,17 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
     checkpoint = Checkpoint(
         request.out,
         facts={
-            # Why it is what it is may be told in other figures.
-            "plan": replace(decided, choices=()).to_json(),
             "network": state_sha256(model.chain.net.state_dict()),
             "preprocessing": model.preprocessor.config(),
             "data": data.fingerprint,
             "versions": report.versions(),
         },
         every=request.checkpoint_seconds,
+        run={
+            "options": options_of(request),
+            "plan": decided.to_json(),
+        },
+        source=averaging.copy(model.chain.net) if target is not None else None,
     )
     with frozen_proof(model.chain, decided.cut) as proof:
         with clock.part("features"):
@@ -179,7 +191,7 @@ def _adapt(request: Request, progress: Progress, opened: Opened) -> Result:
             run.solve()
             baselines = run.baselines()
         with clock.part("train"):
-            history = run.train(checkpoint, resume=request.resume)
+            history = run.train(checkpoint, resume=interrupted is not None)
         proof.cut = run.plan.cut
     with clock.part("evaluate"):
         val = run.validation()

@@ -6,12 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zooadapt import learned, outputs, suspects
+from zooadapt import learned, outputs, resuming, suspects
 from zooadapt.data import Dataset, open_dataset
 from zooadapt.data.reading import existing
 from zooadapt.model import Source, open_source
 from zooadapt.progress import Progress
 from zooadapt.request import Request
+from zooadapt.resuming import Interrupted
 from zooadapt.timing import Clock
 
 
@@ -19,6 +20,9 @@ from zooadapt.timing import Clock
 class Opened:
     """The source and the data of a request, and the clock that runs since before they were."""
 
+    request: Request
+    """With the options of the run that it resumes, if it does."""
+    interrupted: Interrupted | None
     source: Source
     data: Dataset
     clock: Clock
@@ -31,6 +35,10 @@ def open_inputs(request: Request, progress: Progress) -> Opened:
     `open_source` and `open_dataset`.
     """
     clock = Clock()
+    interrupted = None
+    if request.resume:
+        interrupted = resuming.load(request.out)
+        request = resuming.gone_on_with(request, interrupted)
     outputs.check_output(request.out, overwrite=request.overwrite)
     if request.suspects is not None:
         suspects.check_place(request.suspects)
@@ -52,4 +60,4 @@ def open_inputs(request: Request, progress: Progress) -> Opened:
         )
         if not request.from_scratch:
             data = learned.marked(source, data)
-    return Opened(source=source, data=data, clock=clock)
+    return Opened(request=request, interrupted=interrupted, source=source, data=data, clock=clock)

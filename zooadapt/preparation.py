@@ -17,16 +17,18 @@ from zooadapt.chain import prefix_sha256
 from zooadapt.costs import Sizes, measure
 from zooadapt.data import Dataset, Split, hold_out, sample_per_class
 from zooadapt.engine import Engine
+from zooadapt.errors import DataError
 from zooadapt.estimate import Estimate, estimate
 from zooadapt.feed import Inputs
 from zooadapt.model import Model, Source
 from zooadapt.plan import Plan
-from zooadapt.precision import Mode, choose
+from zooadapt.precision import Mode, choose, has_bf16
 from zooadapt.progress import Progress
 from zooadapt.request import Request
+from zooadapt.resuming import Interrupted
 from zooadapt.run import TEST, TRAIN, VAL
 from zooadapt.solving import UNLABELLED
-from zooadapt.strategy import AUTO, Choice
+from zooadapt.strategy import AUTO, Choice, Recipe, SolvePhase, TrainPhase
 from zooadapt.timing import Clock
 
 KEPT = 1 << 30
@@ -95,8 +97,44 @@ def redivide(
     return replace(prepared, plan=decided, splits=splits)
 
 
-def choose_mode(request: Request, model: Model, train: Split) -> Mode:
-    """Precision and layout, measured on a few training samples where there is a choice."""
+def restored(interrupted: Interrupted) -> Plan:
+    """The plan of an interrupted run, with every choice that was measured for it.
+
+    Raises: DataError for one that this version does not know, or for a device that is not here.
+    """
+    saved = dict(interrupted.plan)
+    try:
+        kinds = {"train": TrainPhase, "solve": SolvePhase}
+        saved["phases"] = tuple(kinds[phase["kind"]](**phase) for phase in saved["phases"])
+        saved["recipe"] = Recipe(**saved["recipe"])
+        saved["choices"] = tuple(Choice(**choice) for choice in saved["choices"])
+        before = Plan(**saved)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            "the plan of the interrupted run is another version's",
+            thing="versions",
+            remedy="resume with that version, or run it without --resume",
+        ) from error
+    here = processes.device()
+    if before.device != here.type or (before.precision == "bf16" and not has_bf16(here)):
+        raise DataError(
+            f"the interrupted run was on {before.device} in {before.precision}, which is not here",
+            thing="device",
+            remedy="resume it on the machine that it began on, or run it without --resume",
+        )
+    return before
+
+
+def choose_mode(request: Request, model: Model, train: Split, resumed: Plan | None) -> Mode:
+    """Precision and layout: those of the run that is resumed, or else measured on a few training
+    samples where there is a choice."""
+    if resumed is not None:
+        return Mode(
+            precision=resumed.precision,
+            channels_last=resumed.channels_last,
+            device=resumed.device,
+            why="the interrupted run's",
+        )
     feed = _inputs(train, model)
     batch = next(feed.batches([np.arange(min(4, len(feed)))]))
     return choose(
@@ -148,13 +186,15 @@ def decide(
     target: Split | None,
     clock: Clock,
     before: tuple[Choice, ...],
+    resumed: Plan | None,
 ) -> Prepared:
     """The plan, with costs measured where it or its reader needs them. target: samples without
-    labels; clock: of the run; before: choices that were made already."""
+    labels; clock: of the run; before: choices that were made already; resumed: the plan of the run
+    that goes on."""
     train = splits[TRAIN]
     sizes = _sizes(request.batch_size or 32, splits)
     costs = None
-    if request.strategy == AUTO or request.plan_only:
+    if resumed is None and (request.strategy == AUTO or request.plan_only):
         costs = measure(
             model.chain,
             engine,
@@ -164,16 +204,16 @@ def decide(
         )
     budget, spent = seconds_for(request), clock.seconds()
     taken, refining = spent["total"], spent.get("unlabelled", 0.0)
-    if request.plan_only and target is not None:
+    if request.plan_only and target is not None and costs is not None:
         refining = unlabelled.seconds(model, engine, train, target, costs, batch_size=sizes.batch)
         refining = min(refining, budget / 2)
         taken += refining
     elif target is not None and costs is not None:
-        # Remembered as costs are, so that the same run comes to the same plan when it is resumed.
+        # Remembered as costs are, so that the same run comes to the same plan when it is repeated.
         network = prefix_sha256(model.chain, model.chain.depth)
         facts = {"network": network, "samples": len(target), "budget": budget}
         refining = remember("refining", facts, lambda: {"seconds": refining})["seconds"]
-    decided = plan.resolve(
+    decided = resumed or plan.resolve(
         request,
         source=source,
         data=data,
@@ -185,7 +225,8 @@ def decide(
         costs=costs,
         seconds=budget - refining,
     )
-    decided = replace(decided, choices=(*before, *decided.choices))
+    if resumed is None:
+        decided = replace(decided, choices=(*before, *decided.choices))
     if VAL in splits and not decided.trained:
         splits = divide(request, data, holds_out=False)
         decided = replace(decided, train_samples=len(splits[TRAIN]))

@@ -108,6 +108,10 @@ class Request:
     resume: bool = False
     offline: bool = False
     reading: ReadOptions = field(default_factory=ReadOptions)
+    typed: frozenset[str] | None = None
+    """Names of the options that the user gave; None: those that differ from their defaults."""
+    deterministic_plan: bool = False
+    """Plan by counted operations in place of measured seconds."""
 
     def __post_init__(self) -> None:
         """Raises: UsageError naming the option whose value cannot be meant."""

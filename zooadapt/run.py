@@ -139,8 +139,8 @@ class Run:
             self._keep_right()
         if any(phase.when == IN_DOUBT for phase in self.plan.trained):
             self._look_at_stages()
-        phases = self.plan.trained
-        if not phases:
+        checkpoint.agree(phases=self.plan.to_json()["phases"])
+        if not (phases := self.plan.trained):
             return History()
         solved = averaging.copy(self._chain.net) if self._chooses else None
         if self._chooses and self.plan.from_scratch:

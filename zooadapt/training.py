@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from zooadapt import auto, averaging, head, lora, norms, processes
 from zooadapt.averaging import Kept, State
 from zooadapt.chain import Chain
-from zooadapt.checkpoint import Checkpoint
+from zooadapt.checkpoint import Checkpoint, otherwise_stored
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError, PluginError
 from zooadapt.family import Carry
 from zooadapt.feed import Feed, shuffled
 from zooadapt.history import Epoch, History
+from zooadapt.losses import diverged, loss_of
 from zooadapt.mixing import mix
 from zooadapt.optimizer import Optimizer, schedule
 from zooadapt.progress import Progress
@@ -35,7 +36,7 @@ class Training:
     """Trains a chain through phases and leaves it at its best epoch by validation loss.
 
     Everything random is a function of (seed, phase, epoch, step, sample), and the state between two
-    epochs is all there is: a resumed run ends in the same bytes as one that was not interrupted.
+    steps is all there is: a resumed run ends in the same bytes as one that was not interrupted.
 
     Several processes share each batch and sum their gradients, so that a step is what it is with
     one, up to rounding; but dropout is drawn in each, and norm layers whose statistics are trained
@@ -73,7 +74,10 @@ class Training:
         self._kept = Kept(1 + recipe.soup)
         self._begun: Tensor | None = None
         self._start: State | None = None
+        self._checkpoint: Checkpoint | None = None
         self._phase, self._epoch, self._waited = 0, 0, 0
+        self._step, self._loss = 0, 0.0
+        self._feed_cut: int | None = None
 
     def run(self, *, keep_start: bool, checkpoint: Checkpoint, resume: bool) -> History:
         """Train to the end. `keep_start` lets the state before training win if no epoch is better.
@@ -84,6 +88,8 @@ class Training:
         """
         gated = any(phase.when in (GAINED, LOST) for phase in self._phases[1:])
         self._start = averaging.copy(self._chain.net) if gated else None
+        self._checkpoint = checkpoint
+        checkpoint.begin()
         if resume:
             self._restore(*checkpoint.load())
         elif keep_start or gated:
@@ -92,7 +98,7 @@ class Training:
             if keep_start:
                 self._keep(found)
         # Whether a phase is trained was decided before its first epoch, and may look otherwise now.
-        begun = self._phase if self._epoch else 0
+        begun = self._phase if self._epoch or self._step else 0
         for number in range(self._phase, len(self._phases)):
             if self._history.stopped:
                 break
@@ -100,7 +106,7 @@ class Training:
             if when == GAINED and not self._gained():
                 self._history.stopped = "the phase before gained nothing beyond its noise"
             elif when != LOST or not self._gained():
-                self._run_phase(number, checkpoint)
+                self._run_phase(number)
         if self._kept.candidates:
             best = averaging.soup(self._kept.candidates, self.measure)
             self._chain.net.load_state_dict(best.state)
@@ -146,17 +152,21 @@ class Training:
             )
         return self._validate(cut), averaging.copy(chain.net)
 
-    def _run_phase(self, number: int, checkpoint: Checkpoint) -> None:
+    def _run_phase(self, number: int) -> None:
         rates = [self._phases[epoch.phase].lr for epoch in self._history.epochs]
         phase = replace(self._phases[number], lr=min([*rates, self._phases[number].lr]))
         recipe = self._recipe
-        if phase.when == LOST and not self._epoch:
+        begun = bool(self._epoch or self._step)
+        if phase.when == LOST and not begun:
             self._chain.net.load_state_dict(self._start)
             self._optimizer = Optimizer(self._chain, recipe, self._phases)
         self._chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics, tune=recipe.tune)
         trained = sum(p.numel() for p in self._optimizer.parameters if p.requires_grad)
         self._history.trainable = max(self._history.trainable, trained)
         feed = self._feed_at(phase.cut, False)
+        if begun and self._feed_cut not in (None, feed.cut):
+            raise otherwise_stored(phase.cut)
+        self._feed_cut = feed.cut
         patience = phase.epochs if recipe.patience is None else recipe.patience
         while self._epoch < phase.epochs and self._waited < patience:
             train_loss = self._run_epoch(number, phase, feed)
@@ -167,7 +177,7 @@ class Training:
                 found = self._validate(phase.cut)
                 if not math.isfinite(found.loss):
                     when = f"after epoch {self._epoch + 1} of phase {number + 1}"
-                    raise _diverged("validation loss", found.loss, when, phase.lr, phase)
+                    raise diverged("validation loss", found.loss, when, phase.lr, phase.lr)
                 self._history.epochs.append(
                     Epoch(
                         phase=number,
@@ -183,8 +193,7 @@ class Training:
                 self._epoch += 1
                 self._waited += 1
                 self._keep(found)
-            if processes.is_main() and checkpoint.due():
-                checkpoint.save(*self._state())
+            self._save()
         self._phase, self._epoch, self._waited = number + 1, 0, 0
 
     def _run_epoch(self, number: int, phase: TrainPhase, feed: Feed) -> float | None:
@@ -193,15 +202,17 @@ class Training:
         order = shuffled(len(feed), recipe.batch_size, key=key, lengths=feed.lengths())
         if recipe.imbalance == "sampler":
             order = self._evenly(order, key)
-        steps, total = phase.epochs * len(order), 0.0
+        steps = phase.epochs * len(order)
         own = [processes.share(batch, least=self._least) for batch in order]
         with self._progress.task(self._epoch_name(number), len(feed)) as advance:
-            for k, (indices, mine, carry) in enumerate(
-                zip(order, own, feed.batches(own, key=key), strict=True)
+            advance(sum(map(len, order[: self._step])))
+            left = own[self._step :]
+            for indices, mine, carry in zip(
+                order[self._step :], left, feed.batches(left, key=key), strict=True
             ):
                 if self.deadline < math.inf and processes.anywhere(monotonic() > self.deadline):
                     return None
-                step = self._epoch * len(order) + k
+                step = self._epoch * len(order) + self._step
                 rate = phase.lr * schedule(step, steps, phase.warmup)
                 own_seed = _seed(self._seed, number, step) ^ processes.rank()
                 torch.manual_seed(own_seed)
@@ -215,11 +226,20 @@ class Training:
                 self._optimizer.step(rate)
                 if not math.isfinite(loss):
                     when = f"at step {step + 1} of phase {number + 1}"
-                    raise _diverged("loss", loss, when, rate, phase)
-                total += loss * len(indices)
+                    raise diverged("loss", loss, when, rate, phase.lr)
+                self._loss += loss * len(indices)
+                self._step += 1
                 self._history.steps += 1
                 advance(len(indices))
-        return total / len(feed)
+                if self._step < len(order):
+                    self._save(within_epoch=True)
+        mean, self._step, self._loss = self._loss / len(feed), 0, 0.0
+        return mean
+
+    def _save(self, *, within_epoch: bool = False) -> None:
+        checkpoint = self._checkpoint
+        if checkpoint and processes.is_main() and checkpoint.due(within_epoch=within_epoch):
+            checkpoint.save(*self._state())
 
     def _epoch_name(self, number: int) -> str:
         """Of the epoch that a phase is in: the same words over its bar and before its losses."""
@@ -257,25 +277,7 @@ class Training:
                 thing="--norm-statistics",
                 remedy="--norm-statistics frozen, or more samples and a larger --batch-size",
             ) from error
-        weights, logits = None, logits.float()
-        if self._recipe.imbalance == "weights":
-            weights = self._weights.float().to(logits.device)
-        elif self._recipe.imbalance == "logit-adjust":
-            logits = logits - self._weights.log().float().to(logits.device)
-
-        def against(labels: Tensor) -> Tensor:
-            return nn.functional.cross_entropy(
-                logits,
-                labels.to(logits.device),
-                weight=weights,
-                label_smoothing=self._recipe.label_smoothing,
-            )
-
-        if mixed is None:
-            loss = against(labels)
-        else:
-            order, share = mixed
-            loss = share * against(labels) + (1 - share) * against(labels[order])
+        loss = loss_of(logits, labels, mixed, recipe=self._recipe, class_weights=self._weights)
         loss.backward()
         return loss.detach()
 
@@ -321,29 +323,19 @@ class Training:
         if self._begun is not None:
             tensors["begun.losses"] = self._begun
         return tensors, {"phase": self._phase, "epoch": self._epoch, "waited": self._waited,
+                         "step": self._step, "loss": self._loss, "feed_cut": self._feed_cut,
                          "kept": self._kept.facts(), "history": asdict(self._history)}  # fmt: skip
 
-    def _restore(self, tensors: Any, progress: dict[str, Any]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"net": {}, "kept": {}, "begun": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
+    def _restore(self, parts: dict[str, State], progress: dict[str, Any]) -> None:
         self._chain.net.load_state_dict(parts["net"])
-        self._kept.restore(parts["kept"], progress["kept"], self._engine.device)
-        self._begun = parts["begun"].get("losses")
+        self._kept.restore(parts.get("kept", {}), progress["kept"], self._engine.device)
+        self._begun = parts.get("begun", {}).get("losses")
         self._optimizer.restore(parts["optimizer"])
         self._phase, self._epoch = progress["phase"], progress["epoch"]
-        self._waited = progress["waited"]
+        self._waited, self._feed_cut = progress["waited"], progress["feed_cut"]
+        self._step, self._loss = progress["step"], progress["loss"]
         epochs = [Epoch(**epoch) for epoch in progress["history"].pop("epochs")]
         self._history = History(epochs=epochs, **progress["history"])
-
-
-def _diverged(what: str, loss: float, when: str, rate: float, phase: TrainPhase) -> DataError:
-    return DataError(
-        f"the {what} became {loss} {when} (rate {rate:.2g})",
-        thing="loss",
-        remedy=f"--lr {phase.lr / 10:.1g}",
-    )
 
 
 def _seed(*key: int) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
@@ -200,7 +203,12 @@ from zooadapt.wording import counted
     type=float,
     default=60.0,
     show_default=True,
-    help="Least time between two checkpoints; the first is written after the first epoch.",
+    help="Work that an interruption may cost; less where saving is quick.",
+)
+@click.option(
+    "--deterministic-plan",
+    is_flag=True,
+    help="Plan by counted operations, not by measured seconds: the same plan at any time.",
 )
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run stopped.")
 @shared.reading
@@ -211,10 +219,13 @@ def adapt(as_json: bool, **options: Any) -> None:
     SOURCE is [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or a bundled source's name.
     DATA is a folder of class folders, a CSV, JSON or Parquet file, or hf:ID.
     """
+    from zooadapt.cli import Interrupted
     from zooadapt.request import Request
 
     options.pop("why")
-    request = Request(reading=shared.read_options(options), **options)
+    given = click.get_current_context().get_parameter_source
+    typed = frozenset(name for name in options if given(name) is ParameterSource.COMMANDLINE)
+    request = Request(reading=shared.read_options(options), typed=typed, **options)
     from zooadapt.inputs import open_inputs
 
     shown = progress(as_json)
@@ -223,9 +234,24 @@ def adapt(as_json: bool, **options: Any) -> None:
     with opened.clock.part("imports"):
         from zooadapt.adapt import adapt as run
 
-    result = run(request, shown, opened=opened)
+    try:
+        result = run(request, shown, opened=opened)
+    except Interrupted:
+        shown.say(_how_to_go_on(request.out))
+        raise
     written = "out" in result.report
     emit(result.report, as_json, lambda: _show(result.report), stands=written)
+
+
+def _how_to_go_on(out: Path) -> str:
+    from zooadapt.resuming import folder_of
+
+    checkpoint = folder_of(out)
+    if not checkpoint.exists():
+        return "interrupted before there was anything to resume"
+    words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    command = shlex.join(["zooadapt", *words, "--resume"])
+    return f"interrupted: what was trained is in '{checkpoint}'. Go on with: {command}"
 
 
 def _show(report: dict[str, Any]) -> None:
