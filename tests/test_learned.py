@@ -13,6 +13,7 @@ from PIL import Image
 from zooadapt import learned
 from zooadapt.adapt import adapt
 from zooadapt.cli.adapt import _only_learned
+from zooadapt.data import hold_out
 from zooadapt.inputs import open_inputs
 from zooadapt.model import open_source
 from zooadapt.progress import Progress
@@ -74,6 +75,21 @@ def test_figures_are_of_the_samples_that_are_new(export: Path, tmp_path: Path) -
     assert not _only_learned(report)
     known = learned.of_source(open_source(str(tmp_path / "out")))
     assert len(known) == 32 + 32
+
+
+def test_what_is_held_out_is_new_to_the_source(export: Path, tmp_path: Path) -> None:
+    opened = open_inputs(
+        Request(
+            source=str(export), data=photos(tmp_path / "more", range(10, 40)), out=tmp_path / "out"
+        ),
+        Progress(),
+    )
+    train, val = hold_out(opened.data.train, 0.25, seed=0)
+    assert (len(train), len(val)) == (40, 8)
+    assert not val.learned.any() and train.learned.sum() == 16
+    assert not {*train.digests} & {*val.digests}
+    nothing_new = opened.data.train.subset(np.flatnonzero(opened.data.train.learned))
+    assert len(hold_out(nothing_new, 0.25, seed=0)[1]) == 4
 
 
 def test_test_samples_that_it_learned_are_left_out(export: Path, tmp_path: Path) -> None:

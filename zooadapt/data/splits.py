@@ -119,11 +119,20 @@ def hold_out(
     split: Split, fraction: float, seed: int, contents: Sequence[bytes] | None = None
 ) -> tuple[Split, Split]:
     """A split divided into what is trained on and what is held out, stratified by class; groups
-    stay whole, and samples of equal content (by default: equal bytes) together.
+    stay whole, and samples of equal content (by default: equal bytes) together. Where there are
+    samples that the source has not learned before, only such are held out, but for whole groups.
 
     Raises: DataError when no class has a sample, or a group, to spare.
     """
-    kept, held_out = divided(split, fraction, seed, contents)
+    contents = split.digests if contents is None else contents
+    unseen = np.flatnonzero(~split.learned)
+    held_out = np.empty(0, dtype=np.int64)
+    if split.groups is None and 0 < len(unseen) < len(split):
+        new = [contents[k] for k in unseen]
+        held_out = unseen[divided(split.subset(unseen), fraction, seed, new)[1]]
+        kept = np.setdiff1d(np.arange(len(split)), held_out)
+    if not len(held_out):
+        kept, held_out = divided(split, fraction, seed, contents)
     if not len(held_out):
         few = "sample" if split.groups is None else "group"
         raise DataError(
