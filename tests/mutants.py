@@ -26,6 +26,18 @@ class LoudName(TilesFamily):
     library = "My Library"
 
 
+class NothingToImport(TilesFamily):
+    fails = "check_it_declares_itself"
+    imports = ("zooadapt_tiles.netwrok",)
+
+
+class Misspelt(TilesFamily):
+    fails = "check_nothing_is_misspelt"
+
+    def native_states(self, state, config):
+        return state
+
+
 class WordyLicence(TilesFamily):
     fails = "check_variants_are_sources"
 
@@ -142,6 +154,21 @@ class FixedHead(TilesFamily):
 
     def build(self, config, num_classes):
         return super().build(config, max(2, num_classes))
+
+
+class Crashing(Rewired):
+    """Its second stage gives the network's block what that cannot take. In many checks."""
+
+    def spoil(self, net, stages):
+        stages[1] = replaced(stages[1], run=lambda c: {"x": net.blocks[1](c["x"][:, :3])})
+        return stages
+
+
+class Unreadable(TilesFamily):
+    """Its preprocessor cannot be made."""
+
+    def preprocessor(self, config, *, augment="none"):
+        return {}["scale"]
 
 
 class PooledByMax(Rewired):
@@ -375,6 +402,28 @@ class Unwritten(Reprocessed):
             "x": inner(raw, rng=rng)["x"] * config.get("scale", 1.0)})  # fmt: skip
 
 
+class MisspeltCount(Reprocessed):
+    fails = "check_nothing_is_misspelt"
+
+    def spoil(self, inner, config):
+        return Counts(inner)
+
+
+class Speechless(Reprocessed):
+    fails = "check_preprocessing_is_written_down"
+
+    def spoil(self, inner, config):
+        return Changed(inner, config={"input_size": [3, 32, 32], "scale": "-1 to 1"})
+
+
+class Silent(Reprocessed):
+    fails = "check_preprocessing_is_written_down"
+
+    def spoil(self, inner, config):
+        inner.config = dict
+        return inner
+
+
 class TupleConfig(Reprocessed):
     fails = "check_preprocessing_is_written_down"
 
@@ -394,6 +443,11 @@ class Changed:
 
     def config(self):
         return self._config
+
+
+class Counts(Changed):
+    def unknown(self, raw):
+        return 0, 1
 
 
 class Alphabetical(TilesFamily):

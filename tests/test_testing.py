@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import torch
 
 from zooadapt import export, registry
 from zooadapt.cli import root
+from zooadapt.errors import UsageError
 from zooadapt.family import FILES
 from zooadapt.report import Written
-from zooadapt.testing import CHECKS, Broken, Case, cases, run, synthesise
+from zooadapt.testing import CHECKS, Broken, Case, cases, run, select, synthesise
 from zooadapt.testing.case import reopened
 from zooadapt.testing.declaration import check_importing_it_is_light
 
@@ -85,6 +87,51 @@ def test_every_check_is_failed_by_its_mutants(check, mutants, tmp_path):
         broken = caught.value
         assert broken.clause == " ".join(check.__doc__.split())
         assert broken.declared and broken.actual and broken.remedy
+
+
+STRUCTURE = ("builds_a_network", "share_out", "carries_are", "is_linear", "repeatable", "batching",
+             "frozen_stays", "fit_together", "written_down", "keep_their_rows")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mutant", "check", "told"),
+    [
+        ("Unowned", "check_stages_share_out_the_state", "5 belong to none: blocks.1.norm.weight"),
+        ("OwnedTwice", "check_stages_share_out_the_state", "to stage 'block0' and stage 'pool'"),
+        ("Crashing", "check_carries_are_batches", "(stage 'block1', zooadapt_tiles/network.py:15"),
+        ("Unreadable", "check_carries_are_batches", "KeyError: 'scale' (mutants.py:"),
+    ],
+)
+def test_what_follows_from_a_failure_is_told_once(mutants, mutant, check, told):
+    family = getattr(mutants, mutant)()
+    checks = [one for one in CHECKS if any(part in one.__name__ for part in STRUCTURE)]
+    outcomes = list(run(Case(family, family.examples()["colour"]), checks))
+    assert len(outcomes) == len(STRUCTURE)
+    (failed,) = [outcome for outcome in outcomes if outcome.status == "fail"]
+    assert failed.check == check and told in failed.actual
+    later = [one for one in outcomes[outcomes.index(failed) + 1 :] if one.status != "pass"]
+    assert {(one.status, one.follows, one.actual) for one in later} == {
+        ("skip", check, f"follows from {check}")
+    }
+    assert len(later) >= 4
+
+
+def test_tensors_of_no_stage_are_named_by_their_module(mutants):
+    family = mutants.Unowned()
+    check = select(["stages_share_out_the_state"])
+    (outcome,) = run(Case(family, family.examples()["colour"]), check)
+    assert outcome.remedy == "list blocks.1.norm in the `owns` of the stage that runs it"
+    assert "each entry of state_dict() belongs to one stage" in outcome.declared
+
+
+def test_an_equal_error_in_a_later_check_is_not_told_again(mutants):
+    family = mutants.Crashing()
+    checks = select(["evaluation_is_repeatable", "batching_changes_nothing"])
+    first, second = run(Case(family, family.examples()["colour"]), checks)
+    assert first.status == "fail" and "stage 'block1'" in first.actual
+    assert second.follows == first.check
+    (alone,) = run(Case(family, family.examples()["colour"]), checks[1:])
+    assert alone.status == "fail" and "stage 'block1'" in alone.actual
 
 
 @pytest.mark.parametrize(
@@ -177,6 +224,33 @@ def test_the_command_fails_with_what_was_declared_and_what_to_do(
     assert code == 1
     assert "check_it_claims_its_own_alone on colour: `claims` is True" in out
     assert "is False" in out and "actual:   True" in out and "do:       compare a key" in out
+    code, out = command(capsys, "plugins", "check", "greedy", "--fail-fast", "--json")
+    statuses = [one["status"] for one in json.loads(out)["checks"]]
+    assert code == 1 and statuses.count("fail") == 1 and statuses[-1] == "fail"
+
+
+def test_one_check_of_one_example_can_be_asked_for(toys, capsys):
+    asked = ["--check", "its_head_is_linear", "--check", "check_carries_are_batches"]
+    code, out = command(capsys, "plugins", "check", "tiles", *asked, "--example", "grey", "--json")
+    checks = json.loads(out)["checks"]
+    assert code == 0 and {one["case"] for one in checks} == {"grey"}
+    names = ["check_carries_are_batches", "check_its_head_is_linear"]
+    assert [one["check"] for one in checks] == names and all(one["seconds"] > 0 for one in checks)
+    code, out = command(capsys, "plugins", "check", "tiles", *asked)
+    assert re.search(r"check_its_head_is_linear +│ pass +│ \d+\.\d\d ", out)
+    assert re.search(r"^4 passed, 0 failed, 0 skipped in \d+\.\d s$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(["--check", "its_head_is_liner"], "did you mean 'check_its_head_is_linear'?"),
+     (["--example", "gray"], "no example is called 'gray': did you mean 'grey'?"),
+     (["--source", "x", "--example", "grey"], "with a source, no example is checked")],
+)  # fmt: skip
+def test_a_check_or_example_that_is_not_there_is_a_usage_error(toys, asked, told):
+    with pytest.raises(UsageError) as caught:
+        root.main(["plugins", "check", "tiles", *asked], standalone_mode=False)
+    assert told in str(caught.value) and caught.value.thing == asked[-2]
 
 
 def test_a_source_on_disk_is_checked_with_its_weights(toys, tiles, capsys, tmp_path):

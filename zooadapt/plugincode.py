@@ -31,15 +31,15 @@ def code_sha256(family: type[Family], distribution: Distribution | None = None) 
 
 
 def _hashed(family: type[Family], distribution: Distribution | None) -> str:
-    files = {path for place in _places(family) for path in _below(place)}
+    files = {path for place in places(family) for path in _below(place)}
     if distribution is not None:
         files.update(_distributed(distribution))
     lines = sorted(f"{'/'.join(path.parts[-2:])} {_file_sha256(path)}" for path in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _places(family: type[Family]) -> Iterator[Path]:
-    """Folders and files of the top-level packages that a class and its bases are from."""
+def places(family: type[Family]) -> Iterator[Path]:
+    """Folders or files of the top-level packages that a class and its bases are from."""
     tops = {base.__module__.partition(".")[0] for base in family.__mro__}
     for top in tops - sys.stdlib_module_names - {__name__.partition(".")[0]}:
         module = sys.modules.get(top)

@@ -10,6 +10,7 @@ import click
 
 from zooadapt.cli.commands import Group
 from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.errors import UsageError
 
 if TYPE_CHECKING:
     from zooadapt.testing import Outcome
@@ -49,8 +50,19 @@ def list_plugins(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--source", help="Check with this source's config and weights.")
 @click.option("--online", is_flag=True, help="The source may be downloaded.")
+@click.option("--check", "checks", multiple=True, help="This check alone; may be given again.")
+@click.option("--example", "examples", multiple=True, help="This example alone; as often.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @_json
-def check(name: str, source: str | None, online: bool, as_json: bool) -> None:
+def check(
+    name: str,
+    source: str | None,
+    online: bool,
+    checks: tuple[str, ...],
+    examples: tuple[str, ...],
+    fail_fast: bool,
+    as_json: bool,
+) -> None:
     """Check that plugin NAME keeps the contract, through its real entry point.
 
     Without --source: on small networks with random weights, as the plugin's examples say.
@@ -60,13 +72,19 @@ def check(name: str, source: str | None, online: bool, as_json: bool) -> None:
     family = registry.plain(name)
     from zooadapt import testing
 
-    cases = testing.cases(family, source=source, offline=not online)
+    if source is not None and examples:
+        raise UsageError(
+            "with a source, no example is checked", thing="--example", remedy="leave one out"
+        )
+    selected = testing.select(checks)
+    cases = testing.cases(family, source=source, offline=not online, examples=examples)
     outcomes: list[Outcome] = []
-    with progress(as_json).task("checks", len(cases) * len(testing.CHECKS)) as advance:
-        for case in cases:
-            for outcome in testing.run(case):
-                outcomes.append(outcome)
-                advance(1)
+    with progress(as_json).task("checks", len(cases) * len(selected)) as advance:
+        for outcome in (outcome for case in cases for outcome in testing.run(case, selected)):
+            outcomes.append(outcome)
+            advance(1)
+            if fail_fast and outcome.status == "fail":
+                break
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("pass", "fail", "skip")
@@ -81,7 +99,7 @@ def _show_outcomes(outcomes: Sequence[Outcome], counts: dict[str, int]) -> None:
     by_check: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_check.setdefault(outcome.check, []).append(outcome)
-    table("", ["check", "result", ""], [_row(name, of) for name, of in by_check.items()])
+    table("", ["check", "result", "s", ""], [_row(name, of) for name, of in by_check.items()])
     for outcome in outcomes:
         if outcome.status == "fail":
             say()
@@ -89,18 +107,21 @@ def _show_outcomes(outcomes: Sequence[Outcome], counts: dict[str, int]) -> None:
             say(f"  declared: {outcome.declared}")
             say(f"  actual:   {outcome.actual}")
             say(f"  do:       {outcome.remedy}")
-    say(f"{counts['pass']} passed, {counts['fail']} failed, {counts['skip']} skipped")
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    counted = ", ".join(f"{counts[k]} {k}ed" for k in ("pass", "fail"))
+    say(f"{counted}, {counts['skip']} skipped in {seconds:.1f} s")
 
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """A check over all cases: what is worst, and on which or why."""
+    """A check over all cases: what is worst, on which or why."""
+    seconds = f"{sum(outcome.seconds for outcome in outcomes):.2f}"
     for status in ("fail", "pass", "skip"):
         of = [outcome for outcome in outcomes if outcome.status == status]
         if of and status == "fail":
-            return [name, "fail", "on " + ", ".join(outcome.case for outcome in of)]
+            return [name, "fail", seconds, "on " + ", ".join(outcome.case for outcome in of)]
         if of and status == "pass":
-            return [name, "pass", ""]
-    return [name, "skip", outcomes[0].actual]
+            return [name, "pass", seconds, ""]
+    return [name, "skip", seconds, outcomes[0].actual]
 
 
 @plugins.command(short_help="Write a plugin to start from.")

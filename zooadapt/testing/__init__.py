@@ -9,18 +9,21 @@ A plugin's whole `tests/test_conformance.py`:
 Everything is offline, on random weights and synthesised samples. No pytest is needed to import it.
 """
 
-from zooadapt.testing.case import Broken, Case, Skip
+from zooadapt.testing.case import Case
+from zooadapt.testing.clauses import Broken, Follows, Skip
 from zooadapt.testing.samples import synthesise
-from zooadapt.testing.suite import CHECKS, Outcome, cases, parametrize, run
+from zooadapt.testing.suite import CHECKS, Outcome, cases, parametrize, run, select
 
 __all__ = [
     "CHECKS",
     "Broken",
     "Case",
+    "Follows",
     "Outcome",
     "Skip",
     "cases",
     "parametrize",
     "run",
+    "select",
     "synthesise",
 ]

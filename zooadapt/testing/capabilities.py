@@ -7,7 +7,8 @@ from torch import Tensor
 
 from zooadapt.chain import Chain
 from zooadapt.model import build
-from zooadapt.testing.case import Case, apart, clause, close, need, require, same
+from zooadapt.testing.case import Case, apart, close, same
+from zooadapt.testing.clauses import clause, need, require
 from zooadapt.testing.samples import synthesise
 
 

@@ -2,93 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property, wraps
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
-from unittest import SkipTest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zooadapt import export, hub
 from zooadapt.chain import Chain
-from zooadapt.errors import ZooadaptError
-from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample, further_files
+from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample, Stage, further_files
 from zooadapt.model import Model, Source, build, opened
 from zooadapt.report import Written
+from zooadapt.testing.clauses import Faults
 from zooadapt.testing.samples import synthesise
 from zooadapt.testing.steps import Training, reached, train
 
 CLASSES = ("first", "second", "third")
 N = 4
-
-
-class Broken(AssertionError):
-    """A clause of the contract that does not hold: what was declared, what is, what to do."""
-
-    def __init__(self, *, declared: object, actual: object, remedy: str) -> None:
-        super().__init__()
-        self.clause = ""
-        self.declared, self.actual, self.remedy = str(declared), str(actual), remedy
-
-    def __str__(self) -> str:
-        return (
-            f"{self.clause}\n  declared: {self.declared}\n  actual:   {self.actual}\n"
-            f"  do:       {self.remedy}"
-        )
-
-
-class Skip(SkipTest):
-    """A check that does not apply, by the name of the capability or thing that is not there."""
-
-
-Check = Callable[["Case"], None]
-
-
-def clause(check: Check) -> Check:
-    """Make a function a check: its docstring is the clause that a failure shows. Errors that users
-    would see are failures too.
-
-    Raises: Broken, from the function made, with that clause.
-    """
-    words = " ".join((inspect.getdoc(check) or "").split())
-
-    @wraps(check)
-    def checked(case: Case) -> None:
-        try:
-            check(case)
-        except Broken as broken:
-            broken.clause = words
-            raise
-        except ZooadaptError as error:
-            broken = Broken(
-                declared="no error", actual=error, remedy=error.remedy or "read what it says"
-            )
-            broken.clause = words
-            raise broken from error
-
-    return checked
-
-
-def need(there: object, what: str) -> None:
-    """Raises: Skip when what a check is about is not there."""
-    if not there:
-        raise Skip(what)
-
-
-def refuse(*, declared: object, actual: object, remedy: str) -> NoReturn:
-    """Raises: Broken, for a clause that does not hold."""
-    raise Broken(declared=declared, actual=actual, remedy=remedy)
-
-
-def require(holds: bool, *, declared: object, actual: object, remedy: str) -> None:
-    """`refuse` unless the clause holds."""
-    if not holds:
-        refuse(declared=declared, actual=actual, remedy=remedy)
 
 
 class Case:
@@ -108,29 +43,32 @@ class Case:
     ) -> None:
         self.family, self.config, self.source = family, config, source
         self.name = name or "config"
-        self._unbuilt: str | None = None
+        self.faults = Faults()
+        self._unbuilt: Exception | None = None
 
     def __repr__(self) -> str:
         return f"Case({self.family.name}, {self.name})"
 
     @cached_property
     def model(self) -> Model:
-        """Raises: what building raises, the first time, and Skip with its message from then on."""
-        if self._unbuilt:
-            raise Skip(f"no network could be built: {self._unbuilt}")
+        """Raises: what building raised the first time. An error in a stage has a note with the
+        stage's name."""
+        if self._unbuilt is not None:
+            raise self._unbuilt
         try:
             if self.source:
-                return build(self.source, classes=self.source.classes or CLASSES)
+                model = build(self.source, classes=self.source.classes or CLASSES)
+                return _naming_stages(model)
             nowhere = hub.Source(
                 location=self.name, folder=Path(), revision=None, files={}, license=None
             )
             source = Source(origin=nowhere, family=self.family, config=self.config)
             model = build(source, classes=CLASSES, from_scratch=True)
         except Exception as error:
-            self._unbuilt = f"{type(error).__name__}: {error}"
+            self._unbuilt = error
             raise
         _shake(model.chain.net)
-        return model
+        return _naming_stages(model)
 
     @property
     def chain(self) -> Chain:
@@ -210,6 +148,24 @@ def reopened(family: Family, folder: Path) -> Source:
     config = hub.fetch_config(str(folder))
     origin = hub.fetch(str(folder), names=further_files(family))
     return opened(origin, family, config)
+
+
+def _naming_stages(model: Model) -> Model:
+    def named(stage: Stage) -> Stage:
+        note = f"stage '{stage.name}'"
+
+        def run(carry: Carry) -> Carry:
+            try:
+                return stage.run(carry)
+            except Exception as error:
+                if note not in getattr(error, "__notes__", ()):
+                    error.add_note(note)
+                raise
+
+        return replace(stage, run=run)
+
+    model.chain.stages = tuple(map(named, model.chain.stages))
+    return model
 
 
 def close(actual: Tensor, expected: Tensor) -> bool:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import importlib
+import inspect
 import re
+from abc import ABC
 from contextlib import suppress
 from typing import Any
 
 from zooadapt import registry
 from zooadapt.errors import ZooadaptError
-from zooadapt.family import API_VERSION, FILES, Capabilities
+from zooadapt.family import API_VERSION, FILES, Capabilities, Family, Preprocessor
 from zooadapt.testing import clean
-from zooadapt.testing.case import Case, clause, refuse, require
+from zooadapt.testing.case import Case
+from zooadapt.testing.clauses import clause, refuse, require
 
+MORE = ("unknowns",)
+"""Of a preprocessor: members that it may have."""
+_OURS = (Family, ABC, object)
+_NEARLY = 0.8
 _IMPORT_SECONDS = 0.5
 _FOREIGN: tuple[dict[str, Any], ...] = ({}, {"_class_name": "UNet2DModel", "sample_size": 8})
 _JUNK = (None, 3, -1.5, True, "?", [], {}, ["?"], {"?": 1})
@@ -21,8 +30,8 @@ _JUNK = (None, 3, -1.5, True, "?", [], {}, ["?"], {"?": 1})
 @clause
 def check_it_declares_itself(case: Case) -> None:
     """`api` is the interface version as a number; `name`, `modality` and `library` are texts, `can`
-    is a `Capabilities`, `imports`, `fetches` and `weight_folders` are tuples of names, `bundled`
-    maps names to folders."""
+    is a `Capabilities`, `fetches` and `weight_folders` are tuples of names, `imports` is one of
+    modules that can be imported, `bundled` maps names to folders."""
     family = case.family
     texts = {"name": family.name, "library": family.library}
     for attribute, value in texts.items():
@@ -48,6 +57,32 @@ def check_it_declares_itself(case: Case) -> None:
             actual=repr(getattr(family, attribute)),
             remedy=f"correct `{attribute}` in the class",
         )
+    for name in family.imports:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            refuse(
+                declared=f"imports: '{name}' is a module",
+                actual=f"{type(error).__name__}: {error}",
+                remedy="correct the name, or install what it is of; else nothing is imported ahead",
+            )
+
+
+@clause
+def check_nothing_is_misspelt(case: Case) -> None:
+    """No member of the family or its preprocessor is called nearly as an optional one of the
+    interface that is not there: it would never be called."""
+    parts = ((case.family, members(Family)), (case.preprocessor, {*members(Preprocessor), *MORE}))
+    for part, known in parts:
+        own = {name for kind in type(part).__mro__ for name in vars(kind) if kind not in _OURS}
+        for name in sorted(own - known):
+            close = difflib.get_close_matches(name, known - own, n=1, cutoff=_NEARLY)
+            require(
+                name.startswith("_") or not close,
+                declared=f"members of {type(part).__name__} have the names of the interface",
+                actual=f"'{name}' is none",
+                remedy=f"did you mean '{'' if not close else close[0]}'? If not, call it otherwise",
+            )
 
 
 @clause
@@ -165,6 +200,12 @@ def _others(name: str) -> list[dict[str, Any]]:
             if family.name != name:
                 configs += map(dict, family.examples().values())
     return configs
+
+
+def members(interface: type) -> set[str]:
+    """What an author may write in a class."""
+    written = vars(interface) | inspect.get_annotations(interface)
+    return {name for name in written if not name.startswith("_")}
 
 
 def _names(value: Any) -> bool:

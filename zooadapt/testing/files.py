@@ -6,7 +6,8 @@ import torch
 
 from zooadapt.model import build
 from zooadapt.testing import clean
-from zooadapt.testing.case import CLASSES, Case, apart, clause, need, refuse, require
+from zooadapt.testing.case import CLASSES, Case, apart
+from zooadapt.testing.clauses import clause, foundation, need, refuse, require
 from zooadapt.testing.steps import network_logits
 from zooadapt.testing.structure import SEVEN
 
@@ -132,7 +133,7 @@ def check_known_classes_keep_their_rows(case: Case) -> None:
     )
 
 
-@clause
+@foundation
 def check_source_weights_fit(case: Case) -> None:
     """With `--source`: its weights are the network's, under the names that `convert` gives, none
     missing, none left over, and none of the shape of another."""

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from zooadapt.cache import cat
-from zooadapt.testing.case import Case, apart, clause, close, need, require, same
+from zooadapt.testing.case import Case, apart, close, same
+from zooadapt.testing.clauses import clause, foundation, need, require
 from zooadapt.testing.steps import network_logits
 
 
-@clause
+@foundation
 def check_carries_are_batches(case: Case) -> None:
     """Every carry is a dict of tensors with one row per sample, finite; the last one holds
     `features`, `(N, D)`."""

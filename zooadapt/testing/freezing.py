@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from zooadapt.testing.case import Case, clause, require, same
+from zooadapt.testing.case import Case, same
+from zooadapt.testing.clauses import clause, require
 
 
 @clause

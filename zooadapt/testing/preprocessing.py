@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 
 from zooadapt.family import FILES, Sample
-from zooadapt.testing.case import Case, clause, refuse, require, same
+from zooadapt.testing.case import Case, same
+from zooadapt.testing.clauses import clause, refuse, require
 from zooadapt.testing.samples import extremes
 
+_VARIED = 30
+"""Keys of a mapping or entries of a list, of which each is changed in turn."""
 AUGMENTATIONS = ("none", "crop", "flip", "rand")
 
 
@@ -87,8 +92,9 @@ def check_samples_fit_together(case: Case) -> None:
 
 @clause
 def check_preprocessing_is_written_down(case: Case) -> None:
-    """`config()` is JSON that says all of it, and `native_config` rebuilds the same preprocessor;
-    `min_side` is a number of pixels or None."""
+    """`config()` is JSON that says all of it: a number in the source's config that changes samples
+    changes it too. `native_config` rebuilds the same preprocessor; `min_side` is a number of pixels
+    or None."""
     native = case.family.native_config(case.config, case.model.classes)
     told = case.preprocessor.config()
     for what, value in (
@@ -118,6 +124,20 @@ def check_preprocessing_is_written_down(case: Case) -> None:
         actual=f"{rebuilt.config()}, samples {'equal' if alike else 'differ'}",
         remedy="write into native_config every key that the preprocessor reads",
     )
+    require(
+        bool(told),
+        declared="config() says all of the eval transform",
+        actual=f"it is {told}",
+        remedy="give each number and choice that the transform depends on: sizes, scales, limits",
+    )
+    unsaid = _unsaid(case)
+    require(
+        not unsaid,
+        declared="another config() where samples are others",
+        actual=f"with another '{unsaid}' in the source's config samples are others, and config() "
+        f"is still {told}",
+        remedy="say in config() what it says: stored features are told apart by it",
+    )
     side = case.preprocessor.min_side
     require(
         side is None or isinstance(side, int) and side > 0,
@@ -125,6 +145,38 @@ def check_preprocessing_is_written_down(case: Case) -> None:
         actual=repr(side),
         remedy="set `min_side = None`",
     )
+
+
+def _unsaid(case: Case) -> str:
+    """A number of the source's config that samples depend on and `config()` does not; empty where
+    there is none."""
+    raws = case.raws(2)
+    usual = [case.preprocessor(raw, rng=None) for raw in raws]
+    for where, config in _varied(case.config):
+        with suppress(Exception):  # a number that no network of the family has
+            other = case.family.preprocessor(config)
+            if other.config() == case.preprocessor.config() and not all(
+                map(same, usual, [other(raw, rng=None) for raw in raws])
+            ):
+                return where
+    return ""
+
+
+def _varied(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """A config with one of its numbers changed, for each of the first few, and which."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, inner in list(items)[:_VARIED]:
+        where = f"{path}.{key}" if path else str(key)
+        if isinstance(inner, (int, float)) and not isinstance(inner, bool):
+            changes = [(where, inner * 2 + (inner == 0))]
+        elif isinstance(inner, (Mapping, list)) and key != FILES:
+            changes = list(_varied(inner, where))
+        else:
+            continue
+        for changed, other in changes:
+            copied = dict(value) if isinstance(value, Mapping) else list(value)
+            copied[key] = other
+            yield changed, copied
 
 
 def _kind(sample: Sample, case: Case) -> dict[str, Any]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
-from zooadapt.errors import PluginError
 from zooadapt.family import Stage
-from zooadapt.testing.case import CLASSES, Case, clause, refuse, require
+from zooadapt.testing.case import CLASSES, Case
+from zooadapt.testing.clauses import clause, foundation, require
 
 SEVEN = ("third", "a", "b", "first", "c", "d", "e")
 
 
-@clause
+@foundation
 def check_it_builds_a_network(case: Case) -> None:
     """`build` gives an `nn.Module` in eval mode, in fp32, on the CPU, whose random weights are a
     function of torch's seed."""
-    case.model  # noqa: B018
     nets = []
     for _ in range(2):
         torch.manual_seed(0)
@@ -46,28 +47,56 @@ def check_it_builds_a_network(case: Case) -> None:
     )
 
 
-@clause
+@foundation
 def check_stages_share_out_the_state(case: Case) -> None:
     """Stages have unique names, what they own exists, and stages and head together own each entry
     of `state_dict()` once."""
-    try:
-        chain = case.chain
-    except PluginError as error:
-        refuse(declared="each tensor has one owner", actual=error, remedy="correct `owns`")
-    for stage in chain.stages:
+    net = case.family.build(case.config, len(CLASSES))
+    stages = tuple(case.family.stages(net))
+    for stage in stages:
         require(
             isinstance(stage, Stage) and isinstance(stage.owns, tuple) and stage.name.isprintable(),
             declared="Stage(name=..., run=..., owns=(...))",
             actual=repr(stage)[:200],
             remedy="return a sequence of zooadapt.family.Stage",
         )
-        missing = [path for path in stage.owns if not _exists(chain.net, path)]
+        missing = [path for path in stage.owns if not _exists(net, path)]
         require(
             not missing,
             declared=f"stage '{stage.name}' owns {', '.join(stage.owns)}",
             actual=f"the network has no {', '.join(missing)}",
             remedy="name submodules, parameters or buffers by their path in the network",
         )
+    names = [stage.name for stage in stages]
+    require(
+        bool(names) and len(set(names)) == len(names) and not {"start", "end"} & set(names),
+        declared="one or more stages, each with a name of its own, none 'start' or 'end'",
+        actual=f"stages {', '.join(names) or 'none'}",
+        remedy="rename them: users type the names, and 'start' and 'end' are the core's",
+    )
+    _check_owners(net, stages, case.family.head(net))
+
+
+def _check_owners(net: nn.Module, stages: Sequence[Stage], head: str) -> None:
+    claims = [(path, f"stage '{stage.name}'") for stage in stages for path in stage.owns]
+    claims.append((head, "the head"))
+    nobody: list[str] = []
+    for name in net.state_dict():
+        owners = sorted({who for path, who in claims if f"{name}.".startswith(f"{path}.")})
+        require(
+            len(owners) < 2,
+            declared=f"'{name}' belongs to one stage or the head",
+            actual=f"it belongs to {' and '.join(owners)}",
+            remedy="leave it in the `owns` of the stage that runs it alone",
+        )
+        nobody += [name] if not owners else []
+    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in nobody)
+    require(
+        not nobody,
+        declared="each entry of state_dict() belongs to one stage or the head",
+        actual=f"{len(nobody)} belong to none: {', '.join(nobody[:3])}",
+        remedy=f"list {', '.join(list(modules)[:3])} in the `owns` of the stage that runs it",
+    )
 
 
 @clause

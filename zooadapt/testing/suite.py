@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
@@ -14,6 +16,7 @@ from zooadapt.errors import PluginError, UsageError
 from zooadapt.family import Family
 from zooadapt.guard import contained
 from zooadapt.model import open_source
+from zooadapt.plugincode import places
 from zooadapt.testing import (
     capabilities,
     declaration,
@@ -23,8 +26,10 @@ from zooadapt.testing import (
     preprocessing,
     structure,
 )
-from zooadapt.testing.case import Broken, Case, Check
+from zooadapt.testing.case import Case
+from zooadapt.testing.clauses import Broken, Check
 
+_PREFIX = "check_"
 CHECKS: tuple[Check, ...] = (
     declaration.check_it_declares_itself,
     declaration.check_importing_it_is_light,
@@ -33,7 +38,9 @@ CHECKS: tuple[Check, ...] = (
     declaration.check_wrong_configs_are_named,
     structure.check_it_builds_a_network,
     structure.check_stages_share_out_the_state,
+    files.check_source_weights_fit,
     forward.check_carries_are_batches,
+    declaration.check_nothing_is_misspelt,
     structure.check_its_head_is_linear,
     forward.check_the_chain_is_the_network,
     forward.check_the_chain_is_the_network_in_training,
@@ -58,7 +65,6 @@ CHECKS: tuple[Check, ...] = (
     capabilities.check_other_channel_counts,
     capabilities.check_other_crops,
     capabilities.check_it_is_a_language_model,
-    files.check_source_weights_fit,
 )
 """Each checks one clause of the contract of `zooadapt.family`, its docstring. A check takes a
 `Case`, and raises `Broken` when the clause does not hold or `Skip` when it does not apply."""
@@ -77,6 +83,8 @@ class Outcome:
     actual: str = ""
     remedy: str = ""
     seconds: float = 0.0
+    follows: str = ""
+    """The check whose failure this one, which is skipped, would only repeat."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,36 +94,57 @@ def run(case: Case, checks: Sequence[Check] = CHECKS) -> Iterator[Outcome]:
     """Run the checks one by one; whatever one raises is its outcome."""
     for check in checks:
         started = time.perf_counter()
-        told = _tell(check, case)
+        result = _tell(check, case)
         yield Outcome(
             check=check.__name__,
             case=case.name,
             clause=" ".join((check.__doc__ or "").split()),
             seconds=time.perf_counter() - started,
-            **told,
+            **result,
         )
 
 
-def cases(family: Family, *, source: str | None = None, offline: bool = True) -> list[Case]:
-    """A case for each of the family's examples, or else its bundled sources; or for one source,
-    with its weights.
+def select(names: Sequence[str]) -> tuple[Check, ...]:
+    """The checks of these names, with or without `check_`, in their order; all where none is given.
 
-    Raises: PluginError when there is nothing to check or `examples` fails; what opening the source
-    raises.
+    Raises: UsageError for a name that no check has.
+    """
+    known = {check.__name__: check for check in CHECKS}
+    wanted = {name if name.startswith(_PREFIX) else _PREFIX + name for name in names}
+    if unknown := sorted(wanted - known.keys()):
+        raise _unknown("check", unknown[0], known, "--check")
+    return tuple(check for name, check in known.items() if name in wanted) or CHECKS
+
+
+def cases(
+    family: Family,
+    *,
+    source: str | None = None,
+    offline: bool = True,
+    examples: Sequence[str] = (),
+) -> list[Case]:
+    """A case for each of the family's examples, or of those named, or else its bundled sources; or
+    for one source, with its weights.
+
+    Raises: PluginError when there is nothing to check or `examples` fails; UsageError for a name
+    that no example has; what opening the source raises.
     """
     if source is not None:
         opened = open_source(source, offline=offline)
         return [Case(family, opened.config, name=source, source=opened)]
-    examples = _examples(family) or {
+    configs = _examples(family) or {
         name: open_source(f"{family.name}:{name}", offline=True).config for name in family.bundled
     }
-    if not examples:
+    if not configs:
         raise PluginError(
             f"family '{family.name}' gives nothing to check",
             thing=family.name,
             remedy="let its examples() give a small config, or name a --source",
         )
-    return [Case(family, config, name=name) for name, config in examples.items()]
+    if unknown := [name for name in examples if name not in configs]:
+        raise _unknown("example", unknown[0], configs, "--example")
+    wanted = examples or configs
+    return [Case(family, config, name=n) for n, config in configs.items() if n in wanted]
 
 
 def parametrize(
@@ -159,7 +188,7 @@ def _tell(check: Check, case: Case) -> dict[str, str]:
     try:
         check(case)
     except SkipTest as skip:
-        return {"status": "skip", "actual": str(skip)}
+        return {"status": "skip", "actual": str(skip), "follows": getattr(skip, "first", "")}
     except Broken as broken:
         return {
             "status": "fail",
@@ -168,11 +197,29 @@ def _tell(check: Check, case: Case) -> dict[str, str]:
             "remedy": broken.remedy,
         }
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        message = (str(error).strip() or "no message").splitlines()[0]
+        places = [*getattr(error, "__notes__", ()), _place(error, case.family)]
         return {
             "status": "fail",
             "declared": "no error",
-            "actual": f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})",
+            "actual": f"{type(error).__name__}: {message} ({', '.join(places)})",
             "remedy": "look at the place named",
         }
     return {"status": "pass"}
+
+
+def _place(error: Exception, family: Family) -> str:
+    """The deepest line of the plugin's own code that an error went through, else the deepest."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        path = Path(frame.filename)
+        for place in places(type(family)):
+            if path == place or path.is_relative_to(place):
+                return f"{path.relative_to(place.parent)}:{frame.lineno} in {frame.name}"
+    return f"{frames[-1].filename}:{frames[-1].lineno}"
+
+
+def _unknown(what: str, name: str, known: Iterable[str], option: str) -> UsageError:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
+    return UsageError(f"no {what} is called '{name}': {hint}", thing=option, remedy=hint)
