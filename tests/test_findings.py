@@ -220,7 +220,7 @@ def test_unlikely_inputs_are_unknown(
     said = json.loads(command(*asked, "--reject-below", (sure + unsure) / 2).stdout)["predictions"]
     assert [one["label"] for one in said] == ["lower", "unknown"]
     assert [one["probability"] for one in said] == [sure, unsure]
-    assert said[0].keys() == {"input", "label", "probability"}
+    assert said[0].keys() == {"input", "text", "label", "probability", "probabilities"}
     assert command(*asked, "--reject-below", "nan").returncode == 2
 
 

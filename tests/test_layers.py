@@ -39,7 +39,7 @@ LAYERS = (
     ("carries", "costs", "validation", "findings", "norms", "inputs", "pooling", "symbols"),
     ("auto", "averaging", "advice", "features"),
     ("plan", "prospects", "selftraining"),
-    ("training", "baselines", "card", "estimate", "solving", "language"),
+    ("training", "baselines", "card", "predictions", "estimate", "solving", "language"),
     ("refitting", "concluding", "trainer"),
     ("run", "report", "unlabelled", "framing"),
     ("export", "preparation", "use", "scaffold"),

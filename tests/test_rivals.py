@@ -21,6 +21,7 @@ from zooadapt import advice, rivals
 from zooadapt.adapt import adapt
 from zooadapt.bag_of_words import Predictor
 from zooadapt.curve import Point, foretell
+from zooadapt.family import TextPair
 from zooadapt.metrics import compare, measure
 from zooadapt.progress import Progress
 from zooadapt.request import Request
@@ -159,7 +160,7 @@ def test_texts_of_pairs_are_counted_apart() -> None:
     """The first says nothing; the second has the same words, which mean the other class there."""
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 2
-    pairs = [(f"{'xy'[rng.integers(2)]}q", f"{'xy'[k]}q") for k in labels]
+    pairs = [TextPair(f"{'xy'[rng.integers(2)]}q", f"{'xy'[k]}q") for k in labels]
     learned, asked = np.arange(80), np.arange(80, 120)
     (said,) = Predictor(pairs).predict(labels, [(learned, asked)])
     assert (said == labels[asked]).all()

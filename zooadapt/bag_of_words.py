@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import numpy as np
 from scipy.sparse import hstack
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+
+from zooadapt.family import TextPair
 
 WORDS = {"token_pattern": r"\w+|[^\w\s]", "ngram_range": (1, 2)}
 """Punctuation is a word of its own: it tells questions and advertisements apart."""
@@ -27,16 +28,15 @@ _TOLERANCE = 1e-2
 """Of liblinear's Newton steps: a tenth of it takes half as long again for the same accuracy."""
 
 
-def sizes(samples: Sequence[Any]) -> np.ndarray:
+def sizes(samples: Sequence[str]) -> np.ndarray:
     """`(n,)` characters of each sample."""
     return np.array([sum(map(len, _parts(sample))) for sample in samples], dtype=np.int64)
 
 
 class Predictor:
-    """Counts of words and characters of texts, or of tuples of as many texts each (the text columns
-    of a table, which are counted apart)."""
+    """Counts of the words and characters of texts; those of the two texts of pairs apart."""
 
-    def __init__(self, samples: Sequence[Any]) -> None:
+    def __init__(self, samples: Sequence[str]) -> None:
         columns = zip(*map(_parts, samples), strict=True)
         self._counts = [
             CountVectorizer(**unit).fit_transform(column).tocsr()
@@ -72,5 +72,5 @@ class Predictor:
         return model.fit(rows, labels[learned]).predict(wanted)
 
 
-def _parts(sample: Any) -> tuple[str, ...]:
-    return (sample,) if isinstance(sample, str) else tuple(sample)
+def _parts(sample: str) -> tuple[str, ...]:
+    return (sample.first, sample.second) if isinstance(sample, TextPair) else (sample,)

@@ -5,17 +5,26 @@ What needs no torch is looked at before torch is imported, so that it is refused
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zooadapt import fsops, outputs, processes, weights
-from zooadapt.data import ReadOptions, Split, by_value, open_dataset, open_inputs, open_samples
+from zooadapt import fsops, listings, outputs, predictions, processes, weights
+from zooadapt.data import (
+    Dataset,
+    ReadOptions,
+    Split,
+    by_value,
+    open_dataset,
+    open_inputs,
+    open_samples,
+)
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.model import Model, Source, build, open_source
+from zooadapt.predictions import UNKNOWN, Prediction
 from zooadapt.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,18 +35,9 @@ if TYPE_CHECKING:
     from zooadapt.metrics import Metrics
     from zooadapt.precision import Mode
 
-UNKNOWN = "unknown"
-"""The label of an input that no class is probable enough for."""
 _ALL = "samples"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The most probable class of one input."""
-
-    input: str
-    label: str
-    probability: float
+PARTS = ("train", "val", "test", "all")
+"""Of a labelled set, as `evaluate` takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,25 @@ class Settings:
 
 
 def evaluate(
-    spec: str, location: str, settings: Settings, progress: Progress
+    spec: str,
+    location: str,
+    settings: Settings,
+    progress: Progress,
+    *,
+    part: str | None = None,
+    listing: Path | None = None,
+    top: int | None = None,
 ) -> tuple[Metrics, tuple[str, ...]]:
-    """Metrics of a model on a labelled set (its test part where it has one), and the classes.
+    """Metrics of a model on a labelled set, and the classes.
 
-    Raises: DataError when the set holds a class that the model does not know.
+    part: one of `PARTS`; by default the test part, or all where the set has none of its own. What
+    `adapt` split off is split off alike here. listing: a CSV of every sample, its true class, the
+    predicted one and probabilities: of the `top` most probable classes, or of all.
+    Raises: DataError when the set holds a class that the model does not know; UsageError for a part
+    that it does not have; OutputError before any work where the list cannot be written.
     """
+    if listing is not None:
+        listings.check_place(listing, predictions.MEASURED, option="--csv")
     source = _source(spec, settings, progress)
     progress.doing(f"reading {location}", shows=location.startswith("hf:"))
     data = open_dataset(
@@ -66,8 +79,9 @@ def evaluate(
         modality=source.family.modality,
         options=_reading(settings, source),
         offline=settings.offline,
+        seed=_seed(source),
     )
-    split = data.test if data.has_own_test and data.test else data.everything
+    split = _part(data, part)
     _say_notes(split, progress)
     progress.doing("building the network")
     model = build(source)
@@ -84,8 +98,12 @@ def evaluate(
     labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
     from zooadapt.metrics import of_probabilities
 
-    logits = _logits(model, split, settings, progress)
-    return of_probabilities(logits.softmax(1).numpy(), labels), model.classes
+    probabilities = _logits(model, split, settings, progress).softmax(1).numpy()
+    if listing is not None:
+        each = predictions.of_probabilities(split, model.classes, probabilities, top=top)
+        truth = [model.classes[label] for label in labels.tolist()]
+        _write(listing, predictions.table(each, model.classes, top=top, truth=truth))
+    return of_probabilities(probabilities, labels), model.classes
 
 
 def predict(
@@ -95,12 +113,20 @@ def predict(
     progress: Progress,
     *,
     reject_below: float = 0.0,
+    top: int | None = None,
+    listing: Path | None = None,
 ) -> list[Prediction]:
     """The label of each input with its softmax probability, in the order of the inputs; where that
-    is below `reject_below`, the label is `UNKNOWN`.
+    is below `reject_below`, the label is `UNKNOWN`. An input of a text model that is no path is a
+    text itself.
 
-    Raises: UsageError when the model has a class of that name.
+    top: how many classes have probabilities in a prediction, by default all; listing: a CSV of the
+    predictions.
+    Raises: UsageError when the model has a class of that name; OutputError before any work where
+    the list cannot be written.
     """
+    if listing is not None:
+        listings.check_place(listing, predictions.PREDICTED, option="--csv")
     source = _source(spec, settings, progress)
     progress.doing("reading the inputs")
     split = open_inputs(inputs, modality=source.family.modality, options=_reading(settings, source))
@@ -113,16 +139,13 @@ def predict(
             thing="--reject-below",
             remedy="leave it out and compare the probabilities",
         )
-    probabilities = _logits(model, split, settings, progress).softmax(1)
-    best = probabilities.max(1)
-    return [
-        Prediction(
-            input=name,
-            label=UNKNOWN if p < reject_below else model.classes[row],
-            probability=p,
-        )
-        for name, row, p in zip(split.ids, best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
+    probabilities = _logits(model, split, settings, progress).softmax(1).numpy()
+    each = predictions.of_probabilities(
+        split, model.classes, probabilities, top=top, reject_below=reject_below
+    )
+    if listing is not None:
+        _write(listing, predictions.table(each, model.classes, top=top))
+    return each
 
 
 def features(
@@ -219,6 +242,35 @@ def features(
 def _reading(settings: Settings, source: Source) -> ReadOptions:
     """How data is read for a model: 16-bit images as those that it was adapted to."""
     return replace(settings.reading, white=source.white)
+
+
+def _seed(source: Source) -> int:
+    """What the export's data was divided by; 0 for a source that was not made here."""
+    facts = source.config.get("zooadapt")
+    seed = facts.get("seed") if isinstance(facts, Mapping) else None
+    return seed if isinstance(seed, int) and seed >= 0 else 0
+
+
+def _part(data: Dataset, name: str | None) -> Split:
+    if name is None:
+        name = "test" if data.has_own_test and data.test else "all"
+    learned, held_out = data.parted() or (data.train, None)
+    parts = {"train": learned, "val": held_out, "test": data.test, "all": data.everything}
+    part = parts[name]
+    if part is None:
+        there = ", ".join(other for other, split in parts.items() if split is not None)
+        raise UsageError(
+            f"'{data.location}' has no {name} part",
+            thing="--split",
+            remedy=f"--split with one of {there}",
+        )
+    return part
+
+
+def _write(path: Path, listed: tuple[list[str], Iterator[list[Any]]]) -> None:
+    if processes.is_main():
+        listings.write(path, *listed)
+    processes.meet()
 
 
 def _say_notes(split: Split, progress: Progress) -> None:

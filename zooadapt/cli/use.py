@@ -15,20 +15,51 @@ from zooadapt.ranges import MANY
 
 _batch = click.option("--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True)
 
+_csv = click.option(
+    "--csv",
+    "listing",
+    type=click.Path(path_type=Path),
+    help="Write every sample with its label and probabilities to this file.",
+)
+_top = click.option(
+    "--top",
+    type=click.IntRange(1),
+    help="Show the K most probable classes; default: one, and all in --csv and --json.",
+)
+_SHOWN = 60
+
 
 @command()
 @click.argument("model")
 @click.argument("data")
+@click.option(
+    "--split",
+    "part",
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Which part; default: test, or all where DATA has no test part of its own.",
+)
+@_csv
+@_top
 @shared.precision
 @_batch
 @shared.reading
 @shared.running
-def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
-    """Accuracy and macro F1 of MODEL on labelled DATA, on its test part where it has one."""
+def evaluate(
+    model: str,
+    data: str,
+    part: str | None,
+    listing: Path | None,
+    top: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Accuracy and macro F1 of MODEL on labelled DATA; --csv lists which samples are wrong."""
     settings = _settings(options)
     from zooadapt import use
 
-    metrics, classes = use.evaluate(model, data, settings, progress(as_json))
+    metrics, classes = use.evaluate(
+        model, data, settings, progress(as_json), part=part, listing=listing, top=top
+    )
     result = metrics.summary() | {"classes": list(classes)} | metrics.confusion.to_json()
 
     def show() -> None:
@@ -43,6 +74,9 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
             numbers = ["", "", *(str(number) for number, *_ in rows)]
             title = "true class (rows), predicted (columns)"
             table(title, ["", "", *classes], rows, short=numbers)
+        if listing is not None:
+            wrong = metrics.n - int(metrics.confusion.hits.sum())
+            say(f"{listing} lists the samples; correct is 'no' for {wrong} of {metrics.n}")
 
     emit(result, as_json, show)
 
@@ -56,24 +90,46 @@ def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
     default=0.0,
     help="Label an input 'unknown' where no class has this probability.",
 )
+@_csv
+@_top
 @shared.precision
 @_batch
 @shared.reading
 @shared.running
 def predict(
-    model: str, inputs: tuple[str, ...], reject_below: float, as_json: bool, **options: Any
+    model: str,
+    inputs: tuple[str, ...],
+    reject_below: float,
+    listing: Path | None,
+    top: int | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Labels with probabilities for INPUTS: files, folders, a table, or - for lines on stdin."""
+    """Labels with probabilities for INPUTS: files, folders, a table, - for lines on stdin, or texts
+    themselves, in quotes."""
     settings = _settings(options)
     from zooadapt import use
 
-    found = use.predict(model, inputs, settings, progress(as_json), reject_below=reject_below)
+    predictions = use.predict(
+        model,
+        inputs,
+        settings,
+        progress(as_json),
+        reject_below=reject_below,
+        top=top,
+        listing=listing,
+    )
 
     def show() -> None:
-        for one in found:
-            say(one.input, one.label, f"{one.probability:.4f}")
+        for one in predictions:
+            others = list(one.probabilities.items())[1:] if top else []
+            cells = [one.label, f"{one.probability:.4f}"]
+            cells += [cell for name, p in others for cell in (name, f"{p:.4f}")]
+            say(one.input, *cells, *([_start(one.text)] if one.text else []))
+        if listing is not None:
+            say(f"{listing} lists them")
 
-    emit({"predictions": [asdict(one) for one in found]}, as_json, show)
+    emit({"predictions": [asdict(one) for one in predictions]}, as_json, show)
 
 
 @command()
@@ -106,6 +162,12 @@ def features(
 
     tensors = {name: list(shape) for name, shape in shapes.items()}
     emit({"out": str(out), "tensors": tensors}, as_json, show, stands=True)
+
+
+def _start(text: str) -> str:
+    """The start of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
 def _settings(options: dict[str, Any]) -> Any:

@@ -136,7 +136,7 @@ class Split:
         if self.modality != "text":
             return None
         raw = self.raw(index)
-        return raw if isinstance(raw, str) else " / ".join(raw)
+        return f"{raw.first} / {raw.second}" if isinstance(raw, TextPair) else raw
 
     def digest(self, index: int) -> str:
         """SHA-256 (hex) of a sample's content: a file's bytes, a text's UTF-8."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,8 +63,8 @@ def open_samples(
 
 def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = _DEFAULTS) -> Split:
     """Unlabelled samples for prediction, in the order given: images and folders of them, a table's
-    text column, text files of one text a line, folders of text files of one text each, or `-` for
-    lines on standard input.
+    text column, text files of one text a line, folders of text files of one text each, `-` for
+    lines on standard input, or, where texts are wanted, a text itself.
 
     Raises: NotFoundError for a path that is not there or holds nothing; DataError for a broken one.
     """
@@ -75,7 +76,12 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
         rows = files.examine()
         notes += files.notes
     else:
-        samples = tables.TextSamples([_texts(name, options, notes) for name in inputs])
+        samples = tables.TextSamples(
+            [
+                _texts(name, options, notes) if _is_place(name) else _Typed(number, name, notes)
+                for number, name in enumerate(inputs, 1)
+            ]
+        )
         rows = range(len(samples))
     if not len(rows):
         raise NotFoundError(
@@ -230,6 +236,34 @@ def _texts(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
     if path.is_block_device() or path.is_char_device():
         raise _no_file(name)
     return tables.TextColumn.of(path.name, lines_of(read_text(path, options.encoding, notes)))
+
+
+def _is_place(name: str) -> bool:
+    """Whether an input names a file, a folder or `-`, there or not, and is no text itself: a name
+    with a suffix that files of texts have, or one word with a slash in it, is meant as a path."""
+    if name == "-" or os.path.lexists(name):
+        return True
+    if tables.kind_of(Path(name)) in (*tables.SUFFIXES, TEXT_SUFFIX):
+        return True
+    return len(name.split()) == 1 and not {os.sep, os.altsep or os.sep}.isdisjoint(name)
+
+
+class _Typed(Sequence[str]):
+    """A text as it was typed."""
+
+    def __init__(self, number: int, text: str, notes: list[str]) -> None:
+        self._number, self._text = number, text
+        if len(text.split()) == 1:
+            notes.append(f"there is no file '{text}' here, so it is taken as a text")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> str:
+        return self._text
+
+    def name_of(self, index: int) -> str:
+        return f"text {self._number}"
 
 
 def _no_file(name: str) -> DataError:

@@ -1,0 +1,87 @@
+"""Predicted classes of samples, as objects and as the lines of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zooadapt.data import Split
+
+UNKNOWN = "unknown"
+"""The label of an input that no class is probable enough for."""
+PREDICTED = ("input", "text", "label", "probability")
+"""The first columns of a list of predictions; probabilities of the classes follow."""
+MEASURED = ("input", "text", "truth", "label", "probability", "correct")
+"""The same where true classes are known; `correct` is `yes` or `no`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The most probable class of one input."""
+
+    input: str
+    """The input's name: its path, or its file and row."""
+    text: str | None
+    """The input itself where it is a text."""
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+    """Of the most probable classes, or of all, the most probable one first."""
+
+
+def of_probabilities(
+    split: Split,
+    classes: Sequence[str],
+    probabilities: np.ndarray,
+    *,
+    top: int | None,
+    reject_below: float = 0.0,
+) -> list[Prediction]:
+    """The predictions for `(n, K)` probabilities of a split's samples. top: how many classes each
+    has probabilities of, by default all; reject_below: the least probability of a label."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    return [
+        Prediction(
+            input=name,
+            text=split.text(index),
+            label=UNKNOWN if row[best[0]] < reject_below else classes[best[0]],
+            probability=float(row[best[0]]),
+            probabilities={classes[k]: float(row[k]) for k in best},
+        )
+        for index, (name, row, best) in enumerate(zip(split.ids, probabilities, order, strict=True))
+    ]
+
+
+def table(
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    *,
+    top: int | None,
+    truth: Sequence[str] | None = None,
+) -> tuple[list[str], Iterator[list[Any]]]:
+    """Columns and lines of a list: with a column for the probability of each class, in the order of
+    the classes; with `top`, the next labels and their probabilities instead."""
+    columns = list(PREDICTED if truth is None else MEASURED)
+    if top is None:
+        columns += [f"probability of {name}" for name in classes]
+    else:
+        ranks = range(2, min(top, len(classes)) + 1)
+        columns += [f"{what} {rank}" for rank in ranks for what in ("label", "probability")]
+
+    def lines() -> Iterator[list[Any]]:
+        for number, one in enumerate(predictions):
+            line: list[Any] = [one.input, one.text or ""]
+            line += [] if truth is None else [truth[number]]
+            line += [one.label, one.probability]
+            if truth is not None:
+                line.append("yes" if truth[number] == one.label else "no")
+            if top is None:
+                line += [one.probabilities[name] for name in classes]
+            else:
+                line += [cell for pair in list(one.probabilities.items())[1:] for cell in pair]
+            yield line
+
+    return columns, lines()
