@@ -17,7 +17,7 @@ LAYERS = (
     ("family", "timing", "processes", "ranges", "wording"),
     ("guard", "plugincode"),
     ("fsops", "registry"),
-    ("locks",),
+    ("locks", "memory"),
     ("outputs", "bag_of_words"),
     ("listings",),
     ("weights", "data", "metrics", "strategy", "history", "suspects", "chain"),

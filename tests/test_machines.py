@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from zooadapt import memory
 from zooadapt.adapt import adapt
+from zooadapt.errors import ResourceError, out_of_memory
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 
@@ -185,3 +187,78 @@ def test_a_user_without_a_home_gets_a_private_one(pictures: Path, tmp_path: Path
     done = shell(f"{COMMAND} models", tmp_path / "here", *nobody, **env)
     assert done.returncode == 0 and f"'{home}'" not in done.stderr
     assert f"'{tmp_path}/zooadapt-" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("could not create a primitive descriptor for a lstm forward"), False),
+        (RuntimeError("can't start new thread"), True),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), True),
+        (ImportError("No module named 'timm'"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_says_that_memory_ran_out(error: Exception, memory: bool) -> None:
+    assert out_of_memory(error) is memory
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "said"),
+    [(600_000, "error: torch takes "), (1_500_000, "error: out of memory: lib")],
+)
+def test_too_little_memory_to_load_torch_is_one_line(
+    kilobytes: int, said: str, pictures: Path, tmp_path: Path
+) -> None:
+    run = f"{COMMAND} adapt digits04 {pictures} --strategy probe -o out --json"
+    done = shell(f"ulimit -v {kilobytes}; {run}", tmp_path)
+    (line,) = [line for line in done.stderr.splitlines() if "rror" in line]
+    assert done.returncode == 71 and line.startswith(said)
+    assert json.loads(done.stdout)["kind"] == "ResourceError" and not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another library of C++")
+@pytest.mark.parametrize("thread", [False, True])
+def test_c_out_of_memory_is_one_line_in_the_place_of_a_dump(thread: bool, tmp_path: Path) -> None:
+    call = "threading.Thread(target=fail).run()" if not thread else "start(fail)"
+    (tmp_path / "fail.py").write_text(
+        "import ctypes, sys, threading\n"
+        "from zooadapt.cli import terminate\n"
+        "terminate.prepare(as_json=True)\n"
+        "fail = ctypes.CDLL('libstdc++.so.6')[sys.argv[1]]\n"
+        "def start(work):\n"
+        "    thread = threading.Thread(target=work)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        f"{call}\n"
+    )
+    done = shell(f"{sys.executable} fail.py _ZSt17__throw_bad_allocv", tmp_path)
+    assert done.returncode == 71 and done.stderr.startswith("error: out of memory. Try: ")
+    assert done.stderr.count("\n") == 1 and json.loads(done.stdout)["code"] == 71
+    done = shell(f"{sys.executable} fail.py _ZSt25__throw_bad_function_callv", tmp_path)
+    assert done.returncode == 134 and "bad_function_call" in done.stderr  # as it was
+
+
+def test_what_cannot_fit_is_refused_before_the_work(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "ceiling", lambda: (1e8, "ulimit -v"))
+    request = Request(source="digits04", data=str(pictures), out=tmp_path / "out")
+    with pytest.raises(
+        ResourceError, match=r"needs about .* GB of memory, and ulimit -v"
+    ) as caught:
+        adapt(request, Progress())
+    assert caught.value.remedy and not list(tmp_path.iterdir())
+
+
+def test_a_limit_on_addresses_counts_what_libraries_take_of_them(tmp_path: Path) -> None:
+    script = "from zooadapt import memory; print(*memory.ceiling(), sep='|')"
+    done = shell(f'ulimit -v 800000; {sys.executable} -c "{script}"', tmp_path)
+    most, limit = done.stdout.strip().split("|")
+    assert limit == "ulimit -v" and 100e6 < float(most) < 800_000 * 1024

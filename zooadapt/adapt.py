@@ -13,6 +13,7 @@ from zooadapt import (
     export,
     framing,
     listings,
+    memory,
     outputs,
     plan,
     pooling,
@@ -145,6 +146,8 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
         )
         decided, splits = prepared.plan, prepared.splits
         progress.plan(decided, prepared.estimate)
+    if prepared.estimate and processes.device().type == "cpu":
+        memory.check(prepared.estimate.memory_bytes)
     if request.plan_only:
         estimate = prepared.estimate and asdict(prepared.estimate)
         shown = {"plan": decided.to_json(), "estimate": estimate, "notes": list(data.notes)}

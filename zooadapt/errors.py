@@ -6,6 +6,8 @@ Each kind has the exit code that scripts can rely on; the message says what, whi
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -89,9 +91,20 @@ class AccessError(ZooadaptError):
     code = 77
 
 
+_SHORTAGE = re.compile(
+    "out of memory|DefaultCPUAllocator|bad_alloc|cannot allocate memory|failed to map segment"
+    # oneDNN, whose "primitive descriptor" is what a processor cannot do.
+    "|could not create a primitive(?! descriptor)|can't start new thread",
+    re.IGNORECASE,
+)
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out. Torch's are RuntimeErrors, told by what they
-    say, since torch may not be imported."""
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    told = "out of memory" in said or "DefaultCPUAllocator" in said
-    return told or isinstance(error, MemoryError)
+    """Whether an exception says that memory ran out, or threads, each of which takes some. Torch's
+    are RuntimeErrors, those of libraries that find no room ImportErrors, told by what they say,
+    since torch may not be imported."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM or bool(_SHORTAGE.search(str(error)))
+    if isinstance(error, (RuntimeError, ImportError)):
+        return bool(_SHORTAGE.search(str(error)))
+    return isinstance(error, MemoryError)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zooadapt import learned, outputs, resuming, suspects
+from zooadapt import learned, memory, outputs, resuming, suspects
 from zooadapt.data import Dataset, open_dataset
 from zooadapt.data.reading import existing
 from zooadapt.model import Source, open_source
@@ -31,8 +31,8 @@ class Opened:
 def open_inputs(request: Request, progress: Progress) -> Opened:
     """Open the source, its network apart, and read the data. Imports no torch.
 
-    Raises: OutputError where the output cannot be made, before anything is opened; and as
-    `open_source` and `open_dataset`.
+    Raises: OutputError where the output cannot be made and ResourceError where torch cannot be
+    loaded, before anything is opened; and as `open_source` and `open_dataset`.
     """
     clock = Clock()
     interrupted = None
@@ -46,6 +46,7 @@ def open_inputs(request: Request, progress: Progress) -> Opened:
         existing(request.unlabelled)
     if not request.data.startswith("hf:"):
         existing(request.data)
+    memory.check_libraries()
     progress.doing(f"opening {request.source}", shows=not Path(request.source).exists())
     with clock.part("source"):
         source = open_source(request.source, offline=request.offline)

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from zooadapt import __version__, processes, timing
-from zooadapt.cli import streams, synonyms, system
+from zooadapt import __version__, memory, processes, timing
+from zooadapt.cli import streams, synonyms, system, terminate
 from zooadapt.cli.commands import amended
 from zooadapt.errors import ZooadaptError, out_of_memory
 
@@ -81,6 +81,7 @@ def main() -> None:
     if note and processes.is_main():
         _note(note)
     as_json = "--json" in sys.argv
+    terminate.prepare(as_json=as_json)
     try:
         code = root.main(standalone_mode=False)
         sys.stdout.flush()
@@ -105,24 +106,20 @@ def main() -> None:
         code = _fail(
             type(error).__name__, str(error), error.thing, remedy, error.code, as_json=as_json
         )
-    except OSError as error:
-        thing = str(error.filename or "output")
-        code = _fail(
-            "FileError",
-            f"cannot read or write '{thing}': {error.strerror or error}",
-            thing,
-            "check the disk and its permissions",
-            74,
-            as_json=as_json,
-        )
     except Exception as error:
         if out_of_memory(error):
+            message, remedy = terminate.MESSAGE, terminate.REMEDY
+            if isinstance(error, ImportError) or "thread" in str(error):
+                message, remedy = f"{message}: {error}", memory.MORE
+            code = _fail("ResourceError", message, "memory", remedy, 71, as_json=as_json)
+        elif isinstance(error, OSError):
+            thing = str(error.filename or "output")
             code = _fail(
-                "ResourceError",
-                "out of memory",
-                "memory",
-                "give a smaller --batch-size",
-                71,
+                "FileError",
+                f"cannot read or write '{thing}': {error.strerror or error}",
+                thing,
+                "check the disk and its permissions",
+                74,
                 as_json=as_json,
             )
         elif os.environ.get("ZOOADAPT_DEBUG"):
