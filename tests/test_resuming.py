@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from zooadapt import checkpoint, preparation
 from zooadapt.adapt import adapt
@@ -69,22 +72,33 @@ def test_a_resumed_run_ends_in_the_same_bytes_in_either_layout(
     assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of twelve pictures of noise: no head is right on all of them."""
+    root = tmp_path_factory.mktemp("noise")
+    for label, number in itertools.product(range(3), range(12)):
+        pixels = np.random.default_rng((label, number)).integers(0, 256, (16, 16), dtype=np.uint8)
+        (root / f"class{label}").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
+    return root
+
+
 def never(*_: Any, **__: Any) -> None:
     raise AssertionError("something was measured again")
 
 
 def test_a_resumed_run_takes_over_its_options_and_its_plan(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On another cache, at another load: nothing is measured that was measured before."""
     options = {"strategy": "auto", "epochs": 8, "seed": 3, "metric": "balanced-accuracy"}
-    whole = run(pictures, tmp_path / "whole", **options)
+    whole = run(noise, tmp_path / "whole", **options)
     with pytest.raises(KeyboardInterrupt):
-        run(pictures, tmp_path / "cut", Stops("training phase 1, epoch 2"), **options)
+        run(noise, tmp_path / "cut", Stops("training phase 1, epoch 2"), **options)
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "another"))
     for name in ("measure", "choose"):
         monkeypatch.setattr(preparation, name, never)
-    resumed = run(pictures, tmp_path / "cut", resume=True)
+    resumed = run(noise, tmp_path / "cut", resume=True)
     changing = ("seconds", "out")
     assert {k: v for k, v in resumed.items() if k not in changing} == {
         k: v for k, v in whole.items() if k not in changing
