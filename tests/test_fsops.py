@@ -217,6 +217,8 @@ def test_an_empty_folder_is_filled_and_stays_what_it_was(tmp_path, monkeypatch):
     before = os.stat(".").st_ino
     for target in (tmp_path / "plain", Path("."), tmp_path / "link"):
         outputs.check_output(target, overwrite=False)
+        beside = target.name == "plain"
+        assert (outputs.companion(target, "checkpoint").parent == tmp_path) == beside
         with outputs.claim(target, overwrite=False) as note:
             assert note == ""
             with outputs.new_folder(target, overwrite=False) as folder:
@@ -225,6 +227,7 @@ def test_an_empty_folder_is_filled_and_stays_what_it_was(tmp_path, monkeypatch):
         assert stat.S_IMODE(target.stat().st_mode) == 0o750
         with pytest.raises(OutputError, match="exists"):
             outputs.check_output(target, overwrite=False)
+    assert outputs.companion(tmp_path / "new", "checkpoint") == tmp_path / "new.checkpoint"
     assert os.stat(".").st_ino == before and (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["plain", "working", "pointed", "link"]

@@ -242,7 +242,7 @@ def test_c_out_of_memory_is_one_line_in_the_place_of_a_dump(thread: bool, tmp_pa
     assert done.returncode == 71 and done.stderr.startswith("error: out of memory. Try: ")
     assert done.stderr.count("\n") == 1 and json.loads(done.stdout)["code"] == 71
     done = shell(f"{sys.executable} fail.py _ZSt25__throw_bad_function_callv", tmp_path)
-    assert done.returncode == 134 and "bad_function_call" in done.stderr  # as it was
+    assert done.returncode in (-6, 134) and "bad_function_call" in done.stderr  # as it was
 
 
 def test_what_cannot_fit_is_refused_before_the_work(
