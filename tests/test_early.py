@@ -40,7 +40,8 @@ def place(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ("adapt english photos -o out", 65, "the source takes text"),
+        ("adapt english photos -o out", 65, "no text, only 3 other files (.png). Try: convert"),
+        ("adapt english photos -o out", 65, "or give a source for such files: zooadapt models"),
         ("adapt digits04 texts.csv -o out", 65, "the source takes images"),
         ("adapt english texts.csv -o out", 65, "no column 'label', its columns are 'text', 'kind'"),
         ("adapt english nowhere.csv -o out", 66, "'nowhere.csv' is not there"),
@@ -58,7 +59,7 @@ def place(tmp_path: Path) -> Path:
         ("evaluate english nowhere.csv", 66, "'nowhere.csv' is not there"),
         ("evaluate english texts.csv", 65, "no column 'label'"),
         ("predict english nowhere.txt", 66, "'nowhere.txt' is not there"),
-        ("features digits04 texts.csv -o f.safetensors", 65, "the source takes images"),
+        ("evaluate digits04 texts.csv", 65, "the source takes images"),
         ("inspect nowhere", 66, "'nowhere' is neither"),
         ("inspect broken", 65, "not a safetensors file"),
         ("pretrain rnn nowhere.txt -o out", 66, "'nowhere.txt' is not there"),

@@ -141,6 +141,8 @@ def read_hub_set(
             remedy="pip install 'zooadapt[hub]'",
         ) from error
     name, _, config = location.removeprefix("hf:").partition(":")
+    if not name:
+        raise UsageError(f"'{location}' names no data set", thing=location, remedy="hf:ORG/NAME")
     try:
         with _connected(not offline):
             loaded = datasets.load_dataset(name, config or None)

@@ -75,7 +75,8 @@ def _class_files(tree: Tree, below: Path) -> list[str]:
     if others and not paths:
         kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(3))
         what = f", only {others.total()} other files ({kinds})"
-        raise _without(tree, name, what, f"convert them to {tree.formats}")
+        remedy = f"convert them to {tree.formats}, or give a source for such files: zooadapt models"
+        raise _without(tree, name, what, remedy)
     return paths
 
 
