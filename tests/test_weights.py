@@ -73,7 +73,7 @@ def hostile_configs() -> dict[str, tuple[bytes, str]]:
         "no JSON": (b"{'a': 1}", "not valid JSON"),
         "not UTF-8": (b'{"a": "\xff"}', "not valid JSON"),
         "a list": (b"[1]", "not a JSON object"),
-        "too large": (b'{"a": "' + b"x" * 1_000_000 + b'"}', "more than 1,000,000 bytes"),
+        "too large": (b'{"a": "' + b"x" * 1_001_000 + b'"}', "more than 1,001,000 bytes"),
         "duplicate key": (b'{"x": {"num_classes": 3, "num_classes": 4}}', "'num_classes' is there"),
         "NaN": (b'{"crop_pct": NaN}', "'NaN' is not a finite number"),
         "1e400": (b'{"crop_pct": 1e400}', "'1e400' is not a finite number"),
@@ -146,6 +146,20 @@ def test_a_header_of_too_many_values_is_refused_before_objects_are_made(tmp_path
     finally:
         tracemalloc.stop()
     assert peak < len(content) + 1_000_000
+
+
+def test_an_index_of_too_many_tensors_is_refused_before_objects_are_made(tmp_path):
+    places = ",".join(f'"{k}":"a.safetensors"' for k in range(weights.MAX_TENSORS + 1))
+    index = tmp_path / weights.INDEX
+    index.write_text(f'{{"weight_map":{{{places}}}}}')
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="names 100,001 tensors"):
+            weights.shards(index)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < weights.MAX_HEADER_BYTES + index.stat().st_size + 1_000_000
 
 
 def test_a_header_of_the_most_tensors_is_read(tmp_path):

@@ -108,8 +108,10 @@ def shards(index: Path) -> dict[str, frozenset[str]]:
 
     Raises: DataError when the index is malformed or names a file that is not beside it.
     """
-    parsed = _parse(_read(index, MAX_HEADER_BYTES), index)
-    places = parsed.get("weight_map")
+    text = _read(index, MAX_HEADER_BYTES)
+    if (count := text.count(b'.safetensors"')) > MAX_TENSORS:
+        raise _bad(index, "weight_map", f"names {count:,} tensors, more than {MAX_TENSORS:,}")
+    places = _parse(text, index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise _bad(index, "weight_map", "is not an object of tensor names and file names")
     parts: dict[str, set[str]] = {}
@@ -208,6 +210,8 @@ def check_header(path: Path) -> None:
     Raises: DataError naming the tensor at fault; NotFoundError, AccessError or FileError when the
     file cannot be read.
     """
+    from safetensors import safe_open
+
     with fsops.reading(path), path.open("rb") as file:
         size = path.stat().st_size
         length = int.from_bytes(file.read(8), "little")
@@ -232,16 +236,8 @@ def check_header(path: Path) -> None:
             end = max(end, *offsets, 0)
     if 8 + length + end > size:
         raise _bad(path, "data", f"is cut off: {size:,} of {8 + length + end:,} bytes are there")
-    with fsops.reading(path), _library_errors(path):
-        _open_header(path)
-
-
-def _open_header(path: Path) -> None:
-    """Have the library check types, shapes, gaps and overlaps; no tensor is read."""
-    from safetensors import safe_open
-
-    with safe_open(path, "numpy"):
-        pass
+    with fsops.reading(path), _library_errors(path), safe_open(path, "numpy"):
+        pass  # the library has checked types, shapes, gaps and overlaps; no tensor was read
 
 
 def _check_config(value: Any, path: Path, within: tuple[str, ...], key: str) -> None:

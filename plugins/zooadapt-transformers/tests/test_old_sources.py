@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,16 @@ def test_the_vocabulary_is_among_the_files_of_a_source(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert source.config[FILES] == {"vocab.txt": text}
     assert source.family.preprocessor(source.config)("who", rng=None)["input_ids"].numel() == 3
+
+
+def test_a_tokenizer_of_too_many_values_is_refused_before_objects_are_made() -> None:
+    text = '{"model": [' + ",".join(["[]"] * 3_000_100) + "]}"
+    config = {"model_type": "bert", "vocab_size": 80, FILES: {"tokenizer.json": text}}
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="tokenizer.json holds 3,000,100 values or more"):
+            TextFamily().preprocessor(config)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000

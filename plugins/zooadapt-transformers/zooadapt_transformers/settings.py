@@ -23,6 +23,8 @@ _OLD_ROPE = {"rope_theta", "rope_scaling", "global_rope_theta", "local_rope_thet
 """What older releases called the parameters of rotary positions; transformers reads them still."""
 _LARGEST = 1 << 22
 _LONGEST = 1 << 10
+_MOST_VALUES = 3_000_000
+"""Separators of a JSON file; tokenizers of a quarter of a million tokens have two million."""
 _REMOTE = ("auto_map", "custom_pipelines", "trust_remote_code")
 _REFUSED = {
     "is_decoder": (False, None),
@@ -155,8 +157,15 @@ def json_file(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def parsed_json(text: str, name: str) -> dict[str, Any]:
     """The text of the file `name`, parsed.
 
-    Raises: DataError when it is no JSON object, or it asks for code.
+    Raises: DataError when it is no JSON object, holds too much, or asks for code.
     """
+    # Counted in the text: a hostile one of a few megabytes makes objects of a gigabyte.
+    if (count := text.count(",") + text.count(":")) > _MOST_VALUES:
+        raise DataError(
+            f"{name} holds {count:,} values or more, the limit is {_MOST_VALUES:,}",
+            thing=name,
+            remedy="choose another source",
+        )
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
