@@ -309,7 +309,8 @@ def test_a_model_that_spells_its_numbers_otherwise_is_measured_by_value(tmp_path
     config.write_text(config.read_text().replace('"0"', '"0.0"').replace('"1"', '"1.0"'))
     again, classes = use.evaluate(str(out), str(path), settings, Progress())
     assert classes == ("0.0", "1.0") and again.n == metrics.n == 12
-    assert (again.confusion == metrics.confusion).all()
+    assert again.accuracy == metrics.accuracy > 0.5
+    assert again.confusion.counts.tolist() == metrics.confusion.counts.tolist()
 
 
 def test_a_family_without_pairs_reads_the_two_texts_as_lines(tmp_path: Path) -> None:
