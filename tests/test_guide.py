@@ -13,36 +13,57 @@ import pytest
 import torch
 
 from zooadapt import hub, registry
-from zooadapt.family import Family
+from zooadapt.family import PREPROCESSOR_EXTRAS, Family, Preprocessor
+from zooadapt.guard import GuardedPreprocessor
 from zooadapt.model import Source, build
 from zooadapt.testing import CHECKS, Case
+from zooadapt.testing.declaration import members
+from zooadapt.testing.preprocessing import AUGMENTATIONS
 from zooadapt.weights import write_weights
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "plugins" / "README.md").read_text("utf-8")
+PAGE = GUIDE.partition("## A worked example")[0]
 BUNDLED = ("rnn", "timm", "transformers", "transformers-vision")
 
 
-def members() -> set[str]:
-    """What a plugin author may write in a family."""
-    written = vars(Family) | inspect.get_annotations(Family)
-    return {name for name in written if not name.startswith("_")}
-
-
 def test_the_interface_table_names_every_member_and_no_other():
-    page = GUIDE.partition("## A worked example")[0]
-    rows = re.findall(r"^\| \**`(\w+)[^`]*`\** \|", page, re.MULTILINE)
-    assert set(rows) == members()
+    rows = re.findall(r"^\| \**`(\w+)[^`]*`\** \|", PAGE, re.MULTILINE)
+    assert set(rows) == members(Family)
     assert len(rows) == len(set(rows))
 
 
+def test_a_table_names_every_member_of_a_preprocessor_with_its_arguments():
+    section = GUIDE.partition("### 5.")[2].partition("### 6.")[0]
+    rows = re.findall(r"^\| (\**)`(\w+)(?:\(([^)]*)\))?`\** \|", section, re.MULTILINE)
+    must = {"__call__", *members(Preprocessor)}
+    assert {name for bold, name, _ in rows if bold} == must
+    assert {name for bold, name, _ in rows if not bold} == set(PREPROCESSOR_EXTRAS)
+    for _, name, arguments in rows:
+        if name != "min_side":
+            method = getattr(GuardedPreprocessor, "_many" if name == "many" else name)
+            parameters = list(inspect.signature(method).parameters)[1:]
+            assert [part for part in arguments.split(", ") if part] == parameters, name
+
+
+def test_what_the_core_asks_of_a_preprocessor_is_declared():
+    source = inspect.getsource(GuardedPreprocessor)
+    assert set(re.findall(r'hasattr\([\w.]+, "(\w+)"', source)) == set(PREPROCESSOR_EXTRAS)
+
+
+def test_the_values_and_names_that_the_core_has_are_in_the_guide():
+    for value in AUGMENTATIONS:
+        assert f'`"{value}"`' in GUIDE
+    assert "`start`\n  and `end` are the core's" in GUIDE
+
+
 def test_the_bold_members_are_the_ones_that_must_be_there():
-    bold = re.findall(r"^\| \*\*`(\w+)\(", GUIDE, re.MULTILINE)
+    bold = re.findall(r"^\| \*\*`(\w+)\(", PAGE, re.MULTILINE)
     assert set(bold) == Family.__abstractmethods__
 
 
 def test_the_table_gives_the_arguments_of_every_method():
-    for name, given in re.findall(r"^\| \**`(\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE):
+    for name, given in re.findall(r"^\| \**`(\w+)\(([^)]*)\)`", PAGE, re.MULTILINE):
         parameters = list(inspect.signature(getattr(Family, name)).parameters)[1:]
         assert [part.strip() for part in given.split(",") if part] == parameters, name
 

@@ -10,10 +10,13 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from email import message_from_string
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from zooadapt.errors import OutputError, UsageError
@@ -110,6 +113,8 @@ def test_a_generated_plugin_does_the_main_job(modality, data, tmp_path, environm
     tested = ran("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "tests")
     assert " passed" in tested and "failed" not in tested
 
+    assert metadata_of(python)["License-Expression"] == "Apache-2.0"
+
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     ran("-c", WEIGHTS, "my-net", source)
@@ -130,6 +135,22 @@ def test_a_generated_plugin_does_the_main_job(modality, data, tmp_path, environm
     assert config["zooadapt"]["plugin"] == "0.1.0"
 
 
+def metadata_of(python: Path) -> Message:
+    (path,) = python.parents[1].glob("lib/python*/site-packages/zooadapt_my_net-*/METADATA")
+    assert list(path.parent.rglob("LICENSE"))
+    return message_from_string(path.read_text())
+
+
+def test_a_generated_project_has_what_a_repository_wants(tmp_path):
+    package = write_plugin("my-net", "image", tmp_path)
+    assert (package / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert "__pycache__/" in (package / ".gitignore").read_text().splitlines()
+    (workflow,) = (package / ".github" / "workflows").iterdir()
+    told = yaml.safe_load(workflow.read_text())
+    steps = [step["run"] for step in told["jobs"]["checks"]["steps"] if "run" in step]
+    assert steps[-3:] == ['pip install ".[test]"', "pytest", "zooadapt plugins check my-net"]
+
+
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_generated_code_is_lint_free_and_its_family_short(modality, tmp_path):
     package = write_plugin("a-b", modality, tmp_path)
@@ -140,7 +161,7 @@ def test_generated_code_is_lint_free_and_its_family_short(modality, tmp_path):
         assert done.returncode == 0, done.stdout
     family = (package / "zooadapt_a_b" / "family.py").read_text()
     assert "class ABFamily(Family)" in family and len(family.splitlines()) <= 65
-    assert "$" not in "".join(path.read_text() for path in package.rglob("*.*"))
+    assert "$" not in "".join(path.read_text() for path in package.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("name", ["Big", "1st", "a_b", "a--b", "-a", "../a", "", "a" * 41])

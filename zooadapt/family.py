@@ -137,10 +137,6 @@ class Preprocessor(Protocol):
         that is a function of the sample and `rng` alone; safe to call from several threads."""
         ...
 
-    # A preprocessor may have more: `many(raws)`, the eval transform of several samples at once,
-    # equal to that of each alone; of texts `unknowns(raw)`, the symbols that the source does not
-    # know and all that it reads; `length(raw)`, the symbols of a text that is not cut.
-
     def collate(self, samples: Sequence[Sample]) -> Carry:
         """Stack N samples into stage 0's carry, padding with zeros where lengths differ."""
         ...
@@ -148,6 +144,13 @@ class Preprocessor(Protocol):
     def config(self) -> dict:
         """JSON that says all of the eval transform; equal configs give equal tensors."""
         ...
+
+
+PREPROCESSOR_EXTRAS = ("many", "seen", "length", "unknowns")
+"""What a preprocessor may have besides: `many(raws)`, the eval transform of several samples at
+once, equal to that of each alone; of images `seen(size)`, the share of one of `size` that the eval
+transform uses; of texts `unknowns(raw)`, the symbols that the source does not know and all that it
+reads, and `length(raw)`, the symbols of a text that is not cut."""
 
 
 class Family(ABC):

@@ -53,6 +53,9 @@ def _templates(modality: str, module: str) -> dict[str, Template]:
     places = {
         "pyproject.toml": "common/pyproject.toml",
         "README.md": "common/README.md",
+        "LICENSE": "common/LICENSE",
+        ".gitignore": "common/gitignore",
+        ".github/workflows/checks.yml": "common/checks.yml",
         "tests/test_conformance.py": "common/test_conformance.py",
         f"{module}/__init__.py": "common/__init__.py",
         f"{module}/family.py": f"{modality}/family.py",

@@ -13,13 +13,18 @@ from typing import Any
 
 from zooadapt import registry
 from zooadapt.errors import ZooadaptError
-from zooadapt.family import API_VERSION, FILES, Capabilities, Family, Preprocessor
+from zooadapt.family import (
+    API_VERSION,
+    FILES,
+    PREPROCESSOR_EXTRAS,
+    Capabilities,
+    Family,
+    Preprocessor,
+)
 from zooadapt.testing import clean
 from zooadapt.testing.case import Case
 from zooadapt.testing.clauses import clause, refuse, require
 
-MORE = ("unknowns",)
-"""Of a preprocessor: members that it may have."""
 _OURS = (Family, ABC, object)
 _NEARLY = 0.8
 _IMPORT_SECONDS = 0.5
@@ -72,7 +77,10 @@ def check_it_declares_itself(case: Case) -> None:
 def check_nothing_is_misspelt(case: Case) -> None:
     """No member of the family or its preprocessor is called nearly as an optional one of the
     interface that is not there: it would never be called."""
-    parts = ((case.family, members(Family)), (case.preprocessor, {*members(Preprocessor), *MORE}))
+    parts = (
+        (case.family, members(Family)),
+        (case.preprocessor, {*members(Preprocessor), *PREPROCESSOR_EXTRAS}),
+    )
     for part, known in parts:
         own = {name for kind in type(part).__mro__ for name in vars(kind) if kind not in _OURS}
         for name in sorted(own - known):
