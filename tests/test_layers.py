@@ -37,7 +37,7 @@ LAYERS = (
     ("head", "progress", "loading", "spec"),
     ("model", "engine", "curve", "rivals"),
     ("carries", "costs", "validation", "findings", "norms", "inputs", "pooling", "symbols"),
-    ("auto", "averaging", "advice", "features"),
+    ("auto", "averaging", "counting", "advice", "features"),
     ("plan", "prospects", "selftraining"),
     ("training", "baselines", "card", "predictions", "estimate", "solving", "language"),
     ("refitting", "concluding", "trainer"),

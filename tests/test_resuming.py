@@ -18,7 +18,12 @@ from PIL import Image
 from zooadapt import checkpoint, preparation
 from zooadapt.adapt import adapt
 from zooadapt.checkpoint import Checkpoint
+from zooadapt.counting import OPERATIONS, count
+from zooadapt.data import open_dataset
+from zooadapt.engine import Engine
 from zooadapt.errors import DataError, ResourceError
+from zooadapt.feed import Inputs
+from zooadapt.model import build, open_source
 from zooadapt.precision import Mode
 from zooadapt.progress import Progress
 from zooadapt.request import Request
@@ -181,3 +186,37 @@ def test_an_interrupted_command_says_how_to_go_on(pictures: Path, tmp_path: Path
     assert place == "interrupted: what was trained is in 'o u t.checkpoint'."
     assert command == shlex.join(["zooadapt", *words, "--resume"])
     assert shlex.split(command)[1:-1] == words
+
+
+def test_a_deterministic_plan_measures_nothing(
+    noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"strategy": "auto", "plan_only": True, "precision": "auto"}
+    measured = run(noise, tmp_path / "out", **options)["plan"]["choices"]
+    (reference,) = [choice for choice in measured if choice["what"] == "plan at reference costs"]
+    assert reference["value"] == "the same" or reference["value"].startswith("train from stage")
+    for name in ("measure", "choose"):
+        monkeypatch.setattr(preparation, name, never)
+    options |= {"deterministic_plan": True}
+    plans = [
+        run(noise, tmp_path / "out", budget=seconds, **options)["plan"]
+        for seconds in (600.0, 600.0, 0.02)
+    ]
+    assert plans[0] == plans[1] and plans[0]["precision"] == "fp32"
+    assert plans[0]["phases"] != plans[2]["phases"]
+
+
+def test_operations_are_counted_in_every_stage_of_either_kind(noise: Path) -> None:
+    texts = noise / "texts.csv"
+    texts.write_text("text,label\n" + "".join(f"word {k},{k % 2}\n" for k in range(8)))
+    for source, data, modality in (("digits04", noise, "image"), ("rnn:english", texts, "text")):
+        found = open_dataset(str(data), modality=modality, seed=0)
+        model = build(open_source(source), classes=found.classes)
+        engine = Engine(precision="fp32", channels_last=False)
+        inputs = Inputs(found.train, model.preprocessor, channels=model.channels,
+                        variable_length=modality == "text")  # fmt: skip
+        costs = [count(model.chain, engine, inputs, batch_size=8) for _ in range(2)]
+        assert costs[0].forward == costs[1].forward and min(costs[0].forward) > 0
+        # A multiplication and an addition for each weight and each place that it is used at.
+        parameters = sum(p.numel() for p in model.chain.net.parameters())
+        assert sum(costs[0].forward) * OPERATIONS > parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -15,6 +16,7 @@ from zooadapt.cache import Cache, remember
 from zooadapt.carries import Carries
 from zooadapt.chain import prefix_sha256
 from zooadapt.costs import Sizes, measure
+from zooadapt.counting import count
 from zooadapt.data import Dataset, Split, hold_out, sample_per_class
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError
@@ -127,7 +129,14 @@ def restored(interrupted: Interrupted) -> Plan:
 
 def choose_mode(request: Request, model: Model, train: Split, resumed: Plan | None) -> Mode:
     """Precision and layout: those of the run that is resumed, or else measured on a few training
-    samples where there is a choice."""
+    samples where there is a choice and measuring may decide."""
+    if request.deterministic_plan and resumed is None:
+        return Mode(
+            precision="fp32" if request.precision == "auto" else request.precision,
+            channels_last=False,
+            device=processes.device().type,
+            why="--deterministic-plan measures nothing",
+        )
     if resumed is not None:
         return Mode(
             precision=resumed.precision,
@@ -194,7 +203,12 @@ def decide(
     train = splits[TRAIN]
     sizes = _sizes(request.batch_size or 32, splits)
     costs = None
+    counted = None
     if resumed is None and (request.strategy == AUTO or request.plan_only):
+        counted = count(model.chain, engine, _inputs(train, model), batch_size=sizes.batch)
+    if counted is not None and request.deterministic_plan:
+        costs = counted
+    elif counted is not None:
         costs = measure(
             model.chain,
             engine,
@@ -204,7 +218,9 @@ def decide(
         )
     budget, spent = seconds_for(request), clock.seconds()
     taken, refining = spent["total"], spent.get("unlabelled", 0.0)
-    if request.plan_only and target is not None and costs is not None:
+    if target is not None and request.deterministic_plan:
+        refining = budget / 2 if request.strategy == AUTO else 0.0  # the most that it may take
+    elif request.plan_only and target is not None and costs is not None:
         refining = unlabelled.seconds(model, engine, train, target, costs, batch_size=sizes.batch)
         refining = min(refining, budget / 2)
         taken += refining
@@ -213,7 +229,8 @@ def decide(
         network = prefix_sha256(model.chain, model.chain.depth)
         facts = {"network": network, "samples": len(target), "budget": budget}
         refining = remember("refining", facts, lambda: {"seconds": refining})["seconds"]
-    decided = resumed or plan.resolve(
+    resolve = partial(
+        plan.resolve,
         request,
         source=source,
         data=data,
@@ -222,11 +239,14 @@ def decide(
         counts=np.bincount(train.labels, minlength=len(data.classes)),
         groups=0 if train.groups is None else len(np.unique(train.groups)),
         sizes=sizes,
-        costs=costs,
         seconds=budget - refining,
     )
+    decided = resumed or resolve(costs=costs)
     if resumed is None:
-        decided = replace(decided, choices=(*before, *decided.choices))
+        after: tuple[Choice, ...] = ()
+        if request.strategy == AUTO and not request.deterministic_plan:
+            after = (_reference(decided, resolve(costs=counted)),)
+        decided = replace(decided, choices=(*before, *decided.choices, *after))
     if VAL in splits and not decided.trained:
         splits = divide(request, data, holds_out=False)
         decided = replace(decided, train_samples=len(splits[TRAIN]))
@@ -267,6 +287,17 @@ def open_carries(
         seed=prepared.plan.seed,
         keep=_kept(prepared.plan),
     )
+
+
+def _reference(decided: Plan, reference: Plan) -> Choice:
+    """What the plan would have been by counted operations, so that a reader sees what the load of
+    the machine has changed."""
+    value = "the same"
+    if reference.phases != decided.phases:
+        trained = [f"from stage {one.cut} for {one.epochs} epochs" for one in reference.trained]
+        value = f"train {', then '.join(trained)}" if trained else "nothing but the head"
+    why = "by counted operations, as --deterministic-plan plans; seconds depend on the load"
+    return Choice(what="plan at reference costs", value=value, why=why)
 
 
 def _sizes(batch: int, splits: Mapping[str, Split]) -> Sizes:
