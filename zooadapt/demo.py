@@ -3,6 +3,7 @@ target task that share nothing but being digits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,27 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image, "L").save(place / f"{number:04d}.png")
     return folder / "source", folder / "target"
+
+
+def examples(folder: Path) -> list[Path]:
+    """One test image of each class of a folder that `write_digits` wrote, in the order of names."""
+    return [min(place.iterdir()) for place in sorted((folder / "test").iterdir())]
+
+
+def drawn(images: Sequence[Path], *, blocks: bool) -> list[str]:
+    """Lines of text that show images of 8 x 8 pixels side by side: two pixels are one character
+    below the other where the terminal has half `blocks`, else each pixel is two characters."""
+    from PIL import Image
+
+    pixels = [np.asarray(Image.open(path)) > 96 for path in images]
+    if not blocks:
+        return ["  ".join("".join(" #"[int(on)] * 2 for on in image[y]) for image in pixels)
+                for y in range(8)]  # fmt: skip
+    halves = (" ▄", "▀█")
+    return [
+        "  ".join(
+            "".join(halves[int(image[y, x])][int(image[y + 1, x])] for x in range(8))
+            for image in pixels
+        )
+        for y in range(0, 8, 2)
+    ]

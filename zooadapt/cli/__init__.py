@@ -21,7 +21,7 @@ from zooadapt.errors import ZooadaptError, out_of_memory
 COMMANDS = {
     "adapt": ("zooadapt.cli.adapt:adapt", "Adapt a pretrained model to your data."),
     "cache": ("zooadapt.cli.cache:cache", "Show and remove what is stored on this machine."),
-    "demo": ("zooadapt.cli.demo:demo", "See the main job done, offline, in under two minutes."),
+    "demo": ("zooadapt.cli.demo:demo", "See the main job done, offline, in about half a minute."),
     "evaluate": ("zooadapt.cli.use:evaluate", "Metrics of a model on a labelled set."),
     "features": ("zooadapt.cli.use:features", "Embeddings and labels of a data set."),
     "inspect": ("zooadapt.cli.look:inspect", "Stages, costs and cuts of a source."),

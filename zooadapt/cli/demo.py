@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zooadapt.cli.commands import command
-from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.cli.output import emit, progress, say
+from zooadapt.timing import Clock
+
+_RUNS = {"adapted": ("probe", None, False), "from scratch": ("full", 40, True)}
+"""Strategy, epochs and whether from random weights, of each model."""
 
 
 @command()
@@ -26,47 +36,93 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
 
     The source was trained on the handwritten digits 0 to 4 and meets the digits 5 to 9.
     """
+    from zooadapt import demo as digits
     from zooadapt import outputs
-    from zooadapt.demo import LABELS, SOURCE, write_digits
 
-    runs = {"adapted": ("probe", False), "from scratch": ("full", True)}
-    outs = {name: out / name.replace(" ", "-") for name in runs}
+    clock, shown = Clock(), progress(as_json)
+    outs = {name: out / name.replace(" ", "-") for name in _RUNS}
     for place in outs.values():
         outputs.check_output(place, overwrite=True)
-    _, target = write_digits(out / "data")
+    with clock.part("pictures"):
+        _, target = digits.write_digits(out / "data")
     if data_only:
         data = {"out": str(out), "data": str(out / "data")}
         emit(data, as_json, lambda: say(out / "data"), stands=True)
         return
-    from zooadapt.adapt import adapt
-    from zooadapt.request import Request
+    shown.say(f"Handwritten digits 5 to 9, {digits.LABELS} pictures of each to learn:")
+    shown.say("1. A network that has learned the digits 0 to 4 learns them.")
+    with clock.part("start-up"):
+        from zooadapt import use
+        from zooadapt.adapt import adapt
+        from zooadapt.progress import Progress
+        from zooadapt.request import Request
 
-    rows, results = [], {}
-    for name, (strategy, from_scratch) in runs.items():
-        shown = progress(as_json)
-        shown.say(f"digits 5 to 9, {LABELS} images a class, {name}:")
+    results = {}
+    for name, (strategy, epochs, from_scratch) in _RUNS.items():
         request = Request(
-            source=SOURCE,
+            source=digits.SOURCE,
             data=str(target),
             out=outs[name],
             strategy=strategy,
-            epochs=40 if from_scratch else None,
+            epochs=epochs,
             from_scratch=from_scratch,
             overwrite=True,
         )
-        report = adapt(request, shown).report
-        low, high = report["test"]["interval"]
-        seconds = report["seconds"]["total"]
-        rows.append([name, f"{report['test']['accuracy']:.3f}", f"{low:.3f} to {high:.3f}",
-                     report["test"]["n"], f"{seconds:.1f}", report["out"]])  # fmt: skip
+        if from_scratch:
+            shown.say("2. The same network learns them without having seen a digit.")
+        with clock.part(name):
+            report = adapt(request, Progress()).report
         results[name] = {key: report[key] for key in ("out", "test", "seconds")}
+    images = digits.examples(target)
+    with clock.part("answers"):
+        answers = use.predict(
+            str(outs["adapted"]), list(map(str, images)), use.Settings(), Progress()
+        )
+    seconds = clock.seconds()
 
     def show() -> None:
-        table(
-            "digits 5 to 9 from ten images each",
-            ["", "test accuracy", "95 % interval", "n", "seconds", "model"],
-            rows,
-        )
-        say(f"try it: zooadapt predict {outs['adapted']} {target / 'test' / '7'}")
+        learned, untrained = (round(100 * of["test"]["accuracy"]) for of in results.values())
+        say("")
+        say(f"With {digits.LABELS} pictures of each digit the pretrained network is")
+        say(f"right about {learned} of 100 others, the same network untrained")
+        say(f"about {untrained}.")
+        say("")
+        blocks = _has("▄▀█")
+        shown_images = images if blocks else images[:3]
+        for line in digits.drawn(shown_images, blocks=blocks):
+            say("  " + line.rstrip())
+        width = 10 if blocks else 18
+        labels = [f"says {one.label}" for one in answers[: len(shown_images)]]
+        say("  " + "".join(f"{label:<{width}}" for label in labels).rstrip())
+        say("")
+        parts = [f"{name} {value:.1f}" for name, value in seconds.items() if name != "total"]
+        whole = sum(seconds.values()) - seconds["total"]
+        for line in textwrap.wrap(f"{whole:.1f} s: {', '.join(parts)}", 60):
+            say(line)
+        say("Next, ask it about pictures of a 7:")
+        say(f"{_program()} predict {shlex.quote(str(outs['adapted']))} \\")
+        say(f"  {shlex.quote(str(target / 'test' / '7'))}")
 
-    emit({"out": str(out), "models": results}, as_json, show, stands=True)
+    result: dict[str, Any] = {"out": str(out), "models": results, "seconds": seconds}
+    emit(result, as_json, show, stands=True)
+
+
+def _has(characters: str) -> bool:
+    """Whether the terminal's encoding has these characters."""
+    try:
+        characters.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def _program() -> str:
+    """What to type to run this program again: its name, or its path where the name finds none."""
+    beside = Path(sys.executable).parent / "zooadapt"
+    there = shutil.which("zooadapt")
+    if there is not None and Path(there).absolute() == beside.absolute():
+        return "zooadapt"
+    if not beside.exists():
+        return f"{shlex.quote(sys.executable)} -m zooadapt"
+    path = os.path.relpath(beside)
+    return shlex.quote(str(beside) if path.startswith("..") else path)
