@@ -121,12 +121,30 @@ def lost_at_first(pictures: Path, progress: Progress) -> tuple[Training, float]:
     return training, float(np.log(len(data.classes)))
 
 
+class Shown(Progress):
+    """Names of the bars, and the lines."""
+
+    def __init__(self) -> None:
+        self.bars: list[str] = []
+        self.lines: list[str] = []
+
+    def task(self, what: str, total: int):
+        self.bars.append(what)
+        return super().task(what, total)
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
 def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
     pictures: Path, tmp_path: Path
 ):
-    training, even = lost_at_first(pictures, Progress())
+    shown = Shown()
+    training, even = lost_at_first(pictures, shown)
     checkpoint = Checkpoint(tmp_path / "out", facts={}, every=1e9)
     history = training.run(keep_start=False, checkpoint=checkpoint, resume=False)
+    names = [f"training phase {k}, epoch {epoch} of 2" for k in (1, 2, 3) for epoch in (1, 2)]
+    assert shown.bars == names and [line.partition(":")[0] for line in shown.lines] == names
     losses = {k: [e.val_loss for e in history.epochs if e.phase == k] for k in range(3)}
     assert min(losses[0]) > 0.9 * even
     assert max(losses[1]) < min(losses[0]) and min(losses[1]) < even

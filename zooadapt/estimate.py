@@ -19,8 +19,8 @@ class Estimate:
     """With every phase that may come, to its last epoch or to the end of the budget; what came
     before the plan included."""
     least_seconds: float
-    """If every phase stops as early as it can, and none is earned by a gain; without any, where the
-    source may be left for a solved head."""
+    """If every phase stops as early as it can, and none is earned by a gain; without any, where a
+    fitted head may be kept as it is."""
     memory_bytes: int
     disk_bytes: int
     """The export and the stored carries."""
@@ -56,8 +56,8 @@ def estimate(
         for phase in plan.trained
         if phase.when not in (GAINED, LOST)
     )
-    if plan.may_leave_source and (plan.cut or sizes.train < auto.LEARNABLE):
-        shortest = 0.0  # what it would be left for is a solved head
+    if plan.strategy == AUTO and plan.solves:
+        shortest = 0.0  # a fitted head that is right on all held-out samples is not trained on
     again = 0.0
     if plan.refit and plan.trained:
         last = strategy.refit(plan.trained[-1])
