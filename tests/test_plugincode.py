@@ -49,8 +49,8 @@ class Author:
         """Forget the package as a new process does."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "zooadapt_mynet"]:
             del sys.modules[name]
-        registry._load.cache_clear()
-        registry._import.cache_clear()
+        for remembered in (registry._load, registry._construct, registry._import):
+            remembered.cache_clear()
 
 
 @pytest.fixture
