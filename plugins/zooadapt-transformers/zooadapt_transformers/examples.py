@@ -8,7 +8,7 @@ from string import ascii_lowercase, digits
 from typing import Any
 
 from zooadapt.family import FILES
-from zooadapt_transformers import pooling
+from zooadapt_transformers.pooling import Pool, with_pool
 
 _ENCODER = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -39,7 +39,7 @@ def texts() -> dict[str, Mapping[str, Any]]:
     examples = {
         kind: {"model_type": kind, **shape, **sizes, FILES: files} for kind, sizes in _TEXT.items()
     }
-    return examples | {"sentence": pooling.with_modes(examples["bert"], "mean")}
+    return examples | {"sentence": with_pool(examples["bert"], Pool(("mean",), normalize=True))}
 
 
 def images() -> dict[str, Mapping[str, Any]]:

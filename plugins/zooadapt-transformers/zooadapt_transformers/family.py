@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zooadapt.family import FILES, Capabilities, Family, Stage, Variant
 from zooadapt_transformers import examples, pooling, settings
+from zooadapt_transformers.pooling import Pool
 from zooadapt_transformers.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class TextFamily(_TransformersFamily):
     can = Capabilities(variable_length=True)
     imports = ("transformers.modeling_utils", "tokenizers")
     fetches = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", *pooling.LAYOUT)
-    weight_folders = (pooling.DENSE_FOLDER,)
+    weight_folders = pooling.DENSE_FOLDERS
 
     def variants(self) -> Iterable[Variant]:
         rows = (
@@ -110,10 +111,10 @@ class TextFamily(_TransformersFamily):
         return examples.texts()
 
     def export_library(self, config: Mapping[str, Any]) -> str:
-        return self.library if pooling.modes(config) is None else "sentence-transformers"
+        return self.library if pooling.declared(config) is None else "sentence-transformers"
 
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
-        if pooling.modes(config) is None:
+        if pooling.declared(config) is None:
             return super().usage(config, place, on_hub=on_hub)
         return _SENTENCE_USAGE.format(place=place)
 
@@ -127,7 +128,7 @@ class TextFamily(_TransformersFamily):
 
         native = settings.native(config, classes)
         files = text.files(config)
-        if pooling.modes(config) is not None:
+        if pooling.declared(config) is not None:
             kind = network.encoder_class(settings.parse(config, len(classes)))
             native["architectures"] = [kind.__name__]
             files |= pooling.files(
@@ -152,11 +153,12 @@ class TextFamily(_TransformersFamily):
         return text.with_length(config, length)
 
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        declared = pooling.modes(config)
+        declared = pooling.declared(config)
         if declared is not None:
-            return {", ".join(pooling.MODES[mode] for mode in declared): config}
+            return {declared.name: config}
         own = {"the classifier's own": config}
-        pooled = {pooling.MODES[mode]: pooling.with_modes(config, mode) for mode in ("mean", "cls")}
+        ways = (Pool(("mean",), normalize=True), Pool(("mean",)), Pool(("cls",)))
+        pooled = {way.name: pooling.with_pool(config, way) for way in ways}
         classifies = str(config.get("architectures") or "").count("ForSequenceClassification")
         return own | pooled if classifies else pooled | own
 

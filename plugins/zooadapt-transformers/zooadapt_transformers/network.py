@@ -23,9 +23,6 @@ from zooadapt_transformers.attention import RUN_LAYER
 from zooadapt_transformers.recipes import RECIPES
 from zooadapt_transformers.sentence import ENCODER, POOL, SentenceClassifier
 
-_DENSE = f"{pooling.DENSE_FOLDER}/linear"
-"""The head's tensors in an export of one."""
-
 
 def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
     """The network with random weights, in eval mode.
@@ -33,12 +30,12 @@ def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
     Raises: DataError for a config that does not make a network.
     """
     recipe, parsed = settings.recipe(config), settings.parse(config, num_classes)
-    modes = pooling.modes(config)
+    pool = pooling.declared(config)
     try:
-        if modes is None:
+        if pool is None:
             return getattr(transformers, recipe.network)(parsed).eval()
         kind = encoder_class(parsed)
-        return SentenceClassifier(kind(parsed, **without_pooler(kind)), modes, num_classes).eval()
+        return SentenceClassifier(kind(parsed, **without_pooler(kind)), pool, num_classes).eval()
     except (
         AssertionError,
         IndexError,
@@ -79,30 +76,32 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str,
 
     transformers itself does the renaming, by loading.
     """
-    if pooling.modes(config) is None:
+    if pooling.declared(config) is None:
         return _convert_classifier(state, config)
     parsed = settings.parse(config, 1)
     kind = encoder_class(parsed)
-    given = {name: t for name, t in state.items() if not name.startswith(_DENSE)}
+    given = {name: t for name, t in state.items() if "/" not in name}
     net, loaded = _load(kind, parsed, given, **without_pooler(kind))
     converted = _loaded_state(net, loaded)
     converted = {f"{ENCODER}.{name}": tensor for name, tensor in converted.items()}
-    if pooling.has_linear_head(config):
+    if folder := pooling.head_folder(config):
         for part in ("weight", "bias"):
-            if f"{_DENSE}.{part}" in state:
-                converted[f"classifier.{part}"] = state[f"{_DENSE}.{part}"]
+            if (name := f"{folder}/linear.{part}") in state:
+                converted[f"classifier.{part}"] = state[name]
     return converted
 
 
 def native_state(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The inverse of `convert`: a sentence encoder's tensors under the encoder's own names, its
-    head's under those of the module `2_Dense`."""
-    if pooling.modes(config) is None:
+    head's under those of its `Dense` module."""
+    pool = pooling.declared(config)
+    if pool is None:
         return state
     renamed = {}
     for name, tensor in state.items():
         part = name.removeprefix("classifier.")
-        renamed[name.removeprefix(f"{ENCODER}.") if part == name else f"{_DENSE}.{part}"] = tensor
+        dense = f"{pool.dense_folder}/linear.{part}"
+        renamed[name.removeprefix(f"{ENCODER}.") if part == name else dense] = tensor
     return renamed
 
 

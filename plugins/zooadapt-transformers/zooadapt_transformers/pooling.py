@@ -1,11 +1,12 @@
 """How a sentence encoder makes one vector of the states of a text's tokens, and the files that say
-so in the layout of sentence-transformers: `modules.json` (Transformer, Pooling, Dense) and one
-folder for each further module. Imports no torch."""
+so in the layout of sentence-transformers: `modules.json` (Transformer, Pooling, perhaps Normalize,
+Dense) and one folder for each further module. Imports no torch."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from zooadapt.errors import DataError
@@ -13,9 +14,10 @@ from zooadapt.family import FILES
 from zooadapt_transformers import settings
 
 MODULES, ENCODER = "modules.json", "sentence_bert_config.json"
-POOLING, DENSE = "1_Pooling/config.json", "2_Dense/config.json"
-DENSE_FOLDER = "2_Dense"
-LAYOUT = (MODULES, ENCODER, POOLING, DENSE)
+POOLING = "1_Pooling/config.json"
+DENSE_FOLDERS = ("2_Dense", "3_Dense")
+"""Where a head is, without and with a normalisation before it."""
+LAYOUT = (MODULES, ENCODER, POOLING, *(f"{folder}/config.json" for folder in DENSE_FOLDERS))
 """Every file of the layout that is read or written, beside the tokenizer's."""
 
 MODES = {
@@ -38,9 +40,29 @@ _OLD_KEYS = {
 """Keys before sentence-transformers 5.5, in the order in which several are concatenated."""
 
 
-def modes(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """How the source pools, by the files of its sentence encoder; several are concatenated. None
-    for a source that is no sentence encoder.
+@dataclass(frozen=True)
+class Pool:
+    """How a vector is made of the states: in one way or, concatenated, in several, and whether it
+    is then scaled to length 1."""
+
+    modes: tuple[str, ...]
+    normalize: bool = False
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        scaled = ", scaled to length 1" if self.normalize else ""
+        return " and ".join(MODES[mode] for mode in self.modes) + scaled
+
+    @property
+    def dense_folder(self) -> str:
+        """Where an export has its head."""
+        return DENSE_FOLDERS[self.normalize]
+
+
+def declared(config: Mapping[str, Any]) -> Pool | None:
+    """How the source pools, by the files of its sentence encoder. None for a source that is no
+    sentence encoder.
 
     Raises: DataError for a module or a way to pool that is not supported.
     """
@@ -56,7 +78,7 @@ def modes(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     chosen = [chosen] if isinstance(chosen, str) else chosen
     if not isinstance(chosen, list) or not chosen or not all(c in MODES for c in chosen):
         raise settings.bad("pooling_mode", chosen, f"one of {', '.join(MODES)}", file=POOLING)
-    return tuple(chosen)
+    return Pool(tuple(chosen), normalize=kinds[2:3] == ["Normalize"])
 
 
 def modules(config: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -81,25 +103,24 @@ def modules(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     return listed
 
 
-def has_linear_head(config: Mapping[str, Any]) -> bool:
-    """Whether a `Dense` module without an activation follows the pooling: a head's logits."""
-    if MODULES not in config.get(FILES, {}) or DENSE not in config[FILES]:
-        return False
-    if [kind for kind, _ in modules(config)] != ["Transformer", "Pooling", "Dense"]:
-        return False
-    described = settings.json_file(config, DENSE)
-    return str(described.get("activation_function", "")).endswith(".Identity")
+def head_folder(config: Mapping[str, Any]) -> str | None:
+    """The folder of a `Dense` module without an activation that follows the pooling: a head's
+    logits. None where there is none."""
+    pool = declared(config)
+    listed = modules(config) if pool else []
+    described = f"{pool.dense_folder}/config.json" if pool else ""
+    if described not in config.get(FILES, {}) or listed[-1] != ("Dense", pool.dense_folder):
+        return None
+    activation = settings.json_file(config, described).get("activation_function")
+    return pool.dense_folder if str(activation).endswith(".Identity") else None
 
 
-def with_modes(config: Mapping[str, Any], *chosen: str) -> dict[str, Any]:
-    """The config of the same encoder that pools in these ways."""
+def with_pool(config: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
+    """The config of the same encoder that pools in this way."""
     files = dict(config.get(FILES, {}))
     for name in LAYOUT:
         files.pop(name, None)
-    files |= {
-        MODULES: _modules_json("Transformer", "Pooling"),
-        POOLING: _pooling_json(chosen),
-    }
+    files |= {MODULES: _modules_json(pool), POOLING: _pooling_json(pool.modes)}
     if ENCODER in config.get(FILES, {}):
         files[ENCODER] = config[FILES][ENCODER]
     return {**config, FILES: files}
@@ -113,19 +134,20 @@ def files(
     max_length: int,
     model_args: Mapping[str, Any],
 ) -> dict[str, str]:
-    """The layout of an export whose head stands in `2_Dense`: `SentenceTransformer(folder).encode`
-    then gives the logits. width: of the states; model_args: what builds an encoder without parts
-    that nothing uses, such as BERT's pooler."""
-    chosen = modes(config)
-    assert chosen is not None
+    """The layout of an export whose head is a `Dense` module: `SentenceTransformer(folder).encode`
+    then gives the logits. Nothing for a source that is no sentence encoder. width: of the states;
+    model_args: what builds an encoder without parts that nothing uses, such as BERT's pooler."""
+    pool = declared(config)
+    if pool is None:
+        return {}
     return {
-        MODULES: _modules_json("Transformer", "Pooling", "Dense"),
+        MODULES: _modules_json(pool, "Dense"),
         ENCODER: _json({
             "max_seq_length": max_length, "do_lower_case": False, "model_args": dict(model_args),
         }),
-        POOLING: _pooling_json(chosen, word_embedding_dimension=width),
-        DENSE: _json({
-            "in_features": width * len(chosen), "out_features": num_classes, "bias": True,
+        POOLING: _pooling_json(pool.modes, word_embedding_dimension=width),
+        f"{pool.dense_folder}/config.json": _json({
+            "in_features": width * len(pool.modes), "out_features": num_classes, "bias": True,
             "activation_function": "torch.nn.modules.linear.Identity",
         }),
     }  # fmt: skip
@@ -153,7 +175,8 @@ def _pooling_json(chosen: tuple[str, ...], **more: int) -> str:
     return _json(more | (old if in_order else {"pooling_mode": list(chosen)}))
 
 
-def _modules_json(*kinds: str) -> str:
+def _modules_json(pool: Pool, *more: str) -> str:
+    kinds = ("Transformer", "Pooling", *["Normalize"] * pool.normalize, *more)
     return _json([
         {
             "idx": number,

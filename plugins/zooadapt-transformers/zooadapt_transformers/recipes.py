@@ -35,6 +35,8 @@ class Recipe:
     where any stage is."""
     counts_padding: bool = False
     """Positions are counted from the padding token's index on, which costs some of them."""
+    undeclared: tuple[str, ...] = ()
+    """Keys of a config that the network reads and its config class does not declare."""
     padding_token: int | None = None
     """The one padding token that transformers' code for this kind knows."""
     fixed_size: bool = False
@@ -47,6 +49,8 @@ def _bert(base: str, network: str) -> Recipe:
     return Recipe(network=network, base=base, tail=(f"{base}.pooler", "dropout"))
 
 
+_OLD_ROPE = ("rope_theta", "rope_scaling", "global_rope_theta", "local_rope_theta")
+"""What older releases called the parameters of rotary positions; transformers reads them still."""
 _DENSE_TANH = (
     "first()", "classifier.dropout", "classifier.dense", "tanh()", "classifier.dropout",
 )  # fmt: skip
@@ -133,6 +137,14 @@ RECIPES = {
         network="DebertaV2ForSequenceClassification",
         base="deberta",
         attention="deberta",
+        undeclared=(
+            "attention_head_size",
+            "embedding_size",
+            "norm_rel_ebd",
+            "pooler_hidden_size",
+            "position_buckets",
+            "share_att_key",
+        ),
         shared=("encoder.rel_embeddings?", "encoder.LayerNorm?"),
         tail=("pooler", "dropout"),
     ),
@@ -148,6 +160,7 @@ RECIPES = {
         base="model",
         layers="layers",
         attention="modernbert",
+        undeclared=("global_attn_every_n_layers", "head_dim", *_OLD_ROPE),
         shared=("rotary_emb",),
         norm=("final_norm",),
         tail=("classifier_pooling()", "head", "drop"),
@@ -157,6 +170,7 @@ RECIPES = {
         base="nomic_bert",
         layers="layers",
         attention="rotary",
+        undeclared=("head_dim", *_OLD_ROPE),
         shared=("rotary_emb",),
         tail=("nomic_bert.pooler", "dropout"),
     ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
+
+from zooadapt_transformers.pooling import Pool
 
 ENCODER = "encoder"
 """Where the encoder is in a `SentenceClassifier`."""
@@ -46,29 +48,30 @@ of their tokens; texts are padded at their end."""
 
 
 class Pooling(nn.Module):
-    """Several ways to pool, next to each other."""
+    """Makes `(N, D)` of the states as a `Pool` says."""
 
-    def __init__(self, modes: Sequence[str]) -> None:
+    def __init__(self, pool: Pool) -> None:
         super().__init__()
-        self.modes = tuple(modes)
+        self.pool = pool
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        return torch.cat([POOL[mode](states, mask) for mode in self.modes], 1)
+        pooled = torch.cat([POOL[mode](states, mask) for mode in self.pool.modes], 1)
+        return nn.functional.normalize(pooled) if self.pool.normalize else pooled
 
     def extra_repr(self) -> str:
-        return ", ".join(self.modes)
+        return self.pool.name
 
 
 class SentenceClassifier(nn.Module):
     """An encoder of transformers, a pooling and a linear head, whose logits are the embedding that
     sentence-transformers gives of its export."""
 
-    def __init__(self, encoder: PreTrainedModel, modes: Sequence[str], num_classes: int) -> None:
+    def __init__(self, encoder: PreTrainedModel, pool: Pool, num_classes: int) -> None:
         super().__init__()
         self.config = encoder.config
         self.encoder = encoder
-        self.pooling = Pooling(modes)
-        self.classifier = nn.Linear(len(modes) * encoder.config.hidden_size, num_classes)
+        self.pooling = Pooling(pool)
+        self.classifier = nn.Linear(len(pool.modes) * encoder.config.hidden_size, num_classes)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, **types: Tensor

@@ -19,8 +19,6 @@ from zooadapt_transformers.recipes import RECIPES, Recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-_OLD_ROPE = {"rope_theta", "rope_scaling", "global_rope_theta", "local_rope_theta"}
-"""What older releases called the parameters of rotary positions; transformers reads them still."""
 _LARGEST = 1 << 22
 _LONGEST = 1 << 10
 _MOST_VALUES = 3_000_000
@@ -67,8 +65,7 @@ def fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
     declared = set(CONFIG_MAPPING[config["model_type"]].__dataclass_fields__)
     declared -= set(PreTrainedConfig.__dataclass_fields__)
-    if "rope_parameters" in declared:
-        declared |= _OLD_ROPE
+    declared |= set(RECIPES[config["model_type"]].undeclared)
     taken = {key: config[key] for key in sorted(declared & set(config))}
     for key, value in taken.items():
         _check_plain(key, value)
