@@ -153,6 +153,7 @@ class Training:
         return self._validate(cut), averaging.copy(chain.net)
 
     def _run_phase(self, number: int) -> None:
+        self._phase = number  # one that was left out before it is not to be resumed
         rates = [self._phases[epoch.phase].lr for epoch in self._history.epochs]
         phase = replace(self._phases[number], lr=min([*rates, self._phases[number].lr]))
         recipe = self._recipe
