@@ -99,17 +99,19 @@ def test_without_scouting_there_is_one_trained_phase_and_what_follows_if_it_lost
     assert (type(solve), deep.when, slower.when) == (Solve, ALWAYS, LOST)
 
 
-def lost_at_first(pictures: Path, progress: Progress) -> tuple[Training, float]:
-    """Phases of which the first loses and the second gains; the loss of a head of zeros."""
+def in_phases(
+    pictures: Path, progress: Progress, phases: list[tuple[str, float]]
+) -> tuple[Training, float]:
+    """A training in two epochs of each phase, when it is begun and at which rate; the loss of a
+    head of zeros."""
     data = open_dataset(str(pictures), modality="image", seed=0)
     model = build(open_source("digits04"), classes=data.classes)
     feed = Inputs(data.train, model.preprocessor, channels=model.channels)
     labels = torch.from_numpy(data.train.labels)
-    whens = {ALWAYS: 3.0, LOST: 1e-3, GAINED: 3.0}
     training = Training(
         model.chain,
         Engine(precision="fp32", channels_last=False),
-        [TrainPhase(cut=0, epochs=2, lr=lr, warmup=0.0, when=when) for when, lr in whens.items()],
+        [TrainPhase(cut=0, epochs=2, lr=lr, warmup=0.0, when=when) for when, lr in phases],
         Recipe(batch_size=8),
         feed_at=lambda cut, held_out: feed,
         labels=labels,
@@ -119,6 +121,12 @@ def lost_at_first(pictures: Path, progress: Progress) -> tuple[Training, float]:
         progress=progress,
     )
     return training, float(np.log(len(data.classes)))
+
+
+LOST_AT_FIRST = [(ALWAYS, 3.0), (LOST, 1e-3), (GAINED, 3.0)]
+"""The first phase loses and the second gains."""
+GAINED_AT_FIRST = [(IN_DOUBT, 1e-3), (LOST, 2e-4), (GAINED, 1e-3), (LOST, 2e-4)]
+"""The first phase gains, so that neither of those that are slower is begun."""
 
 
 class Shown(Progress):
@@ -140,7 +148,7 @@ def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
     pictures: Path, tmp_path: Path
 ):
     shown = Shown()
-    training, even = lost_at_first(pictures, shown)
+    training, even = in_phases(pictures, shown, LOST_AT_FIRST)
     checkpoint = Checkpoint(tmp_path / "out", facts={}, every=1e9)
     history = training.run(keep_start=False, checkpoint=checkpoint, resume=False)
     names = [f"training phase {k}, epoch {epoch} of 2" for k in (1, 2, 3) for epoch in (1, 2)]
@@ -151,22 +159,34 @@ def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
     assert max(losses[2]) < min(losses[0])
 
 
-def test_what_was_begun_because_the_phase_before_lost_is_resumed(pictures: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("phases", "cut", "begun"),
+    [
+        (LOST_AT_FIRST, "training phase 2, epoch 2", [0, 1, 2]),
+        (GAINED_AT_FIRST, "training phase 3, epoch 1", [0, 2]),
+        (GAINED_AT_FIRST, "training phase 3, epoch 2", [0, 2]),
+    ],
+    ids=["in one that is begun after a loss", "after one that was left out", "an epoch later"],
+)
+def test_the_phase_that_was_interrupted_is_the_one_that_is_resumed(
+    pictures: Path, tmp_path: Path, phases: list[tuple[str, float]], cut: str, begun: list[int]
+):
     class Stops(Progress):
         def say(self, line: str) -> None:
-            if line.startswith("training phase 2, epoch 2"):
+            if line.startswith(cut):
                 raise KeyboardInterrupt
 
-    histories = []  # of a whole run, and of one that is resumed where it had tried again
+    histories = []  # of a whole run, and of one that is resumed in that phase
     for progress, resume in ((Progress(), False), (Stops(), False), (Progress(), True)):
-        training, _ = lost_at_first(pictures, progress)
+        training, _ = in_phases(pictures, progress, phases)
         checkpoint = Checkpoint(tmp_path / "out", facts={}, every=0)
         with suppress(KeyboardInterrupt):
             histories.append(
                 training.run(keep_start=False, checkpoint=checkpoint, resume=resume).epochs
             )
     whole, resumed = histories
-    assert whole == resumed and len(whole) == 6
+    assert whole == resumed
+    assert [epoch.phase for epoch in whole] == [phase for phase in begun for _ in range(2)]
 
 
 def test_a_tie_goes_to_the_simpler():
