@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zooadapt import learned
+from zooadapt import learned, use
 from zooadapt.adapt import adapt
 from zooadapt.cli.adapt import _only_learned
 from zooadapt.data import hold_out
@@ -18,6 +18,8 @@ from zooadapt.inputs import open_inputs
 from zooadapt.model import open_source
 from zooadapt.progress import Progress
 from zooadapt.request import Request
+
+SETTINGS = use.Settings(precision="fp32", cache_gb=0)
 
 
 def photos(folder: Path, numbers: range) -> str:
@@ -115,6 +117,31 @@ def test_what_was_published_knows_its_data_by_the_fingerprint(export: Path, tmp_
         Request(data=photos(tmp_path / "other", range(20, 40)), **options), Progress()
     )
     assert not other.data.train.learned.any() and other.data.notes == ()
+
+
+def test_samples_that_labels_per_class_left_out_were_not_learned(tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos", range(20))
+    run(tmp_path / "few", "digits04", data, labels_per_class=5)
+    report = run(tmp_path / "out", tmp_path / "few", data)
+    assert report["data"]["learned_before"] == {"train": 10} and report["val"]["n"] == 22
+    assert any("has learned 10 of 32 training samples" in note for note in report["notes"])
+
+
+def test_figures_on_samples_that_a_model_learned_are_noted(export: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Notes(Progress):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    def evaluated(part: str) -> list[str]:
+        said.clear()
+        use.evaluate(str(export), str(export.parent / "photos"), SETTINGS, Notes(), part=part)
+        return said
+
+    assert evaluated("test") == []
+    (note,) = evaluated("all")
+    assert note.startswith("note: 'model' has learned 32 of these 40 samples")
 
 
 @pytest.mark.parametrize("report", ["", "[]", '{"data": {"learned": "?"}}', '{"data": [1]}'])

@@ -44,7 +44,7 @@ def marked(source: Source, data: Dataset) -> Dataset:
     without such samples; a note says how many there are. Of a source that came without its report
     it is known only whether the whole data is that which it was made from."""
     known = of_source(source)
-    whole = data.fingerprint == _fingerprint(source)
+    whole = not known and data.fingerprint == _fingerprint(source)
     train = _among(known, data.train) | whole
     test = None if data.test is None else _among(known, data.test)
     if not train.any() and (test is None or not test.any()):
@@ -58,6 +58,17 @@ def marked(source: Source, data: Dataset) -> Dataset:
     changed = replace(changed, notes=tuple(notes))
     changed.__dict__["fingerprint"] = data.fingerprint  # of the data as it is
     return changed
+
+
+def note_on(source: Source, split: Split) -> str | None:
+    """What is to be said beside figures of a model on samples that it has learned, if it has."""
+    count = int(_among(of_source(source), split).sum())
+    if not count:
+        return None
+    return (
+        f"'{source.name}' has learned {count} of these {len(split)} samples, or was chosen by "
+        "them, so its figures here are better than on new data"
+    )
 
 
 def _notes(source: Source, train: np.ndarray, test: np.ndarray | None) -> list[str]:

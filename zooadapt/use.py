@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zooadapt import fsops, listings, outputs, predictions, processes, weights
+from zooadapt import fsops, learned, listings, outputs, predictions, processes, weights
 from zooadapt.data import (
     Dataset,
     ReadOptions,
@@ -83,6 +83,8 @@ def evaluate(
     )
     split = _part(data, part)
     _say_notes(split, progress)
+    if (note := learned.note_on(source, split)) is not None:
+        progress.say(f"note: {note}")
     progress.doing("building the network")
     model = build(source)
     # Classes of tables are told apart by value, which those of older models were not.
@@ -254,8 +256,8 @@ def _seed(source: Source) -> int:
 def _part(data: Dataset, name: str | None) -> Split:
     if name is None:
         name = "test" if data.has_own_test and data.test else "all"
-    learned, held_out = data.parted() or (data.train, None)
-    parts = {"train": learned, "val": held_out, "test": data.test, "all": data.everything}
+    rest, held_out = data.parted() or (data.train, None)
+    parts = {"train": rest, "val": held_out, "test": data.test, "all": data.everything}
     part = parts[name]
     if part is None:
         there = ", ".join(other for other, split in parts.items() if split is not None)
