@@ -1,0 +1,226 @@
+"""The front page and the pages behind it: links lead somewhere, commands have the options that are
+shown, and code runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from PIL import Image
+
+from zooadapt import __version__, errors
+from zooadapt.cli import COMMANDS, root
+from zooadapt.demo import SOURCE, examples, write_digits
+from zooadapt.strategy import STRATEGIES
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "zooadapt" / "docs"
+FRONT = ROOT / "README.md"
+CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
+PAGES = (
+    FRONT, CONTRIBUTING, ROOT / "tests/benchmarks/README.md", ROOT / "plugins/README.md",
+    *sorted(DOCS.glob("*.md")),
+)  # fmt: skip
+OTHERS = {"--machine_rank", "--val-split", "--layer-decay", "--model-ema", "--smoothing", "--pdb"}
+"""Options of other programs that pages name alone."""
+STARTED = "timm/mobilenetv2_100.ra_in1k"
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+
+
+def typed(page: Path) -> list[str]:
+    """The commands of a page's terminals, without their comments."""
+    lines = [line for block in blocks(page, "console")
+             for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
+    return [re.sub(r"\s+# .*", "", line[2:]) for line in lines if line.startswith("$ ")]
+
+
+def inline(page: Path) -> list[str]:
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    return [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a heading is linked by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def command_of(words: list[str]) -> tuple[click.Command, list[str]] | None:
+    """The command that the words call, and its own words; None where they call none of ours."""
+    for k, word in enumerate(words[:-1]):
+        if word == "zooadapt" and words[k + 1] in COMMANDS:
+            command = root.get_command(click.Context(root), words[k + 1])
+            rest = words[k + 2 :]
+            while isinstance(command, click.Group) and rest and rest[0] in command.commands:
+                command, rest = command.commands[rest[0]], rest[1:]
+            return command, rest
+    return None
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for p in command.params for name in (*p.opts, *p.secondary_opts)} | {"--help"}
+
+
+def every_option() -> set[str]:
+    commands = [root.get_command(click.Context(root), name) for name in COMMANDS]
+    inner = [one for c in commands if isinstance(c, click.Group) for one in c.commands.values()]
+    return {name for command in (*commands, *inner) for name in options(command)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    for link in links:
+        if re.match(r"https?:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    words = [word.partition("::")[0] for code in (*inline(page), *typed(page))
+             for word in code.split()]  # fmt: skip
+    for word in words:
+        if re.fullmatch(r"(zooadapt|tests|plugins|\.ci|\.github)/[\w./-]*", word):
+            assert (ROOT / word).exists() or "NAME" in word, word
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_option_on_a_page_exists(page: Path) -> None:
+    known = every_option() | OTHERS
+    for code in (*typed(page), *inline(page)):
+        words = code.replace("[", " ").replace("]", " ").split()
+        if words and words[0].startswith("--") and words[0] != "--":
+            assert words[0].partition("=")[0] in known, code
+        called = command_of(words)
+        if called:
+            command, rest = called
+            unknown = {word.partition("=")[0] for word in rest if word.startswith("--")}
+            assert unknown <= options(command), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_command_in_a_terminal_can_be_typed(page: Path) -> None:
+    for line in typed(page):
+        called = command_of(shlex.split(line)) if "python -c" not in line else None
+        if called:
+            command, rest = called
+            command.make_context(command.name, rest)  # a usage error says what is wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_python_on_a_page_is_python(page: Path) -> None:
+    for code in blocks(page, "python"):
+        path = re.match(r"# \S+\.py\n    ", code)  # a method of a class that the page goes on with
+        compile(f"class Shown:\n{code}" if path else code, str(page), "exec")
+
+
+def test_the_front_page_is_one() -> None:
+    text = FRONT.read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    assert text.count("\n|") <= 30, "tables belong to the pages"
+
+
+def test_ci_runs_the_second_command_of_the_front_page() -> None:
+    commands = re.findall(r"^    (python3 .*)$", FRONT.read_text("utf-8"), re.MULTILINE)
+    assert len(commands) == 2 and commands[0].endswith("/zooadapt demo")
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == commands[1]
+
+
+def test_the_front_page_names_every_command_strategy_and_exit_code() -> None:
+    text = FRONT.read_text("utf-8")
+    rows = re.findall(r"^\| ((?:`[\w:]+`(?:, )?)+)(?: \(default\))? \|", text, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([\w:-]+)`", row)]
+    commands = {name for name in names if name in COMMANDS}
+    assert commands == set(COMMANDS)
+    strategies = re.findall(r"^\| `([\w:-]+)`(?: \(default\))? \| [^|]*\|$", text, re.MULTILINE)
+    assert {*STRATEGIES, "from:STAGE"} <= set(strategies)
+    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
+    codes = {one.code for one in kinds if issubclass(one, errors.ZooadaptError)} - {1}
+    listed = re.search(r"Exit codes: (.*?)\.\n", text, re.DOTALL)[1]
+    assert set(map(int, re.findall(r"\d+", listed))) == codes | {0}
+
+
+def test_the_page_of_strategies_has_them_all() -> None:
+    text = (DOCS / "strategies.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w:-]+)`", text, re.MULTILINE)
+    assert set(rows) - {"--strategy"} == {*STRATEGIES, "from:STAGE"}
+
+
+def test_the_changes_begin_with_this_version() -> None:
+    text = (DOCS / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(r"^## ([\d.]+)", text, re.MULTILINE)[1] == __version__
+
+
+def test_the_picture_of_a_terminal_is_small_and_asks_nobody_for_anything() -> None:
+    content = (DOCS / "terminal.svg").read_bytes()
+    assert len(content) < 60_000
+    picture = xml.fromstring(content)
+    assert b"@font-face" not in content and not re.search(rb"url\(.?https?:", content)
+    shown = [" ".join((one.text or "").split()) for one in picture.iter() if one.text]
+    commands = [text[2:] for text in shown if text.startswith("$ zooadapt")]
+    assert len(commands) == 2
+    for line in commands:
+        command, rest = command_of(line.split())
+        command.make_context(command.name, rest)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the front page's six lines were typed, on a bundled source and digits."""
+    folder = tmp_path_factory.mktemp("six")
+    _, target = write_digits(folder)
+    target.rename(folder / "flowers")
+    shutil.rmtree(folder / "source")
+    Image.open(examples(folder / "flowers")[0]).save(folder / "photo.jpg")
+    lines = typed(FRONT)
+    assert len(lines) == 6
+    for line in lines:
+        words = shlex.split(line.replace(STARTED, SOURCE))
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (line, done.stderr)
+        (folder / f"{lines.index(line)}.out").write_text(done.stdout)
+    yield folder
+
+
+def test_the_six_lines_do_what_the_front_page_says(place: Path) -> None:
+    listed, planned, adapted, _, predicted, pushed = (
+        (place / f"{k}.out").read_text() for k in range(6)
+    )
+    assert STARTED in listed
+    assert "model: flowers-model" not in planned and "model: flowers-model" in adapted
+    tested = len(list((place / "flowers" / "test").rglob("*.png")))
+    assert len((place / "answers.csv").read_text().splitlines()) == 1 + tested
+    assert re.match(r"photo.jpg(\t[5-9]\t0\.\d+){3}$", predicted.strip())
+    assert "model.safetensors" in pushed and "config.json" in pushed
+
+
+@pytest.mark.parametrize("page", [FRONT, DOCS / "hub.md"], ids=named)
+def test_an_export_loads_as_the_page_says(
+    page: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    names: dict = {}
+    (code,) = blocks(page, "python")
+    exec(compile(code, str(page), "exec"), names)
+    assert names["model"].num_classes == 5 and not names["model"].training
