@@ -125,6 +125,8 @@ def test_samples_that_labels_per_class_left_out_were_not_learned(tmp_path: Path)
     report = run(tmp_path / "out", tmp_path / "few", data)
     assert report["data"]["learned_before"] == {"train": 10} and report["val"]["n"] == 22
     assert any("has learned 10 of 32 training samples" in note for note in report["notes"])
+    again = run(tmp_path / "again", tmp_path / "few", data, labels_per_class=5)
+    assert any("has learned all 10 training samples" in note for note in again["notes"])
 
 
 def test_figures_on_samples_that_a_model_learned_are_noted(export: Path, tmp_path: Path) -> None:

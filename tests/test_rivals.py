@@ -202,6 +202,16 @@ def test_advice_names_a_source_and_the_labels_that_are_missing() -> None:
             stronger=["org/larger"],
         )
         assert lost is not None and "such as org/larger" in lost.sentence and words in lost.sentence
+    few = [Point(samples=10 * 2**k, accuracy=0.6, n=20) for k in range(3)]
+    lost = advice.defeat(
+        [match((np.arange(100) < 20).astype(int), model.astype(int))],
+        {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
+        metric="accuracy",
+        curve=foretell(few),  # level, and of so few that it may as well rise
+        samples=40,
+        stronger=[],
+    )
+    assert lost is not None and "whether more labels would do cannot be told" in lost.sentence
     assert not advice.defeat(
         [match(model.astype(int), model.astype(int))],
         {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},

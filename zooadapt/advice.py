@@ -94,17 +94,28 @@ def _labels(curve: Curve | None, samples: int, accuracy: float, wanted: float) -
     """How many labels bring the model to an accuracy, where its learning curve can tell."""
     if curve is None:
         return []
-    if curve.exponent and wanted < 1:
-        growth = math.log((1 - accuracy) / (1 - wanted)) / curve.exponent
-        if growth < math.log(_MOST_TIMES):
-            more = samples * (math.exp(growth) - 1)
-            step = 10 ** max(0, len(f"{more:.0f}") - 2)
-            about = max(1, round(more / step) * step)
-            return [
-                f"or label about {about:,} more samples: with those, by its learning curve, this "
-                "model is as good as that one is today"
-            ]
+    if _growth(curve.exponent_interval[1], accuracy, wanted) >= math.log(_MOST_TIMES):
+        return [
+            f"more labels will not do: by its learning curve, {_MOST_TIMES} times as many leave "
+            "this model behind what that one is today"
+        ]
+    growth = _growth(curve.exponent, accuracy, wanted)
+    if growth >= math.log(_MOST_TIMES):
+        return [
+            f"whether more labels would do cannot be told from a learning curve over {samples:,} "
+            "samples"
+        ]
+    more = samples * (math.exp(growth) - 1)
+    step = 10 ** max(0, len(f"{more:.0f}") - 2)
+    about = max(1, round(more / step) * step)
     return [
-        f"more labels will not do: by its learning curve, {_MOST_TIMES} times as many leave this "
-        "model behind what that one is today"
+        f"or label about {about:,} more samples: with those, by its learning curve, this "
+        "model is as good as that one is today"
     ]
+
+
+def _growth(exponent: float, accuracy: float, wanted: float) -> float:
+    """The logarithm of how many times as many labels a power law needs."""
+    if not exponent or wanted >= 1:
+        return math.inf
+    return math.log((1 - accuracy) / (1 - wanted)) / exponent

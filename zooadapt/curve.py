@@ -52,7 +52,7 @@ class Curve:
     def sentence(self) -> str:
         """What twice the labels would likely bring, in words."""
         last = self.points[-1]
-        low, high = (100 * (bound - last.accuracy) for bound in self.twice_interval)
+        low, high = (round(100 * (bound - last.accuracy), 1) + 0.0 for bound in self.twice_interval)
         return (
             f"more labels: a head on frozen features has cross-validated accuracy "
             f"{last.accuracy:.3f} on these {last.samples} samples; twice the labels would likely "

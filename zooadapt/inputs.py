@@ -60,5 +60,7 @@ def open_inputs(request: Request, progress: Progress) -> Opened:
             offline=request.offline,
         )
         if not request.from_scratch:
-            data = learned.marked(source, data)
+            data = learned.marked(
+                source, data, labels_per_class=request.labels_per_class, seed=request.seed
+            )
     return Opened(request=request, interrupted=interrupted, source=source, data=data, clock=clock)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from zooadapt import weights
-from zooadapt.data import Dataset, Split
+from zooadapt.data import Dataset, Split, sample_per_class
 from zooadapt.errors import ZooadaptError
 from zooadapt.model import Source
 from zooadapt.wording import counted
@@ -39,9 +39,12 @@ def of_source(source: Source) -> frozenset[bytes]:
     return frozenset()
 
 
-def marked(source: Source, data: Dataset) -> Dataset:
+def marked(
+    source: Source, data: Dataset, *, labels_per_class: int | None = None, seed: int = 0
+) -> Dataset:
     """The data with the training samples marked that the source has learned, and a test part
-    without such samples; a note says how many there are. Of a source that came without its report
+    without such samples; a note says how many there are among those that are used, which
+    `labels_per_class` and `seed` draw. Of a source that came without its report
     it is known only whether the whole data is that which it was made from."""
     known = of_source(source)
     whole = not known and data.fingerprint == _fingerprint(source)
@@ -50,7 +53,10 @@ def marked(source: Source, data: Dataset) -> Dataset:
     if not train.any() and (test is None or not test.any()):
         return data
     changed = replace(data, train=data.train.with_learned(train), notes=data.notes)
-    notes = [*data.notes, *_notes(source, train, test)]
+    used = changed.train
+    if labels_per_class is not None:
+        used = sample_per_class(used, labels_per_class, seed)
+    notes = [*data.notes, *_notes(source, used.learned, test)]
     if test is not None and test.any():
         unseen = np.flatnonzero(~test)
         left = data.test.subset(unseen) if len(unseen) else None
