@@ -42,7 +42,7 @@ LAYERS = (
     ("auto", "averaging", "counting", "advice", "features", "inputs"),
     ("plan", "prospects", "selftraining"),
     ("training", "baselines", "card", "predictions", "estimate", "solving", "language"),
-    ("refitting", "concluding", "trainer"),
+    ("refitting", "concluding", "trainer", "inference"),
     ("run", "report", "unlabelled", "framing"),
     ("export", "preparation", "use", "scaffold"),
     ("testing",),

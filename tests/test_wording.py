@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from zooadapt import auto, plan
+from zooadapt import auto
 from zooadapt.cli import adapt as command
 from zooadapt.cli.output import plan_lines
 from zooadapt.curve import Curve, Point
+from zooadapt.plan import _imbalance
 from zooadapt.request import Request
 from zooadapt.strategy import ALWAYS, GAINED, IN_DOUBT, LOST, SolvePhase, TrainPhase
 from zooadapt.wording import counted
@@ -73,7 +74,7 @@ def test_what_is_not_significantly_different(better: int, worse: int, told: str)
 )
 def test_class_sizes_are_counts(tmp_path, counts: list[int], fact: str) -> None:
     request = Request(source="s", data="d", out=tmp_path)
-    assert plan._imbalance(request, np.array(counts))[1].startswith(fact)
+    assert _imbalance(request, np.array(counts))[1].startswith(fact)
 
 
 def test_a_learning_curve_says_what_its_accuracy_is_of() -> None:

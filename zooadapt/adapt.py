@@ -15,7 +15,6 @@ from zooadapt import (
     listings,
     memory,
     outputs,
-    plan,
     pooling,
     processes,
     report,
@@ -29,7 +28,7 @@ from zooadapt.engine import Engine
 from zooadapt.inputs import Opened, open_inputs
 from zooadapt.metrics import Metrics
 from zooadapt.model import build
-from zooadapt.plan import Plan
+from zooadapt.plan import Plan, holds_out
 from zooadapt.preparation import (
     Prepared,
     choose_mode,
@@ -81,7 +80,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     interrupted = opened.interrupted
     imports = Imports(source.family.imports)
     with clock.part("data"):
-        splits = divide(request, data, holds_out=plan.holds_out(request.strategy))
+        splits = divide(request, data, holds_out=holds_out(request.strategy))
         target = None
         if request.unlabelled is not None:
             reading = replace(request.reading, white=data.white)

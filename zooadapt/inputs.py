@@ -4,10 +4,11 @@ is refused within the seconds that torch takes to import."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from zooadapt import learned, memory, outputs, resuming, suspects
-from zooadapt.data import Dataset, open_dataset
+from zooadapt.data import Dataset, dataset_of, open_dataset
 from zooadapt.data.reading import existing
 from zooadapt.model import Source, open_source
 from zooadapt.progress import Progress
@@ -28,11 +29,13 @@ class Opened:
     clock: Clock
 
 
-def open_inputs(request: Request, progress: Progress) -> Opened:
-    """Open the source, its network apart, and read the data. Imports no torch.
+def open_inputs(request: Request, progress: Progress, *, data: object = None) -> Opened:
+    """Open the source, its network apart, and read the data: what `request.data` names or, where a
+    program holds it in memory, `data`. Imports no torch.
 
     Raises: OutputError where the output cannot be made and ResourceError where torch cannot be
-    loaded, before anything is opened; and as `open_source` and `open_dataset`.
+    loaded, before anything is opened; and as `open_source`, `open_dataset` and
+    `dataset_of`.
     """
     clock = Clock()
     interrupted = None
@@ -44,7 +47,7 @@ def open_inputs(request: Request, progress: Progress) -> Opened:
         suspects.check_place(request.suspects)
     if request.unlabelled is not None:
         existing(request.unlabelled)
-    if not request.data.startswith("hf:"):
+    if data is None and not request.data.startswith("hf:"):
         existing(request.data)
     memory.check_libraries()
     progress.doing(f"opening {request.source}", shows=not Path(request.source).exists())
@@ -52,15 +55,15 @@ def open_inputs(request: Request, progress: Progress) -> Opened:
         source = open_source(request.source, offline=request.offline)
     progress.doing(f"reading {request.data}", shows=request.data.startswith("hf:"))
     with clock.part("data"):
-        data = open_dataset(
-            request.data,
-            modality=source.family.modality,
-            options=request.reading,
-            seed=request.seed,
-            offline=request.offline,
-        )
+        read = partial(open_dataset, request.data, offline=request.offline)
+        if data is not None:
+            read = partial(dataset_of, data)
+        modality = source.family.modality
+        labelled = read(modality=modality, options=request.reading, seed=request.seed)
         if not request.from_scratch:
-            data = learned.marked(
-                source, data, labels_per_class=request.labels_per_class, seed=request.seed
+            labelled = learned.marked(
+                source, labelled, labels_per_class=request.labels_per_class, seed=request.seed
             )
-    return Opened(request=request, interrupted=interrupted, source=source, data=data, clock=clock)
+    return Opened(
+        request=request, interrupted=interrupted, source=source, data=labelled, clock=clock
+    )

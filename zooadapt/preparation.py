@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from zooadapt import fsops, plan, processes, unlabelled
+from zooadapt import fsops, processes, unlabelled
 from zooadapt.auto import BUDGET
 from zooadapt.cache import Cache, remember
 from zooadapt.carries import Carries
@@ -23,7 +23,7 @@ from zooadapt.errors import DataError
 from zooadapt.estimate import Estimate, estimate
 from zooadapt.feed import Inputs
 from zooadapt.model import Model, Source
-from zooadapt.plan import Plan
+from zooadapt.plan import Plan, holds_out, resolve
 from zooadapt.precision import Mode, choose, has_bf16
 from zooadapt.progress import Progress
 from zooadapt.request import Request
@@ -151,7 +151,7 @@ def choose_mode(request: Request, model: Model, train: Split, resumed: Plan | No
         batch,
         wanted=request.precision,
         device=processes.device(),
-        trains=plan.holds_out(request.strategy),
+        trains=holds_out(request.strategy),
     )
 
 
@@ -229,8 +229,8 @@ def decide(
         network = prefix_sha256(model.chain, model.chain.depth)
         facts = {"network": network, "samples": len(target), "budget": budget}
         refining = remember("refining", facts, lambda: {"seconds": refining})["seconds"]
-    resolve = partial(
-        plan.resolve,
+    planned = partial(
+        resolve,
         request,
         source=source,
         data=data,
@@ -241,11 +241,11 @@ def decide(
         sizes=sizes,
         seconds=budget - refining,
     )
-    decided = resumed or resolve(costs=costs)
+    decided = resumed or planned(costs=costs)
     if resumed is None:
         after: tuple[Choice, ...] = ()
         if request.strategy == AUTO and not request.deterministic_plan:
-            after = (_reference(decided, resolve(costs=counted)),)
+            after = (_reference(decided, planned(costs=counted)),)
         decided = replace(decided, choices=(*before, *decided.choices, *after))
     if VAL in splits and not decided.trained:
         splits = divide(request, data, holds_out=False)

@@ -5,51 +5,31 @@ What needs no torch is looked at before torch is imported, so that it is refused
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zooadapt import fsops, learned, listings, outputs, predictions, processes, weights
-from zooadapt.data import (
-    Dataset,
-    ReadOptions,
-    Split,
-    by_value,
-    open_dataset,
-    open_inputs,
-    open_samples,
-)
+from zooadapt.data import Split, open_dataset, open_inputs, open_samples
 from zooadapt.errors import DataError, OutputError, UsageError
-from zooadapt.model import Model, Source, build, open_source
-from zooadapt.predictions import UNKNOWN, Prediction
+from zooadapt.inference import (
+    ALL,
+    Settings,
+    measure,
+    part_of,
+    placed,
+    predictions_of,
+    reading_of,
+    seed_of,
+)
+from zooadapt.model import Source, build, open_source
+from zooadapt.predictions import Prediction
 from zooadapt.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zooadapt.carries import Carries
-    from zooadapt.engine import Engine
     from zooadapt.metrics import Metrics
-    from zooadapt.precision import Mode
-
-_ALL = "samples"
-PARTS = ("train", "val", "test", "all")
-"""Of a labelled set, as `evaluate` takes them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a model is run; `auto` is the precision that it was made with, where the machine has it,
-    or else a measurement's."""
-
-    precision: str = "auto"
-    batch_size: int = 32
-    offline: bool = False
-    cache_gb: float = 10.0
-    reading: ReadOptions = ReadOptions()
 
 
 def evaluate(
@@ -77,35 +57,22 @@ def evaluate(
     data = open_dataset(
         location,
         modality=source.family.modality,
-        options=_reading(settings, source),
+        options=reading_of(source, settings.reading),
         offline=settings.offline,
-        seed=_seed(source),
+        seed=seed_of(source),
     )
-    split = _part(data, part)
+    split = part_of(data, part)
     _say_notes(split, progress)
     if (note := learned.note_on(source, split)) is not None:
         progress.say(f"note: {note}")
     progress.doing("building the network")
     model = build(source)
-    # Classes of tables are told apart by value, which those of older models were not.
-    rows = {name: row for row, name in enumerate(by_value(model.classes))}
-    rows |= {name: row for row, name in enumerate(model.classes)}
-    unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
-    if unknown:
-        raise DataError(
-            f"'{location}' holds classes that the model does not know: {', '.join(unknown[:5])}",
-            thing=unknown[0],
-            remedy=f"its classes are {', '.join(model.classes[:20])}",
-        )
-    labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
-    from zooadapt.metrics import of_probabilities
-
-    probabilities = _logits(model, split, settings, progress).softmax(1).numpy()
+    metrics, labels, found = measure(model, data, split, settings, progress)
     if listing is not None:
-        each = predictions.of_probabilities(split, model.classes, probabilities, top=top)
+        each = predictions.of_probabilities(split, model.classes, found, top=top)
         truth = [model.classes[label] for label in labels.tolist()]
         _write(listing, predictions.table(each, model.classes, top=top, truth=truth))
-    return of_probabilities(probabilities, labels), model.classes
+    return metrics, model.classes
 
 
 def predict(
@@ -131,20 +98,13 @@ def predict(
         listings.check_place(listing, predictions.PREDICTED, option="--csv")
     source = _source(spec, settings, progress)
     progress.doing("reading the inputs")
-    split = open_inputs(inputs, modality=source.family.modality, options=_reading(settings, source))
+    split = open_inputs(
+        inputs, modality=source.family.modality, options=reading_of(source, settings.reading)
+    )
     _say_notes(split, progress)
     progress.doing("building the network")
     model = build(source)
-    if reject_below > 0 and UNKNOWN in model.classes:
-        raise UsageError(
-            f"the model has a class '{UNKNOWN}', which is what a rejected input would be called",
-            thing="--reject-below",
-            remedy="leave it out and compare the probabilities",
-        )
-    probabilities = _logits(model, split, settings, progress).softmax(1).numpy()
-    each = predictions.of_probabilities(
-        split, model.classes, probabilities, top=top, reject_below=reject_below
-    )
+    each = predictions_of(model, split, settings, progress, reject_below=reject_below, top=top)
     if listing is not None:
         _write(listing, predictions.table(each, model.classes, top=top))
     return each
@@ -193,7 +153,7 @@ def features(
     split, classes = open_samples(
         location,
         modality=source.family.modality,
-        options=_reading(settings, source),
+        options=reading_of(source, settings.reading),
         offline=settings.offline,
     )
     progress.doing("building the network")
@@ -202,13 +162,13 @@ def features(
     stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
     import torch
 
-    engine, carries = _placed(model, split, settings, progress)
-    carries.prepare(_ALL, [stop])
+    engine, carries = placed(model, split, settings, progress)
+    carries.prepare(ALL, [stop])
     tensors: dict[str, Tensor] = {}
     uneven = False
     for indices, found in engine.carries(
         model.chain,
-        carries.at(_ALL, stop),
+        carries.at(ALL, stop),
         stops=[stop],
         batch_size=settings.batch_size,
         progress=progress,
@@ -241,34 +201,6 @@ def features(
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _reading(settings: Settings, source: Source) -> ReadOptions:
-    """How data is read for a model: 16-bit images as those that it was adapted to."""
-    return replace(settings.reading, white=source.white)
-
-
-def _seed(source: Source) -> int:
-    """What the export's data was divided by; 0 for a source that was not made here."""
-    facts = source.config.get("zooadapt")
-    seed = facts.get("seed") if isinstance(facts, Mapping) else None
-    return seed if isinstance(seed, int) and seed >= 0 else 0
-
-
-def _part(data: Dataset, name: str | None) -> Split:
-    if name is None:
-        name = "test" if data.has_own_test and data.test else "all"
-    rest, held_out = data.parted() or (data.train, None)
-    parts = {"train": rest, "val": held_out, "test": data.test, "all": data.everything}
-    part = parts[name]
-    if part is None:
-        there = ", ".join(other for other, split in parts.items() if split is not None)
-        raise UsageError(
-            f"'{data.location}' has no {name} part",
-            thing="--split",
-            remedy=f"--split with one of {there}",
-        )
-    return part
-
-
 def _write(path: Path, listed: tuple[list[str], Iterator[list[Any]]]) -> None:
     if processes.is_main():
         listings.write(path, *listed)
@@ -283,46 +215,3 @@ def _say_notes(split: Split, progress: Progress) -> None:
 def _source(spec: str, settings: Settings, progress: Progress) -> Source:
     progress.doing(f"opening {spec}", shows=not Path(spec).exists())
     return open_source(spec, offline=settings.offline)
-
-
-def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:
-    engine, carries = _placed(model, split, settings, progress)
-    carries.prepare(_ALL, [model.chain.depth])
-    return engine.logits(
-        model.chain,
-        carries.at(_ALL, model.chain.depth),
-        batch_size=settings.batch_size,
-        progress=progress,
-    )
-
-
-def _placed(
-    model: Model, split: Split, settings: Settings, progress: Progress
-) -> tuple[Engine, Carries]:
-    from zooadapt.cache import Cache
-    from zooadapt.carries import Carries
-    from zooadapt.engine import Engine
-
-    mode = _mode(model, split, settings, progress)
-    engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
-    engine.place(model.chain)
-    cache = None
-    if settings.cache_gb > 0:
-        cache = Cache(fsops.cache_home(), limit=round(settings.cache_gb * 1e9))
-    return engine, Carries(
-        model, engine, {_ALL: split}, batch_size=settings.batch_size, progress=progress, cache=cache
-    )
-
-
-def _mode(model: Model, split: Split, settings: Settings, progress: Progress) -> Mode:
-    from zooadapt.feed import Inputs
-    from zooadapt.precision import choose, of_export
-
-    device = processes.device()
-    made = of_export(model.source.config, device) if settings.precision == "auto" else None
-    if made is not None:
-        return made
-    progress.doing("measuring in which precision and layout the network is fastest here")
-    feed = Inputs(split, model.preprocessor, channels=model.channels)
-    batch = next(feed.batches([np.arange(min(4, len(split)))]))
-    return choose(model.chain, batch, wanted=settings.precision, device=device)

@@ -14,7 +14,7 @@ from zooadapt import processes
 from zooadapt.cli import streams
 from zooadapt.cli.spinner import spinner
 from zooadapt.progress import Progress
-from zooadapt.wording import counted
+from zooadapt.wording import plan_lines, printable
 
 _QUIET_SECONDS = 30.0
 
@@ -66,11 +66,6 @@ def progress(as_json: bool) -> Progress:
     if not processes.is_main():
         return Progress()
     return Bars() if sys.stderr.isatty() and not as_json else Lines()
-
-
-def printable(text: str) -> str:
-    """Text from data with line breaks, control and direction-changing characters made visible."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 class Lines(Progress):
@@ -159,58 +154,3 @@ class Bars(Lines):
 
             advance(0)
             yield advance
-
-
-def plan_lines(plan: Any, estimate: Any) -> list[str]:
-    """The plan step by step, each automatic choice with its reason, and what it will cost."""
-    steps = plan_steps(plan)
-    if len(steps) == 1:
-        lines = [f"plan: {plan.strategy} = {steps[0]}"]
-    else:
-        lines = [f"plan: {plan.strategy}, in {len(steps)} steps"]
-        lines += [f"      {number}. {step}" for number, step in enumerate(steps, 1)]
-    lines.append(
-        f"      {plan.train_samples} samples, {plan.num_classes} classes, on {plan.device}"
-    )
-    lines += [f"      {c.what}: {c.value} ({c.why})" for c in plan.choices]
-    if estimate is not None:
-        lines.append(
-            f"      {_between(estimate)} s, {estimate.memory_bytes / 1e6:.0f} MB of "
-            f"memory, {estimate.disk_bytes / 1e6:.0f} MB of disk, "
-            f"{counted(estimate.steps, 'optimiser step')}"
-        )
-    return lines
-
-
-def plan_steps(plan: Any) -> list[str]:
-    """What a run does, a sentence for each phase of its plan."""
-    steps: list[str] = []
-    for phase in plan.phases:
-        if phase.kind == "solve":
-            steps.append("fit the head on frozen features")
-            continue
-        rate = f"learning rate {phase.lr:g}"
-        if phase.when == "lost":
-            steps.append(
-                f"if step {len(steps)} does not lower the validation loss, repeat it from the "
-                f"fitted head at {rate}"
-            )
-            continue
-        last = plan.depth - phase.cut
-        stages = "all stages" if not phase.cut else f"the last {last} of {plan.depth} stages"
-        if not last:
-            stages = "the head alone"
-        condition = {
-            "always": "",
-            "in doubt": "unless the features of all stages already predict a gain, ",
-            "gained": "if fine-tuning lowers the validation loss, ",
-        }[phase.when]
-        steps.append(f"{condition}fine-tune {stages}, {counted(phase.epochs, 'epoch')}, {rate}")
-    if plan.refit and plan.trained:
-        steps.append("continue training on all labels, those held out for validation included")
-    return steps
-
-
-def _between(estimate: Any) -> str:
-    least, most = f"{estimate.least_seconds:.0f}", f"{estimate.seconds:.0f}"
-    return f"about {most}" if least == most else f"{least} to {most}"

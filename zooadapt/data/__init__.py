@@ -2,6 +2,7 @@
 
 from zooadapt.data.dataset import Dataset, ReadOptions, Split
 from zooadapt.data.images import MODES
+from zooadapt.data.in_memory import dataset_of, inputs_of, is_location
 from zooadapt.data.labels import by_value
 from zooadapt.data.opening import (
     open_dataset,
@@ -18,7 +19,10 @@ __all__ = [
     "ReadOptions",
     "Split",
     "by_value",
+    "dataset_of",
     "hold_out",
+    "inputs_of",
+    "is_location",
     "open_dataset",
     "open_inputs",
     "open_samples",

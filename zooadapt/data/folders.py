@@ -62,7 +62,7 @@ class FileSamples:
 
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Image:
         name = self.name(index)
-        content = read_bytes(self._root / self._paths[index], name=name)
+        content = self._content(index)
         if hashlib.sha256(content).digest() != self._contents[index]:
             raise changed(name)
         return images.decode(
@@ -107,7 +107,7 @@ class FileSamples:
 
     def _examine(self, index: int) -> tuple[bytes, images.Look]:
         name = self.name(index)
-        content = read_bytes(self._root / self._paths[index], name=name)
+        content = self._content(index)
         look = images.examine(
             content,
             name=name,
@@ -115,6 +115,9 @@ class FileSamples:
             thoroughly=self._options.skip_bad,
         )
         return hashlib.sha256(content).digest(), look
+
+    def _content(self, index: int) -> bytes:
+        return read_bytes(self._root / self._paths[index], name=self.name(index))
 
     def _refused(self, bad: Sequence[int], first: DataError) -> DataError:
         if len(bad) == 1:

@@ -80,10 +80,33 @@ def _decode(
             image.draft(None, _smallest(image.size, min_side))
         low = depth.low_bytes(image, content)
         image.load()
-        upright = _upright(image)
-        if upright.mode.startswith("I") or upright.mode == "F" or low is not None:
-            upright = depth.eight_bits(upright, low and _upright(low), white)
-        return _to_mode(upright, MODES[channels])
+        return _plain(_upright(image), low and _upright(low), channels, white)
+
+
+def plain(image: Image, *, channels: int, white: int = depth.FULL) -> Image:
+    """A picture in memory, upright already, as `decode` gives one of a file."""
+    return _plain(image, None, channels, white)
+
+
+def _plain(upright: Image, low: Image | None, channels: int, white: int) -> Image:
+    if upright.mode.startswith("I") or upright.mode == "F" or low is not None:
+        upright = depth.eight_bits(upright, low, white)
+    return _to_mode(upright, MODES[channels])
+
+
+def upright(image: Image, *, name: str) -> Image:
+    """A copy of a picture in memory, upright as its metadata says, its pixels loaded.
+
+    Raises: DataError where its file is broken or gone.
+    """
+    _load_pillow()
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly everything at hostile bytes
+        raise _bad(name, f"is broken or cut off ({error})") from error
+    return _upright(image)
 
 
 def _upright(image: Image) -> Image:

@@ -71,14 +71,14 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
     samples: Samples
     notes: list[str] = []
     if modality == "image":
-        paths = [path for name in inputs for path in _image_paths(name, options, notes)]
+        paths = [path for name in inputs for path in image_paths(name, options, notes)]
         samples = files = folders.FileSamples(Path(), paths, options)
         rows = files.examine()
         notes += files.notes
     else:
         samples = tables.TextSamples(
             [
-                _texts(name, options, notes) if _is_place(name) else _Typed(number, name, notes)
+                texts_of(name, options, notes) if _is_place(name) else _Typed(number, name, notes)
                 for number, name in enumerate(inputs, 1)
             ]
         )
@@ -206,7 +206,11 @@ def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
         )
 
 
-def _image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]:
+def image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]:
+    """The image file of that name, or all of a folder, in order of name.
+
+    Raises: NotFoundError, AccessError, or DataError for what is no regular file.
+    """
     path = existing(name)
     if path.is_dir():
         tree = Tree(path, options)
@@ -218,7 +222,11 @@ def _image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]
     return [name]
 
 
-def _texts(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
+def texts_of(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
+    """The texts of a table, of a file of one text a line, or of a folder of text files.
+
+    Raises: as `open_inputs`.
+    """
     if name == "-":
         text = decoded(sys.stdin.buffer.read(), options.encoding, name="stdin", notes=notes)
         return tables.TextColumn.of("stdin", lines_of(text))

@@ -136,14 +136,21 @@ def read_arrow(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str
         source = pa.memory_map(str(path))
         opened = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
         table = opened.read_all()
-        columns = wanted.select(
-            path.name, table.schema.names, lambda: _strings_of(table.slice(0, ROWS))
-        )
-        table = table.select(columns)
+        table = select(table, path.name, wanted)
         table.validate(full=True)
         return table
     except (pa.ArrowException, OSError) as error:
         raise _no(path, "Arrow", error) from error
+
+
+def select(table: pa.Table, name: str, wanted: Wanted) -> pa.Table:
+    """The wanted columns of a table in memory.
+
+    Raises: as `Wanted.select`.
+    """
+    return table.select(
+        wanted.select(name, table.schema.names, lambda: _strings_of(table.slice(0, ROWS)))
+    )
 
 
 def _strings_of(rows: pa.RecordBatch | pa.Table | None) -> dict[str, list[str | None]]:

@@ -165,8 +165,6 @@ def read(
     Raises: DataError naming the line, row, column or byte at fault; NotFoundError for no rows;
     AccessError.
     """
-    import pyarrow.compute as pc
-
     wanted = Wanted(
         text=options.text_column,
         label=options.label_column if labelled else None,
@@ -184,6 +182,27 @@ def read(
         table = _READERS[kind](path, options, wanted, notes)
     except OSError as error:
         raise of_file(error, path.name) from error
+    mapped = path if kind == ".arrow" else None
+    return of_arrow(table, path, wanted, notes, mapped=mapped, stamp=stamp)
+
+
+def of_arrow(
+    table: pa.Table,
+    path: Path,
+    wanted: Wanted,
+    notes: Sequence[str] = (),
+    *,
+    mapped: Path | None = None,
+    stamp: tuple[int, ...] = (),
+) -> Table:
+    """The texts, labels and groups among the columns that were selected of a table; `path` is
+    called by its name, and no file has to be there.
+
+    Raises: DataError naming the row or column at fault; NotFoundError for no rows.
+    """
+    import pyarrow.compute as pc
+
+    notes = list(notes)
     if table.num_rows == 0:
         raise NotFoundError(
             f"'{path.name}' has no rows",
@@ -201,9 +220,8 @@ def read(
         empty = len(one) - (pc.sum(lengths.cast("bool")).as_py() or 0)
         if empty:
             notes.append(f"{empty} rows of {path.name} have an empty text")
-    labels = _labels(table, wanted.label, path)
-    groups = _labels(table, wanted.group, path)
-    mapped = path if kind == ".arrow" else None
+    labels = strings_of(table, wanted.label, path)
+    groups = strings_of(table, wanted.group, path)
     return Table(
         text=TextColumn(name=path.name, values=values, mapped=mapped, stamp=stamp),
         labels=labels,
@@ -212,7 +230,12 @@ def read(
     )
 
 
-def _labels(table: pa.Table, column: str | None, path: Path) -> list[str | None]:
+def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | None]:
+    """The labels or groups in a column, as strings; none at all without a column, and None for each
+    row of a table that lacks it.
+
+    Raises: DataError for a column that holds no text, or a number that its names do not cover.
+    """
     if column is None:
         return []
     if column not in table.column_names:

@@ -1,0 +1,186 @@
+"""Columns that a program holds: two lists, a table of pandas or Arrow, a `datasets.Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from zooadapt.data import table_files
+from zooadapt.data.columns import Wanted
+from zooadapt.data.dialects import ROWS
+from zooadapt.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLES, SECOND, LABELS = "text", "second text", "label"
+"""Columns of a pair of lists: texts (the first of pairs of texts) or images, and labels."""
+
+
+class Frame(Protocol):
+    """Named columns of one length."""
+
+    names: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def values(self, name: str) -> Sequence[Any]:
+        """A column as Python objects."""
+        ...
+
+    def select(self, place: str, wanted: Wanted) -> pa.Table:
+        """The wanted columns, as Arrow has them; messages call the frame by its `place`.
+
+        Raises: DataError for a column that is missing, or whose values are of several kinds.
+        """
+        ...
+
+
+def frame_of(data: Any, modality: str) -> Frame | None:
+    """The columns of a pair of lists or of a table; None for what is neither.
+
+    Raises: DataError for a pair of different lengths.
+    """
+    if _is_of(data, "pandas", "DataFrame"):
+        return _Lists({str(name): data[name] for name in data.columns})
+    if _is_of(data, "datasets", "Dataset"):
+        return _Arrow(data.with_format("arrow")[:])
+    if hasattr(data, "__arrow_c_stream__") or _is_of(data, "pyarrow", "RecordBatch"):
+        import pyarrow as pa
+
+        return _Arrow(pa.table(data))
+    if isinstance(data, Mapping):
+        return _Lists(data)
+    if isinstance(data, (tuple, list)) and len(data) == 2 and all(map(_is_list, data)):
+        samples, labels = data
+        if len(samples) != len(labels):
+            raise DataError(
+                f"there are {len(samples)} samples and {len(labels)} labels",
+                thing="data",
+                remedy="give two lists of one length, the samples and their labels",
+            )
+        columns = {SAMPLES: samples, LABELS: labels}
+        if modality == "text" and len(samples) and isinstance(samples[0], tuple):
+            columns |= {SAMPLES: [one[0] for one in samples], SECOND: [one[1] for one in samples]}
+        return _Lists(columns)
+    return None
+
+
+def images_in(frame: Frame, *, text: str, taken: Sequence[str | None]) -> str:
+    """The column of images: that of the name `text`, else the first that holds some and is not
+    taken."""
+    if text in frame.names:
+        return text
+    free = [name for name in frame.names if name not in taken]
+    return next((name for name in free if len(frame) and is_image(frame.values(name)[0])), text)
+
+
+def is_image(value: Any) -> bool:
+    """Whether this is an image, the content of its file, its path, or a cell that holds these."""
+    if isinstance(value, Mapping):
+        return {"bytes", "path"} <= value.keys()
+    if isinstance(value, (str, Path)):
+        return Path(value).is_file()
+    return isinstance(value, bytes) or hasattr(value, "__array__")
+
+
+class _Lists:
+    """Columns as sequences, arrays or series."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self._columns = columns
+        self.names = list(columns)
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values()), ()))
+
+    def values(self, name: str) -> Sequence[Any]:
+        return list(self._columns[name])
+
+    def select(self, place: str, wanted: Wanted) -> pa.Table:
+        import pyarrow as pa
+
+        names = wanted.select(place, self.names, self._peek)
+        try:
+            return pa.table({name: _array(name, self._columns[name]) for name in names})
+        except pa.ArrowException as error:
+            raise DataError(
+                f"the columns of '{place}' differ in length", thing=place, remedy="make them alike"
+            ) from error
+
+    def _peek(self) -> dict[str, list[str | None]]:
+        return {name: [str(one) for one in column[:ROWS]]
+                for name, column in self._columns.items()}  # fmt: skip
+
+
+class _Arrow:
+    """A table of Arrow."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.names = table.column_names
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def values(self, name: str) -> Sequence[Any]:
+        return _Cells(self._table.column(name))
+
+    def select(self, place: str, wanted: Wanted) -> pa.Table:
+        return table_files.select(self._table, place, wanted)
+
+
+class _Cells(Sequence[Any]):
+    """The cells of a column, made into Python objects one at a time."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._column[index].as_py()
+
+
+def _array(name: str, column: Any) -> pa.Array:
+    import pyarrow as pa
+
+    if hasattr(column, "__array__") and not _is_of(column, "pandas", "Series"):
+        import numpy as np
+
+        column = np.asarray(column)
+    try:
+        return pa.array(column, from_pandas=True)
+    except (pa.ArrowException, TypeError) as error:
+        why = (str(error).splitlines() or ["?"])[0][:200]
+        raise DataError(
+            f"column '{name}' holds no texts or numbers of one kind: {why}",
+            thing=name,
+            remedy="give strings",
+        ) from error
+
+
+def _is_list(value: Any) -> bool:
+    if isinstance(value, (str, bytes, Mapping)):
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
+
+
+def _is_of(value: Any, library: str, name: str) -> bool:
+    """Whether this is of a library's class, which is not imported for it."""
+    return any(
+        kind.__name__ == name and kind.__module__.partition(".")[0] == library
+        for kind in type(value).__mro__
+    )
+
+
+def refused(data: Any) -> UsageError:
+    """The error for data that is of no kind that is read."""
+    return UsageError(
+        f"data of type '{type(data).__name__}' cannot be read",
+        thing="data",
+        remedy="give a path, 'hf:ID', two lists (samples, labels), a pandas or Arrow table or a "
+        "datasets.Dataset",
+    )
