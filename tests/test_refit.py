@@ -117,9 +117,14 @@ def test_a_refit_goes_on_for_a_while_and_slower():
     assert strategy.refit(TrainPhase(cut=0, epochs=1, lr=1.0, warmup=0.0)).epochs == 1
 
 
-@pytest.mark.parametrize(("refits", "left"), [(True, 76.2), (False, 100.0)])
-def test_a_training_leaves_time_for_its_refit(pictures: Path, refits: bool, left: float):
-    """A quarter of the epochs over all samples, here 1.25 times as many as are trained on."""
+@pytest.mark.parametrize(
+    ("refits", "trained", "left"), [(True, 0, 76.2), (False, 0, 100.0), (True, 60, 61.9)]
+)
+def test_a_training_leaves_time_for_its_refit(
+    pictures: Path, refits: bool, trained: float, left: float
+):
+    """A quarter of the epochs over all samples, here 1.25 times as many as are trained on; it takes
+    as long after a training that was interrupted."""
     train, val = hold_out(open_dataset(str(pictures), modality="image", seed=0).train, 0.2, 0)
     splits = {"train": train, "val": val}
     model = build(open_source("digits04"), classes=["a", "b", "c"])
@@ -127,7 +132,7 @@ def test_a_training_leaves_time_for_its_refit(pictures: Path, refits: bool, left
     solving = Solving(None, model.chain.head, lambda name: lambda: iter(()), splits, weights)
     trainer = Trainer(
         model.chain, Engine(precision="fp32", channels_last=False), None, solving, weights,
-        Progress(), deadline=monotonic() + 100,
+        Progress(), deadline=monotonic() + 100, trained=trained,
     )  # fmt: skip
     phase = TrainPhase(cut=0, epochs=12, lr=1e-3, warmup=0.1)
     plan = SimpleNamespace(refit=refits, recipe=Recipe(), seed=0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from zooadapt.data import open_dataset
 from zooadapt.engine import Engine
 from zooadapt.errors import DataError, ResourceError
 from zooadapt.feed import Inputs
+from zooadapt.inputs import open_inputs
 from zooadapt.model import build, open_source
 from zooadapt.precision import Mode
 from zooadapt.progress import Progress
@@ -122,6 +125,62 @@ def test_an_option_that_the_user_gives_can_contradict(pictures: Path, tmp_path: 
     with pytest.raises(DataError, match="had 3 for --seed, not 0"):
         run(pictures, tmp_path / "out", resume=True, seed=0, typed=frozenset({"seed"}))
     assert run(pictures, tmp_path / "out", resume=True, seed=3, budget=1e4)["plan"]["seed"] == 3
+
+
+def test_a_resumed_run_keeps_its_budget_and_its_room(pictures: Path, tmp_path: Path) -> None:
+    options = {"strategy": "full", "epochs": 3, "budget": 1e4, "cache_gb": 0.5}
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "out", Stops("epoch 2"), **options)
+    request = Request(source="digits04", data=str(pictures), out=tmp_path / "out", resume=True)
+    for typed, budget in (({}, 1e4), ({"budget": 5e3}, 5e3)):
+        opened = open_inputs(replace(request, **typed), Progress())
+        assert (opened.request.budget, opened.request.cache_gb) == (budget, 0.5)
+        assert opened.request.checkpoint_seconds == 0.0
+    assert len(run(pictures, tmp_path / "out", resume=True)["epochs"]) == 3
+
+
+@pytest.mark.parametrize(("seconds", "epochs"), [(0.0, 4), (2e4, 1)])
+def test_the_budget_of_a_run_is_that_of_all_its_training(
+    pictures: Path, tmp_path: Path, seconds: float, epochs: int
+) -> None:
+    """The saved state holds so many seconds of training, of the 10,000 that there are."""
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "out", Stops("epoch 2"), strategy="full", epochs=4, budget=1e4)
+    path = tmp_path / "out.checkpoint/config.json"
+    saved = json.loads(path.read_text())
+    assert saved["progress"]["seconds"] > 0
+    saved["progress"]["seconds"] = seconds
+    path.write_text(json.dumps(saved))
+    report = run(pictures, tmp_path / "out", resume=True)
+    assert len(report["epochs"]) == epochs
+    assert report["stopped"] == (None if epochs == 4 else "the budget was spent")
+    assert seconds < report["seconds"]["train"] < report["seconds"]["total"]
+
+
+def test_a_run_that_was_interrupted_in_its_refit_repeats_that_alone(
+    pictures: Path, tmp_path: Path
+) -> None:
+    class Watched(Progress):
+        def __init__(self, ends_at: str = "") -> None:
+            self.epochs: list[str] = []
+            self.ends_at = ends_at
+
+        def task(self, what: str, total: int) -> Any:
+            self.epochs += [what] if what.startswith("epoch") else []
+            if what == self.ends_at:
+                raise KeyboardInterrupt
+            return super().task(what, total)
+
+    options = {"strategy": "full", "epochs": 8}
+    refit = ["epoch 1 of 2", "epoch 2 of 2"]
+    whole, cut, resumed = Watched(), Watched("epoch 2 of 2"), Watched()
+    run(pictures, tmp_path / "whole", whole, **options)
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "cut", cut, **options)
+    run(pictures, tmp_path / "cut", resumed, resume=True)
+    assert whole.epochs[-2:] == refit and whole.epochs == cut.epochs
+    assert resumed.epochs == refit
+    assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
 def test_a_run_that_replaces_a_model_is_resumed_as_one(pictures: Path, tmp_path: Path) -> None:

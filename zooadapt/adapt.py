@@ -163,6 +163,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
             progress,
             untrained=lambda: model.untrained(request.seed),
             deadline=deadline,
+            trained=interrupted.trained if interrupted else 0.0,
         )
 
     run = begin(prepared)

@@ -37,11 +37,11 @@ def open_inputs(request: Request, progress: Progress, *, data: object = None) ->
     loaded, before anything is opened; and as `open_source`, `open_dataset` and
     `dataset_of`.
     """
-    clock = Clock()
-    interrupted = None
+    clock, interrupted = Clock(), None
     if request.resume:
         interrupted = resuming.load(request.out)
         request = resuming.gone_on_with(request, interrupted)
+        clock = Clock(trained=interrupted.trained)
     outputs.check_output(request.out, overwrite=request.overwrite)
     if request.suspects is not None:
         suspects.check_place(request.suspects)

@@ -13,11 +13,12 @@ from zooadapt.errors import DataError, NotFoundError
 from zooadapt.request import Request
 
 FREE = frozenset({
-    "source", "data", "out", "plan_only", "resume", "offline", "suspects",
-    "budget", "cache_gb", "checkpoint_seconds", "reading", "typed",
+    "source", "data", "out", "plan_only", "resume", "offline", "suspects", "reading", "typed",
 })  # fmt: skip
-"""Fields of a request in which a resumed run may differ: where things are, which is told by their
-contents, and how long and in how much room it works."""
+"""Fields of a request that a resumed run does not take over: where things are, which is told by
+their contents."""
+CHANGEABLE = frozenset({"budget", "cache_gb", "checkpoint_seconds"})
+"""Fields that it takes over unless the user gives others: how long and in what room it works."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Interrupted:
 
     options: Mapping[str, Any]
     plan: Mapping[str, Any]
+    trained: float
+    """Seconds of training that the saved state holds."""
 
 
 def folder_of(out: Path) -> Path:
@@ -47,14 +50,16 @@ def load(out: Path) -> Interrupted:
             thing=str(folder),
             remedy="run it without --resume",
         )
-    run = weights.read_config(folder / "config.json").get("run")
+    saved = weights.read_config(folder / "config.json")
+    run = saved.get("run")
     if not isinstance(run, Mapping):
         raise DataError(
             f"'{folder.name}' was written by another version of zooadapt",
             thing="versions",
             remedy="resume with that version, or run it without --resume",
         )
-    return Interrupted(options=run["options"], plan=run["plan"])
+    trained = saved["progress"].get("seconds", 0.0)
+    return Interrupted(options=run["options"], plan=run["plan"], trained=trained)
 
 
 def options_of(request: Request) -> dict[str, Any]:
@@ -69,15 +74,18 @@ def gone_on_with(request: Request, run: Interrupted) -> Request:
     Raises: DataError naming an option that the user gave and the run had otherwise.
     """
     asked, defaults = options_of(request), options_of(Request(source="", data="", out=request.out))
+    typed = request.typed
+    if typed is None:
+        typed = {name for name, value in asked.items() if value != defaults[name]}
+    own = {name: value for name, value in asked.items() if name in CHANGEABLE & typed}
     for name, value in asked.items():
-        typed = value != defaults[name] if request.typed is None else name in request.typed
-        if name in run.options and typed and run.options[name] != value:
+        if name in typed - CHANGEABLE and run.options.get(name, value) != value:
             option = "--" + name.replace("_", "-")
             raise DataError(
                 f"the interrupted run had {run.options[name]!r} for {option}, not {value!r}",
                 thing=option,
                 remedy=f"leave {option} out, or run it without --resume",
             )
-    known = {name: run.options.get(name, value) for name, value in asked.items()}
+    known = {name: run.options.get(name, value) for name, value in asked.items()} | own
     reading = {one.name: known.pop(one.name) for one in fields(ReadOptions)}
     return replace(request, **known, reading=ReadOptions(**reading), resume=False)

@@ -46,9 +46,10 @@ class Run:
         *,
         untrained: Callable[[], State],
         deadline: float = math.inf,
+        trained: float = 0.0,
     ) -> None:
-        """untrained: the state of the same network with random weights; deadline:
-        `time.monotonic()` seconds, after which no further step is taken."""
+        """untrained: the state of the same network with random weights; deadline and trained: as
+        `Trainer` takes them."""
         self.plan = plan
         """What was done in the end, which `select` may make less of."""
         self.decisions: list[Choice] = []
@@ -64,8 +65,9 @@ class Run:
         )
         self._solving = Solving(plan, chain.head, self._rows, splits, self._weights)
         self._trainer = Trainer(
-            chain, engine, carries, self._solving, self._weights, progress, deadline=deadline
-        )
+            chain, engine, carries, self._solving, self._weights, progress, deadline=deadline,
+            trained=trained,
+        )  # fmt: skip
         self._predicted: dict[str, np.ndarray] = {}
         self._temperature: float | None = None
         self._taught: TrainPhase | None = None

@@ -19,9 +19,10 @@ def importing() -> bool:
 class Clock:
     """Wall-clock seconds by part, monotonic. `imports` counts as start-up, not as work."""
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._parts: dict[str, float] = {}
+    def __init__(self, *, trained: float = 0.0) -> None:
+        """trained: seconds of training that an interrupted run has left to this one."""
+        self._started = time.monotonic() - trained
+        self._parts = {"train": trained} if trained else {}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

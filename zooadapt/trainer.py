@@ -34,12 +34,14 @@ class Trainer:
         progress: Progress,
         *,
         deadline: float,
+        trained: float = 0.0,
     ) -> None:
         """solving: knows the labels that are learned; deadline: `time.monotonic()` seconds, after
-        which no further step is taken."""
+        which no further step is taken; trained: seconds of it that were trained before this run
+        went on."""
         self._chain, self._engine, self._carries = chain, engine, carries
         self._solving, self._weights, self._progress = solving, class_weights, progress
-        self._deadline = deadline
+        self._deadline, self._trained = deadline, trained
 
     def training(self, plan: Plan, phases: Sequence[TrainPhase], *names: str) -> Training:
         """The training of these parts together. One that a refit is to follow leaves time for it:
@@ -49,7 +51,8 @@ class Trainer:
         if plan.refit and VAL not in names and deadline < math.inf:
             train, val = (len(self._solving.learned[name]) for name in (*names, VAL))
             share = strategy.REFIT_SHARE * (train + val) / train
-            deadline -= max(0.0, deadline - monotonic()) * share / (1 + share)
+            whole = deadline - monotonic() + self._trained
+            deadline -= max(0.0, whole) * share / (1 + share)
 
         def feed_at(cut: int, held_out: bool) -> Feed:
             if held_out:

@@ -78,6 +78,7 @@ class Training:
         self._phase, self._epoch, self._waited = 0, 0, 0
         self._step, self._loss = 0, 0.0
         self._feed_cut: int | None = None
+        self._began = monotonic()
 
     def run(self, *, keep_start: bool, checkpoint: Checkpoint, resume: bool) -> History:
         """Train to the end. `keep_start` lets the state before training win if no epoch is better.
@@ -90,6 +91,7 @@ class Training:
         self._start = averaging.copy(self._chain.net) if gated else None
         self._checkpoint = checkpoint
         checkpoint.begin()
+        self._began = monotonic()
         if resume:
             self._restore(*checkpoint.load())
         elif keep_start or gated:
@@ -325,6 +327,7 @@ class Training:
             tensors["begun.losses"] = self._begun
         return tensors, {"phase": self._phase, "epoch": self._epoch, "waited": self._waited,
                          "step": self._step, "loss": self._loss, "feed_cut": self._feed_cut,
+                         "seconds": monotonic() - self._began,
                          "kept": self._kept.facts(), "history": asdict(self._history)}  # fmt: skip
 
     def _restore(self, parts: dict[str, State], progress: dict[str, Any]) -> None:
@@ -335,6 +338,7 @@ class Training:
         self._phase, self._epoch = progress["phase"], progress["epoch"]
         self._waited, self._feed_cut = progress["waited"], progress["feed_cut"]
         self._step, self._loss = progress["step"], progress["loss"]
+        self._began -= progress.get("seconds", 0.0)
         epochs = [Epoch(**epoch) for epoch in progress["history"].pop("epochs")]
         self._history = History(epochs=epochs, **progress["history"])
 
