@@ -6,14 +6,12 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import xml.etree.ElementTree as xml
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from zooadapt import __version__, errors
@@ -184,7 +182,7 @@ def test_the_picture_of_a_terminal_is_small_and_asks_nobody_for_anything() -> No
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the front page's six lines were typed, on a bundled source and digits."""
     folder = tmp_path_factory.mktemp("six")
     _, target = write_digits(folder)
@@ -193,14 +191,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Image.open(examples(folder / "flowers")[0]).save(folder / "photo.jpg")
     lines = typed(FRONT)
     assert len(lines) == 6
-    for line in lines:
-        words = shlex.split(line.replace(STARTED, SOURCE))
-        done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True
-        )
-        assert done.returncode == 0, (line, done.stderr)
-        (folder / f"{lines.index(line)}.out").write_text(done.stdout)
-    yield folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for number, line in enumerate(lines):
+            _, *words = shlex.split(line.replace(STARTED, SOURCE))
+            done = CliRunner().invoke(root, words)  # one process, which imports torch once
+            assert done.exit_code == 0, (line, done.output, done.exception)
+            (folder / f"{number}.out").write_text(done.stdout)
+    return folder
 
 
 def test_the_six_lines_do_what_the_front_page_says(place: Path) -> None:
