@@ -18,6 +18,12 @@ class ZooadaptError(Exception):
 
     `thing` is the file, name or option at fault, for `--json`; `remedy` is the next step to try.
     `options` and their values would put it right: the command line spells the whole command.
+
+    >>> try:
+    ...     zooadapt.load("./nowhere")
+    ... except zooadapt.ZooadaptError as error:
+    ...     print(error.thing, "-", error.remedy)
+    ./nowhere - give a folder that exists, or ORG/NAME
     """
 
     code: ClassVar[int] = 1

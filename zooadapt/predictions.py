@@ -20,7 +20,13 @@ MEASURED = ("input", "text", "truth", "label", "probability", "correct")
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The most probable class of one input."""
+    """The most probable class of one input.
+
+    >>> import numpy as np
+    >>> (one,) = zooadapt.load("digits04").predict(np.zeros((8, 8), np.uint8))
+    >>> one.probabilities[one.label] == one.probability
+    True
+    """
 
     input: str
     """The input's name: its path, or its file and row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zooadapt.errors import UsageError
@@ -41,3 +41,29 @@ def check(request: object, ranges: Mapping[str, Range], *, command: str) -> None
                 thing=option,
                 remedy=f"zooadapt {command} --help",
             )
+
+
+def check_words(request: object, choices: Mapping[str, Sequence[str]]) -> None:
+    """Look at the attributes of a request that are one of a few words.
+
+    Raises: UsageError naming the option that has another one.
+    """
+    for name, words in choices.items():
+        value = getattr(request, name)
+        if value not in words:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(
+                f"{option} is '{value}', and it is one of {', '.join(words)}",
+                thing=option,
+                remedy=f"{option} {words[0]}",
+            )
+
+
+def seconds(value: str) -> float:
+    """A time such as `90s`, `10m` or `1.5h`, in seconds; a bare number is seconds.
+
+    Raises: ValueError for what is no time.
+    """
+    text, units = value.strip().lower(), {"s": 1.0, "m": 60.0, "h": 3600.0}
+    unit = units.get(text[-1:])
+    return float(text if unit is None else text[:-1]) * (unit or 1.0)

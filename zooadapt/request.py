@@ -38,6 +38,18 @@ RANGES = {
     "max_length": Range(3, 1 << 20),
 }
 """Options that are numbers."""
+CHOICES = {
+    "head": ("ridge", "logistic"),
+    "optimizer": ("adamw", "sgd"),
+    "precision": ("auto", "fp32", "bf16"),
+    "norm_statistics": ("auto", "frozen", "train"),
+    "augment": ("auto", "none", "crop", "flip", "rand"),
+    "tune": ("all", "norm", "bias", "lora"),
+    "imbalance": ("auto", "none", "weights", "sampler", "logit-adjust"),
+    "metric": ("accuracy", "balanced-accuracy"),
+    "crop": ("auto", "center", "squash", "border"),
+}
+"""Options that are one of a few words."""
 OF_TRAINING = frozenset({
     "epochs", "lr", "patience", "optimizer", "stage_decay", "weight_decay", "label_smoothing",
     "tune", "lora_rank", "ema", "soup", "mixup", "cutmix", "l2sp", "norm_statistics", "augment",
@@ -116,6 +128,7 @@ class Request:
     def __post_init__(self) -> None:
         """Raises: UsageError naming the option whose value cannot be meant."""
         ranges.check(self, RANGES, command="adapt")
+        ranges.check_words(self, CHOICES)
         phases = strategy.phases(self.strategy, from_scratch=self.from_scratch)
         self._check_suspects(any(isinstance(phase, strategy.Solve) for phase in phases))
         if self.unlabelled is not None and self.from_scratch:

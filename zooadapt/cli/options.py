@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zooadapt.ranges import seconds
+
 if TYPE_CHECKING:
     from zooadapt.data import ReadOptions
 
@@ -46,10 +48,8 @@ class Duration(click.ParamType):
     name = "time"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        text, units = str(value).strip().lower(), {"s": 1.0, "m": 60.0, "h": 3600.0}
-        unit = units.get(text[-1:])
         try:
-            return float(text if unit is None else text[:-1]) * (unit or 1.0)
+            return seconds(str(value))
         except ValueError:
             self.fail(f"{value!r} is no time; write 90s, 10m or 1h", param, ctx)
 

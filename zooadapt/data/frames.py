@@ -82,7 +82,7 @@ def is_image(value: Any) -> bool:
         return {"bytes", "path"} <= value.keys()
     if isinstance(value, (str, Path)):
         return Path(value).is_file()
-    return isinstance(value, bytes) or hasattr(value, "__array__")
+    return isinstance(value, bytes) or hasattr(value, "getbands") or hasattr(value, "__array__")
 
 
 class _Lists:

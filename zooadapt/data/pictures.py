@@ -41,7 +41,7 @@ class Pictures(FileSamples):
         if "transparency" in held.info or held.mode == "P":
             digest.update(held.convert("RGBA").tobytes())
         digest.update(held.tobytes())
-        white = depth.white_of(held, None, b"") if depth.is_wide(held) else 0
+        white = depth.white_of(held, None, b"") if held.mode.startswith("I") else 0
         return digest.digest(), images.Look(size=held.size, white=white)
 
     def _content(self, index: int) -> bytes:
