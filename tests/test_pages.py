@@ -8,6 +8,7 @@ import shlex
 import shutil
 import xml.etree.ElementTree as xml
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -218,7 +219,24 @@ def test_an_export_loads_as_the_page_says(
     page: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    names: dict = {}
-    (code,) = blocks(page, "python")
-    exec(compile(code, str(page), "exec"), names)
+    names = python_of(page, "import timm")
     assert names["model"].num_classes == 5 and not names["model"].training
+
+
+def test_the_six_lines_of_python_do_what_the_front_page_says(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    names = python_of(FRONT, "import zooadapt")
+    (answer,) = names["answers"]
+    assert answer.label in "56789" and 0 < answer.probability <= 1
+    assert names["accuracy"] > 0.5 and not names["network"].training
+    assert (place / "flowers-probe" / "model.safetensors").is_file()
+
+
+def python_of(page: Path, begin: str) -> dict[str, Any]:
+    """What a page's block that begins so leaves behind where it has run, on the bundled source."""
+    (code,) = (block for block in blocks(page, "python") if block.startswith(begin))
+    names: dict[str, Any] = {}
+    exec(compile(code.replace(STARTED, SOURCE), str(page), "exec"), names)
+    return names
