@@ -3,16 +3,18 @@ shown, and code runs."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as xml
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from zooadapt import __version__, errors
@@ -31,6 +33,15 @@ PAGES = (
 OTHERS = {"--machine_rank", "--val-split", "--layer-decay", "--model-ema", "--smoothing", "--pdb"}
 """Options of other programs that pages name alone."""
 STARTED = "timm/mobilenetv2_100.ra_in1k"
+TYPIST = """
+import json, shlex, sys
+from click.testing import CliRunner
+from zooadapt.cli import root
+for line in sys.stdin:
+    done = CliRunner().invoke(root, shlex.split(line)[1:])
+    print(json.dumps([done.exit_code, done.stdout, done.output]), flush=True)
+"""
+"""Types commands in one process, which imports torch once."""
 
 
 def named(page: Path) -> str:
@@ -190,15 +201,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target.rename(folder / "flowers")
     shutil.rmtree(folder / "source")
     Image.open(examples(folder / "flowers")[0]).save(folder / "photo.jpg")
-    lines = typed(FRONT)
-    assert len(lines) == 6
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for number, line in enumerate(lines):
-            _, *words = shlex.split(line.replace(STARTED, SOURCE))
-            done = CliRunner().invoke(root, words)  # one process, which imports torch once
-            assert done.exit_code == 0, (line, done.output, done.exception)
-            (folder / f"{number}.out").write_text(done.stdout)
+    lines = "\n".join(typed(FRONT)).replace(STARTED, SOURCE)
+    done = subprocess.run(
+        [sys.executable, "-c", TYPIST], input=lines, cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    for number, (code, printed, everything) in enumerate(results):
+        assert code == 0, everything
+        (folder / f"{number}.out").write_text(printed)
+    assert len(results) == 6
     return folder
 
 
