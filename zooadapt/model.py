@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,12 @@ def opened(origin: hub.Source, family: Family, config: Mapping[str, Any]) -> Sou
     if family.fetches:
         config |= {FILES: _texts(origin, family.fetches)}
     return Source(origin=origin, family=family, config=config)
+
+
+def usual(source: Source) -> Source:
+    """The source read where its family usually reads one: by the first of its `poolings`."""
+    candidates = source.family.poolings(source.config)
+    return replace(source, config=next(iter(candidates.values()), source.config))
 
 
 def build(

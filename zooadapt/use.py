@@ -22,7 +22,7 @@ from zooadapt.inference import (
     reading_of,
     seed_of,
 )
-from zooadapt.model import Source, build, open_source
+from zooadapt.model import Source, build, open_source, usual
 from zooadapt.predictions import Prediction
 from zooadapt.progress import Progress
 
@@ -157,7 +157,7 @@ def features(
         offline=settings.offline,
     )
     progress.doing("building the network")
-    model = build(source, classes=classes or source.classes or ("class",))
+    model = build(usual(source), classes=classes or source.classes or ("class",))
     _say_notes(split, progress)
     stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
     import torch

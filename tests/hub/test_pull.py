@@ -31,9 +31,12 @@ def test_only_what_is_needed_is_fetched_and_all_of_it_is_named_by_hash(hub, clie
 
 
 def test_names_that_a_family_needs_are_fetched_where_they_are(hub, client, repo_id):
-    hub.add(repo_id, model_files() | {"vocab.json": b"{}", "sub/vocab.json": b"{}"})
-    found = client("fetch", repo_id, names=["vocab.json", "merges.txt", "sub/vocab.json"])
-    assert found["files"].keys() == FETCHED | {"vocab.json"}
+    further = {"vocab.json": b"{}", "sub/vocab.json": b"[]", "sub/deeper/vocab.json": b"{}"}
+    hub.add(repo_id, model_files() | further | {"sub/other.json": b"{}"})
+    names = [*further, "merges.txt"]
+    found = client("fetch", repo_id, names=names)
+    assert found["files"].keys() == FETCHED | {"vocab.json", "sub/vocab.json"}
+    assert client("fetch", repo_id, names=names, offline=True)["files"] == found["files"]
 
 
 def test_a_revision_is_resolved_once_and_then_means_the_same(hub, client, repo_id):

@@ -139,7 +139,7 @@ def _is_folder(location: str) -> bool:
 
 def _wanted(there: Collection[str], main: str, names: Sequence[str]) -> list[str]:
     texts = sorted(name for name in there if LICENSE_FILE.fullmatch(name))
-    further = [name for name in names if name in there]
+    further = [name for name in names if name in there and name.count("/") < 2]
     return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in there], *texts, *further]))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from zooadapt.model import build, open_source
 from zooadapt.progress import Progress
 from zooadapt.report import Written
 from zooadapt.request import Request
-from zooadapt.use import Settings, evaluate
+from zooadapt.use import Settings, evaluate, features
 
 KINDS = {
     "bert": {"pad_token_id": 0},
@@ -281,6 +282,22 @@ def test_where_nothing_is_declared_the_best_pooling_is_chosen(told_by_the_mean, 
         Request(source=str(out), data=str(data), out=tmp_path / "two", strategy="probe"), Progress()
     )
     assert again.report["carried_classes"] == ["0", "1", "2"]
+
+
+def test_features_of_a_plain_encoder_are_the_mean_of_its_tokens(told_by_the_mean, tmp_path):
+    folder, data = told_by_the_mean
+    features(str(folder), str(data), tmp_path / "f.safetensors", Settings(), Progress())
+    source = open_source(str(folder))
+    pool = pooling.Pool(("mean",), normalize=True)
+    model = build(replace(source, config=pooling.with_pool(source.config, pool)), classes=["a"])
+    with data.open() as file:
+        raws = [row["text"] for row in csv.DictReader(file)]
+    carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    with torch.no_grad():
+        expected = model.chain.run(carry)["features"]
+    given = load_file(tmp_path / "f.safetensors")["features"]
+    torch.testing.assert_close(given, expected, rtol=0, atol=0.02)
+    assert torch.nn.functional.cosine_similarity(given, expected).min() > 0.999
 
 
 def test_what_is_published_of_an_export_is_all_that_it_needs(told_by_the_mean, tmp_path):
