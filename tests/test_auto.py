@@ -393,7 +393,8 @@ def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: 
 
 
 def test_a_single_epoch_goes_to_the_whole_network(pictures: Path, tmp_path: Path):
-    request = Request(source="digits04", data=str(pictures), out=tmp_path / "out", epochs=1,
+    data = str(noisy(pictures, tmp_path))
+    request = Request(source="digits04", data=data, out=tmp_path / "out", epochs=1,
                       precision="fp32", budget=1e5)  # fmt: skip
     report = adapt(request, Progress()).report
     assert report["epochs"][0]["phase"] == 0

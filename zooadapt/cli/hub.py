@@ -12,7 +12,7 @@ import click
 
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
-from zooadapt.cli.output import emit, say, table
+from zooadapt.cli.output import emit, progress, say, table
 
 if TYPE_CHECKING:
     from zooadapt.hub import PushResult, Source
@@ -30,6 +30,7 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
 
     if out is not None:
         outputs.check_output(out, overwrite=overwrite)
+    progress(as_json).doing(f"fetching {source}", shows=True)
     _, location, revision = locate(source, offline=offline)
     config = hub.fetch_config(location, revision=revision, offline=offline)
     got = hub.pull(
@@ -53,6 +54,7 @@ def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
     from zooadapt import hub
 
     names = _further(hub.local_config(model))
+    progress(as_json).doing(f"comparing {model} with {repo}", shows=True)
     done = hub.push(model, repo, names=names, **options)
     shown = partial(_show_push, done, wanted_public=options["public"])
     emit(asdict(done), as_json, shown, stands=not options["dry_run"])
