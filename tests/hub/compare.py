@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+TEXTS = ["Ends of words", "free offer, call now", "x"]
+
 
 def carry_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
     """A batch of three samples that no one has seen before, and the model's logits for it."""
@@ -20,7 +22,7 @@ def carry_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
 
     source = open_source(spec)
     model = build(source)
-    raws = ["Ends of words", "free offer, call now", "x"]
+    raws = TEXTS
     if source.family.modality == "image":
         pixels = np.random.default_rng(0).integers(0, 256, (3, 120, 90, 3), dtype=np.uint8)
         raws = [Image.fromarray(image) for image in pixels]
@@ -35,12 +37,19 @@ def main(folder: str, repo: str, library: str) -> None:
         import timm
 
         stock = timm.create_model(f"hf-hub:{repo}", pretrained=True).eval()
+    if library == "transformers":
+        import sentence_transformers
+
+        stock = sentence_transformers.SentenceTransformer(repo, device="cpu")
     batch, there = carry_and_logits(repo)
     _, here = carry_and_logits(folder)
     found["equal"] = torch.equal(there, here) and bool(here.std() > 0)
     if library == "timm":
         with torch.no_grad():
             found["stock"] = float((stock(next(iter(batch.values()))) - here).abs().max())
+    if library == "transformers":
+        encoded = stock.encode(TEXTS, convert_to_tensor=True)
+        found["stock"] = float((encoded - here).abs().max())
     from zooadapt import hub
 
     pulled = hub.pull(repo, Path("pulled"))

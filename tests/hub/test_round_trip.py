@@ -1,6 +1,7 @@
 """The whole way with real models: adapt, push, and in a clean home pull, predict, load by stock
 tools."""
 
+import ast
 import json
 import os
 import re
@@ -18,7 +19,10 @@ from .server import sha256
 CASES = {
     "timm": ("mobilenetv2_035.keras_in1k_headless", "images/ants_bees", ["--input-size", "96"]),
     "rnn": ("charlstm_darwin.ml5", "text/sms_spam", []),
+    "transformers": ("all_minilm_l6_v2.st_fp16", "text/trec6/test.csv", ["--strategy", "probe"]),
 }
+ROUNDING = {"timm": 0.0, "rnn": 0.0, "transformers": 1e-5}
+"""Of a stock library's logits: sentence-transformers sorts a batch by length and pads it itself."""
 
 
 def run(hub, home: Path, *arguments: str) -> str:
@@ -48,7 +52,7 @@ def test_push_then_pull_then_predict(hub, tmp_path, real_data, family):
     compare = str(Path(__file__).parent / "compare.py")
     told = run(hub, tmp_path / "clean", compare, str(model), repo, family)
     found = json.loads(told.splitlines()[-1])
-    assert found["equal"] and found.get("stock", 0.0) == 0.0
+    assert found["equal"] and found.get("stock", 0.0) <= ROUNDING[family]
     assert found["sha256"] == sha256((model / "model.safetensors").read_bytes())
     assert found["lock"] == pushed["commit"]
     check_snippets(hub, tmp_path, repo, hub.repos[repo].head.files["README.md"].decode())
@@ -76,6 +80,15 @@ def check_snippets(hub, tmp_path: Path, repo: str, card: str) -> None:
     (ours,) = json.loads(said["sh"])["predictions"]
     assert 0 < ours["probability"] <= 1
     if "python" in said:
-        label, probability = said["python"].split()
+        label, probability = printed(said["python"])
         assert label == ours["label"]
-        assert float(probability) == pytest.approx(ours["probability"], abs=1e-5)
+        assert probability == pytest.approx(ours["probability"], abs=1e-5)
+
+
+def printed(line: str) -> tuple[str, float]:
+    """The label and its probability, as a card's code prints them: two words, or a list of one."""
+    if line.startswith("["):
+        (one,) = ast.literal_eval(line)
+        return one["label"], one["score"]
+    label, probability = line.split()
+    return label, float(probability)
