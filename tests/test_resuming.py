@@ -253,7 +253,7 @@ def test_a_deterministic_plan_measures_nothing(
     options = {"strategy": "auto", "plan_only": True, "precision": "auto"}
     measured = run(noise, tmp_path / "out", **options)["plan"]["choices"]
     (reference,) = [choice for choice in measured if choice["what"] == "plan at reference costs"]
-    assert reference["value"] == "the same" or reference["value"].startswith("train from stage")
+    assert reference["value"] == "the same" or reference["value"].startswith("fine-tune the last")
     for name in ("measure", "choose"):
         monkeypatch.setattr(preparation, name, never)
     options |= {"deterministic_plan": True}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from zooadapt import auto
+from zooadapt import auto, preparation
 from zooadapt.cli import adapt as command
 from zooadapt.cli.output import plan_lines
 from zooadapt.curve import Curve, Point
@@ -19,6 +19,8 @@ from zooadapt.wording import counted
 
 def test_one_is_singular() -> None:
     assert [counted(n, "epoch") for n in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
+    said = [counted(n, "class has", "classes have") for n in (1, 2)]
+    assert said == ["1 class has", "2 classes have"]
 
 
 def test_a_plan_is_numbered_steps() -> None:
@@ -46,6 +48,10 @@ def test_a_plan_is_numbered_steps() -> None:
         "5. continue training on all labels, those held out for validation included",
         "40 samples, 5 classes, on cpu",
     ]
+    reference = SimpleNamespace(phases=trained, trained=trained, depth=8)
+    assert preparation._reference(shown, reference).value == (
+        "fine-tune the last 3 of 8 stages, 12 epochs, then all stages, 1 epoch"
+    )
     shown.phases, shown.trained = (phase(8, 2, 1e-3, ALWAYS),), ()
     assert plan_lines(shown, None)[0] == (
         "plan: auto = fine-tune the head alone, 2 epochs, learning rate 0.001"

@@ -20,6 +20,7 @@ from zooadapt.metrics import BINS, Metrics
 from zooadapt.model import Model, Source
 from zooadapt.plan import Plan
 from zooadapt.rivals import Match
+from zooadapt.wording import counted
 
 _TASKS = {"image": "image-classification", "text": "text-classification"}
 _HUB = "https://huggingface.co"
@@ -184,7 +185,8 @@ def _limits(
         lines.append(f"There was no test part: the figures are of the validation ({plan.val}).")
     few = int((shown.confusion.of_class < _FEW).sum())
     if few:
-        lines.append(f"The recall of {few} classes was measured on fewer than {_FEW} samples.")
+        rare = counted(few, "class", "classes")
+        lines.append(f"The recall of {rare} was measured on fewer than {_FEW} samples.")
     if not model.source.origin.license:
         lines.append("The licence of the source is not known.")
     return lines + [escape(note) for note in notes]

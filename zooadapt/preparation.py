@@ -30,7 +30,7 @@ from zooadapt.request import Request
 from zooadapt.resuming import Interrupted
 from zooadapt.run import TEST, TRAIN, VAL
 from zooadapt.solving import UNLABELLED
-from zooadapt.strategy import AUTO, Choice, Recipe, SolvePhase, TrainPhase
+from zooadapt.strategy import AUTO, LOST, Choice, Recipe, SolvePhase, TrainPhase
 from zooadapt.timing import Clock
 
 KEPT = 1 << 30
@@ -294,8 +294,8 @@ def _reference(decided: Plan, reference: Plan) -> Choice:
     the machine has changed."""
     value = "the same"
     if reference.phases != decided.phases:
-        trained = [f"from stage {one.cut} for {one.epochs} epochs" for one in reference.trained]
-        value = f"train {', then '.join(trained)}" if trained else "nothing but the head"
+        trained = [one.tuned(reference.depth) for one in reference.trained if one.when != LOST]
+        value = f"fine-tune {', then '.join(trained)}" if trained else "fit the head alone"
     why = "by counted operations, as --deterministic-plan plans; seconds depend on the load"
     return Choice(what="plan at reference costs", value=value, why=why)
 

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass, replace
 
 from zooadapt.errors import UsageError
+from zooadapt.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,16 @@ class TrainPhase:
     lr: float
     warmup: float
     when: str = ALWAYS
+
+    def tuned(self, depth: int) -> str:
+        """Which of so many stages it trains and for how long, in words."""
+        stages = "all stages" if not self.cut else f"the last {depth - self.cut} of {depth} stages"
+        if self.cut == depth:
+            stages = "the head alone"
+        elif self.cut == depth - 1:
+            stages = "the last stage"
+        return f"{stages}, {counted(self.epochs, 'epoch')}"
+
     kind: str = "train"
 
 

@@ -37,9 +37,10 @@ class Symbols:
             counts = f"{self.unknown} of {self.read} symbols ({self.unknown / self.read:.2%})"
             notes.append(f"{counts} are unknown to the source")
         if self.longer:
+            verb = "is" if self.longer == 1 else "are"
             notes.append(
-                f"{self.longer} of {self.texts} texts are longer than {self.limit} symbols, and "
-                f"their ends are not read; --max-length {self.longest} reads them whole, where the "
+                f"{self.longer} of {self.texts} texts {verb} longer than {self.limit} symbols, and "
+                f"the rest is not read; --max-length {self.longest} reads all of it, where the "
                 "network has positions for that"
             )
         return notes

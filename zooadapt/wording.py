@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 epoch`, `2 epochs`; many: where more than an s makes the plural."""
+    return f"{number} {one}" if number == 1 else f"{number} {many or f'{one}s'}"
 
 
 def printable(text: str) -> str:
@@ -50,16 +50,12 @@ def plan_steps(plan: Any) -> list[str]:
                 f"fitted head at {rate}"
             )
             continue
-        last = plan.depth - phase.cut
-        stages = "all stages" if not phase.cut else f"the last {last} of {plan.depth} stages"
-        if not last:
-            stages = "the head alone"
         condition = {
             "always": "",
             "in doubt": "unless the features of all stages already predict a gain, ",
             "gained": "if fine-tuning lowers the validation loss, ",
         }[phase.when]
-        steps.append(f"{condition}fine-tune {stages}, {counted(phase.epochs, 'epoch')}, {rate}")
+        steps.append(f"{condition}fine-tune {phase.tuned(plan.depth)}, {rate}")
     if plan.refit and plan.trained:
         steps.append("continue training on all labels, those held out for validation included")
     return steps

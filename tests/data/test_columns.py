@@ -230,9 +230,9 @@ def test_a_test_table_without_labels_is_no_test_part(tmp_path: Path) -> None:
         _table(tmp_path / "test.csv", **columns)
         data = opened(tmp_path, modality="text")
         assert not data.has_own_test and len(data.everything) == 12
-        assert "the 3 samples of the test part have no labels, so it is left out" in data.notes
+        assert "the test part (3 samples) has no labels, so it is left out" in data.notes
     _table(tmp_path / "test.csv", text=TEXTS[:3], label=["good", "", "bad"])
-    refused(tmp_path, 65, "1 rows of .* have no label", modality="text")
+    refused(tmp_path, 65, "1 row of .* has no label", modality="text")
 
 
 def test_a_validation_part_is_kept_apart(tmp_path: Path) -> None:

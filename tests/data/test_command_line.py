@@ -82,8 +82,8 @@ def test_every_command_counts_what_skip_bad_leaves_out(tmp_path: Path, capsys) -
         command = [arguments[0], "digits04", str(root), "--skip-bad", *arguments[1:]]
         cli.main(command, standalone_mode=False)
         said = capsys.readouterr().err
-        assert "note: 1 broken images left out\n" in said, arguments
-        assert "note: 1 files that are no images left out\n" in said, arguments
+        assert "note: 1 broken image left out\n" in said, arguments
+        assert "note: 1 file that is no image left out\n" in said, arguments
 
 
 def test_a_broken_table_is_one_line(real_data: Path, tmp_path: Path) -> None:

@@ -152,14 +152,14 @@ def test_an_export_reads_others_as_those_that_it_was_adapted_to(tmp_path: Path, 
         shown = capsys.readouterr()
         answers.append(json.loads(shown.out)["predictions"][0]["probability"])
     assert abs(answers[0] - answers[1]) < 0.02, "as the same picture of eight bits"
-    assert "1 images have values above 4095, which are read as white too" in shown.err
+    assert "1 image has values above 4095, which are read as white too" in shown.err
 
 
 def test_inputs_without_a_model_s_white_have_their_own(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(wide_png(grey(0, 12)))
     split = open_inputs([str(tmp_path / "a.png")], modality="image")
     assert split.raw(0, channels=1).getextrema()[1] == 255
-    assert "1 images of 16 bits a channel, in which 4095 is read as white" in split.notes
+    assert "1 image of 16 bits a channel, in which 4095 is read as white" in split.notes
 
 
 def test_what_is_beyond_sixteen_bits_has_its_own_range(tmp_path: Path) -> None:

@@ -89,8 +89,8 @@ def test_folders_beside_train_and_loose_images_are_noted(tmp_path: Path) -> None
     image_folder(root / "unlabelled", {"x": 1})
     (root / "train" / "loose.jpg").write_bytes(encoded(photo(70), "JPEG"))
     data = opened(root)
-    assert "1 folders beside train (unlabelled) left out" in data.notes
-    assert "1 images outside class folders left out" in data.notes
+    assert "1 folder beside train (unlabelled) left out" in data.notes
+    assert "1 image outside class folders left out" in data.notes
     (root / "train/ant/0.jpg").rename(root / "train/0.jpg")
     data = opened(root / "train")
     assert "2 images outside class folders left out" in data.notes
@@ -203,7 +203,7 @@ def test_a_label_in_the_test_part_only_is_refused(tmp_path: Path) -> None:
 def test_a_label_in_the_training_part_only_is_noted(tmp_path: Path) -> None:
     root = parted(tmp_path / "set")
     image_folder(root / "train", {"wasp": 2}, first=90)
-    assert "1 classes have no test sample: 'wasp'" in opened(root).notes
+    assert "1 class has no test sample: 'wasp'" in opened(root).notes
 
 
 def test_the_same_sample_in_train_and_test_is_counted_and_strict_refuses(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_strict_compares_pixels(tmp_path: Path) -> None:
     (root / "train/ant/png.png").write_bytes(encoded(photo(33), "PNG", compress_level=1))
     (root / "test/ant/again.bmp").write_bytes(encoded(photo(33), "BMP"))
     assert not opened(root).notes
-    refused(root, 65, "1 test samples have the same content", strict=True)
+    refused(root, 65, "1 test sample has the same content", strict=True)
 
 
 def test_the_same_text_in_train_and_test_is_counted_too(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
     data = opened(root)
     assert data.classes == ("ant", "bee") and len(data.everything) == 10
     assert "3 links that lead in a circle left out" in data.notes
-    assert "1 broken links left out" in data.notes
+    assert "1 broken link left out" in data.notes
     outside = image_folder(tmp_path / "out", {"x": 1}, first=60) / "x"
     (outside / "back").symlink_to(root)
     (root / "train/ant/more").symlink_to(outside)
@@ -358,7 +358,7 @@ def test_inputs_that_are_broken_are_refused_or_left_out(tmp_path: Path) -> None:
     (root / "ant" / "notes.txt").write_text("x")
     split = open_inputs([str(root)], modality="image", options=ReadOptions(skip_bad=True))
     assert len(split) == 5 and not any(name.endswith("ant/1.jpg") for name in split.ids)
-    assert split.notes == ("1 files that are no images left out", "1 broken images left out")
+    assert split.notes == ("1 file that is no image left out", "1 broken image left out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotFoundError, match="no input in"):
         open_inputs([str(tmp_path / "empty")], modality="image")

@@ -156,7 +156,7 @@ def test_a_test_split_without_labels_is_no_test_part(tmp_path: Path) -> None:
     train, test = texts([0, 1] * 4, ["no", "yes"]), texts([-1, -1, -1], ["no", "yes"])
     data = opened(publish(tmp_path, train=train, test=test, validation=train), modality="text")
     assert data.has_own_test and data.test.ids[0] == "validation:1"
-    assert "the 3 samples of the test part have no labels, so it is left out" in data.notes
+    assert "the test part (3 samples) has no labels, so it is left out" in data.notes
 
 
 def test_likely_columns_of_a_set_are_proposed(tmp_path: Path) -> None:

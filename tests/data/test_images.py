@@ -83,7 +83,7 @@ def test_a_broken_image_is_refused_before_any_work(what: str, tmp_path: Path) ->
 def test_skip_bad_leaves_it_out_and_counts_it(what: str, tmp_path: Path) -> None:
     data = opened(with_file(tmp_path / "set", BROKEN[what]), skip_bad=True)
     assert len(data.everything) == 6 and "ant/odd.jpg" not in list(data.everything.ids)
-    assert "1 broken images left out" in data.notes
+    assert "1 broken image left out" in data.notes
     for index, name in enumerate(data.everything.ids):
         assert data.classes[data.everything.labels[index]] == name.split("/")[0]
         data.everything.raw(index)
@@ -123,7 +123,7 @@ def test_the_limit_on_pixels_can_be_moved_either_way(tmp_path: Path) -> None:
 def test_a_one_pixel_image_is_noted(tmp_path: Path) -> None:
     root = with_file(tmp_path / "set", encoded(photo(1, (1, 1)), "PNG"), "dot.png")
     data = opened(root)
-    assert "1 images with a side below 8 pixels" in data.notes
+    assert "1 image with a side below 8 pixels" in data.notes
     split = data.everything
     assert split.raw(list(split.ids).index("ant/dot.png"), min_side=224).size == (1, 1)
 
@@ -206,7 +206,7 @@ def test_of_several_frames_the_first_is_used_and_it_is_noted(kind: str, tmp_path
     root = tmp_path / "set"
     first = pixels(root, content, f"odd.{kind.lower()}")
     assert np.abs(first.astype(int) - [255, 0, 0]).max() <= (2 if kind == "MPO" else 0)
-    assert "1 images of several frames, of which only the first is used" in opened(root).notes
+    assert "1 image of several frames, of which only the first is used" in opened(root).notes
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -249,13 +249,13 @@ def test_an_image_of_any_suffix_counts(kind: str, suffix: str, tmp_path: Path) -
         pytest.skip("Pillow was built without AVIF here")
     found = pixels(tmp_path / "set", encoded(photo(8), kind), f"odd{suffix}").astype(int)
     assert np.abs(found - np.asarray(photo(8))).mean() < 25
-    told = any("known by their content" in note for note in opened(tmp_path / "set").notes)
+    told = any("known by its content" in note for note in opened(tmp_path / "set").notes)
     assert told == (suffix not in (".jfif", ".jpe", ".pjpeg", ".avif"))
 
 
 def test_cameras_raw_files_are_no_images(tmp_path: Path) -> None:
     root = with_file(tmp_path / "set", encoded(photo(8), "TIFF"), "odd.nef")
-    assert "1 files that are no images left out" in opened(root).notes
+    assert "1 file that is no image left out" in opened(root).notes
 
 
 def test_formats_outside_the_list_are_left_out_and_counted(tmp_path: Path) -> None:

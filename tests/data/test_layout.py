@@ -60,7 +60,7 @@ def test_other_folders_beside_the_parts_are_noted(tmp_path: Path) -> None:
     root = parted(tmp_path / "set", "seg_train/seg_train", "seg_test/seg_test")
     flat(root / "seg_pred" / "seg_pred")
     notes = opened(root).notes
-    assert "1 folders beside seg_train (seg_pred) left out" in notes
+    assert "1 folder beside seg_train (seg_pred) left out" in notes
     assert "the class folders of the train part are those in 'seg_train/seg_train'" in notes
 
 
@@ -162,7 +162,7 @@ def test_an_empty_class_is_left_out_with_a_note(tmp_path: Path) -> None:
     (root / "test" / "wasp" / "Thumbs.db").write_bytes(b"x")
     data = opened(root)
     assert data.classes == LABELS and len(data.everything) == 10
-    assert "1 class folders without an image left out: 'wasp'" in data.notes
+    assert "1 class folder without an image left out: 'wasp'" in data.notes
 
 
 def test_an_empty_class_with_test_images_is_refused(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_class_empty_in_test_alone_stays(tmp_path: Path) -> None:
     shutil.rmtree(root / "test" / "bee")
     (root / "test" / "bee").mkdir()
     data = opened(root)
-    assert data.classes == LABELS and "1 classes have no test sample: 'bee'" in data.notes
+    assert data.classes == LABELS and "1 class has no test sample: 'bee'" in data.notes
 
 
 def test_a_second_class_that_is_empty_is_named(tmp_path: Path) -> None:

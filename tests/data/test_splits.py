@@ -81,7 +81,7 @@ def test_a_lone_sample_stays_in_training_and_the_class_is_noted(tmp_path: Path) 
     root = image_folder(tmp_path / "set", {"ant": 10, "bee": 1})
     data = opened(root, allow_tiny=True)
     assert np.bincount(data.train.labels).tolist() == [8, 1]
-    assert "1 classes have no test sample: 'bee'" in data.notes
+    assert "1 class has no test sample: 'bee'" in data.notes
 
 
 def test_where_every_class_has_one_sample_nothing_can_be_held_out(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_encodings_and_gzip_of_text_files(tmp_path: Path) -> None:
     whole = data.everything
     assert [whole.raw(k) for k in range(3)] == ["naïve", "plain", "zipped ü"]
     assert any(note.startswith("a/0_7.txt is read as utf-16") for note in data.notes)
-    assert any(note.endswith("and so are 1 more texts") for note in data.notes)
+    assert any(note.endswith("and so is 1 more text") for note in data.notes)
     (root / "b/bad.txt").write_bytes("it’s".encode("cp1252"))
     error = refused(root, 65, "'b/bad.txt' is not utf-8: byte 2 is 0x92", modality="text")
     assert error.thing == "b/bad.txt" and error.options == ("--encoding", "cp1252")

@@ -12,6 +12,7 @@ from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split, decoded
 from zooadapt.data.labels import lacks
 from zooadapt.data.splits import divided
 from zooadapt.errors import DataError
+from zooadapt.wording import counted
 
 TEST_FRACTION = 0.2
 MAX_CLASSES = 20_000
@@ -45,14 +46,16 @@ def assemble(
         in_train, in_test = divided(everything, TEST_FRACTION, seed, contents)
         whole = ", groups whole" if groups is not None else ""
         notes.append(
-            f"no test part: {len(in_test)} samples were split off, stratified, by seed{whole}"
+            f"no test part: {counted(len(in_test), 'sample was', 'samples were')} split off, "
+            f"stratified, by seed{whole}"
         )
     _note_classes(classes, labels, labels[in_test], notes)
     train, test = everything.subset(in_train), everything.subset(in_test)
     learned = {contents[k] for k in in_train.tolist()}
     repeated = [everything.ids[k] for k in in_test.tolist() if contents[k] in learned]
     if repeated:
-        told = f"{len(repeated)} test samples have the same content as a training sample"
+        repeats = counted(len(repeated), "test sample has", "test samples have")
+        told = f"{repeats} the same content as a training sample"
         if options.strict:
             raise DataError(
                 f"{told}, the first is '{repeated[0]}'",
@@ -63,7 +66,8 @@ def assemble(
     fitted = {contents[k] for k in np.setdiff1d(in_train, in_val).tolist()}
     seen = sum(contents[k] in fitted for k in in_val.tolist())
     if seen:
-        notes.append(f"{seen} validation samples have the same content as a training sample")
+        repeats = counted(seen, "validation sample has", "validation samples have")
+        notes.append(f"{repeats} the same content as a training sample")
     _check_groups(train, test, options, notes)
     return Dataset(
         location=location,
@@ -87,7 +91,8 @@ def _labelled(found: Labelled, location: str, options: ReadOptions, notes: list[
     if len(missing) and not options.drop_unlabelled:
         shown = [found.samples.name(found.rows[k]) for k in missing[:_SHOWN].tolist()]
         raise DataError(
-            f"{len(missing)} rows of '{location}' have no label: {', '.join(shown)}"
+            counted(len(missing), f"row of '{location}' has", f"rows of '{location}' have")
+            + f" no label: {', '.join(shown)}"
             + (", ..." if len(missing) > _SHOWN else ""),
             thing=shown[0],
             remedy="label them, or --drop-unlabelled leaves them out",
@@ -97,7 +102,7 @@ def _labelled(found: Labelled, location: str, options: ReadOptions, notes: list[
             f"no row of '{location}' has a label", thing=location, remedy="--label-column NAME"
         )
     if len(missing):
-        notes.append(f"{len(missing)} rows without a label left out")
+        notes.append(f"{counted(len(missing), 'row')} without a label left out")
     return np.flatnonzero(has)
 
 
@@ -110,8 +115,8 @@ def _measurable(found: Labelled, has: np.ndarray, notes: list[str]) -> np.ndarra
         rows = parts == part
         if rows.any() and not has[rows].any() and has.any():
             used &= ~rows
-            notes.append(f"the {rows.sum()} samples of the {name} part have no labels, so it is "
-                         "left out")  # fmt: skip
+            count = counted(int(rows.sum()), "sample")
+            notes.append(f"the {name} part ({count}) has no labels, so it is left out")
     return used
 
 
@@ -168,7 +173,8 @@ def _groups(names: Sequence[str | None], notes: list[str]) -> np.ndarray:
     """The number of each row's group; a row without one is a group of its own."""
     alone = [k for k, name in enumerate(names) if lacks(name)]
     if alone:
-        notes.append(f"{len(alone)} rows have no group: each counts as a group of its own")
+        rows = counted(len(alone), "row has", "rows have")
+        notes.append(f"{rows} no group: each counts as a group of its own")
     numbers = np.unique([name or "" for name in names], return_inverse=True)[1]
     numbers[alone] = len(names) + np.arange(len(alone))
     return numbers
@@ -179,7 +185,9 @@ def _check_groups(train: Split, test: Split, options: ReadOptions, notes: list[s
         return
     shared = np.flatnonzero(np.isin(test.groups, train.groups))
     if len(shared):
-        told = f"{len(shared)} test samples are of a group that is in the training part too"
+        told = counted(len(shared), "test sample is", "test samples are") + (
+            " of a group that is in the training part too"
+        )
         if options.strict:
             raise DataError(
                 f"{told}, the first is '{test.ids[int(shared[0])]}'",
@@ -234,8 +242,8 @@ def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[st
     if pairs:
         shown = "; ".join(f"'{split.ids[a]}' and '{split.ids[b]}'" for a, b in pairs[:_SHOWN])
         notes.append(
-            f"{len(pairs)} samples have the same content as a sample of another class: {shown}"
-            + ("; ..." if len(pairs) > _SHOWN else "")
+            f"{counted(len(pairs), 'sample has', 'samples have')} the same content as a sample of "
+            f"another class: {shown}" + ("; ..." if len(pairs) > _SHOWN else "")
         )
 
 
@@ -245,7 +253,8 @@ def _note_classes(
     """labels: `(n,)` of all samples; tested: of the test part."""
     untested = [classes[k] for k in np.setdiff1d(np.arange(len(classes)), tested)]
     if untested and len(tested):
-        notes.append(f"{len(untested)} classes have no test sample: {_some(untested)}")
+        count = counted(len(untested), "class has", "classes have")
+        notes.append(f"{count} no test sample: {_some(untested)}")
     alike = Counter(_loosely(name) for name in classes)
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     twins = [

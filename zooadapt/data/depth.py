@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from zooadapt.data import png
+from zooadapt.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +64,13 @@ def common_white(least: Sequence[int], asked: int | None) -> tuple[int | None, t
     if not wide:
         return None, ()
     white = asked or max(wide)
-    notes = [f"{len(wide)} images of 16 bits a channel, in which {white} is read as white"]
+    notes = [
+        f"{counted(len(wide), 'image')} of 16 bits a channel, in which {white} is read as white"
+    ]
     above = sum(one > white for one in wide)
     if above:
-        notes.append(f"{above} images have values above {white}, which are read as white too")
+        count = counted(above, "image has", "images have")
+        notes.append(f"{count} values above {white}, which are read as white too")
     return white, tuple(notes)
 
 

@@ -15,6 +15,7 @@ from zooadapt.data.listing import files_by_class
 from zooadapt.data.reading import changed, read_bytes
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError
+from zooadapt.wording import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,9 +97,10 @@ class FileSamples:
             raise self._refused(bad, looks[bad[0]].error)
         good = [k for k, look in enumerate(looks) if look.error is None]
         seen = Counter(note for k in good for note in _remarks(looks[k]))
-        self.notes = tuple(f"{count} {what}" for what, count in sorted(seen.items()))
+        each = sorted(seen.items())
+        self.notes = tuple(counted(n, f"image {what}", f"images {what}") for what, n in each)
         if bad:
-            self.notes = (f"{len(bad)} broken images left out", *self.notes)
+            self.notes = (f"{counted(len(bad), 'broken image')} left out", *self.notes)
         self._sizes = [look.size for look in looks]
         self._wide = [look.white > 0 for look in looks]
         self.white, notes = depth.common_white([looks[k].white for k in good], self._options.white)
@@ -131,7 +133,7 @@ class FileSamples:
 def _remarks(look: images.Look) -> list[str]:
     remarks = []
     if min(look.size) < _TINY:
-        remarks.append(f"images with a side below {_TINY} pixels")
+        remarks.append(f"with a side below {_TINY} pixels")
     if look.frames:
-        remarks.append("images of several frames, of which only the first is used")
+        remarks.append("of several frames, of which only the first is used")
     return remarks

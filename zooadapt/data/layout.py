@@ -92,7 +92,8 @@ def _parts(tree: Tree) -> dict[str, Path] | None:
     extra = [name for name in top if name not in named]
     if extra:
         shown = ", ".join(extra[:_SHOWN]) + (", ..." if len(extra) > _SHOWN else "")
-        tree.leave_out(f"folders beside {parts['train'].name} ({shown})", len(extra))
+        beside = f"beside {parts['train'].name} ({shown})"
+        tree.leave_out(f"folder {beside}", f"folders {beside}", len(extra))
     tree.leave_images(Path())
     return parts
 

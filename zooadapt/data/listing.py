@@ -10,6 +10,7 @@ from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.layout import class_folders
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError, NotFoundError
+from zooadapt.wording import counted
 
 _SHOWN = 5
 _UNLABELLED = frozenset({"unsup", "unsupervised"})
@@ -90,7 +91,8 @@ def _emptiness(tree: Tree, empty: Sequence[str]) -> list[str]:
     if not empty:
         return []
     shown = ", ".join(map(repr, empty[:_SHOWN])) + (", ..." if len(empty) > _SHOWN else "")
-    return [f"{len(empty)} class folders without {_article(tree.kind)} left out: {shown}"]
+    count = counted(len(empty), "class folder")
+    return [f"{count} without {_article(tree.kind)} left out: {shown}"]
 
 
 def _article(noun: str) -> str:

@@ -18,6 +18,7 @@ from zooadapt.data.reading import GZIP, changed, of_file
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
+from zooadapt.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -219,7 +220,8 @@ def of_arrow(
         # Comparing with a Python number would import pandas, half a second.
         empty = len(one) - (pc.sum(lengths.cast("bool")).as_py() or 0)
         if empty:
-            notes.append(f"{empty} rows of {path.name} have an empty text")
+            rows = counted(empty, f"row of {path.name} has", f"rows of {path.name} have")
+            notes.append(f"{rows} an empty text")
     labels = strings_of(table, wanted.label, path)
     groups = strings_of(table, wanted.group, path)
     return Table(

@@ -13,6 +13,7 @@ from zooadapt.data.reading import GZIP, read_text
 from zooadapt.data.tables import TextSamples
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError
+from zooadapt.wording import counted
 
 TEXT_SUFFIX = ".txt"
 
@@ -55,11 +56,13 @@ class TextFiles(Sequence[str]):
         self._texts = [text for text, _ in texts]
         chosen = [note for _, notes in texts for note in notes]
         if chosen:
-            more = f", and so are {len(chosen) - 1} more texts" if len(chosen) > 1 else ""
+            others = len(chosen) - 1
+            verb = "is" if others == 1 else "are"
+            more = f", and so {verb} {counted(others, 'more text')}" if others else ""
             self.notes.append(chosen[0] + more)
         empty = sum(not text for text in self._texts)
         if empty:
-            self.notes.append(f"{empty} texts are empty")
+            self.notes.append(f"{counted(empty, 'text is', 'texts are')} empty")
 
     def __len__(self) -> int:
         return len(self._texts)

@@ -11,8 +11,16 @@ from zooadapt.data import images
 from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.reading import of_file
 from zooadapt.errors import DataError
+from zooadapt.wording import counted
 
 _LEFT_BEHIND = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+
+_NOT_READ = {
+    "broken link": "broken links",
+    "link that leads in a circle": "links that lead in a circle",
+    "pipe, socket or device": "pipes, sockets or devices",
+}
+"""What a folder may hold besides files and folders, one and many."""
 
 
 class Tree:
@@ -26,22 +34,24 @@ class Tree:
     def __init__(self, root: Path, options: ReadOptions) -> None:
         self.root = root
         self._real, self._options = os.path.realpath(root), options
-        self._left_out: Counter[str] = Counter()
+        self._left_out: Counter[tuple[str, str]] = Counter()
         self._sniffed: Counter[str] = Counter()
         self._listings: dict[Path, list[tuple[str, str]]] = {}
 
-    def leave_out(self, what: str, count: int = 1) -> None:
-        """Count something that is not read."""
-        self._left_out[what] += count
+    def leave_out(self, one: str, many: str, count: int = 1) -> None:
+        """Count something that is not read, by its name in the singular and the plural."""
+        self._left_out[one, many] += count
 
     def notes(self) -> list[str]:
         """What was left out, how often, and what was taken for a picture by its content alone."""
-        notes = [f"{count} {what} left out" for what, count in sorted(self._left_out.items())]
+        each = sorted(self._left_out.items())
+        notes = [f"{counted(count, one, many)} left out" for (one, many), count in each]
         if self._sniffed:
             suffixes = ", ".join(
                 suffix or "no suffix" for suffix, _ in self._sniffed.most_common(3)
             )
-            notes.append(f"{self._sniffed.total()} images are known by their content ({suffixes})")
+            one, many = "image is known by its content", "images are known by their content"
+            notes.append(f"{counted(self._sniffed.total(), one, many)} ({suffixes})")
         return notes
 
     def folders(self, below: Path) -> list[str]:
@@ -59,7 +69,8 @@ class Tree:
         files = [name for name, kind in self._entries(below) if kind == "file"]
         loose = sum(self._is_sample(below / name) for name in files)
         if loose:
-            self.leave_out(f"{self.kind}s outside class folders", loose)
+            one, many = (f"{kind} outside class folders" for kind in (self.kind, f"{self.kind}s"))
+            self.leave_out(one, many, loose)
 
     def top_files(self) -> list[str]:
         """Names of the regular files in the root, sorted."""
@@ -86,7 +97,8 @@ class Tree:
                 elif kind == "file":
                     others[Path(name).suffix.lower()] += 1
         if others:
-            self.leave_out(f"files that are no {self.kind}s", others.total())
+            one, many = f"file that is no {self.kind}", f"files that are no {self.kind}s"
+            self.leave_out(one, many, others.total())
         return sorted(paths), others
 
     def _is_named_so(self, name: str) -> bool:
@@ -112,13 +124,13 @@ class Tree:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(".") or entry.name in _LEFT_BEHIND:
                         if entry.is_dir():
-                            self.leave_out("hidden folders")
+                            self.leave_out("hidden folder", "hidden folders")
                         continue
                     kind = self._kind(entry, below)
                     if kind in ("file", "folder"):
                         found.append((entry.name, kind))
                     else:
-                        self.leave_out(kind)
+                        self.leave_out(kind, _NOT_READ[kind])
         except OSError as error:
             raise of_file(error, valid((self.root / below).as_posix())) from error
         return found
@@ -127,7 +139,7 @@ class Tree:
         if entry.is_symlink():
             target = os.path.realpath(entry.path)
             if not os.path.exists(target):
-                return "broken links"
+                return "broken link"
             if not self._options.follow_links and not _inside(target, self._real):
                 name = valid((below / entry.name).as_posix())
                 raise DataError(
@@ -137,11 +149,11 @@ class Tree:
                 )
             way = [os.path.realpath(self.root / folder) for folder in (below, *below.parents)]
             if any(_inside(folder, target) for folder in way):
-                return "links that lead in a circle"
+                return "link that leads in a circle"
         mode = entry.stat().st_mode
         if stat.S_ISDIR(mode):
             return "folder"
-        return "file" if stat.S_ISREG(mode) else "pipes, sockets or devices"
+        return "file" if stat.S_ISREG(mode) else "pipe, socket or device"
 
 
 def valid(name: str) -> str:
