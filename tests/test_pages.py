@@ -246,6 +246,14 @@ def test_the_six_lines_of_python_do_what_the_front_page_says(
     assert (place / "flowers-probe" / "model.safetensors").is_file()
 
 
+def test_the_page_of_python_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    names = python_of(DOCS / "python.md", "import zooadapt")
+    assert names["model"].classes == tuple("56789")
+    assert names["one"].label == next(iter(names["one"].probabilities))
+    assert len(names["one"].probabilities) == 3
+
+
 def python_of(page: Path, begin: str) -> dict[str, Any]:
     """What a page's block that begins so leaves behind where it has run, on the bundled source."""
     (code,) = (block for block in blocks(page, "python") if block.startswith(begin))
