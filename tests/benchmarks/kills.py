@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 import random
@@ -36,12 +35,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import zooadapt.cli.adapt  # noqa: F401
 from zooadapt import adapt, preparation  # noqa: F401  adapt imports what a run needs
 from zooadapt.cli import main as command_line
 from zooadapt.precision import Mode
 
 STRATEGIES = ("auto", "lp-ft", "full", "gradual", "from", "probe")
-MORE = ((), ("--ema", "0.9"), ("--soup", "2"), ("--optimizer", "sgd"), ("--mixup", "0.3"),
+MORE = (("--mixup", "0.3"), (), ("--ema", "0.9"), ("--soup", "2"), ("--optimizer", "sgd"),
         ("--imbalance", "sampler"), ("--tune", "lora"), ("--views", "2"), ("--patience", "2"),
         ("--l2sp", "0.01"), ("--norm-statistics", "train"))  # fmt: skip
 ROOT = Path(__file__).parents[2]
@@ -137,18 +137,17 @@ def killed(
 
 
 def in_peace(words: list[str], layout: bool, place: Path) -> tuple[float, float]:
-    """The seconds until it has a checkpoint and until it ends."""
-    started, first = time.monotonic(), math.inf
+    """The seconds until it has a checkpoint, 0 where it has none, and until it ends."""
+    started, first = time.monotonic(), 0.0
     errors = place / "errors"
     process = attempt([*words, "-o", str(place / "whole")], layout, place / "cache", errors)
     while process.exitcode is None:
         process.join(0.02)
-        if (place / "whole.checkpoint").exists():
-            first = min(first, time.monotonic() - started)
+        if not first and (place / "whole.checkpoint").exists():
+            first = time.monotonic() - started
     if process.exitcode:
         sys.exit(errors.read_text())
-    seconds = time.monotonic() - started
-    return min(first, seconds), seconds
+    return first, time.monotonic() - started
 
 
 def main() -> None:
@@ -166,7 +165,8 @@ def main() -> None:
         strategy = STRATEGIES[number % len(STRATEGIES)]
         layout = bool(number // len(STRATEGIES) % 2)
         source, data, stage, own = available[number // (2 * len(STRATEGIES)) % len(available)]
-        extra, place = drawn.choice(MORE), folder / f"round{number}"
+        extra = drawn.choice(MORE[data.is_file() :])  # texts are not mixed
+        place = folder / f"round{number}"
         place.mkdir()
         words = ["adapt", source, str(data), "--batch-size", "8", "--checkpoint-seconds", "0.1",
                  "--epochs", "24", *own, *extra,
