@@ -306,6 +306,29 @@ def test_with_many_labels_no_head_is_exported_on_a_source_that_knows_less(tmp_pa
     assert report["conclusion"].endswith("next time: another source")
 
 
+def test_a_run_that_left_its_source_goes_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Stops(Progress):
+        def say(self, line: str) -> None:
+            if "epoch 2 of" in line:
+                raise KeyboardInterrupt
+
+    given = {"source": "english", "data": str(signs(tmp_path, 900)), "epochs": 2,
+             "precision": "fp32", "checkpoint_seconds": 0.0}  # fmt: skip
+    whole = adapt(Request(**given, out=tmp_path / "whole"), Progress()).report
+    assert "from random weights" in whole["decisions"][0]["value"]
+    assert {epoch["phase"] for epoch in whole["epochs"]}  # or the test tests nothing
+    with pytest.raises(KeyboardInterrupt):
+        adapt(Request(**given, out=tmp_path / "cut"), Stops())
+    monkeypatch.setattr(prospects.Prospects, "of_source", None)  # not looked at again
+    resumed = adapt(Request(**given, out=tmp_path / "cut", resume=True), Progress()).report
+    for key in ("decisions", "plan", "epochs"):
+        assert resumed[key] == whole[key]
+    ours, theirs = (tmp_path / name / "model.safetensors" for name in ("cut", "whole"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
 def test_channel_means_find_the_channels():
     image, tokens = torch.rand(2, 5, 4, 4), torch.rand(2, 7, 5)
     last = image.permute(0, 2, 3, 1)

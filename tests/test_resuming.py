@@ -29,6 +29,7 @@ from zooadapt.inputs import open_inputs
 from zooadapt.model import build, open_source
 from zooadapt.precision import Mode
 from zooadapt.progress import Progress
+from zooadapt.prospects import Prospects
 from zooadapt.request import Request
 
 WEIGHTS = "model.safetensors"
@@ -112,6 +113,35 @@ def test_a_resumed_run_takes_over_its_options_and_its_plan(
         k: v for k, v in whole.items() if k not in changing
     }
     assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def slopes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes that early stages tell apart better than the last ones: noise on a slope."""
+    root = tmp_path_factory.mktemp("slopes")
+    for label, number in itertools.product(range(3), range(25)):
+        slope = np.rot90(np.tile(np.linspace(0, 120, 16), (16, 1)), label)
+        noise = np.random.default_rng((label, number)).normal(60, 120, (16, 16))
+        (root / f"class{label}").mkdir(exist_ok=True)
+        image = Image.fromarray((slope + noise).clip(0, 255).astype(np.uint8))
+        image.save(root / f"class{label}" / f"{number}.png")
+    return root
+
+
+def test_what_was_decided_before_the_training_is_not_decided_anew(
+    slopes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run that has no room for features could not decide it."""
+    options = {"strategy": "auto", "epochs": 4}
+    whole = run(slopes, tmp_path / "whole", **options)
+    assert whole["decisions"][0]["value"] == "at once"  # or the test tests nothing
+    with pytest.raises(KeyboardInterrupt):
+        run(slopes, tmp_path / "cut", Stops("training phase 1, epoch 2"), **options)
+    for name in ("of_source", "of_stages"):
+        monkeypatch.setattr(Prospects, name, never)
+    resumed = run(slopes, tmp_path / "cut", resume=True, cache_gb=0.0)
+    for key in ("decisions", "plan", "epochs"):
+        assert resumed[key] == whole[key]
 
 
 def test_an_option_that_the_user_gives_can_contradict(pictures: Path, tmp_path: Path) -> None:

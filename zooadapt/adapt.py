@@ -43,7 +43,8 @@ from zooadapt.preparation import (
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.resuming import options_of
-from zooadapt.run import TEST, TRAIN, VAL, Run
+from zooadapt.run import Run
+from zooadapt.solving import TEST, TRAIN, VAL
 from zooadapt.strategy import AUTO, Choice
 from zooadapt.suspects import Suspects
 from zooadapt.timing import Imports

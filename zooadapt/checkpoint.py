@@ -39,11 +39,16 @@ class Checkpoint:
         self.folder = folder_of(out)
         self._facts, self._every = json.loads(json.dumps(facts)), every
         self._run, self._source = dict(run or {}), source or {}
+        self._settled: Mapping[str, Any] = {}
         self._saved, self._took = -math.inf, 0.0
 
-    def agree(self, **facts: Any) -> None:
-        """Add to what a resumed run must share."""
-        self._facts |= json.loads(json.dumps(facts))
+    def settle(self, choices: Mapping[str, Any]) -> None:
+        """Save with every state what was chosen on the way to the first; `settled` gives it."""
+        self._settled = choices
+
+    def settled(self) -> dict[str, Any]:
+        """What the interrupted run had settled, as JSON."""
+        return weights.read_config(self.folder / "config.json")["settled"]
 
     def due(self, *, within_epoch: bool = False) -> bool:
         """Whether to save now: after an epoch as soon as that takes little of the time, within one
@@ -66,7 +71,12 @@ class Checkpoint:
             weights.write_weights(folder / "model.safetensors", {**tensors, **source})
             fsops.write_json(
                 folder / "config.json",
-                {"facts": self._facts, "run": self._run, "progress": progress},
+                {
+                    "facts": self._facts,
+                    "run": self._run,
+                    "settled": self._settled,
+                    "progress": progress,
+                },
             )
         self._saved = time.monotonic()
         self._took = self._saved - started

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from zooadapt import fsops, processes, unlabelled
+from zooadapt import fsops, processes, settling, unlabelled
 from zooadapt.auto import BUDGET
 from zooadapt.cache import Cache, remember
 from zooadapt.carries import Carries
@@ -28,9 +28,8 @@ from zooadapt.precision import Mode, choose, has_bf16
 from zooadapt.progress import Progress
 from zooadapt.request import Request
 from zooadapt.resuming import Interrupted
-from zooadapt.run import TEST, TRAIN, VAL
-from zooadapt.solving import UNLABELLED
-from zooadapt.strategy import AUTO, LOST, Choice, Recipe, SolvePhase, TrainPhase
+from zooadapt.solving import TEST, TRAIN, UNLABELLED, VAL
+from zooadapt.strategy import AUTO, LOST, Choice
 from zooadapt.timing import Clock
 
 KEPT = 1 << 30
@@ -104,19 +103,7 @@ def restored(interrupted: Interrupted) -> Plan:
 
     Raises: DataError for one that this version does not know, or for a device that is not here.
     """
-    saved = dict(interrupted.plan)
-    try:
-        kinds = {"train": TrainPhase, "solve": SolvePhase}
-        saved["phases"] = tuple(kinds[phase["kind"]](**phase) for phase in saved["phases"])
-        saved["recipe"] = Recipe(**saved["recipe"])
-        saved["choices"] = tuple(Choice(**choice) for choice in saved["choices"])
-        before = Plan(**saved)
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            "the plan of the interrupted run is another version's",
-            thing="versions",
-            remedy="resume with that version, or run it without --resume",
-        ) from error
+    before = settling.plan_of(interrupted.plan)
     here = processes.device()
     if before.device != here.type or (before.precision == "bf16" and not has_bf16(here)):
         raise DataError(

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from zooadapt import averaging, head, processes
+import numpy as np
+from torch import Tensor
+
+from zooadapt import averaging, head, processes, strategy
 from zooadapt.chain import Chain
-from zooadapt.strategy import Choice
+from zooadapt.strategy import Choice, TrainPhase
 from zooadapt.training import Training
 from zooadapt.wording import counted
 
 
 def refit(
     chain: Chain,
-    training: Callable[[], Training],
-    epochs: int,
+    training: Callable[[TrainPhase], Training],
+    taught: TrainPhase,
     *,
     temperature: float,
-    before: float,
-    after: Callable[[], float],
+    truth: np.ndarray,
+    counted_on: np.ndarray,
+    before: np.ndarray,
+    after: Callable[[], Tensor],
 ) -> tuple[bool, Choice]:
     """Train on over all samples; whether the chain is left so, and that as a choice. It is left as
     it was where the time was over first, or where it would be less accurate on the held-out samples
     than before it had learned them.
 
-    training: one of so many epochs; temperature: what the head's logits were divided by; before and
-    after: accuracy on the held-out samples, -inf of a network whose answers are not finite.
+    training: one in a phase; taught: the phase that trained the model, with the epochs that it
+    took; temperature: what the head's logits were divided by; truth: `(n,)` labels of the held-out
+    samples, counted_on: `(n,)` whether one counts, before: `(n,)`
+    classes that the model gave them, after: `(n, K)` logits that it gives them then.
     """
+    phase = strategy.refit(taught)
     chosen = averaging.copy(chain.net)
     head.rescale(chain.head, temperature)
-    in_time = training().refit()
+    in_time = training(phase).refit()
     head.rescale(chain.head, 1 / temperature)
-    accuracy = after()
-    learned = in_time and processes.decided(lambda: accuracy >= before)
-    value = f"{counted(epochs, 'more epoch')} on all samples"
+
+    def right(classes: np.ndarray) -> float:
+        return float((classes == truth)[counted_on].mean())
+
+    logits, was = after(), right(before)
+    accuracy = right(logits.argmax(1).numpy()) if logits.isfinite().all() else -math.inf
+    learned = in_time and processes.decided(lambda: accuracy >= was)
+    value = f"{counted(phase.epochs, 'more epoch')} on all samples"
     if not learned:
         chain.net.load_state_dict(chosen)
         cause = "it made the model worse" if in_time else "the budget was spent"
         value = f"discarded, {cause}: the model from before it is exported"
-    why = f"accuracy {before:.3f} on the held-out samples before it, {max(accuracy, 0):.3f} after"
+    why = f"accuracy {was:.3f} on the held-out samples before it, {max(accuracy, 0):.3f} after"
     return learned, Choice(what="refit", value=value, why=why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import dropwhile
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import auto, averaging, baselines, concluding, head, processes, refitting, strategy
+from zooadapt import auto, averaging, baselines, concluding, head, processes, refitting, settling
 from zooadapt.averaging import State
 from zooadapt.carries import Carries
 from zooadapt.chain import POOLED, Chain
@@ -25,7 +25,7 @@ from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.progress import Progress
 from zooadapt.prospects import Prospects
-from zooadapt.solving import TEST, TRAIN, UNLABELLED, VAL, Solving
+from zooadapt.solving import TRAIN, VAL, Solving, read_at
 from zooadapt.strategy import ALWAYS, AUTO, GAINED, IN_DOUBT, Choice, SolvePhase, TrainPhase
 from zooadapt.trainer import Trainer
 from zooadapt.training import Training
@@ -76,18 +76,10 @@ class Run:
 
     def prepare(self) -> None:
         """Run what stays frozen, once: the carries of every split at every cut of the plan."""
-        cuts = {phase.cut for phase in self.plan.trained}
-        ends = {self._chain.depth} if self.plan.solves else set()
-        looked = {POOLED} if any(phase.when == IN_DOUBT for phase in self.plan.trained) else set()
-        needed = {
-            TRAIN: cuts | ends | looked,
-            VAL: cuts | ends,
-            TEST: {self.plan.cut},
-            UNLABELLED: ends,
-        }
         learned = (TRAIN, VAL) if self.plan.refit else (TRAIN,)
-        for name in self._splits:
-            self._carries.prepare(name, sorted(needed[name]), views=name in learned)
+        for name, cuts in read_at(self.plan).items():
+            if name in self._splits:
+                self._carries.prepare(name, sorted(cuts), views=name in learned)
         if self.plan.solves:
             self._solving.find_repeats()
 
@@ -134,21 +126,27 @@ class Run:
     def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
         """Train through the plan's phases; the best epoch on the validation part is kept, the
         solved head's before the first epoch included. What there is to choose is seen from features
-        first: whether to leave a source that teaches nothing, and whether to train at once."""
-        if self.plan.may_leave_source:
-            self._look_at_source()
-        if self._chooses and self.plan.trained and not self._left:
-            self._keep_right()
-        if any(phase.when == IN_DOUBT for phase in self.plan.trained):
-            self._look_at_stages()
-        checkpoint.agree(phases=self.plan.to_json()["phases"])
+        first: whether to leave a source that teaches nothing, and whether to train at once. An
+        interrupted run has seen it."""
+        before = len(self.decisions)
+        if resume:
+            self.plan, decisions, left = settling.from_json(checkpoint.settled())
+            for choice in decisions:
+                self._record(choice)
+            if left:
+                self._leave_source()
+        else:
+            self._look()
+        checkpoint.settle(settling.to_json(self.plan, self.decisions[before:], left=self._left))
         if not (phases := self.plan.trained):
             return History()
         solved = averaging.copy(self._chain.net) if self._chooses else None
         if self._chooses and self.plan.from_scratch:
             self._chain.net.load_state_dict(self._untrained())
-        training, starts = self._training(phases, TRAIN), self.plan.solves and solved is None
-        history = training.run(keep_start=starts, checkpoint=checkpoint, resume=resume)
+        training = self._trainer.training(self.plan, phases, TRAIN)
+        history = training.run(
+            keep_start=self.plan.solves and solved is None, checkpoint=checkpoint, resume=resume
+        )
         if history.best:
             number = history.epochs[history.best - 1].phase
             done = sum(epoch.phase == number for epoch in history.epochs)
@@ -170,30 +168,18 @@ class Run:
                 self._solve_all()
                 self._decide("refit", "the head fitted on all samples", "no epoch was better")
             return self.plan.solves
-        phase = strategy.refit(self._taught)
-        kept, truth = (part[VAL].numpy() for part in (self._solving.kept, self._solving.learned))
-
-        def right(predicted: np.ndarray) -> float:
-            return float((predicted == truth)[kept].mean())
-
-        def after() -> float:
-            logits = self._logits(VAL, "")
-            return right(logits.argmax(1).numpy()) if logits.isfinite().all() else -math.inf
-
         learned, choice = refitting.refit(
             self._chain,
-            lambda: self._training((phase,), TRAIN, VAL),
-            phase.epochs,
+            lambda phase: self._trainer.training(self.plan, (phase,), TRAIN, VAL),
+            self._taught,
             temperature=self._temperature,
-            before=right(self._predicted["model"]),
-            after=after,
+            truth=self._solving.learned[VAL].numpy(),
+            counted_on=self._solving.kept[VAL].numpy(),
+            before=self._predicted["model"],
+            after=lambda: self._logits(VAL, ""),
         )
         self._record(choice)
         return learned
-
-    def _training(self, phases: Sequence[TrainPhase], *names: str) -> Training:
-        """The training of these parts together."""
-        return self._trainer.training(self.plan, phases, *names)
 
     def validation(self) -> Metrics:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was solved
@@ -234,6 +220,22 @@ class Run:
     def _chooses(self) -> bool:
         return self.plan.strategy == AUTO and self.plan.solves
 
+    def _look(self) -> None:
+        if self.plan.may_leave_source:
+            self._look_at_source()
+        if self._chooses and self.plan.trained and not self._left:
+            self._keep_right()
+        if any(phase.when == IN_DOUBT for phase in self.plan.trained):
+            self._look_at_stages()
+
+    def _leave_source(self) -> None:
+        self._left = True
+        self._carries.forget()
+        self._rows.forget()
+        self._chain.net.load_state_dict(self._untrained())
+        self._solving.solve(TRAIN)
+        self._temperature = 1 / self._solving.fit.scale
+
     def _look_at_source(self) -> None:
         """Where its features tell hardly more than those of the same network untrained, train that
         one, if all of it is to be trained and there is enough to learn features from. Where they
@@ -244,12 +246,7 @@ class Run:
             self._untrained(), self._carries.at(TRAIN, 0)
         )
         if better:
-            self._left = True
-            self._carries.forget()
-            self._rows.forget()
-            self._chain.net.load_state_dict(self._untrained())
-            self._solving.solve(TRAIN)
-            self._temperature = 1 / self._solving.fit.scale
+            self._leave_source()
         if better and (plan.cut or len(self._labels[TRAIN]) < auto.LEARNABLE):
             self._keep_solved(averaging.copy(self._chain.net), fact)
         elif useless and not plan.cut:

@@ -10,17 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt import curve, head, metrics, processes, repeats, selftraining, suspects
+from zooadapt.chain import POOLED
 from zooadapt.data import Split
 from zooadapt.data.splits import together
 from zooadapt.head import HeadFit
 from zooadapt.metrics import Metrics
 from zooadapt.plan import Plan
 from zooadapt.ridge import Rows
-from zooadapt.strategy import Choice
+from zooadapt.strategy import IN_DOUBT, Choice
 from zooadapt.suspects import Suspects
 
 TRAIN, VAL, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
 """The parts of the data; the last one has no labels."""
+
+
+def read_at(plan: Plan) -> dict[str, set[int]]:
+    """The cuts at which a run of this plan reads the carries of each part."""
+    cuts = {phase.cut for phase in plan.trained}
+    ends = {plan.depth} if plan.solves else set()
+    looked = {POOLED} if any(phase.when == IN_DOUBT for phase in plan.trained) else set()
+    return {TRAIN: cuts | ends | looked, VAL: cuts | ends, TEST: {plan.cut}, UNLABELLED: ends}
 
 
 class Solving:

@@ -43,7 +43,9 @@ from zooadapt.precision import Mode
 STRATEGIES = ("auto", "lp-ft", "full", "gradual", "from", "probe")
 MORE = (("--mixup", "0.3"), (), ("--ema", "0.9"), ("--soup", "2"), ("--optimizer", "sgd"),
         ("--imbalance", "sampler"), ("--tune", "lora"), ("--views", "2"), ("--patience", "2"),
-        ("--l2sp", "0.01"), ("--norm-statistics", "train"))  # fmt: skip
+        ("--l2sp", "0.01"), ("--norm-statistics", "train"), ("--no-refit",),
+        ("--labels-per-class", "12"), ("--unlabelled", "{data}"), ("--deterministic-plan",),
+        ("--metric", "balanced-accuracy"))  # fmt: skip
 ROOT = Path(__file__).parents[2]
 MOBILE = "weights/mobilenetv2_035.keras_in1k_headless"
 MOST = 6
@@ -165,7 +167,8 @@ def main() -> None:
         strategy = STRATEGIES[number % len(STRATEGIES)]
         layout = bool(number // len(STRATEGIES) % 2)
         source, data, stage, own = available[number // (2 * len(STRATEGIES)) % len(available)]
-        extra = drawn.choice(MORE[data.is_file() :])  # texts are not mixed
+        chosen = drawn.choice(MORE[data.is_file() :])  # texts are not mixed
+        extra = [word.format(data=data) for word in chosen]
         place = folder / f"round{number}"
         place.mkdir()
         words = ["adapt", source, str(data), "--batch-size", "8", "--checkpoint-seconds", "0.1",
