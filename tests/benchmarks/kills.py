@@ -41,11 +41,12 @@ from zooadapt.cli import main as command_line
 from zooadapt.precision import Mode
 
 STRATEGIES = ("auto", "lp-ft", "full", "gradual", "from", "probe")
-MORE = (("--mixup", "0.3"), (), ("--ema", "0.9"), ("--soup", "2"), ("--optimizer", "sgd"),
-        ("--imbalance", "sampler"), ("--tune", "lora"), ("--views", "2"), ("--patience", "2"),
+MORE = (("--mixup", "0.3"), ("--tune", "lora"), (), ("--ema", "0.9"), ("--soup", "2"),
+        ("--optimizer", "sgd"), ("--imbalance", "sampler"), ("--views", "2"), ("--patience", "2"),
         ("--l2sp", "0.01"), ("--norm-statistics", "train"), ("--no-refit",),
         ("--labels-per-class", "12"), ("--unlabelled", "{data}"), ("--deterministic-plan",),
         ("--metric", "balanced-accuracy"))  # fmt: skip
+"""Options of which a round has one; the first two do not suit texts."""
 ROOT = Path(__file__).parents[2]
 MOBILE = "weights/mobilenetv2_035.keras_in1k_headless"
 MOST = 6
@@ -167,7 +168,7 @@ def main() -> None:
         strategy = STRATEGIES[number % len(STRATEGIES)]
         layout = bool(number // len(STRATEGIES) % 2)
         source, data, stage, own = available[number // (2 * len(STRATEGIES)) % len(available)]
-        chosen = drawn.choice(MORE[data.is_file() :])  # texts are not mixed
+        chosen = drawn.choice(MORE[2 * data.is_file() :])
         extra = [word.format(data=data) for word in chosen]
         place = folder / f"round{number}"
         place.mkdir()
