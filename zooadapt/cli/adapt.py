@@ -309,19 +309,16 @@ def _lines(report: dict[str, Any]) -> list[str]:
         lines.append(f"training ended early: {report['stopped']}")
     lines += [_undecided(one) for one in report["comparisons"] if not one["told_apart"]]
     suspects, curve = report["suspects"], report["learning_curve"]
-    if suspects and (place := report.get("suspects_file")):
-        lines.append(
-            f"{place} lists {counted(suspects['count'], 'label')} that may be wrong, the least "
-            "believed first; its score is 0.5 where the likelier class is as probable as the given "
-            "one, and 1 where it is certain"
-        )
-    if suspects and not suspects["reliable"]:
-        lines.append("the head is too inaccurate to flag label errors")
-    elif suspects and suspects["count"]:
+    place = report.get("suspects_file")
+    if suspects and suspects["count"]:
+        if place:
+            lines.append(
+                f"{place} lists {counted(suspects['count'], 'label')} that may be wrong, the least "
+                "believed first; its score is 0.5 where the likelier class is as probable as the "
+                "given one, and 1 where it is certain"
+            )
         done = {
-            "keep": "--suspects FILE.csv lists them"
-            if "suspects_file" not in report
-            else "they were learned as they are",
+            "keep": "they were learned as they are" if place else "--suspects FILE.csv lists them",
             "drop": f"{suspects['changed']} were not learned from",
             "relabel": f"{suspects['changed']} were learned as the likelier class",
         }
@@ -329,6 +326,10 @@ def _lines(report: dict[str, Any]) -> list[str]:
             f"{suspects['count']} of {suspects['of']} labels may be wrong; "
             f"{done[suspects['treatment']]}"
         )
+    elif suspects and (place or not suspects["reliable"]):
+        right = suspects["reliable"]
+        why = "no label seems wrong" if right else "the head is too inaccurate to flag label errors"
+        lines.append(f"{why}, so {place} lists none" if place else why)
     if curve:
         lines.append(curve["sentence"])
     if report["conclusion"]:

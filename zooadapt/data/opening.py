@@ -56,7 +56,10 @@ def open_samples(
     if any(name is not None for name in rows.names):
         data = assemble(rows, location=location, modality=modality, options=options, seed=0)
         return data.everything, data.classes
-    labels, notes = np.full(len(rows.rows), -1), [*rows.notes, f"'{location}' has no labels"]
+    labels, notes = (
+        np.full(len(rows.rows), -1),
+        [*rows.notes, f"'{location}' is read without labels"],
+    )
     positions = np.array(rows.rows)
     return Split(rows.samples, labels, modality=modality, rows=positions, notes=notes), ()
 
