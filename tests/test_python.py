@@ -392,6 +392,21 @@ def test_features_of_a_layer_are_those_of_a_text_alone(words: zooadapt.Model) ->
         words.features(inputs, layer="layer9")
 
 
+def test_a_source_without_classes_has_features_alone(
+    table: Path, texts: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    source, out = zooadapt.load("rnn:english"), tmp_path / "f.safetensors"
+    use.features("english", str(table), out, use.Settings(cache_gb=0), Progress())
+    assert source.classes == () and source.report == {}
+    np.testing.assert_array_equal(source.features(texts[0]), load_file(out)["features"])
+    for ask in (lambda: source.predict("abc"), lambda: source.evaluate(texts)):
+        with pytest.raises(zooadapt.DataError, match="a source and not an adapted model") as caught:
+            ask()
+        assert caught.value.remedy.startswith("zooadapt.adapt(")
+
+
 def test_the_module_is_the_stock_network(bright: zooadapt.Model) -> None:
     import timm
     import torch

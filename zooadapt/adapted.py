@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from zooadapt import hub, inference, learned, outputs, parameters
 from zooadapt.data import ReadOptions, Split, dataset_of, inputs_of, is_location, open_dataset
 from zooadapt.display import progress_of, quiet
-from zooadapt.errors import UsageError
+from zooadapt.errors import DataError, UsageError
 from zooadapt.family import further_files
 from zooadapt.fsops import writing
 from zooadapt.inference import Settings
@@ -56,8 +56,8 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the logits."""
-        return self._network.classes
+        """Names of the classes, in the order of the logits; none of a source that names none."""
+        return () if self._network.source.classes is None else self._network.classes
 
     @property
     def module(self) -> nn.Module:
@@ -91,7 +91,8 @@ class Model:
             that is in it.
         top: how many classes have probabilities, by default all, the most probable one first.
         reject_below: the label is `unknown` where no class has this probability.
-        Raises: DataError or NotFoundError naming the input at fault.
+        Raises: DataError or NotFoundError naming the input at fault; DataError for a source that
+        names no classes.
 
         >>> import numpy as np
         >>> (one,) = zooadapt.load("digits04").predict([np.zeros((8, 8), np.uint8)], top=2)
@@ -106,6 +107,7 @@ class Model:
                 thing="reject_below",
                 remedy="give a number from 0 to 1",
             )
+        self._check_adapted()
         shown = progress_of(progress)
         return inference.predictions_of(
             self._network,
@@ -147,6 +149,7 @@ class Model:
             raise UsageError(
                 f"there is no part '{split}'", thing="split", remedy=f"{', '.join(inference.PARTS)}"
             )
+        self._check_adapted()
         options = inference.reading_of(source, parameters.reading_of(reading))
         modality, seed = source.family.modality, inference.seed_of(source)
         with quiet(shown):
@@ -215,7 +218,7 @@ class Model:
         with outputs.new_folder(target, overwrite=overwrite) as new, writing(target):
             for name in sorted(names):
                 if (self._folder / name).is_file():
-                    (new / name).parent.mkdir(exist_ok=True)
+                    (new / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(self._folder / name, new / name)
         return target
 
@@ -230,6 +233,7 @@ class Model:
         overwrite_repo: bool = False,
         license: str | None = None,
         offline: bool = False,
+        progress: bool | None = None,
     ) -> hub.PushResult:
         """Publish the model as a Hub repo, with one commit or none.
 
@@ -244,17 +248,27 @@ class Model:
         >>> [file.name for file in planned.files][-2:]
         ['model.safetensors', 'report.json']
         """
-        return hub.push(
-            self._folder,
-            repo,
-            public=not private,
-            dry_run=dry_run,
-            create_pr=create_pr,
-            overwrite_repo=overwrite_repo,
-            license=license,
-            names=further_files(self._network.source.family),
-            offline=offline,
-        )
+        with quiet(progress_of(progress)):
+            return hub.push(
+                self._folder,
+                repo,
+                public=not private,
+                dry_run=dry_run,
+                create_pr=create_pr,
+                overwrite_repo=overwrite_repo,
+                license=license,
+                names=further_files(self._network.source.family),
+                offline=offline,
+            )
+
+    def _check_adapted(self) -> None:
+        source = self._network.source
+        if source.classes is None:
+            raise DataError(
+                f"'{source.name}' has no class names, it is a source and not an adapted model",
+                thing=source.name,
+                remedy="zooadapt.adapt(SOURCE, DATA) makes a model of it",
+            )
 
     def _inputs(self, inputs: Any, reading: ReadOptions, shown: Progress) -> Split:
         source = self._network.source

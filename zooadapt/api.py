@@ -19,7 +19,7 @@ from zooadapt.data.in_memory import PLACE
 from zooadapt.display import progress_of, quiet
 from zooadapt.errors import UsageError
 from zooadapt.family import further_files
-from zooadapt.model import build, open_source
+from zooadapt.model import build, open_source, usual
 from zooadapt.parameters import AdaptOptions, shows_options
 from zooadapt.remedies import of_python
 
@@ -102,10 +102,11 @@ def load(
     offline: bool = False,
     progress: bool | None = None,
 ) -> Model:
-    """A model that `adapt` wrote, from its folder or from a Hub repo.
+    """A model that `adapt` wrote, from its folder or from a Hub repo; or a source, which has
+    features and, where nobody named its classes, no predictions.
 
     revision: a commit, tag or branch of the repo.
-    Raises: DataError for what is no adapted model; NotFoundError, AccessError or UnavailableError
+    Raises: DataError for what is no model; NotFoundError, AccessError or UnavailableError
     where it cannot be had; UsageError for the revision of a folder.
 
     >>> model = zooadapt.load("digits04")
@@ -195,7 +196,10 @@ def _opened(
             origin = hub.fetch(
                 origin.location, revision=origin.revision, names=names, offline=offline
             )
-    network = build(source)
+    if source.classes is None:  # a source, whose features can be asked for
+        network = build(usual(source), classes=("class",))
+    else:
+        network = build(source)
     return Model(network, origin.folder, report or _report(origin.folder), temporary)
 
 
