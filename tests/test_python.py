@@ -300,9 +300,10 @@ def test_wide_pictures_are_read_as_their_files_are(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_image_is_refused(pixels: Any, message: str) -> None:
-    with pytest.raises(zooadapt.DataError) as caught:
-        inputs_of([pixels], modality="image")
-    assert message in str(caught.value) and caught.value.remedy
+    for inputs in (pixels, [pixels]):
+        with pytest.raises(zooadapt.DataError) as caught:
+            inputs_of(inputs, modality="image")
+        assert message in str(caught.value) and caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -318,12 +319,23 @@ def test_what_is_no_image_is_refused(pixels: Any, message: str) -> None:
         ({"train": ([], [])}, "no rows"),
         (7, "type 'int' cannot be read"),
         (["one", "two", "three"], "type 'list' cannot be read"),
+        ({"text": 3}, "type 'dict' cannot be read"),
+        ({}, "type 'dict' cannot be read"),
+        (([np.zeros((4, 4))] * 4, list("xxyy")), "column 'text' holds no texts"),
     ],
 )
 def test_data_that_cannot_be_meant_is_refused(data: Any, message: str) -> None:
     with pytest.raises(zooadapt.ZooadaptError) as caught:
         zooadapt.adapt("rnn:english", data, strategy="probe")
     assert message in str(caught.value) and caught.value.remedy
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "a.jpg"
+    for ask in (lambda: dataset_of(([missing] * 4, list("xxyy")), modality="image"),
+                lambda: inputs_of([missing], modality="image")):  # fmt: skip
+        with pytest.raises(zooadapt.NotFoundError, match="a.jpg' is not there"):
+            ask()
 
 
 # A model

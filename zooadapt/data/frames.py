@@ -50,8 +50,8 @@ def frame_of(data: Any, modality: str) -> Frame | None:
         import pyarrow as pa
 
         return _Arrow(pa.table(data))
-    if isinstance(data, Mapping):
-        return _Lists(data)
+    if isinstance(data, Mapping) and data and all(map(_is_list, data.values())):
+        return _Lists({str(name): column for name, column in data.items()})
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(map(_is_list, data)):
         samples, labels = data
         if len(samples) != len(labels):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -206,7 +206,7 @@ def _items(inputs: Any, modality: str, options: ReadOptions) -> list[Any]:
         return [inputs]
     frame = None if isinstance(inputs, (tuple, list)) else frame_of(inputs, modality)
     if frame is None:
-        return list(inputs)
+        return list(inputs) if isinstance(inputs, Iterable) else [inputs]
     if modality == "image":
         taken = (options.label_column, options.group_column)
         return list(frame.values(images_in(frame, text=options.text_column, taken=taken)))

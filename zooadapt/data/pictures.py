@@ -13,7 +13,7 @@ import numpy as np
 from zooadapt.data import depth, images
 from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.folders import FileSamples
-from zooadapt.data.reading import read_bytes
+from zooadapt.data.reading import existing, read_bytes
 from zooadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Pictures(FileSamples):
 
     def _examine(self, index: int) -> tuple[bytes, images.Look]:
         held = self._held[index]
+        if isinstance(held, Path):
+            existing(str(held))
         if isinstance(held, (bytes, Path)):
             return super()._examine(index)
         digest = hashlib.sha256(f"{held.mode} {held.width} {held.height} ".encode())
