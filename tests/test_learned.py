@@ -64,6 +64,8 @@ def test_the_same_samples_again_are_told_and_give_no_validation(
     assert any("has learned all 32 training samples before" in note for note in report["notes"])
     assert report["test"]["n"] == 8  # which it has not learned
     assert _only_learned(report)
+    assert report["suspects"] is None and report["learning_curve"] is None
+    assert report["comparisons"] == [] and report["conclusion"] is None
     card = (tmp_path / "out/README.md").read_text()
     assert "| test |" in card and "| validation" not in card
 

@@ -12,7 +12,7 @@ from zooadapt.findings import Findings
 from zooadapt.metrics import Comparison, Metrics
 from zooadapt.plan import Plan
 from zooadapt.rivals import compete
-from zooadapt.solving import TRAIN, VAL, Solving
+from zooadapt.solving import TEST, TRAIN, VAL, Solving
 from zooadapt.strategy import AUTO, Choice
 from zooadapt.wording import counted
 
@@ -37,16 +37,18 @@ def findings(
         for name in measured
         if predicted[name] is not model
     ]
+    matches = compete(splits, solving, {**predicted, part: model}, plan)
+    new = not splits[part].learned.all()  # a source tells nothing of samples that it has learned
     return Findings(
         baselines=measured,
-        comparisons=comparisons,
-        conclusion=conclusion(plan, comparisons) if was_to_train else None,
-        suspects=solving.suspects,
+        comparisons=comparisons if new else [],
+        conclusion=conclusion(plan, comparisons) if was_to_train and new else None,
+        suspects=solving.suspects if new else None,
         treatment=plan.suspects,
         changed=solving.changed,
-        curve=solving.curve(),
+        curve=solving.curve() if new else None,
         temperature=temperature,
-        matches=compete(splits, solving, {**predicted, part: model}, plan),
+        matches=matches if new else [match.on(TEST) for match in matches if TEST in match.metrics],
     )
 
 

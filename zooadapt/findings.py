@@ -36,12 +36,12 @@ class Findings:
         """Keys of `report.json`: counts and scores, no sample's name."""
         suspects, curve = self.suspects, self.curve
         tested = [match for match in self.matches if "test" in match.metrics]
+        judged = [match for match in self.matches if "val" in match.metrics]
         return {
             "baselines": {name: metrics.summary() for name, metrics in self.baselines.items()}
-            | {m.rival.name: m.metrics["val"].summary() | {"how": m.how} for m in self.matches},
+            | {m.rival.name: m.metrics["val"].summary() | {"how": m.how} for m in judged},
             "comparisons": [
-                asdict(one)
-                for one in (*self.comparisons, *(m.comparisons["val"] for m in self.matches))
+                asdict(one) for one in (*self.comparisons, *(m.comparisons["val"] for m in judged))
             ],
             "test_baselines": {m.rival.name: m.metrics["test"].summary() for m in tested},
             "test_comparisons": [asdict(m.comparisons["test"]) for m in tested],

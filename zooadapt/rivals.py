@@ -101,6 +101,14 @@ class Match:
     sampled: Mapping[str, tuple[int, int]]
     """Parts of which only a sample was used: how many samples, and of how many."""
 
+    def on(self, part: str) -> Match:
+        """What was measured on one part alone."""
+        parts = {"metrics": self.metrics, "comparisons": self.comparisons, "sampled": self.sampled}
+        return replace(
+            self,
+            **{key: {k: v for k, v in of.items() if k == part} for key, of in parts.items()},
+        )
+
 
 def notes(modality: str, matches: Sequence[Match]) -> list[str]:
     """Which rivals of this modality are not installed, and which used a sample of the data."""

@@ -265,7 +265,8 @@ def _show(report: dict[str, Any]) -> None:
         rows.append(_row("test", "test part", report["test"]))
     for name, scores in report["test_baselines"].items():
         rows.append(_row(name, "test part", scores))
-    for name, scores in report["baselines"].items():
+    baselines = {} if _only_learned(report) else report["baselines"]
+    for name, scores in baselines.items():
         same = how if scores["n"] == report["val"]["n"] else "held out"
         rows.append(_row(name, scores.get("how", same), scores))
     columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
