@@ -6,9 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from zooadapt.cli.spinner import spinner
 
 pty = pytest.importorskip("pty")
 
@@ -27,10 +30,11 @@ def test_a_terminal_is_told_at_once_what_is_being_done(pictures: Path, tmp_path:
     said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
     assert process.wait() == 0, said
     steps = ["importing", f"reading {pictures}", "measuring in which precision",
-             "measuring what the network costs", "plan: auto", "seconds of the run, at most",
-             "fitting the head", "writing out"]  # fmt: skip
+             "measuring what the network costs", "plan: auto", "fitting the head",
+             "writing out"]  # fmt: skip
     places = [said.find(step) for step in steps]
     assert -1 not in places and places == sorted(places), (places, said)
+    assert "seconds of the run, at most" in said  # beside whichever piece of work takes a moment
     assert b"accuracy" in process.stdout.read() and "accuracy \u2503" not in said
 
 
@@ -42,6 +46,15 @@ def test_without_a_terminal_there_is_silence(tmp_path: Path) -> None:
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
         assert "stem" in done.stdout
+
+
+def test_a_line_that_waits_is_not_said_after_its_command(capsys: pytest.CaptureFixture) -> None:
+    with spinner.during("importing", as_json=False):
+        spinner.remind(0.2, print, "reading …")
+    with spinner.during("importing", as_json=False):
+        spinner.remind(0.2, print, "writing …")
+        time.sleep(0.6)
+    assert capsys.readouterr().out == "writing …\n"
 
 
 def _read(terminal: int) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,22 +70,12 @@ def progress(as_json: bool) -> Progress:
 class Lines(Progress):
     """Plain lines for logs: what happens, and how far it is, at most every half minute."""
 
-    def __init__(self) -> None:
-        self._reminder: threading.Timer | None = None
-
     def doing(self, what: str, *, shows: bool = False) -> None:
-        self._forget()
-        self._reminder = threading.Timer(_QUIET_SECONDS, self.say, [f"{what} …"])
-        self._reminder.daemon = True
-        self._reminder.start()
-
-    def _forget(self) -> None:
-        if self._reminder is not None:
-            self._reminder.cancel()
+        spinner.remind(_QUIET_SECONDS, self.say, f"{what} …")
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        self._forget()
+        spinner.forget()
         started = said = time.monotonic()
         done = 0
 
@@ -115,7 +104,6 @@ class Bars(Lines):
     where it is known how long that takes at most."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._started, self._most = time.monotonic(), 0.0
 
     def doing(self, what: str, *, shows: bool = False) -> None:

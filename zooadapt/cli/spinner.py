@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ class Spinner:
     def __init__(self) -> None:
         self._shows = False
         self._status: Status | None = None
+        self._reminder: threading.Timer | None = None
 
     @contextmanager
     def during(self, what: str, *, as_json: bool) -> Iterator[None]:
@@ -30,7 +32,21 @@ class Spinner:
             yield
         finally:
             self.hide()
+            self.forget()
             self._shows = False
+
+    def remind(self, seconds: float, say: Callable[[str], None], line: str) -> None:
+        """Say a line, unless within so many seconds it is forgotten or the command ends."""
+        self.forget()
+        self._reminder = threading.Timer(seconds, say, [line])
+        self._reminder.daemon = True
+        self._reminder.start()
+
+    def forget(self) -> None:
+        """Say no line that waits."""
+        if self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
 
     def show(self, what: str) -> None:
         """This is being done now."""
