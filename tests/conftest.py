@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zooadapt.scaffold import write_plugin
+from zooadapt.zoo.scaffold import write_plugin
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zooadapt import use
-from zooadapt.adapt import adapt
 from zooadapt.errors import OutputError, TryAgainError
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows import inference
+from zooadapt.workflows.adapt import adapt
 
 
 def zooadapt(*arguments: object, code: int = 0, stdin: str | None = None) -> Any:
@@ -162,7 +162,7 @@ def test_features_and_inspect(probe: Path, photos: Path, tmp_path: Path) -> None
     before = (probe / "model.safetensors").read_bytes()
     for name in ("model", "config"):  # one with and one without the other of two files
         with pytest.raises(OutputError, match=f"'{probe / name}.* may be something else"):
-            use.features(str(probe), str(photos), probe / f"{name}.safetensors", use.Settings(),
+            inference.features(str(probe), str(photos), probe / f"{name}.safetensors", inference.Settings(),
                          Progress())  # fmt: skip
     assert (probe / "model.safetensors").read_bytes() == before
     looked = zooadapt("inspect", probe)
@@ -223,7 +223,7 @@ def test_while_a_run_works_no_other_begins_with_its_output(
              "strategy": "probe", "overwrite": True}  # fmt: skip
 
     class Meanwhile(Progress):
-        def plan(self, *decided: Any) -> None:
+        def plan(self, lines: object, *, seconds: object) -> None:
             with pytest.raises(TryAgainError, match="out' is in use by process"):
                 adapt(Request(**given), Progress())
             assert adapt(Request(**given, plan_only=True), Progress()).report["estimate"]

@@ -14,19 +14,20 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from zooadapt import auto, prospects
-from zooadapt.adapt import adapt
-from zooadapt.chain import channel_means
-from zooadapt.checkpoint import Checkpoint
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Inputs
+from zooadapt.backbone.pretrained import build
+from zooadapt.backbone.staged import channel_means
 from zooadapt.cli import root
-from zooadapt.costs import Costs, Sizes
 from zooadapt.data import open_dataset
-from zooadapt.engine import Engine
-from zooadapt.feed import Inputs
-from zooadapt.model import build, open_source
-from zooadapt.progress import Progress
-from zooadapt.request import Request
-from zooadapt.strategy import (
+from zooadapt.heads import selection
+from zooadapt.runtime.progress import Progress
+from zooadapt.training import policy, transferability
+from zooadapt.training.checkpoint import Checkpoint
+from zooadapt.training.config import Request
+from zooadapt.training.cost_model import Costs, Sizes
+from zooadapt.training.loop import Training
+from zooadapt.training.strategies import (
     ALWAYS,
     GAINED,
     IN_DOUBT,
@@ -36,7 +37,8 @@ from zooadapt.strategy import (
     Train,
     TrainPhase,
 )
-from zooadapt.training import Training
+from zooadapt.workflows.adapt import adapt
+from zooadapt.zoo.sources import open_source
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def costs(depth: int, stage: float = 1e-3) -> Costs:
 
 def planned(chain, seconds: float, *, scouts: bool = True) -> list:
     sizes = Sizes(train=320, val=80, test=0, batch=32)
-    found, choices = auto.phases(
+    found, choices = policy.phases(
         chain,
         costs(chain.depth),
         sizes,
@@ -79,9 +81,9 @@ def test_with_time_the_whole_network_is_trained_and_the_last_stages_first_where_
     solve, first, slower, deep, deep_slower = planned(chain, 1e6)
     assert isinstance(solve, Solve)
     assert (first.when, deep.when) == (IN_DOUBT, GAINED)
-    assert slower == replace(first, lr=auto.SLOWER * first.lr, when=LOST)
-    assert deep_slower == replace(deep, lr=auto.SLOWER * deep.lr, when=LOST)
-    assert chain.resolve(first.cut) == round(auto.SCOUT * chain.depth)
+    assert slower == replace(first, lr=policy.SLOWER * first.lr, when=LOST)
+    assert deep_slower == replace(deep, lr=policy.SLOWER * deep.lr, when=LOST)
+    assert chain.resolve(first.cut) == round(policy.SCOUT * chain.depth)
     assert (chain.resolve(deep.cut), deep.epochs) == (0, 30)
 
 
@@ -193,12 +195,12 @@ def test_a_tie_goes_to_the_simpler():
     rng = np.random.default_rng(0)
     simple = torch.from_numpy(rng.random(200))
     noise = torch.from_numpy(rng.normal(0, 0.1, 200))
-    assert auto.simplest([simple, simple + noise - noise.mean()])[0] == 0
-    assert auto.simplest([simple, simple + noise - noise.mean() - 0.05])[0] == 1
-    assert auto.simplest([simple, simple - 0.1, simple - 0.2])[0] == 2
+    assert selection.simplest([simple, simple + noise - noise.mean()])[0] == 0
+    assert selection.simplest([simple, simple + noise - noise.mean() - 0.05])[0] == 1
+    assert selection.simplest([simple, simple - 0.1, simple - 0.2])[0] == 2
     hardly_better = simple - 0.205 + noise - noise.mean()
-    assert auto.simplest([simple, simple - 0.2, hardly_better])[0] == 1
-    chosen, gain, error = auto.simplest([simple, simple - 0.2 + noise - noise.mean()])
+    assert selection.simplest([simple, simple - 0.2, hardly_better])[0] == 1
+    chosen, gain, error = selection.simplest([simple, simple - 0.2 + noise - noise.mean()])
     assert chosen == 1 and gain == pytest.approx(0.2)
     assert error == pytest.approx(float(noise.std()) / 200**0.5)
 
@@ -211,7 +213,7 @@ def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
     unknown = rng.normal(0, 0.5, (120, 3))
     last, early = (unknown, known) if lost else (known, unknown)
     rows = {name: torch.from_numpy(x).float() for name, x in (("early", early), ("last", last))}
-    better, fact = prospects.room(rows["last"], rows, torch.from_numpy(labels), 3)
+    better, fact = transferability.room(rows["last"], rows, torch.from_numpy(labels), 3)
     assert better is lost
     assert "standard error" in fact
 
@@ -245,7 +247,7 @@ def taught(noise: float | None, count: int) -> tuple[bool, bool, str]:
     )
     untrained = untrained * np.inf if noise is None else untrained
     rows = (torch.from_numpy(x).float() for x in (source, untrained))
-    return prospects.teaches_nothing(*rows, torch.from_numpy(labels), 3)
+    return transferability.teaches_nothing(*rows, torch.from_numpy(labels), 3)
 
 
 def test_a_source_of_no_use_is_left_for_random_weights(tmp_path: Path):
@@ -321,7 +323,7 @@ def test_a_run_that_left_its_source_goes_on_without_it(
     assert {epoch["phase"] for epoch in whole["epochs"]}  # or the test tests nothing
     with pytest.raises(KeyboardInterrupt):
         adapt(Request(**given, out=tmp_path / "cut"), Stops())
-    monkeypatch.setattr(prospects.Prospects, "of_source", None)  # not looked at again
+    monkeypatch.setattr(transferability.Prospects, "of_source", None)  # not looked at again
     resumed = adapt(Request(**given, out=tmp_path / "cut", resume=True), Progress()).report
     for key in ("decisions", "plan", "epochs"):
         assert resumed[key] == whole[key]

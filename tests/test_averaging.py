@@ -7,16 +7,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from zooadapt import norms
-from zooadapt.adapt import adapt
-from zooadapt.averaging import Candidate, Kept, State, blend, copy, soup
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Inputs
+from zooadapt.backbone.pretrained import build
 from zooadapt.data import ReadOptions, open_dataset
-from zooadapt.engine import Engine
-from zooadapt.feed import Inputs
-from zooadapt.model import build, open_source
-from zooadapt.progress import Progress
-from zooadapt.request import Request
-from zooadapt.validation import Validation
+from zooadapt.heads.validation import Validation
+from zooadapt.runtime.progress import Progress
+from zooadapt.training import norm_statistics
+from zooadapt.training.config import Request
+from zooadapt.training.weight_averaging import Candidate, Kept, State, blend, copy, soup
+from zooadapt.workflows.adapt import adapt
+from zooadapt.zoo.sources import open_source
 
 
 def found(loss: float) -> Validation:
@@ -94,7 +95,9 @@ def test_statistics_behind_a_cut_are_measured_anew_and_those_before_it_stay(pict
             return (chain.run(carry, stop=1) for carry in inputs.batches(order, key=key))
 
     before = copy(chain.net)
-    count = norms.reestimate(chain, engine, Behind(), batch_size=8, seed=0, progress=Progress())
+    count = norm_statistics.reestimate(
+        chain, engine, Behind(), batch_size=8, seed=0, progress=Progress()
+    )
     moved = {n for n, t in chain.net.state_dict().items() if not torch.equal(t, before[n])}
     assert count and moved
     assert all(chain.stage_of(name) >= 1 for name in moved)

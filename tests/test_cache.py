@@ -20,15 +20,19 @@ import numpy as np
 import pytest
 import torch
 
-from zooadapt import fsops, registry, use
-from zooadapt.adapt import adapt
-from zooadapt.cache import Cache, Entry, remember
-from zooadapt.carries import Carries
+from zooadapt.backbone.activations import Carries
+from zooadapt.backbone.cache import Cache, Entry
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.pretrained import build
 from zooadapt.data import ReadOptions, open_inputs
-from zooadapt.engine import Engine
-from zooadapt.model import build, open_source
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime import filesystem
+from zooadapt.runtime.measurements import remember
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows import inference
+from zooadapt.workflows.adapt import adapt
+from zooadapt.zoo import registry
+from zooadapt.zoo.sources import open_source
 
 FACTS = {"network": "one", "cut": 3, "precision": "fp32"}
 
@@ -200,7 +204,7 @@ def test_a_killed_writer_does_no_harm_and_leaves_nothing_for_long(tmp_path: Path
     (left,) = folder.glob(".*")
     cache.trim()  # on another host it may be at work
     assert left.exists() and folder.exists()
-    with fsops.staging(folder / "shard") as at_work:
+    with filesystem.staging(folder / "shard") as at_work:
         for stage in (left, at_work):
             os.utime(stage, (time.time() - 7200,) * 2)
         cache.trim()
@@ -377,5 +381,5 @@ def test_a_cache_that_cannot_be_written_is_gone_without(
     said = run("out", strategy="probe")
     assert len([note for note in said["notes"] if "cannot be written" in note]) == 1
     for gigabytes in (1.0, 0.0):
-        settings, place = use.Settings(cache_gb=gigabytes), [str(photos / "test")]
-        assert len(use.predict(str(tmp_path / "out"), place, settings, Progress())) == 8
+        settings, place = inference.Settings(cache_gb=gigabytes), [str(photos / "test")]
+        assert len(inference.predict(str(tmp_path / "out"), place, settings, Progress())) == 8

@@ -15,12 +15,13 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from zooadapt import fsops, registry
-from zooadapt.adapt import adapt
-from zooadapt.card import escape
-from zooadapt.progress import Progress
-from zooadapt.request import Request
-from zooadapt.weights import write_weights
+from zooadapt.runtime import filesystem
+from zooadapt.runtime.model_files import write_weights
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
+from zooadapt.workflows.model_card import escape
+from zooadapt.zoo import registry
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAMES = [
@@ -138,7 +139,7 @@ def test_the_family_says_how_its_exports_are_loaded(toys, pair: Path, tmp_path: 
     family, source = registry.load("tiles"), tmp_path / "source"
     config = family.examples()["grey"]
     source.mkdir()
-    fsops.write_json(source / "config.json", config)
+    filesystem.write_json(source / "config.json", config)
     write_weights(source / "model.safetensors", family.build(config, 2).state_dict())
     text = run(source, pair, tmp_path / "out")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -10,9 +10,9 @@ import timm
 import zooadapt_timm
 from timm.models import get_pretrained_cfg
 
-from zooadapt import locks
-from zooadapt.catalogue import models
-from zooadapt.stored import clear_features, stored
+from zooadapt.runtime import locks
+from zooadapt.zoo.catalogue import models
+from zooadapt.zoo.stored import clear_features, stored
 
 
 def test_what_to_start_with_comes_first_then_what_is_here_then_the_smallest() -> None:

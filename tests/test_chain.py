@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from zooadapt.chain import Chain, frozen_proof, state_sha256
+from zooadapt.backbone.staged import Chain, frozen_proof, state_sha256
 from zooadapt.errors import PluginError, UsageError, ZooadaptError
 from zooadapt.family import Stage
 

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from zooadapt import export, head, use, weights
-from zooadapt.adapt import adapt
 from zooadapt.errors import DataError, FileError
-from zooadapt.fsops import write_json
-from zooadapt.head import best_scale
-from zooadapt.metrics import MOST_DRAWN, measure
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.heads import fitting
+from zooadapt.heads.calibration import best_scale
+from zooadapt.heads.metrics import MOST_DRAWN, measure
+from zooadapt.runtime import model_files
+from zooadapt.runtime.filesystem import write_json
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows import export, inference
+from zooadapt.workflows.adapt import adapt
 
 
 def test_a_confusion_grows_with_the_samples_alone() -> None:
@@ -51,9 +53,9 @@ def test_candidates_for_many_classes_are_compared_on_a_bounded_number_of_predict
         compared.append(logits.numel())
         return best_scale(logits, *given)
 
-    monkeypatch.setattr(head, "best_scale", watched)
-    fit = head.solve(lambda: iter(x.split(1024)), labels, classes)
-    assert len(compared) == len(head.RIDGE_PATH) and max(compared) < 1 << 22
+    monkeypatch.setattr(fitting, "best_scale", watched)
+    fit = fitting.solve(lambda: iter(x.split(1024)), labels, classes)
+    assert len(compared) == len(fitting.RIDGE_PATH) and max(compared) < 1 << 22
     assert fit.held_out_logits.shape == (3 * classes, classes)
     learned = ((x @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean()
     held_out = (fit.held_out_logits.argmax(1) == labels).float().mean()
@@ -79,13 +81,13 @@ def test_an_export_of_long_names_is_read_again(tmp_path: Path) -> None:
     names = [f"{k:03}" + "n" * 5_500 for k in range(MOST_DRAWN + 1)]
     report = run(tmp_path / "out", table(tmp_path / "t.csv", names, 2))
     text = (tmp_path / "out/config.json").read_text()
-    assert len(text) > weights.MAX_CONFIG_BYTES and text.count(names[0]) == 1
+    assert len(text) > model_files.MAX_CONFIG_BYTES and text.count(names[0]) == 1
     assert report["confusion"] is None and report["classes"] == names
     assert sum(count for *_, count in report["confusion_cells"]) == 2 * len(names)
     assert json.loads((tmp_path / "out/report.json").read_text())["classes"] == names
     (tmp_path / "a.txt").write_text("0 words 0\n")
-    found = use.predict(
-        str(tmp_path / "out"), [str(tmp_path / "a.txt")], use.Settings(), Progress()
+    found = inference.predict(
+        str(tmp_path / "out"), [str(tmp_path / "a.txt")], inference.Settings(), Progress()
     )
     assert found[0].label in names
 
@@ -128,7 +130,7 @@ def test_the_size_of_a_config_is_bounded_by_what_it_names(
 ) -> None:
     write_json(tmp_path / "config.json", config)
     if fits:
-        assert weights.read_config(tmp_path / "config.json") == config
+        assert model_files.read_config(tmp_path / "config.json") == config
     else:
         with pytest.raises(DataError, match="has more than .* bytes"):
-            weights.read_config(tmp_path / "config.json")
+            model_files.read_config(tmp_path / "config.json")

@@ -13,11 +13,12 @@ from typing import Any
 import click
 import pytest
 
-from zooadapt import pretrain, request
 from zooadapt.cli import COMMANDS, root, synonyms
 from zooadapt.cli import root as cli
-from zooadapt.demo import write_digits
 from zooadapt.errors import OutputError, UsageError
+from zooadapt.training import config
+from zooadapt.workflows import pretrain
+from zooadapt.workflows.demo import write_digits
 
 
 def zooadapt(*arguments: object, **process: Any) -> subprocess.CompletedProcess:
@@ -28,7 +29,7 @@ def zooadapt(*arguments: object, **process: Any) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("make", "given", "ranges"),
     [
-        (request.Request, {"source": "s", "data": "d"}, request.RANGES),
+        (config.Request, {"source": "s", "data": "d"}, config.RANGES),
         (pretrain.PretrainRequest, {"family": "f", "text": "t"}, pretrain.RANGES),
     ],
 )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from zooadapt import curve, head
-from zooadapt.curve import Point, foretell
+from zooadapt.heads import fitting, learning_curve
+from zooadapt.heads.learning_curve import Point, foretell
 
 
 def clouds(n: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
@@ -17,17 +17,17 @@ def clouds(n: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
     return torch.from_numpy(centres[labels] + rng.normal(size=(n, 100))).float(), labels
 
 
-def measured(n: int, seed: int) -> tuple[curve.Curve, float]:
+def measured(n: int, seed: int) -> tuple[learning_curve.Curve, float]:
     """The curve of n samples, and the accuracy that twice as many really gave."""
     x, labels = clouds(n, seed)
     more, known = clouds(2 * n, seed + 1000)
     asked, truth = clouds(8000, 5)
     fit, twice = (
-        head.solve(lambda a=a: iter(a.split(64)), torch.from_numpy(b), 5)
+        fitting.solve(lambda a=a: iter(a.split(64)), torch.from_numpy(b), 5)
         for a, b in ((x, labels), (more, known))
     )
     kept = np.ones(n, dtype=bool)
-    found = curve.measure(lambda: iter(x.split(64)), labels, labels, kept, fit, seed=seed)
+    found = learning_curve.measure(lambda: iter(x.split(64)), labels, labels, kept, fit, seed=seed)
     said = (asked @ twice.weight.T + twice.bias).argmax(1).numpy()
     return found, float((said == truth).mean())
 
@@ -69,7 +69,7 @@ def test_what_twice_the_labels_bring_is_foretold() -> None:
 
 
 def test_large_sets_are_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curve, "MOST", 400)
+    monkeypatch.setattr(learning_curve, "MOST", 400)
     found, _ = measured(600, 1)
     assert [point.samples for point in found.points] == pytest.approx([50, 100, 200, 600], abs=5)
 
@@ -82,9 +82,9 @@ def test_groups_stay_whole_in_a_curve() -> None:
     """Twenty copies of each sample: by groups a curve knows less than by samples."""
     x, labels = clouds(40, 3)
     x, labels, groups = x.repeat(20, 1), np.tile(labels, 20), np.tile(np.arange(40), 20)
-    fit = head.solve(lambda: iter([x]), torch.from_numpy(labels), 5)
+    fit = fitting.solve(lambda: iter([x]), torch.from_numpy(labels), 5)
     kept = np.ones(len(labels), dtype=bool)
     rows = lambda: iter([x])  # noqa: E731
-    split = curve.measure(rows, labels, labels, kept, fit, seed=0)
-    whole = curve.measure(rows, labels, labels, kept, fit, seed=0, groups=groups)
+    split = learning_curve.measure(rows, labels, labels, kept, fit, seed=0)
+    whole = learning_curve.measure(rows, labels, labels, kept, fit, seed=0, groups=groups)
     assert split.points[2].accuracy == 1.0 and whole.points[2].accuracy < 0.8

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zooadapt.adapt import adapt
 from zooadapt.cli.adapt import _lines
 from zooadapt.data import ReadOptions
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
 
 CLASSES = ("=1+1", "lower", "upper")
 """The first is what a spreadsheet would compute."""

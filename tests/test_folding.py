@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zooadapt.chain import state_sha256
-from zooadapt.folding import FoldedNorms
+from zooadapt.backbone.norm_folding import FoldedNorms
+from zooadapt.backbone.staged import state_sha256
 
 
 class Plain(nn.Module):

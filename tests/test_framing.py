@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zooadapt import framing, model
+from zooadapt.backbone import pretrained
+from zooadapt.backbone.engine import Engine
 from zooadapt.cli import root as cli
 from zooadapt.data import open_dataset
-from zooadapt.engine import Engine
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training import crops
+from zooadapt.training.config import Request
+from zooadapt.zoo import sources
 
 
 def ends(root: Path, size: tuple[int, int], *, coloured: bool = False) -> Path:
@@ -66,7 +68,7 @@ def test_pictures_of_usual_shapes_cost_nothing(tmp_path: Path, capsys, monkeypat
     def compared(*arguments: Any) -> Any:
         raise AssertionError("other crops were tried")
 
-    monkeypatch.setattr(framing, "_compared", compared)
+    monkeypatch.setattr(crops, "_compared", compared)
     report = adapt(capsys, ends(tmp_path / "set", (150, 100)), tmp_path / "out")
     assert not any("crop" in note for note in report["notes"])
 
@@ -106,10 +108,10 @@ def test_an_export_s_crop_is_stock_timm_s(crop: str, tmp_path: Path, capsys) -> 
 
 
 def test_a_family_without_other_crops_says_so(tmp_path: Path, toys: Path) -> None:
-    from zooadapt import guard, registry
+    from zooadapt.zoo import plugin_proxy, registry
 
     family = registry.load("tiles")
-    assert isinstance(family, guard.Guarded)
+    assert isinstance(family, plugin_proxy.Guarded)
     with pytest.raises(Exception, match="'tiles' takes no other crop") as caught:
         family.with_crop({}, crop="squash")
     assert caught.value.code == 2 and "--crop" in caught.value.remedy
@@ -117,13 +119,13 @@ def test_a_family_without_other_crops_says_so(tmp_path: Path, toys: Path) -> Non
     assert family.preprocessor(example).seen((300, 10)) == 1.0, "it does not say, so all of it"
 
 
-def settled(data: Path, **options: Any) -> framing.Framing:
+def settled(data: Path, **options: Any) -> crops.Framing:
     """What is settled of the bundled source for these images."""
     request = Request(source="digits04", data=str(data), out=Path("out"), **options)
-    source = model.open_source("digits04", offline=True)
+    source = sources.open_source("digits04", offline=True)
     split = open_dataset(str(data), modality="image").train
-    built = model.build(source, classes=("a", "b"), in_chans=request.in_chans)
-    return framing.settle(
+    built = pretrained.build(source, classes=("a", "b"), in_chans=request.in_chans)
+    return crops.settle(
         request, built, Engine(precision="fp32", channels_last=False), split, Progress()
     )
 
@@ -131,7 +133,9 @@ def settled(data: Path, **options: Any) -> framing.Framing:
 def test_colours_and_pixels_that_a_source_throws_away_are_noted(tmp_path: Path) -> None:
     data = ends(tmp_path / "colours", (300, 240), coloured=True)
     (note,) = settled(data).notes
-    side = model.build(model.open_source("digits04"), classes=("a", "b")).preprocessor.config()
+    side = pretrained.build(
+        sources.open_source("digits04"), classes=("a", "b")
+    ).preprocessor.config()
     side = side["input_size"][1]
     lost = f"{1 - side * side / (300 * 240):.0%}"
     assert note.startswith(f"the source sees grey images of {side} x {side}: colours and {lost} of")

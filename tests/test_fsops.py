@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from zooadapt import fsops, locks, outputs
 from zooadapt.errors import FileError, NotFoundError, OutputError, TryAgainError
+from zooadapt.runtime import filesystem, locks, outputs
 
 fork = multiprocessing.get_context("fork")
 OLD = {"config.json": b"old", "model": b"old weights"}
@@ -25,7 +25,7 @@ NEW = {"config.json": b"new", "model": b"new weights", "sub/more": b"x" * 5000}
 def write_folder(target: Path, files: dict[str, bytes]) -> None:
     with outputs.new_folder(target, overwrite=True) as folder:
         for name, data in files.items():
-            fsops.write_file(folder / name, data)
+            filesystem.write_file(folder / name, data)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -88,7 +88,7 @@ def test_kill_at_every_operation_leaves_the_old_or_the_new_folder(tmp_path, exis
         if exists:
             write_folder(target, OLD)
         ended = run_with_fault(tmp_path, lambda: write_folder(target, NEW), at, signal.SIGKILL)
-        fsops.recover(target)
+        filesystem.recover(target)
         assert content(target) in ((OLD, NEW) if exists else ({}, NEW)), at
         assert strays(tmp_path) == [".zooadapt-checkpoint"] * inside, at
         if ended == 0:
@@ -112,7 +112,7 @@ def test_failure_of_every_operation_is_typed_and_keeps_the_old_folder(tmp_path, 
         ends.append(run_with_fault(tmp_path, lambda: write_folder(target, NEW), at, number))
         assert content(target) in (OLD, NEW), at
         assert content(target) == NEW or ends[-1] in (FileError.code, OutputError.code), at
-        fsops.recover(target)
+        filesystem.recover(target)
         assert strays(tmp_path) == [".zooadapt-checkpoint"] * inside, at
     assert len([end for end in ends if end > 1]) > 15
 
@@ -141,9 +141,11 @@ def test_kill_at_every_operation_leaves_the_old_or_the_new_file(tmp_path):
     path = tmp_path / "data"
     for at in range(1, 50):
         path.write_bytes(b"old")
-        ended = run_with_fault(tmp_path, lambda: fsops.write_file(path, b"new"), at, signal.SIGKILL)
+        ended = run_with_fault(
+            tmp_path, lambda: filesystem.write_file(path, b"new"), at, signal.SIGKILL
+        )
         assert path.read_bytes() in (b"old", b"new")
-        fsops.recover(path)
+        filesystem.recover(path)
         assert strays(tmp_path) == []
         if ended == 0:
             break
@@ -154,19 +156,19 @@ def test_what_a_killed_writer_left_an_hour_ago_goes_with_the_next(tmp_path):
     path = tmp_path / "data"
     at = 1
     while not strays(tmp_path):
-        run_with_fault(tmp_path, lambda: fsops.write_file(path, b"new"), at, signal.SIGKILL)
+        run_with_fault(tmp_path, lambda: filesystem.write_file(path, b"new"), at, signal.SIGKILL)
         at += 1
     (stage,) = tmp_path.glob(".*")
-    fsops.write_file(path, b"new")  # on another host it may be at work
+    filesystem.write_file(path, b"new")  # on another host it may be at work
     assert stage.exists()
     os.utime(stage, (time.time() - 7200,) * 2)
-    fsops.write_file(path, b"new")
+    filesystem.write_file(path, b"new")
     assert strays(tmp_path) == []
 
 
 def test_full_disk_is_told_with_what_is_free(tmp_path):
     with pytest.raises(FileError, match=r"cannot write '/dev/full'.*") as caught:
-        with fsops.writing(Path("/dev/full")):
+        with filesystem.writing(Path("/dev/full")):
             Path("/dev/full").write_bytes(b"x" * 100_000)
     assert "MB free" in str(caught.value) and caught.value.remedy
 
@@ -175,7 +177,7 @@ def test_full_disk_is_told_with_what_is_free(tmp_path):
 def test_modes_are_what_the_umask_says(tmp_path, umask):
     before = os.umask(umask)
     try:
-        fsops.write_file(tmp_path / "file", b"")
+        filesystem.write_file(tmp_path / "file", b"")
         write_folder(tmp_path / "folder", NEW)
     finally:
         os.umask(before)
@@ -185,26 +187,26 @@ def test_modes_are_what_the_umask_says(tmp_path, umask):
 
 
 def test_json_is_the_same_bytes_whatever_the_order(tmp_path):
-    fsops.write_json(tmp_path / "a", {"b": [1.5, "ü😀"], "a": None})
-    fsops.write_json(tmp_path / "b", {"a": None, "b": [1.5, "ü😀"]})
+    filesystem.write_json(tmp_path / "a", {"b": [1.5, "ü😀"], "a": None})
+    filesystem.write_json(tmp_path / "b", {"a": None, "b": [1.5, "ü😀"]})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").read_text().endswith("}\n") and "ü😀" in (tmp_path / "a").read_text()
     with pytest.raises(ValueError):
-        fsops.write_json(tmp_path / "a", float("nan"))
+        filesystem.write_json(tmp_path / "a", float("nan"))
 
 
 def test_json_keeps_names_that_are_no_text(tmp_path):
     import json
 
     name = os.fsdecode(b"\xff.png")
-    fsops.write_json(tmp_path / "a", [name])
+    filesystem.write_json(tmp_path / "a", [name])
     assert json.loads((tmp_path / "a").read_bytes()) == [name]
 
 
 def test_a_failed_block_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         with outputs.new_folder(tmp_path / "model", overwrite=False) as folder:
-            fsops.write_file(folder / "a", b"a")
+            filesystem.write_file(folder / "a", b"a")
             raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
@@ -222,7 +224,7 @@ def test_an_empty_folder_is_filled_and_stays_what_it_was(tmp_path, monkeypatch):
         with outputs.claim(target, overwrite=False) as note:
             assert note == ""
             with outputs.new_folder(target, overwrite=False) as folder:
-                fsops.write_file(folder / "config.json", b"new")
+                filesystem.write_file(folder / "config.json", b"new")
         assert content(target) == {"config.json": b"new"}
         assert stat.S_IMODE(target.stat().st_mode) == 0o750
         with pytest.raises(OutputError, match="exists"):
@@ -291,7 +293,7 @@ def test_hub_cache_is_no_output(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["a b", "-x", "ü" * 127, "é😀", os.fsdecode(b"\xff\xfe")])
 def test_unusual_names_work(tmp_path, name):
     write_folder(tmp_path / name, NEW)
-    fsops.write_file(tmp_path / name / name, b"x")
+    filesystem.write_file(tmp_path / name / name, b"x")
     assert content(tmp_path / name) == NEW | {name: b"x"}
 
 
@@ -305,7 +307,7 @@ def test_check_output_takes_missing_parents_and_leaves_no_trace(tmp_path):
 def test_a_link_is_replaced_and_not_what_it_points_to(tmp_path):
     (tmp_path / "blob").write_bytes(b"shared")
     (tmp_path / "link").symlink_to(tmp_path / "blob")
-    fsops.write_file(tmp_path / "link", b"mine")
+    filesystem.write_file(tmp_path / "link", b"mine")
     assert (tmp_path / "blob").read_bytes() == b"shared"
     assert (tmp_path / "link").read_bytes() == b"mine"
 
@@ -313,10 +315,10 @@ def test_a_link_is_replaced_and_not_what_it_points_to(tmp_path):
 def test_sweeping_spares_what_a_living_process_writes(tmp_path):
     with ExitStack() as stack:
         folder = stack.enter_context(outputs.new_folder(tmp_path / "model", overwrite=False))
-        process = fork.Process(target=fsops.recover, args=(tmp_path / "model",))
+        process = fork.Process(target=filesystem.recover, args=(tmp_path / "model",))
         process.start()
         process.join()
-        fsops.write_file(folder / "config.json", b"new")
+        filesystem.write_file(folder / "config.json", b"new")
     assert content(tmp_path / "model") == {"config.json": b"new"}
 
 
@@ -325,7 +327,7 @@ def test_eight_writers_of_one_file_leave_one_whole_file(tmp_path):
 
     def write(k: int) -> None:
         for _ in range(20):
-            fsops.write_file(path, bytes([k]) * 100_000)
+            filesystem.write_file(path, bytes([k]) * 100_000)
 
     processes = [fork.Process(target=write, args=(k,)) for k in range(8)]
     for process in processes:
@@ -401,11 +403,11 @@ def test_without_locks_only_what_is_an_hour_old_is_swept(tmp_path, monkeypatch):
         at += 1
     used.mkdir()
     without_locks(monkeypatch, errno.ENOLCK)
-    fsops.recover(target)
+    filesystem.recover(target)
     assert strays(tmp_path) != [] and not locks.remove_unheld(used)
     for path in tmp_path.iterdir():
         os.utime(path, (time.time() - 7200,) * 2)
-    fsops.recover(target)
+    filesystem.recover(target)
     assert strays(tmp_path) == [] and locks.remove_unheld(used)
 
 
@@ -432,8 +434,8 @@ def test_an_output_is_one_run_s_and_nothing_is_left_of_that(tmp_path):
 
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
-    assert fsops.file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+    assert filesystem.file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")
     with pytest.raises(NotFoundError, match="nothing-here"):
-        fsops.file_sha256(tmp_path / "nothing-here")
+        filesystem.file_sha256(tmp_path / "nothing-here")
     with pytest.raises(FileError, match="[Dd]irectory"):
-        fsops.file_sha256(tmp_path)
+        filesystem.file_sha256(tmp_path)

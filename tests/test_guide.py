@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from zooadapt import hub, registry
+from zooadapt.backbone.pretrained import build
 from zooadapt.family import PREPROCESSOR_EXTRAS, Family, Preprocessor
-from zooadapt.guard import GuardedPreprocessor
-from zooadapt.model import Source, build
+from zooadapt.runtime.model_files import write_weights
 from zooadapt.testing import CHECKS, Case
 from zooadapt.testing.declaration import members
 from zooadapt.testing.preprocessing import AUGMENTATIONS
-from zooadapt.weights import write_weights
+from zooadapt.zoo import hub, registry
+from zooadapt.zoo.plugin_proxy import GuardedPreprocessor
+from zooadapt.zoo.sources import Source
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "plugins" / "README.md").read_text("utf-8")

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zooadapt import head
-from zooadapt.logistic import Logistic
-from zooadapt.ridge import Ridge
+from zooadapt.backbone import head_layer
+from zooadapt.heads import calibration, fitting
+from zooadapt.heads.logistic import Logistic
+from zooadapt.heads.ridge import Ridge
 
 
 def problem(n: int, dim: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,7 +100,7 @@ def test_repeats_do_not_tell_each_other_their_label(kind: str) -> None:
     groups = np.tile(np.arange(60), 3)
 
     def accuracy(rows: Tensor, labels: Tensor, groups: np.ndarray | None) -> float:
-        fit = head.solve(lambda: iter([rows]), labels, 3, kind=kind, groups=groups)
+        fit = fitting.solve(lambda: iter([rows]), labels, 3, kind=kind, groups=groups)
         return float((fit.held_out_logits.argmax(1) == labels).double().mean())
 
     assert accuracy(x, repeated, None) > 0.9
@@ -110,7 +111,7 @@ def test_repeats_do_not_tell_each_other_their_label(kind: str) -> None:
 
 def test_samples_that_are_all_one_group_have_nothing_to_be_predicted_by() -> None:
     x, labels, _ = problem(12, 5, 3)
-    fit = head.solve(lambda: iter([x]), labels, 3, groups=np.zeros(12, dtype=int))
+    fit = fitting.solve(lambda: iter([x]), labels, 3, groups=np.zeros(12, dtype=int))
     assert fit.held_out_logits.isfinite().all() and fit.weight.isfinite().all()
 
 
@@ -119,8 +120,8 @@ def test_a_sample_without_weight_is_predicted_by_a_head_that_never_saw_it() -> N
     weights = torch.ones(60)
     weights[::4] = 0
     kept = weights > 0
-    fit = head.solve(lambda: iter([x]), labels, 3, weights=weights)
-    alone = head.solve(lambda: iter([x[kept]]), labels[kept], 3)
+    fit = fitting.solve(lambda: iter([x]), labels, 3, weights=weights)
+    alone = fitting.solve(lambda: iter([x[kept]]), labels[kept], 3)
     direct = x[~kept] @ fit.weight.T + fit.bias
     torch.testing.assert_close(fit.held_out_logits[~kept], direct, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fit.weight, alone.weight, rtol=1e-3, atol=1e-4)
@@ -155,9 +156,9 @@ def test_logistic_finds_the_optimum() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "logistic"])
 def test_a_solved_head_tells_classes_apart_and_is_calibrated(kind: str) -> None:
     x, labels, _ = problem(400, 10, 3)
-    fit = head.solve(lambda: iter(x.split(64)), labels, 3, kind=kind)
+    fit = fitting.solve(lambda: iter(x.split(64)), labels, 3, kind=kind)
     layer = nn.Linear(10, 3)
-    head.install(layer, fit)
+    fitting.install(layer, fit)
     right = float((layer(x).argmax(1) == labels).float().mean())
     honest = float((fit.held_out_logits.argmax(1) == labels).float().mean())
     assert 0.6 < honest <= right
@@ -169,12 +170,12 @@ def test_few_samples_told_apart_make_nobody_sure() -> None:
     """Four right ones of four leave a doubt of a sixth, spread over two classes, at any margin."""
     labels, weights = torch.tensor([0, 1, 0, 1]), torch.ones(4, dtype=torch.float64)
     wide = 8.0 * nn.functional.one_hot(labels, 2).double()
-    scale, losses = head.best_scale(wide, labels, weights)
+    scale, losses = calibration.best_scale(wide, labels, weights)
     confidence = (scale * wide).softmax(1).max(1).values
     torch.testing.assert_close(confidence, torch.full((4,), 1 - 1 / 12, dtype=torch.float64))
     uneven = wide * torch.tensor([1.0, 1.0, 0.2, 0.1]).double()[:, None]
-    assert head.best_scale(uneven, labels, weights)[1].mean() > losses.mean() > 0
-    again, same = head.best_scale(100 * wide, labels, weights)
+    assert calibration.best_scale(uneven, labels, weights)[1].mean() > losses.mean() > 0
+    again, same = calibration.best_scale(100 * wide, labels, weights)
     torch.testing.assert_close(same, losses)
     assert again == pytest.approx(scale / 100)
 
@@ -183,15 +184,15 @@ def test_class_weights_move_the_balance() -> None:
     rng = torch.Generator().manual_seed(0)
     labels = (torch.arange(300) % 10 == 0).long()
     x = torch.randn(300, 4, generator=rng) + labels[:, None] * 0.7
-    plain = head.solve(lambda: iter([x]), labels, 2)
-    even = head.solve(lambda: iter([x]), labels, 2, weights=torch.tensor([1.0, 9.0])[labels])
+    plain = fitting.solve(lambda: iter([x]), labels, 2)
+    even = fitting.solve(lambda: iter([x]), labels, 2, weights=torch.tensor([1.0, 9.0])[labels])
     said = [int((fit.held_out_logits.argmax(1) == 1).sum()) for fit in (plain, even)]
     assert said[1] > 2 * said[0]
 
 
 def test_rows_of_known_classes_are_carried_bit_for_bit() -> None:
     source, target = nn.Linear(5, 3), nn.Linear(5, 3)
-    carried = head.carry_rows(
+    carried = head_layer.carry_rows(
         target, ("b", "new", "a"), ("a", "b", "c"), source.weight.data, source.bias.data
     )
     assert carried == ["b", "a"]
@@ -202,9 +203,9 @@ def test_rows_of_known_classes_are_carried_bit_for_bit() -> None:
 
 def test_folds_are_stratified_and_seeded() -> None:
     labels = np.repeat([0, 1, 2], [50, 20, 5])
-    drawn = head.draw_folds(labels, 5, repeats=2, seed=3)
-    assert np.array_equal(drawn, head.draw_folds(labels, 5, repeats=2, seed=3))
-    assert not np.array_equal(drawn, head.draw_folds(labels, 5, repeats=2, seed=4))
+    drawn = fitting.draw_folds(labels, 5, repeats=2, seed=3)
+    assert np.array_equal(drawn, fitting.draw_folds(labels, 5, repeats=2, seed=3))
+    assert not np.array_equal(drawn, fitting.draw_folds(labels, 5, repeats=2, seed=4))
     assert not np.array_equal(drawn[0], drawn[1])
     for label, count in enumerate((10, 4, 1)):
         assert (np.bincount(drawn[0][labels == label], minlength=5) == count).all()
@@ -213,7 +214,7 @@ def test_folds_are_stratified_and_seeded() -> None:
 def test_predictions_that_are_all_wrong_leave_a_head_that_tells_classes_apart() -> None:
     """With one sample a class, each is predicted by a head that knows the others alone."""
     x = torch.eye(8, 16) + 0.1 * torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
-    fit = head.solve(lambda: iter([x]), torch.arange(8), 8)
+    fit = fitting.solve(lambda: iter([x]), torch.arange(8), 8)
     logits = x @ fit.weight.T.float() + fit.bias
     assert (logits.softmax(1).argmax(1) == torch.arange(8)).all()
     assert len(set(logits.softmax(1).max(1).values.tolist())) > 1

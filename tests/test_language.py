@@ -17,16 +17,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zooadapt import outputs
-from zooadapt.adapt import adapt
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.pretrained import build
 from zooadapt.data import open_texts
-from zooadapt.engine import Engine
 from zooadapt.errors import UsageError, ZooadaptError
-from zooadapt.language import LanguageModel, Reading
-from zooadapt.model import build, open_source
-from zooadapt.pretrain import PretrainRequest, pretrain
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime import outputs
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.training.language_model import LanguageModel, Reading
+from zooadapt.workflows.adapt import adapt
+from zooadapt.workflows.pretrain import PretrainRequest, pretrain
+from zooadapt.zoo.sources import open_source
 
 TINY = {"hidden": 24, "window": 32, "batch_size": 8, "lr": 1e-2, "epochs": 3}
 SUBJECTS = ("the old man", "a little girl", "my neighbour", "the queen", "his brother", "an actor",

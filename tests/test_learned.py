@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zooadapt import learned, use
-from zooadapt.adapt import adapt
 from zooadapt.cli.adapt import _only_learned
 from zooadapt.data import hold_out
-from zooadapt.inputs import open_inputs
-from zooadapt.model import open_source
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows import inference, learned_samples
+from zooadapt.workflows.adapt import adapt
+from zooadapt.workflows.inputs import open_inputs
+from zooadapt.zoo.sources import open_source
 
-SETTINGS = use.Settings(precision="fp32", cache_gb=0)
+SETTINGS = inference.Settings(precision="fp32", cache_gb=0)
 
 
 def photos(folder: Path, numbers: range) -> str:
@@ -53,7 +53,7 @@ def run(out: Path, source: object, data: str, **options: object) -> dict:
 def test_a_first_run_has_learned_nothing_before_and_says_what_it_learned(export: Path) -> None:
     data = json.loads((export / "report.json").read_text())["data"]
     assert data["learned_before"] == {"train": 0}
-    known = learned.of_source(open_source(str(export)))
+    known = learned_samples.of_source(open_source(str(export)))
     assert len(known) == 32 and {len(one) for one in known} == {8}
 
 
@@ -77,7 +77,7 @@ def test_figures_are_of_the_samples_that_are_new(export: Path, tmp_path: Path) -
     assert report["val"]["n"] == 32 == report["baselines"]["majority"]["n"]
     assert any("has learned 16 of 48 training samples" in note for note in report["notes"])
     assert not _only_learned(report)
-    known = learned.of_source(open_source(str(tmp_path / "out")))
+    known = learned_samples.of_source(open_source(str(tmp_path / "out")))
     assert len(known) == 32 + 32
 
 
@@ -140,7 +140,7 @@ def test_figures_on_samples_that_a_model_learned_are_noted(export: Path, tmp_pat
 
     def evaluated(part: str) -> list[str]:
         said.clear()
-        use.evaluate(str(export), str(export.parent / "photos"), SETTINGS, Notes(), part=part)
+        inference.evaluate(str(export), str(export.parent / "photos"), SETTINGS, Notes(), part=part)
         return said
 
     assert evaluated("test") == []
@@ -154,4 +154,4 @@ def test_a_report_that_says_nothing_of_use_is_none(
 ) -> None:
     shutil.copytree(export, tmp_path / "odd")
     (tmp_path / "odd/report.json").write_text(report)
-    assert learned.of_source(open_source(str(tmp_path / "odd"))) == frozenset()
+    assert learned_samples.of_source(open_source(str(tmp_path / "odd"))) == frozenset()

@@ -11,9 +11,10 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from zooadapt.backbone.pretrained import Model, build
 from zooadapt.errors import DataError
-from zooadapt.look import inspect
-from zooadapt.model import Model, build, open_source
+from zooadapt.workflows.inspect import inspect
+from zooadapt.zoo.sources import open_source
 
 RNN = {
     "architecture": "char_rnn", "cell": "lstm", "unit": "byte", "embedding_dim": 4,

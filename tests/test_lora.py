@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zooadapt import lora
+from zooadapt.backbone.pretrained import build
 from zooadapt.errors import UsageError
-from zooadapt.model import build, open_source
+from zooadapt.training import lora
+from zooadapt.zoo.sources import open_source
 
 
 def test_merged_the_network_has_its_own_names_and_gives_what_it_gave_with_the_update():

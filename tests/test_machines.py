@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from zooadapt import memory
-from zooadapt.adapt import adapt
 from zooadapt.errors import ResourceError, out_of_memory
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime import memory
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
 
 EXPORT = {"README.md", "config.json", "model.safetensors", "report.json"}
 COMMAND = f"{sys.executable} -m zooadapt"
@@ -258,7 +258,7 @@ def test_what_cannot_fit_is_refused_before_the_work(
 
 
 def test_a_limit_on_addresses_counts_what_libraries_take_of_them(tmp_path: Path) -> None:
-    script = "from zooadapt import memory; print(*memory.ceiling(), sep='|')"
+    script = "from zooadapt.runtime import memory; print(*memory.ceiling(), sep='|')"
     done = shell(f'ulimit -v 800000; {sys.executable} -c "{script}"', tmp_path)
     most, limit = done.stdout.strip().split("|")
     assert limit == "ulimit -v" and 100e6 < float(most) < 800_000 * 1024

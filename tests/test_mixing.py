@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zooadapt.errors import UsageError
-from zooadapt.mixing import mix
+from zooadapt.training.mixup import mix
 
 
 @pytest.mark.parametrize("seed", range(5))

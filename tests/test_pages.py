@@ -19,8 +19,8 @@ from PIL import Image
 
 from zooadapt import __version__, errors
 from zooadapt.cli import COMMANDS, root
-from zooadapt.demo import SOURCE, examples, write_digits
-from zooadapt.strategy import STRATEGIES
+from zooadapt.training.strategies import STRATEGIES
+from zooadapt.workflows.demo import SOURCE, examples, write_digits
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "zooadapt" / "docs"

@@ -13,10 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zooadapt import fsops, registry, use
-from zooadapt.plugincode import code_sha256
-from zooadapt.progress import Progress
-from zooadapt.weights import write_weights
+from zooadapt.runtime import filesystem
+from zooadapt.runtime.model_files import write_weights
+from zooadapt.runtime.progress import Progress
+from zooadapt.workflows import inference
+from zooadapt.zoo import registry
+from zooadapt.zoo.plugin_code import code_sha256
 
 PREPROCESSING = ("preprocess.py", "/ 127.5 - 1", "/ 63.75 - 2")
 POOLING = ("family.py", '["x"].mean((2, 3))', '["x"].amax((2, 3))')
@@ -69,12 +71,12 @@ def features(author, pictures, tmp_path) -> Callable[..., torch.Tensor]:
     folder.mkdir()
     net = registry.load("tiles").build(CONFIG, 2)
     write_weights(folder / "model.safetensors", net.state_dict())
-    fsops.write_json(folder / "config.json", CONFIG)
+    filesystem.write_json(folder / "config.json", CONFIG)
 
     def features(**settings: float) -> torch.Tensor:
         out = tmp_path / "features.safetensors"
-        chosen = use.Settings(precision="fp32", **settings)
-        use.features(f"mynet:{folder}", str(pictures), out, chosen, Progress())
+        chosen = inference.Settings(precision="fp32", **settings)
+        inference.features(f"mynet:{folder}", str(pictures), out, chosen, Progress())
         return load_file(out)["features"]
 
     return features

@@ -15,14 +15,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zooadapt import precision, use
-from zooadapt.adapt import adapt
-from zooadapt.chain import Chain
+from zooadapt.backbone import precision
+from zooadapt.backbone.precision import Mode, choose, of_export
+from zooadapt.backbone.staged import Chain
 from zooadapt.errors import UsageError, ZooadaptError
 from zooadapt.family import Stage
-from zooadapt.precision import Mode, choose, of_export
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows import inference
+from zooadapt.workflows.adapt import adapt
 
 CPU = torch.device("cpu")
 
@@ -189,11 +190,11 @@ def test_an_export_is_used_in_the_precision_it_was_made_with(
         "precision": "bf16", "channels_last": made.channels_last,
     }  # fmt: skip
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
-    use.evaluate(str(out), str(pictures), use.Settings(cache_gb=0), Progress())
+    inference.evaluate(str(out), str(pictures), inference.Settings(cache_gb=0), Progress())
     assert not (tmp_path / "cache").exists(), "something was measured"
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
     assert of_export(config, CPU) is None
-    use.evaluate(str(out), str(pictures), use.Settings(cache_gb=0), Progress())
+    inference.evaluate(str(out), str(pictures), inference.Settings(cache_gb=0), Progress())
     assert (tmp_path / "cache/modes").exists()
 
 

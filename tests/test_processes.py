@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from zooadapt.weights import write_weights
+from zooadapt.runtime.model_files import write_weights
 
 SAME = 1e-4
 """Largest distance between two tensors as a share of their norm, or of 1 where that is less. Sums

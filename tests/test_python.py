@@ -23,13 +23,13 @@ import pytest
 from PIL import Image
 
 import zooadapt
-from zooadapt import use
+from zooadapt.api.parameters import OPTIONS, AdaptOptions, ReadingOptions
+from zooadapt.api.remedies import in_python
 from zooadapt.cli.adapt import adapt as command
 from zooadapt.data import Dataset, ReadOptions, dataset_of, inputs_of, open_dataset
-from zooadapt.parameters import OPTIONS, AdaptOptions, ReadingOptions
-from zooadapt.progress import Progress
-from zooadapt.remedies import in_python
-from zooadapt.request import CHOICES
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import CHOICES
+from zooadapt.workflows import inference
 
 PACKAGE = Path(zooadapt.__file__).parent
 KINDS = ("abcdefgh", "ABCDEFGH", "aBcDeFgH")
@@ -110,7 +110,7 @@ def facts(data: Dataset, *, contents: bool = True) -> dict[str, Any]:
 
 def examples() -> list[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
-    homes = ("zooadapt", "zooadapt.api", "zooadapt.adapted", "zooadapt.predictions",
+    homes = ("zooadapt", "zooadapt.api.functions", "zooadapt.api.model", "zooadapt.workflows.predictions",
              "zooadapt.errors")  # fmt: skip
     modules = [importlib.import_module(name) for name in homes]
     found = [one for module in modules for one in finder.find(module, globs={"zooadapt": zooadapt})]
@@ -143,8 +143,8 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 
 def test_functions_stay_functions_whatever_is_imported() -> None:
-    code = "import zooadapt, zooadapt.adapt, zooadapt.plan; from zooadapt.plan import Plan; "
-    code += "from zooadapt.adapt import Result; print(zooadapt.adapt, zooadapt.plan)"
+    code = "import zooadapt; from zooadapt.training.plan import Plan; "
+    code += "from zooadapt.workflows.adapt import Result; print(zooadapt.adapt, zooadapt.plan)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.count("<function") == 2
     with pytest.raises(AttributeError, match="no attribute 'adopt'"):
@@ -358,8 +358,8 @@ def test_every_form_of_an_image_is_predicted_alike(pictures: Path, bright: Any) 
 def test_predictions_are_those_of_the_command(
     words: zooadapt.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = use.Settings(cache_gb=0)
-    theirs = use.predict(words.report["out"], ["abc", "A B C"], settings, Progress())
+    settings = inference.Settings(cache_gb=0)
+    theirs = inference.predict(words.report["out"], ["abc", "A B C"], settings, Progress())
     mine = words.predict(["abc", "A B C"])
     assert [one.probabilities for one in mine] == [one.probabilities for one in theirs]
     monkeypatch.chdir(tmp_path)
@@ -389,7 +389,9 @@ def test_features_are_those_of_the_command(
     from safetensors.numpy import load_file
 
     out = tmp_path / "f.safetensors"
-    use.features(words.report["out"], str(table), out, use.Settings(cache_gb=0), Progress())
+    inference.features(
+        words.report["out"], str(table), out, inference.Settings(cache_gb=0), Progress()
+    )
     mine = words.features(texts[0])
     assert mine.dtype == np.float32 and mine.shape == (60, 672)
     np.testing.assert_array_equal(mine, load_file(out)["features"])
@@ -411,7 +413,7 @@ def test_a_source_without_classes_has_features_alone(
     from safetensors.numpy import load_file
 
     source, out = zooadapt.load("rnn:english"), tmp_path / "f.safetensors"
-    use.features("english", str(table), out, use.Settings(cache_gb=0), Progress())
+    inference.features("english", str(table), out, inference.Settings(cache_gb=0), Progress())
     assert source.classes == () and source.report == {}
     np.testing.assert_array_equal(source.features(texts[0]), load_file(out)["features"])
     for ask in (lambda: source.predict("abc"), lambda: source.evaluate(texts)):

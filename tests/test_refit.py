@@ -13,20 +13,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zooadapt import auto, costs, strategy
-from zooadapt.adapt import adapt
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Inputs, Joined, Part
+from zooadapt.backbone.pretrained import build
 from zooadapt.data import open_dataset
 from zooadapt.data.splits import hold_out
-from zooadapt.engine import Engine
 from zooadapt.errors import DataError
-from zooadapt.feed import Inputs, Joined, Part
-from zooadapt.model import build, open_source
-from zooadapt.progress import Progress
-from zooadapt.request import Request
-from zooadapt.solving import Solving
-from zooadapt.strategy import ALWAYS, LOST, Recipe, TrainPhase
-from zooadapt.trainer import Trainer
-from zooadapt.validation import Validation
+from zooadapt.heads.validation import Validation
+from zooadapt.runtime.progress import Progress
+from zooadapt.training import cost_model, policy, strategies
+from zooadapt.training.config import Request
+from zooadapt.training.probe import Solving
+from zooadapt.training.strategies import ALWAYS, LOST, Recipe, TrainPhase
+from zooadapt.training.trainer import Trainer
+from zooadapt.workflows.adapt import adapt
+from zooadapt.zoo.sources import open_source
 
 
 def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def test_what_diverges_is_no_model_in_training_and_in_a_refit(
     with pytest.raises(DataError, match="validation loss became .* after epoch 1 of phase 1"):
         run(pictures, tmp_path / "out", lr=1000, weight_decay=1000, stage_decay=1, **options)
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(strategy, "REFIT_RATE", 1e98)
+    monkeypatch.setattr(strategies, "REFIT_RATE", 1e98)
     report = run(pictures, tmp_path / "out", lr=1e-60, **options)
     assert report["decisions"][-1]["value"].startswith("discarded, it made the model worse")
     assert not report["refitted"]
@@ -87,34 +88,34 @@ def test_a_mean_that_is_not_finite_is_not_chosen():
     def measured(share: float) -> Validation:
         return said(losses[share], 0)
 
-    assert auto.choose(measured, (0.5, 0.75, 1.0))[0] == 1.0
+    assert policy.choose(measured, (0.5, 0.75, 1.0))[0] == 1.0
     losses[1.0] = 2.0
-    assert auto.choose(measured, (0.5, 0.75, 1.0))[0] == 0.0
+    assert policy.choose(measured, (0.5, 0.75, 1.0))[0] == 0.0
 
 
 def test_a_solved_head_that_is_right_throughout_remains():
     found = {0.0: said(0.3, 8 / 9), 0.5: said(0.2, 1.0), 1.0: said(0.1, 1.0)}
-    assert auto.choose(found.__getitem__, (0.5, 1.0))[0] == 1.0
+    assert policy.choose(found.__getitem__, (0.5, 1.0))[0] == 1.0
     found[0.0] = said(0.3, 1.0)
-    share, one, fact = auto.choose(found.__getitem__, (0.5, 1.0))
+    share, one, fact = policy.choose(found.__getitem__, (0.5, 1.0))
     assert (share, one) == (0, found[0.0])
     assert fact == "it is right on all 9 held-out samples"
 
 
 def test_what_is_right_about_fewer_than_the_solved_head_is_not_chosen():
     found = {0.0: said(0.3, 7 / 9), 0.5: said(0.2, 7 / 9), 1.0: said(0.1, 6 / 9)}
-    assert auto.choose(found.__getitem__, (0.5, 1.0))[:2] == (0.5, found[0.5])
+    assert policy.choose(found.__getitem__, (0.5, 1.0))[:2] == (0.5, found[0.5])
     found[0.5] = said(0.2, 5 / 9)
-    share, one, fact = auto.choose(found.__getitem__, (0.5, 1.0))
+    share, one, fact = policy.choose(found.__getitem__, (0.5, 1.0))
     assert (share, one) == (0, found[0.0]) and "0.100 after training, which is worse" in fact
 
 
 def test_a_refit_goes_on_for_a_while_and_slower():
     tried = TrainPhase(cut=3, epochs=12, lr=1e-3, warmup=0.1, when=LOST)
-    again = strategy.refit(tried)
+    again = strategies.refit(tried)
     assert (again.cut, again.epochs, again.when) == (3, 3, ALWAYS)
     assert again.lr == pytest.approx(2e-4)
-    assert strategy.refit(TrainPhase(cut=0, epochs=1, lr=1.0, warmup=0.0)).epochs == 1
+    assert strategies.refit(TrainPhase(cut=0, epochs=1, lr=1.0, warmup=0.0)).epochs == 1
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_feeds_joined_give_every_sample_its_own_carry(pictures: Path):
 
 def test_the_time_for_it_is_planned():
     chain = build(open_source("digits04"), classes=["a", "b"]).chain
-    each = costs.Costs(
+    each = cost_model.Costs(
         decode=0.0,
         prepare=0.0,
         inference=1e-3 * chain.depth,
@@ -172,12 +173,12 @@ def test_the_time_for_it_is_planned():
         carry_bytes=(1,) * chain.depth,
         peak_bytes=0,
     )
-    sizes = costs.Sizes(train=800, val=200, test=0, batch=32)
+    sizes = cost_model.Sizes(train=800, val=200, test=0, batch=32)
     epoch = each.epoch(0, sizes)
     assert each.refit(0, 2, sizes) == pytest.approx(2 * (epoch - 200 * each.through(0)) / 0.8)
 
     def epochs(refits: bool) -> int:
-        phases, _ = auto.phases(
+        phases, _ = policy.phases(
             chain,
             each,
             sizes,

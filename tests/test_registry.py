@@ -17,14 +17,15 @@ import pytest
 import torch
 
 import zooadapt as zooadapt_package
-from zooadapt import registry
+from zooadapt.backbone.pretrained import build
 from zooadapt.cli import root
 from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import Family
-from zooadapt.fsops import write_json
-from zooadapt.model import build, open_source
+from zooadapt.runtime.filesystem import write_json
+from zooadapt.runtime.model_files import write_weights
 from zooadapt.testing import synthesise
-from zooadapt.weights import write_weights
+from zooadapt.zoo import registry
+from zooadapt.zoo.sources import open_source
 
 CONFIG = {"model_type": "tiles", "side": 32, "channels": 3, "widths": [8, 8], "dropout": 0.0}
 RNN = {"architecture": "char_lstm"}

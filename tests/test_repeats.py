@@ -10,18 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from zooadapt import baselines, metrics, repeats
-from zooadapt.adapt import adapt
 from zooadapt.data import open_dataset
 from zooadapt.data.splits import hold_out
-from zooadapt.progress import Progress
-from zooadapt.request import Request
-from zooadapt.solving import Solving
+from zooadapt.heads import baselines, metrics, near_duplicates
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.training.probe import Solving
+from zooadapt.workflows.adapt import adapt
 
 
 def found(x: torch.Tensor, modality: str = "image") -> dict[int, int]:
     digests = [b"%d" % k for k in range(len(x))]
-    pairs = repeats.near_equal(digests, lambda: iter(x.split(50)), modality)
+    pairs = near_duplicates.near_equal(digests, lambda: iter(x.split(50)), modality)
     return {int(later): int(first) for later, first in pairs.items()}
 
 

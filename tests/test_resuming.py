@@ -17,20 +17,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zooadapt import checkpoint, preparation
-from zooadapt.adapt import adapt
-from zooadapt.checkpoint import Checkpoint
-from zooadapt.counting import OPERATIONS, count
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Inputs
+from zooadapt.backbone.precision import Mode
+from zooadapt.backbone.pretrained import build
 from zooadapt.data import open_dataset
-from zooadapt.engine import Engine
 from zooadapt.errors import DataError, ResourceError
-from zooadapt.feed import Inputs
-from zooadapt.inputs import open_inputs
-from zooadapt.model import build, open_source
-from zooadapt.precision import Mode
-from zooadapt.progress import Progress
-from zooadapt.prospects import Prospects
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training import checkpoint, setup
+from zooadapt.training.checkpoint import Checkpoint
+from zooadapt.training.config import Request
+from zooadapt.training.operation_counts import OPERATIONS, count
+from zooadapt.training.transferability import Prospects
+from zooadapt.workflows.adapt import adapt
+from zooadapt.workflows.inputs import open_inputs
+from zooadapt.zoo.sources import open_source
 
 WEIGHTS = "model.safetensors"
 
@@ -58,7 +59,7 @@ def run(data: Path, out: Path, progress: Progress | None = None, **options: Any)
 
 def force_layout(monkeypatch: pytest.MonkeyPatch, *, channels_last: bool) -> None:
     mode = Mode(precision="fp32", channels_last=channels_last, device="cpu", why="the test's")
-    monkeypatch.setattr(preparation, "choose", lambda *_, **__: mode)
+    monkeypatch.setattr(setup, "choose", lambda *_, **__: mode)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -106,7 +107,7 @@ def test_a_resumed_run_takes_over_its_options_and_its_plan(
         run(noise, tmp_path / "cut", Stops("training phase 1, epoch 2"), **options)
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "another"))
     for name in ("measure", "choose"):
-        monkeypatch.setattr(preparation, name, never)
+        monkeypatch.setattr(setup, name, never)
     resumed = run(noise, tmp_path / "cut", resume=True)
     changing = ("seconds", "out")
     assert {k: v for k, v in resumed.items() if k not in changing} == {
@@ -285,7 +286,7 @@ def test_a_deterministic_plan_measures_nothing(
     (reference,) = [choice for choice in measured if choice["what"] == "plan at reference costs"]
     assert reference["value"] == "the same" or reference["value"].startswith("fine-tune the last")
     for name in ("measure", "choose"):
-        monkeypatch.setattr(preparation, name, never)
+        monkeypatch.setattr(setup, name, never)
     options |= {"deterministic_plan": True}
     plans = [
         run(noise, tmp_path / "out", budget=seconds, **options)["plan"]

@@ -17,14 +17,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline, make_union
 
-from zooadapt import advice, rivals
-from zooadapt.adapt import adapt
-from zooadapt.bag_of_words import Predictor
-from zooadapt.curve import Point, foretell
 from zooadapt.family import TextPair
-from zooadapt.metrics import compare, measure
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.heads import text_baseline
+from zooadapt.heads.bag_of_words import Predictor
+from zooadapt.heads.learning_curve import Point, foretell
+from zooadapt.heads.metrics import compare, measure
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows import advice
+from zooadapt.workflows.adapt import adapt
 
 KEYS = ("vorn plim hask drof", "snel quib mizz tarn", "yolp cruv fent wabb")
 """Words, of which each text of a class has one."""
@@ -131,7 +132,7 @@ def test_copies_of_a_text_cannot_be_looked_up(tmp_path: Path) -> None:
 def test_large_parts_are_represented_by_a_sample_and_a_note_says_so(
     keywords: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rivals, "MOST_SIZE", 3000)
+    monkeypatch.setattr(text_baseline, "MOST_SIZE", 3000)
     said = run(keywords, tmp_path / "out", strategy="probe")
     scores = said["baselines"]["tfidf"]
     assert 70 <= scores["n"] <= 80  # 40 characters each
@@ -143,8 +144,8 @@ def test_large_parts_are_represented_by_a_sample_and_a_note_says_so(
 def test_without_scikit_learn_a_note_says_what_to_install(
     keywords: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = tuple(replace(rival, needs="no_such_module") for rival in rivals.RIVALS["text"])
-    monkeypatch.setattr(rivals, "RIVALS", {"text": absent})
+    absent = tuple(replace(rival, needs="no_such_module") for rival in text_baseline.RIVALS["text"])
+    monkeypatch.setattr(text_baseline, "RIVALS", {"text": absent})
     said = run(keywords, tmp_path / "out", strategy="probe")
     assert "tfidf" not in said["baselines"] and said["test_baselines"] == {}
     assert any(note.endswith("pip install scikit-learn") for note in said["notes"])
@@ -175,10 +176,10 @@ def test_texts_that_say_nothing_are_the_most_frequent_class(texts: list[str]) ->
     assert said.tolist() == [1, 1, 1] and len(none) == 2
 
 
-def match(rival: np.ndarray, model: np.ndarray) -> rivals.Match:
+def match(rival: np.ndarray, model: np.ndarray) -> text_baseline.Match:
     truth = np.zeros(len(rival), dtype=int)
-    return rivals.Match(
-        rival=rivals.RIVALS["text"][0],
+    return text_baseline.Match(
+        rival=text_baseline.RIVALS["text"][0],
         metrics={"val": measure(rival, truth, 2)},
         comparisons={"val": compare("tfidf", model == truth, rival == truth)},
         how="held out",

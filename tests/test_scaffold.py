@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 from zooadapt.errors import OutputError, UsageError
-from zooadapt.scaffold import write_plugin
+from zooadapt.zoo.scaffold import write_plugin
 
 ROOT = Path(__file__).parent.parent
 DRIVER = """
@@ -33,12 +33,13 @@ for line in sys.stdin:
 WEIGHTS = """
 import sys, torch
 from pathlib import Path
-from zooadapt import fsops, registry, weights
+from zooadapt.runtime import filesystem, model_files
+from zooadapt.zoo import registry
 family, folder = registry.load(sys.argv[1]), Path(sys.argv[2])
 (config,) = family.examples().values()
 torch.manual_seed(0)
-weights.write_weights(folder / "model.safetensors", family.build(config, 2).state_dict())
-fsops.write_json(folder / "config.json", config)
+model_files.write_weights(folder / "model.safetensors", family.build(config, 2).state_dict())
+filesystem.write_json(folder / "config.json", config)
 """
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooadapt import head
-from zooadapt.selftraining import Taught, teach
+from zooadapt.heads import fitting
+from zooadapt.heads.pseudo_labels import Taught, teach
 
 CLASSES, WIDE = 4, 40
 
@@ -23,20 +23,20 @@ def clusters(n: int, seed: int, *, spread: float = 1.0) -> tuple[Tensor, Tensor]
 
 
 def taught(rows: Tensor, labels: Tensor, unlabelled: Tensor) -> Taught:
-    fold = head.draw_folds(labels.numpy(), 5, repeats=1, seed=0)[0]
+    fold = fitting.draw_folds(labels.numpy(), 5, repeats=1, seed=0)[0]
     return teach(
         lambda: iter([rows]), lambda: iter(unlabelled.split(64)), labels, CLASSES,
         weights=torch.ones(len(labels)).double(), fold=fold,
     )  # fmt: skip
 
 
-def right(fit: head.HeadFit, rows: Tensor, labels: Tensor) -> float:
+def right(fit: fitting.HeadFit, rows: Tensor, labels: Tensor) -> float:
     return float(((rows @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean())
 
 
 def test_it_learns_from_samples_that_it_is_sure_of():
     (rows, labels), (more, _), (x, y) = clusters(64, 5), clusters(800, 2), clusters(2000, 3)
-    plain = head.solve(lambda: iter([rows]), labels, CLASSES)
+    plain = fitting.solve(lambda: iter([rows]), labels, CLASSES)
     found = taught(rows, labels, more)
     assert found.pays
     assert right(found.fit, x, y) > right(plain, x, y) + 0.01

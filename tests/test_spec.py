@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from zooadapt import registry
 from zooadapt.errors import DataError, NotFoundError, UsageError, ZooadaptError
-from zooadapt.hub import fetch_config, local_config
-from zooadapt.spec import known, locate, parse, similar
+from zooadapt.zoo import registry
+from zooadapt.zoo.hub import fetch_config, local_config
+from zooadapt.zoo.locations import known, locate, parse, similar
 
 X = "timm/resnet18.a1_in1k"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

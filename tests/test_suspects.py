@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from zooadapt import head, listings, suspects
 from zooadapt.errors import OutputError
+from zooadapt.heads import fitting, label_issues
+from zooadapt.runtime import csv_output
 
 
 def planted(seed: int, *, n: int = 400, distance: float = 1.2):
@@ -25,9 +26,9 @@ def planted(seed: int, *, n: int = 400, distance: float = 1.2):
     return x, labels, noisy
 
 
-def found(x: torch.Tensor, noisy: np.ndarray) -> suspects.Suspects:
-    fit = head.solve(lambda: iter([x]), torch.from_numpy(noisy), 4)
-    return suspects.find(fit.held_out_probabilities(len(noisy)).numpy(), noisy)
+def found(x: torch.Tensor, noisy: np.ndarray) -> label_issues.Suspects:
+    fit = fitting.solve(lambda: iter([x]), torch.from_numpy(noisy), 4)
+    return label_issues.find(fit.held_out_probabilities(len(noisy)).numpy(), noisy)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -50,7 +51,7 @@ def test_clean_labels_that_are_easy_are_not_suspected() -> None:
 
 def test_a_class_without_a_sample_suspects_nothing() -> None:
     probabilities = np.array([[0.6, 0.1, 0.3], [0.2, 0.1, 0.7], [0.9, 0.05, 0.05]])
-    assert len(suspects.find(probabilities, np.array([0, 0, 0]))) == 0
+    assert len(label_issues.find(probabilities, np.array([0, 0, 0]))) == 0
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_an_inaccurate_head_flags_nothing(right: float, labels: np.ndarray, reli
     answers = np.where(wrong, (labels + 1) % classes, labels)
     probabilities = np.full((len(labels), classes), 0.1 / (classes - 1))
     probabilities[np.arange(len(labels)), answers] = 0.9
-    suspected = suspects.find(probabilities, labels)
+    suspected = label_issues.find(probabilities, labels)
     assert suspected.reliable is reliable
     assert len(suspected) == (wrong.sum() if reliable else 0) and suspected.of == 400
 
@@ -78,18 +79,18 @@ def test_treatments_leave_half_of_every_class_and_the_given_labels() -> None:
     probabilities = np.array([[0.05, 0.95]] * 3 + [[0.9, 0.1]] + [[0.05, 0.95]] * 6)
     probabilities = np.tile(probabilities, (20, 1))
     labels = np.tile([0, 0, 0, 0, 1, 1, 1, 1, 1, 0], 20)
-    suspected = suspects.find(probabilities, labels)
+    suspected = label_issues.find(probabilities, labels)
     assert {index % 10 for index in suspected.index.tolist()} == {0, 1, 2, 9}
     assert len(suspected) == 80
-    learned, kept, changed = suspects.treat(suspected, labels, suspects.DROP)
+    learned, kept, changed = label_issues.treat(suspected, labels, label_issues.DROP)
     assert learned == labels.tolist() and changed == 50 and sum(kept) == 150
-    learned, kept, changed = suspects.treat(suspected, labels, suspects.RELABEL)
+    learned, kept, changed = label_issues.treat(suspected, labels, label_issues.RELABEL)
     assert all(kept) and changed == (np.array(learned) != labels).sum() == 50
     assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0] * 20
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
-    suspected = suspects.Suspects(
+    suspected = label_issues.Suspects(
         index=np.array([1, 0]),
         given=np.array([0, 1]),
         likelier=np.array([1, 0]),
@@ -97,8 +98,8 @@ def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
         of=2,
     )
     ids, classes = ['+1, "x".jpg', "@b"], ["=cmd|' /C calc'!A0", "-2"]
-    rows = suspects.rows(suspected, ids, ["=HYPERLINK(1)", None], classes)
-    text = listings.text(suspects.COLUMNS, rows)
+    rows = label_issues.rows(suspected, ids, ["=HYPERLINK(1)", None], classes)
+    text = csv_output.text(label_issues.COLUMNS, rows)
     assert list(csv.reader(io.StringIO(text))) == [
         ["sample", "given", "likelier", "score", "text"],
         ["'@b", "'=cmd|' /C calc'!A0", "'-2", "0.9000", ""],
@@ -108,12 +109,12 @@ def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
 
 def test_a_list_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: Path) -> None:
     place = tmp_path / "list.csv"
-    suspects.check_place(place)
-    listings.write(place, suspects.COLUMNS, [])
-    suspects.check_place(place)
+    label_issues.check_place(place)
+    csv_output.write(place, label_issues.COLUMNS, [])
+    label_issues.check_place(place)
     place.write_text("sample,given,likelier,score\n")  # of an older version
-    suspects.check_place(place)
+    label_issues.check_place(place)
     place.write_text("text,label\nsample,given\n")
     with pytest.raises(OutputError, match="no list that this command writes"):
-        suspects.check_place(place)
+        label_issues.check_place(place)
     assert place.read_text().startswith("text,label")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from zooadapt.adapt import adapt
 from zooadapt.errors import UsageError
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
 
 LIMIT = 11
 

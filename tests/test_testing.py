@@ -14,14 +14,15 @@ from types import ModuleType
 import pytest
 import torch
 
-from zooadapt import export, registry
 from zooadapt.cli import root
 from zooadapt.errors import UsageError
 from zooadapt.family import FILES
-from zooadapt.report import Written
 from zooadapt.testing import CHECKS, Broken, Case, cases, run, select, synthesise
 from zooadapt.testing.case import reopened
 from zooadapt.testing.declaration import check_importing_it_is_light
+from zooadapt.workflows import export
+from zooadapt.workflows.report import Written
+from zooadapt.zoo import registry
 
 pytest_plugins = ["pytester"]
 

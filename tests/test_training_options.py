@@ -12,14 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zooadapt.adapt import adapt
-from zooadapt.checkpoint import Checkpoint
-from zooadapt.costs import Sizes
+from zooadapt.backbone.loaders import shuffled, steps
 from zooadapt.errors import DataError, UsageError
-from zooadapt.feed import shuffled, steps
-from zooadapt.model import open_source
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.checkpoint import Checkpoint
+from zooadapt.training.config import Request
+from zooadapt.training.cost_model import Sizes
+from zooadapt.workflows.adapt import adapt
+from zooadapt.zoo.sources import open_source
 
 
 def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zooadapt.adapt import adapt
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
 
 
 def run(data: Path, out: Path, progress: Progress | None = None, **options: Any) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zooadapt import use
-from zooadapt.adapt import adapt
 from zooadapt.errors import NotFoundError, OutputError, UsageError
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows import inference
+from zooadapt.workflows.adapt import adapt
 
-SETTINGS = use.Settings(cache_gb=0)
+SETTINGS = inference.Settings(cache_gb=0)
 CLASSES = ("=small", "large", "mixed")
 
 
@@ -70,13 +70,13 @@ def test_a_text_is_taken_as_it_is_typed(words: tuple[Path, Path, Any], tmp_path:
 @pytest.mark.parametrize("name", ["no/such-place", "missing.csv", "missing.txt", "a b.jsonl.gz"])
 def test_a_path_that_is_not_there_is_no_text(words: tuple[Path, Path, Any], name: str) -> None:
     with pytest.raises(NotFoundError):
-        use.predict(str(words[1]), [name], SETTINGS, Progress())
+        inference.predict(str(words[1]), [name], SETTINGS, Progress())
 
 
 def test_the_next_labels_are_columns_of_a_short_list(
     words: tuple[Path, Path, Any], tmp_path: Path
 ) -> None:
-    found = use.predict(str(words[1]), ["abc", "ABC"], SETTINGS, Progress(), top=2,
+    found = inference.predict(str(words[1]), ["abc", "ABC"], SETTINGS, Progress(), top=2,
                         listing=tmp_path / "p.csv")  # fmt: skip
     assert [len(one.probabilities) for one in found] == [2, 2]
     first, _ = listed(tmp_path / "p.csv")
@@ -90,7 +90,7 @@ def test_a_list_says_which_samples_of_the_test_part_are_wrong(
     words: tuple[Path, Path, Any], tmp_path: Path
 ) -> None:
     data, model, report = words
-    metrics, classes = use.evaluate(str(model), str(data), SETTINGS, Progress(), part="test",
+    metrics, classes = inference.evaluate(str(model), str(data), SETTINGS, Progress(), part="test",
                                     listing=tmp_path / "e.csv")  # fmt: skip
     assert metrics.n == report["test"]["n"] == 18 and classes == CLASSES
     assert metrics.accuracy == report["test"]["accuracy"]
@@ -107,12 +107,12 @@ def test_a_list_says_which_samples_of_the_test_part_are_wrong(
 def test_a_part_is_chosen_by_name(words: tuple[Path, Path, Any]) -> None:
     data, model, _ = words
     counts = {
-        part: use.evaluate(str(model), str(data), SETTINGS, Progress(), part=part)[0].n
+        part: inference.evaluate(str(model), str(data), SETTINGS, Progress(), part=part)[0].n
         for part in ("train", "test", "all", None)
     }
     assert counts == {"train": 72, "test": 18, "all": 90, None: 90}
     with pytest.raises(UsageError, match="no val part"):
-        use.evaluate(str(model), str(data), SETTINGS, Progress(), part="val")
+        inference.evaluate(str(model), str(data), SETTINGS, Progress(), part="val")
 
 
 def test_a_list_takes_the_place_of_an_earlier_one_alone(
@@ -120,19 +120,19 @@ def test_a_list_takes_the_place_of_an_earlier_one_alone(
 ) -> None:
     place = tmp_path / "p.csv"
     for _ in range(2):
-        use.predict(str(words[1]), ["abc"], SETTINGS, Progress(), listing=place)
+        inference.predict(str(words[1]), ["abc"], SETTINGS, Progress(), listing=place)
     place.write_text("text,label\n")
     with pytest.raises(OutputError, match="no list that this command writes"):
-        use.predict("no-such-model", ["abc"], SETTINGS, Progress(), listing=place)
+        inference.predict("no-such-model", ["abc"], SETTINGS, Progress(), listing=place)
     assert place.read_text() == "text,label\n"
 
 
 def test_pictures_have_no_text(pictures: Path, tmp_path: Path) -> None:
     request = Request(source="digits04", data=str(pictures), out=tmp_path / "out", strategy="probe")
     adapt(request, Progress())
-    (one,) = use.predict(str(tmp_path / "out"), [str(pictures / "class0/0.png")], SETTINGS,
+    (one,) = inference.predict(str(tmp_path / "out"), [str(pictures / "class0/0.png")], SETTINGS,
                          Progress(), listing=tmp_path / "p.csv")  # fmt: skip
     assert one.text is None and set(one.probabilities) == {"class0", "class1", "class2"}
     assert listed(tmp_path / "p.csv")[0]["text"] == ""
     with pytest.raises(NotFoundError):
-        use.predict(str(tmp_path / "out"), ["a picture of a cat"], SETTINGS, Progress())
+        inference.predict(str(tmp_path / "out"), ["a picture of a cat"], SETTINGS, Progress())

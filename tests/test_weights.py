@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from zooadapt import weights
 from zooadapt.errors import DataError, NotFoundError, OutputError
+from zooadapt.runtime import model_files
 
 GOOD = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
@@ -117,7 +117,7 @@ def test_hostile_weights_are_refused_by_name(tmp_path, no_execution, case):
     content, message = HOSTILE_WEIGHTS[case]
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        weights.read_weights(tmp_path)
+        model_files.read_weights(tmp_path)
     assert "\x1b" not in str(caught.value) and "\u202e" not in str(caught.value)
     assert str(tmp_path / "model.safetensors") in str(caught.value)
 
@@ -129,7 +129,7 @@ def test_a_double_key_among_many_is_found_at_once(tmp_path):
     path.write_bytes(raw(f'{{{keys}"x":0,"x":0}}'.encode()))
     before = time.process_time()
     with pytest.raises(DataError, match="'x' is there twice"):
-        weights.read_weights(tmp_path)
+        model_files.read_weights(tmp_path)
     assert time.process_time() - before < 10
 
 
@@ -141,7 +141,7 @@ def test_a_header_of_too_many_values_is_refused_before_objects_are_made(tmp_path
     tracemalloc.start()
     try:
         with pytest.raises(DataError, match=message):
-            weights.check_header(tmp_path / "model.safetensors")
+            model_files.check_header(tmp_path / "model.safetensors")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -149,25 +149,25 @@ def test_a_header_of_too_many_values_is_refused_before_objects_are_made(tmp_path
 
 
 def test_an_index_of_too_many_tensors_is_refused_before_objects_are_made(tmp_path):
-    places = ",".join(f'"{k}":"a.safetensors"' for k in range(weights.MAX_TENSORS + 1))
-    index = tmp_path / weights.INDEX
+    places = ",".join(f'"{k}":"a.safetensors"' for k in range(model_files.MAX_TENSORS + 1))
+    index = tmp_path / model_files.INDEX
     index.write_text(f'{{"weight_map":{{{places}}}}}')
     tracemalloc.start()
     try:
         with pytest.raises(DataError, match="names 100,001 tensors"):
-            weights.shards(index)
+            model_files.shards(index)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < weights.MAX_HEADER_BYTES + index.stat().st_size + 1_000_000
+    assert peak < model_files.MAX_HEADER_BYTES + index.stat().st_size + 1_000_000
 
 
 def test_a_header_of_the_most_tensors_is_read(tmp_path):
     """A hundred thousand with four dimensions each, which is what the limit on values is for."""
     entry = {"dtype": "U8", "shape": [0, 1, 2, 3], "data_offsets": [0, 0]}
-    many = {f"t{k}": entry for k in range(weights.MAX_TENSORS)}
+    many = {f"t{k}": entry for k in range(model_files.MAX_TENSORS)}
     (tmp_path / "model.safetensors").write_bytes(raw(many, b""))
-    weights.check_header(tmp_path / "model.safetensors")
+    model_files.check_header(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("case", HOSTILE_CONFIGS)
@@ -175,7 +175,7 @@ def test_hostile_configs_are_refused_by_key(tmp_path, no_execution, case):
     content, message = HOSTILE_CONFIGS[case]
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        weights.read_config(tmp_path / "config.json")
+        model_files.read_config(tmp_path / "config.json")
 
 
 def test_ordinary_configs_are_read_as_they_are(tmp_path):
@@ -183,23 +183,23 @@ def test_ordinary_configs_are_read_as_they_are(tmp_path):
               "_name_or_path": "/somewhere/else", "label_names": ["a/b", "../c", "a.py"],
               "vocab": {"\n": 16, "/": 1, "..": 2}, "zooadapt": {"seed": 2**63}}  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert weights.read_config(tmp_path / "config.json") == config
+    assert model_files.read_config(tmp_path / "config.json") == config
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(NotFoundError, match="config.json"):
-        weights.read_config(tmp_path / "config.json")
+        model_files.read_config(tmp_path / "config.json")
     with pytest.raises(NotFoundError, match="nowhere"):
-        weights.read_weights(tmp_path / "nowhere")
+        model_files.read_weights(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no model.safetensors"):
-        weights.read_weights(tmp_path)
+        model_files.read_weights(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pth", "x.ckpt", "tf_model.h5"])
 def test_a_folder_with_pickles_alone_is_refused_with_a_remedy(tmp_path, no_execution, name):
     (tmp_path / name).write_bytes(pickle.dumps(Payload()))
     with pytest.raises(DataError, match=f"only {name}, a format that can run code") as caught:
-        weights.read_weights(tmp_path)
+        model_files.read_weights(tmp_path)
     assert "safetensors" in caught.value.remedy
 
 
@@ -207,8 +207,8 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path):
     kinds = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8)
     tensors = {f"t.{kind}": torch.arange(24).reshape(2, 3, 4).to(kind) for kind in kinds}
     tensors |= {"scalar": torch.tensor(3), "none": torch.empty(0, 4), "no": torch.tensor(False)}
-    weights.write_weights(tmp_path / "model.safetensors", tensors)
-    back = weights.read_weights(tmp_path)
+    model_files.write_weights(tmp_path / "model.safetensors", tensors)
+    back = model_files.read_weights(tmp_path)
     assert back.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert back[name].dtype == tensor.dtype and torch.equal(back[name], tensor)
@@ -224,15 +224,15 @@ def test_equal_tensors_are_equal_bytes_whatever_their_order_layout_and_memory(tm
     ]
     contents = set()
     for tensors in variants:
-        weights.write_weights(tmp_path / "model.safetensors", tensors)
+        model_files.write_weights(tmp_path / "model.safetensors", tensors)
         contents.add((tmp_path / "model.safetensors").read_bytes())
     assert len(contents) == 1
     assert b'"__metadata__":{"format":"pt"}' in contents.pop()
 
 
 def test_weights_are_mapped_and_not_copied(tmp_path):
-    weights.write_weights(tmp_path / "model.safetensors", {"a": torch.ones(5_000_000)})
-    kept = weights.read_weights(tmp_path)
+    model_files.write_weights(tmp_path / "model.safetensors", {"a": torch.ones(5_000_000)})
+    kept = model_files.read_weights(tmp_path)
     with open("/proc/self/maps") as maps:
         assert any("model.safetensors" in line for line in maps)
     assert kept["a"].sum() == 5_000_000
@@ -241,18 +241,18 @@ def test_weights_are_mapped_and_not_copied(tmp_path):
 def test_writing_where_nothing_can_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
-        weights.write_weights(tmp_path / "file/model.safetensors", {"a": torch.ones(1)})
+        model_files.write_weights(tmp_path / "file/model.safetensors", {"a": torch.ones(1)})
 
 
 def write_shards(folder, places):
     save_file({"a": torch.ones(2)}, folder / "one.safetensors")
     save_file({"b": torch.zeros(2)}, folder / "two.safetensors")
-    (folder / weights.INDEX).write_text(json.dumps({"weight_map": places}))
+    (folder / model_files.INDEX).write_text(json.dumps({"weight_map": places}))
 
 
 def test_a_model_in_parts_is_one_mapping(tmp_path):
     write_shards(tmp_path, {"a": "one.safetensors", "b": "two.safetensors"})
-    assert {name: t.tolist() for name, t in weights.read_weights(tmp_path).items()} == {
+    assert {name: t.tolist() for name, t in model_files.read_weights(tmp_path).items()} == {
         "a": [1, 1],
         "b": [0, 0],
     }
@@ -276,4 +276,4 @@ def test_a_model_in_parts_is_one_mapping(tmp_path):
 def test_an_index_that_does_not_fit_is_refused(tmp_path, places, error, message):
     write_shards(tmp_path, places)
     with pytest.raises(error, match=message):
-        weights.read_weights(tmp_path)
+        model_files.read_weights(tmp_path)

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from zooadapt import auto, preparation
 from zooadapt.cli import adapt as command
 from zooadapt.cli.output import plan_lines
-from zooadapt.curve import Curve, Point
-from zooadapt.plan import _imbalance
-from zooadapt.request import Request
-from zooadapt.strategy import ALWAYS, GAINED, IN_DOUBT, LOST, SolvePhase, TrainPhase
-from zooadapt.wording import counted
+from zooadapt.heads.learning_curve import Curve, Point
+from zooadapt.runtime.wording import counted
+from zooadapt.training import policy, setup
+from zooadapt.training.config import Request
+from zooadapt.training.plan import _imbalance
+from zooadapt.training.strategies import ALWAYS, GAINED, IN_DOUBT, LOST, SolvePhase, TrainPhase
 
 
 def test_one_is_singular() -> None:
@@ -49,7 +49,7 @@ def test_a_plan_is_numbered_steps() -> None:
         "40 samples, 5 classes, on cpu",
     ]
     reference = SimpleNamespace(phases=trained, trained=trained, depth=8)
-    assert preparation._reference(shown, reference).value == (
+    assert setup._reference(shown, reference).value == (
         "fine-tune the last 3 of 8 stages, 12 epochs, then all stages, 1 epoch"
     )
     shown.phases, shown.trained = (phase(8, 2, 1e-3, ALWAYS),), ()
@@ -104,4 +104,4 @@ def test_a_learning_curve_says_what_its_accuracy_is_of() -> None:
     ],
 )
 def test_a_model_between_two_is_an_average(share: float, from_scratch: bool, model: str) -> None:
-    assert auto.described(share, from_scratch=from_scratch) == model
+    assert policy.described(share, from_scratch=from_scratch) == model

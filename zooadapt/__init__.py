@@ -11,15 +11,13 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from zooadapt.adapted import Model
-    from zooadapt.api import adapt, families, inspect, load, plan
+    from zooadapt.api.functions import adapt, families, inspect, load, plan
+    from zooadapt.api.model import Model
     from zooadapt.errors import (
         AccessError,
         DataError,
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
         UsageError,
         ZooadaptError,
     )
-    from zooadapt.predictions import Prediction
+    from zooadapt.workflows.predictions import Prediction
 
 __all__ = [
     "AccessError",
@@ -56,20 +54,15 @@ __all__ = [
     "load",
     "plan",
 ]
-_HOMES = {"Model": "adapted", "adapt": "api", "families": "api", "inspect": "api", "load": "api",
-          "plan": "api", "Prediction": "predictions"}  # fmt: skip
-
-
-class _Package(ModuleType):
-    """This package. Python sets each submodule that is imported as an attribute; `adapt` and
-    `plan` stay the functions, and the modules of these names are imported from as ever."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+_HOMES = {
+    "Model": "api.model",
+    "Prediction": "workflows.predictions",
+    "adapt": "api.functions",
+    "families": "api.functions",
+    "inspect": "api.functions",
+    "load": "api.functions",
+    "plan": "api.functions",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import torch
 
-from zooadapt import head
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Inputs
+from zooadapt.backbone.pretrained import Model, build
 from zooadapt.data import ReadOptions, Split, open_dataset
-from zooadapt.engine import Engine
-from zooadapt.feed import Inputs
-from zooadapt.model import Model, build, open_source
-from zooadapt.progress import Progress
+from zooadapt.heads import fitting
+from zooadapt.runtime.progress import Progress
+from zooadapt.zoo.sources import open_source
 
 
 class FullScale:
@@ -79,7 +80,7 @@ def accuracy(parts: list[Split], model: Model, engine: Engine) -> float:
         for part in parts
     ]
     labels = [torch.from_numpy(part.labels) for part in parts]
-    fit = head.solve(lambda: iter([features[0]]), labels[0], len(model.classes))
+    fit = fitting.solve(lambda: iter([features[0]]), labels[0], len(model.classes))
     said = (features[1] @ fit.weight.T + fit.bias).argmax(1)
     return float((said == labels[1]).float().mean())
 

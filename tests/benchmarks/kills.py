@@ -36,9 +36,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import zooadapt.cli.adapt  # noqa: F401
-from zooadapt import adapt, preparation  # noqa: F401  adapt imports what a run needs
+from zooadapt.backbone.precision import Mode
 from zooadapt.cli import main as command_line
-from zooadapt.precision import Mode
+from zooadapt.training import setup  # noqa: F401  adapt imports what a run needs
 
 STRATEGIES = ("auto", "lp-ft", "full", "gradual", "from", "probe")
 MORE = (("--mixup", "0.3"), ("--tune", "lora"), (), ("--ema", "0.9"), ("--soup", "2"),
@@ -96,7 +96,7 @@ def attempt(words: Sequence[str], layout: bool, cache: Path, errors: Path) -> Ba
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
             os.dup2(file.fileno(), sys.stderr.fileno())
         mode = Mode(precision="fp32", channels_last=layout, device="cpu", why="forced")
-        preparation.choose = lambda *_, **__: mode
+        setup.choose = lambda *_, **__: mode
         sys.argv = ["zooadapt", *words]
         command_line()
 

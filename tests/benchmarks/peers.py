@@ -23,8 +23,9 @@ import timm  # noqa: F401  imported here, so that no side's seconds hold an impo
 import torch
 from torch import Tensor, nn
 
+from zooadapt.backbone.pretrained import build
 from zooadapt.data import ReadOptions, hold_out, open_dataset, sample_per_class
-from zooadapt.model import build, open_source
+from zooadapt.zoo.sources import open_source
 
 BATCH = 32
 

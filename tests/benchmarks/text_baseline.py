@@ -21,8 +21,8 @@ from statistics import mean
 
 import numpy as np
 
-from zooadapt.bag_of_words import Predictor
 from zooadapt.data import open_dataset, sample_per_class
+from zooadapt.heads.bag_of_words import Predictor
 
 
 def main() -> None:

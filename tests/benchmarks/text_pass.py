@@ -20,11 +20,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModel
 
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Inputs
+from zooadapt.backbone.pretrained import build
 from zooadapt.data import ReadOptions, Split, open_dataset
-from zooadapt.engine import Engine
-from zooadapt.feed import Inputs
-from zooadapt.model import build, open_source
-from zooadapt.progress import Progress
+from zooadapt.runtime.progress import Progress
+from zooadapt.zoo.sources import open_source
 
 BATCH = 32
 

@@ -30,7 +30,7 @@ from accelerate import init_empty_weights
 from torch import nn
 from zooadapt_timm import TimmFamily
 
-from zooadapt.chain import Chain
+from zooadapt.backbone.staged import Chain
 from zooadapt.errors import ZooadaptError
 
 FAMILY = TimmFamily()

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from zooadapt.adapt import adapt
 from zooadapt.errors import DataError
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
 
 from .make import csv_file, encoded, image_folder, listing, opened, photo
 
@@ -79,7 +79,7 @@ class Change(Progress):
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def plan(self, plan: Any, estimate: Any) -> None:
+    def plan(self, lines: object, *, seconds: object) -> None:
         for number, path in enumerate(sorted(self.root.rglob("*.jpg"))):
             path.write_bytes(encoded(photo(1000 + number), "JPEG"))
 

@@ -17,12 +17,13 @@ import pytest
 from pyarrow import parquet
 from safetensors.numpy import load_file
 
-from zooadapt import registry, use
-from zooadapt.adapt import adapt
 from zooadapt.data import ReadOptions, open_inputs
-from zooadapt.preparation import divide
-from zooadapt.progress import Progress
-from zooadapt.request import Request
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.training.setup import divide
+from zooadapt.workflows import inference
+from zooadapt.workflows.adapt import adapt
+from zooadapt.zoo import registry
 
 from .make import csv_file, opened, refused
 
@@ -303,11 +304,11 @@ def test_a_model_that_spells_its_numbers_otherwise_is_measured_by_value(tmp_path
     out = tmp_path / "out"
     request = Request(source=source, data=str(path), out=out, strategy="probe", cache_gb=0)
     adapt(request, Progress())
-    settings = use.Settings(cache_gb=0, precision="fp32")
-    metrics, _ = use.evaluate(str(out), str(path), settings, Progress())
+    settings = inference.Settings(cache_gb=0, precision="fp32")
+    metrics, _ = inference.evaluate(str(out), str(path), settings, Progress())
     config = out / "config.json"
     config.write_text(config.read_text().replace('"0"', '"0.0"').replace('"1"', '"1.0"'))
-    again, classes = use.evaluate(str(out), str(path), settings, Progress())
+    again, classes = inference.evaluate(str(out), str(path), settings, Progress())
     assert classes == ("0.0", "1.0") and again.n == metrics.n == 12
     assert again.accuracy == metrics.accuracy > 0.5
     assert again.confusion.counts.tolist() == metrics.confusion.counts.tolist()
@@ -323,7 +324,7 @@ def test_a_family_without_pairs_reads_the_two_texts_as_lines(tmp_path: Path) -> 
     for path, column in ((pair, "a,b"), (text, "text")):
         out = tmp_path / f"{path.stem}.safetensors"
         reading = ReadOptions(text_column=column)
-        settings = use.Settings(cache_gb=0, precision="fp32", reading=reading)
-        use.features(source, str(path), out, settings, Progress())
+        settings = inference.Settings(cache_gb=0, precision="fp32", reading=reading)
+        inference.features(source, str(path), out, settings, Progress())
         rows.append(load_file(out)["features"])
     assert (rows[0] == rows[1]).all() and rows[0].shape[0] == 4

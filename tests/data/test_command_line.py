@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from zooadapt import registry
 from zooadapt.cli import root as cli
+from zooadapt.zoo import registry
 
 from .make import csv_file, encoded, image_folder, listing, photo
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from zooadapt import registry, use
 from zooadapt.data import ReadOptions, open_inputs, open_samples
 from zooadapt.errors import NotFoundError
-from zooadapt.progress import Progress
+from zooadapt.runtime.progress import Progress
+from zooadapt.workflows import inference
+from zooadapt.zoo import registry
 
 from .make import csv_file, image_folder, opened, refused
 
@@ -108,8 +109,8 @@ def test_features_of_samples_without_labels(modality: str, tmp_path: Path) -> No
     else:
         source = next(name for name, (of, _) in registry.bundled().items() if of == "rnn")
         (flat := tmp_path / "t.txt").write_text("a\nb\nc\n")
-    out, settings = tmp_path / "f.safetensors", use.Settings(cache_gb=0, precision="fp32")
-    shapes = use.features(source, str(flat), out, settings, Progress())
+    out, settings = tmp_path / "f.safetensors", inference.Settings(cache_gb=0, precision="fp32")
+    shapes = inference.features(source, str(flat), out, settings, Progress())
     assert shapes.keys() == {"features"} == load_file(out).keys() and shapes["features"][0] == 3
     beside = json.loads((tmp_path / "f.json").read_text())
     assert beside["classes"] == [] and len(beside["samples"]) == 3

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from zooadapt import registry
-from zooadapt.hub import card
+from zooadapt.zoo import registry
+from zooadapt.zoo.hub import card
 
 TOKEN = "hf_CANARYcanaryCANARYcanary0000"
 KILLS = int(os.environ.get("ZOOADAPT_TEST_KILLS", "10"))
@@ -26,7 +26,7 @@ class HubError(Exception):
 
 
 class Client:
-    """Calls functions of `zooadapt.hub`; its Hub, home and caches are its own."""
+    """Calls functions of `zooadapt.zoo.hub`; its Hub, home and caches are its own."""
 
     def __init__(self, url: str, home: Path, **environment: str) -> None:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}

@@ -18,7 +18,8 @@ def carry_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
     import numpy as np
     from PIL import Image
 
-    from zooadapt.model import build, open_source
+    from zooadapt.backbone.pretrained import build
+    from zooadapt.zoo.sources import open_source
 
     source = open_source(spec)
     model = build(source)
@@ -50,7 +51,7 @@ def main(folder: str, repo: str, library: str) -> None:
     if library == "transformers":
         encoded = stock.encode(TEXTS, convert_to_tensor=True)
         found["stock"] = float((encoded - here).abs().max())
-    from zooadapt import hub
+    from zooadapt.zoo import hub
 
     pulled = hub.pull(repo, Path("pulled"))
     data = (Path("pulled") / "model.safetensors").read_bytes()

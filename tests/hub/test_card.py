@@ -3,7 +3,7 @@
 import pytest
 
 from zooadapt.errors import DataError
-from zooadapt.hub import card
+from zooadapt.zoo.hub import card
 
 OURS = card.join(
     {"license": "mit", "tags": ["zooadapt"], "library_name": "timm"},

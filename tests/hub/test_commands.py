@@ -12,8 +12,8 @@ import termios
 import pytest
 import torch
 
-from zooadapt import registry
-from zooadapt.weights import write_weights
+from zooadapt.runtime.model_files import write_weights
+from zooadapt.zoo import registry
 
 from .client import TOKEN, model_files, write_export
 

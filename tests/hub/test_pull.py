@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from zooadapt import hub as zoohub
-from zooadapt import weights
 from zooadapt.errors import DataError
+from zooadapt.runtime.model_files import read_weights
+from zooadapt.zoo import hub as zoohub
 
 from .client import HubError, model_files, tensors
 from .server import sha256
@@ -24,7 +24,7 @@ def test_only_what_is_needed_is_fetched_and_all_of_it_is_named_by_hash(hub, clie
     found = client("fetch", repo_id)
     assert found["files"] == {name: sha256(repo.head.files[name]) for name in FETCHED}
     assert found["revision"] == repo.head.oid and found["license"] == "mit"
-    read = weights.read_weights(Path(found["folder"]))
+    read = read_weights(Path(found["folder"]))
     assert all(torch.equal(read[name], tensor) for name, tensor in tensors().items())
     for name in repo.head.files.keys() - FETCHED:
         assert hub.count("GET|HEAD", name) == 0 and client.cached(repo_id, name) is None
@@ -60,7 +60,7 @@ def test_parts_of_a_model_are_followed_inside_the_repo(hub, client, repo_id):
     hub.add(repo_id, files)
     found = client("fetch", repo_id)
     assert {"model-0.safetensors", "model-1.safetensors"} <= found["files"].keys()
-    assert weights.read_weights(Path(found["folder"])).keys() == tensors().keys()
+    assert read_weights(Path(found["folder"])).keys() == tensors().keys()
 
 
 @pytest.mark.parametrize("license", [None, "apache-2.0"])
@@ -143,7 +143,7 @@ def test_pull_makes_a_folder_that_needs_no_network(hub, client, repo_id, tmp_pat
     source = zoohub.fetch(str(out))
     assert (source.location, source.revision) == (repo_id, repo.head.oid)
     assert source.files == lock["files"] and source.license == "mit"
-    assert weights.read_weights(out).keys() == tensors().keys()
+    assert read_weights(out).keys() == tensors().keys()
 
 
 def test_a_pulled_folder_that_was_changed_is_refused(hub, client, repo_id, tmp_path):

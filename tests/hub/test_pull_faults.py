@@ -226,8 +226,8 @@ def test_what_a_killed_download_left_is_swept_and_what_runs_is_not(hub, client, 
 
 def test_pauses_grow_are_drawn_and_end_after_five_tries(monkeypatch):
     """Only the clock is another one here."""
-    from zooadapt.hub import client as calls
-    from zooadapt.hub.transport import FailedForNow
+    from zooadapt.zoo.hub import client as calls
+    from zooadapt.zoo.hub.transport import FailedForNow
 
     monkeypatch.setenv("ZOOADAPT_HUB_PAUSE", "1")
     runs = []

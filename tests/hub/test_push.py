@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from zooadapt.errors import DataError
-from zooadapt.hub import card, privacy
+from zooadapt.zoo.hub import card, privacy
 
 from . import faults
 from .client import KILLS, TOKEN, HubError, model_files, write_export

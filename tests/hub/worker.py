@@ -1,4 +1,4 @@
-"""A process that calls `zooadapt.hub` for the tests: the Hub's client reads its environment once.
+"""A process that calls `zooadapt.zoo.hub` for the tests: the Hub's client reads its environment once.
 
 Reads one JSON object per line (`call`, `args`, `kwargs`), writes one per line: the result or the
 typed error, the seconds it took and what the audit hook saw meanwhile.
@@ -38,8 +38,8 @@ def hook(event: str, args: tuple) -> None:
 
 sys.addaudithook(hook)
 
-from zooadapt import hub  # noqa: E402
 from zooadapt.errors import ZooadaptError  # noqa: E402
+from zooadapt.zoo import hub  # noqa: E402
 
 
 def plain(value):
@@ -54,10 +54,10 @@ def plain(value):
 
 def open_and_read(spec: str) -> list[str]:
     """What every command does with a source before its network is built: names of its tensors."""
-    from zooadapt import weights
-    from zooadapt.model import open_source
+    from zooadapt.runtime import model_files
+    from zooadapt.zoo.sources import open_source
 
-    return sorted(weights.read_weights(open_source(spec).origin.folder))
+    return sorted(model_files.read_weights(open_source(spec).origin.folder))
 
 
 def command(*arguments: str) -> dict:

@@ -13,10 +13,11 @@ from typing import Any
 
 import click
 
-from zooadapt import __version__, memory, processes, timing
+from zooadapt import __version__
 from zooadapt.cli import streams, synonyms, system, terminate
 from zooadapt.cli.commands import amended
 from zooadapt.errors import ZooadaptError, out_of_memory
+from zooadapt.runtime import distributed, memory, timing
 
 COMMANDS = {
     "adapt": ("zooadapt.cli.adapt:adapt", "Adapt a pretrained model to your data."),
@@ -78,7 +79,7 @@ def main() -> None:
         signal.signal(number, _interrupt)
     streams.prepare()
     note = system.prepare()
-    if note and processes.is_main():
+    if note and distributed.is_main():
         _note(note)
     as_json = "--json" in sys.argv
     terminate.prepare(as_json=as_json)
@@ -186,10 +187,10 @@ def _interrupt(number: int, frame: Any) -> None:
 def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_json: bool) -> int:
     from zooadapt.cli.output import printable
 
-    who = "" if processes.is_main() else f"process {processes.rank()}: "
+    who = "" if distributed.is_main() else f"process {distributed.rank()}: "
     line = f"{who}error: {message}" + (f". Try: {remedy}" if remedy else "")
     print(printable(line), file=sys.stderr)
-    if as_json and processes.is_main():
+    if as_json and distributed.is_main():
         import json
 
         failure = {

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 
 @command()
@@ -220,19 +220,19 @@ def adapt(as_json: bool, **options: Any) -> None:
     DATA is a folder of class folders, a CSV, JSON or Parquet file, or hf:ID.
     """
     from zooadapt.cli import Interrupted
-    from zooadapt.request import Request
+    from zooadapt.training.config import Request
 
     options.pop("why")
     given = click.get_current_context().get_parameter_source
     typed = frozenset(name for name in options if given(name) is ParameterSource.COMMANDLINE)
     request = Request(reading=shared.read_options(options), typed=typed, **options)
-    from zooadapt.inputs import open_inputs
+    from zooadapt.workflows.inputs import open_inputs
 
     shown = progress(as_json)
     opened = open_inputs(request, shown)
     shown.doing("importing torch")
     with opened.clock.part("imports"):
-        from zooadapt.adapt import adapt as run
+        from zooadapt.workflows.adapt import adapt as run
 
     try:
         result = run(request, shown, opened=opened)
@@ -244,7 +244,7 @@ def adapt(as_json: bool, **options: Any) -> None:
 
 
 def _how_to_go_on(out: Path) -> str:
-    from zooadapt.resuming import folder_of
+    from zooadapt.training.resume import folder_of
 
     checkpoint = folder_of(out)
     if not checkpoint.exists():

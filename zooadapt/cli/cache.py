@@ -19,7 +19,7 @@ def cache() -> None:
 @_json
 def list_stored(as_json: bool) -> None:
     """What is stored on this machine, the largest first."""
-    from zooadapt.stored import stored
+    from zooadapt.zoo.stored import stored
 
     rows = stored()
     total = sum(row["bytes"] for row in rows)
@@ -39,7 +39,7 @@ def list_stored(as_json: bool) -> None:
 def clear(features: bool, sources: bool, as_json: bool) -> None:
     """Remove what is stored on this machine, but for the features that a run is using."""
     from zooadapt.errors import UsageError
-    from zooadapt.stored import clear_features, clear_sources
+    from zooadapt.zoo.stored import clear_features, clear_sources
 
     if not features and not sources:
         raise UsageError(

@@ -14,7 +14,7 @@ import click
 
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say
-from zooadapt.timing import Clock
+from zooadapt.runtime.timing import Clock
 
 _RUNS = {"adapted": ("probe", None, False), "from scratch": ("full", 40, True)}
 """Strategy, epochs and whether from random weights, of each model."""
@@ -36,8 +36,8 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
 
     The source was trained on the handwritten digits 0 to 4 and meets the digits 5 to 9.
     """
-    from zooadapt import demo as digits
-    from zooadapt import outputs
+    from zooadapt.runtime import outputs
+    from zooadapt.workflows import demo as digits
 
     clock, shown = Clock(), progress(as_json)
     outs = {name: out / name.replace(" ", "-") for name in _RUNS}
@@ -52,10 +52,10 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
     shown.say(f"Handwritten digits 5 to 9, {digits.LABELS} pictures of each to learn:")
     shown.say("1. A network that has learned the digits 0 to 4 learns them.")
     with clock.part("start-up"):
-        from zooadapt import use
-        from zooadapt.adapt import adapt
-        from zooadapt.progress import Progress
-        from zooadapt.request import Request
+        from zooadapt.runtime.progress import Progress
+        from zooadapt.training.config import Request
+        from zooadapt.workflows import inference
+        from zooadapt.workflows.adapt import adapt
 
     results = {}
     for name, (strategy, epochs, from_scratch) in _RUNS.items():
@@ -75,8 +75,8 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
         results[name] = {key: report[key] for key in ("out", "test", "seconds")}
     images = digits.examples(target)
     with clock.part("answers"):
-        answers = use.predict(
-            str(outs["adapted"]), list(map(str, images)), use.Settings(), Progress()
+        answers = inference.predict(
+            str(outs["adapted"]), list(map(str, images)), inference.Settings(), Progress()
         )
     seconds = clock.seconds()
 

@@ -15,7 +15,7 @@ from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
 
 if TYPE_CHECKING:
-    from zooadapt.hub import PushResult, Source
+    from zooadapt.zoo.hub import PushResult, Source
 
 
 @command()
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 @shared.running
 def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
     """Download SOURCE, check every byte, and keep it for use without a network."""
-    from zooadapt import hub, outputs
-    from zooadapt.spec import locate
+    from zooadapt.runtime import outputs
+    from zooadapt.zoo import hub
+    from zooadapt.zoo.locations import locate
 
     if out is not None:
         outputs.check_output(out, overwrite=overwrite)
@@ -51,7 +52,7 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
 @shared.running
 def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
     """Publish MODEL, a folder that adapt wrote, as REPO (USER/NAME) on the Hub."""
-    from zooadapt import hub
+    from zooadapt.zoo import hub
 
     names = _further(hub.local_config(model))
     progress(as_json).doing(f"comparing {model} with {repo}", shows=True)
@@ -62,9 +63,9 @@ def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
 
 def _further(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Files that the model's family needs beside the usual ones; none where no family knows it."""
-    from zooadapt import registry
     from zooadapt.errors import DataError
     from zooadapt.family import further_files
+    from zooadapt.zoo import registry
 
     try:
         return further_files(registry.family_for(config))

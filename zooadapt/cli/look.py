@@ -23,7 +23,7 @@ from zooadapt.cli.output import emit, progress, say, table
 @shared.running
 def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
     """Stages of SOURCE with parameters and measured milliseconds, and where each cut would be."""
-    from zooadapt.look import inspect as look
+    from zooadapt.workflows.inspect import inspect as look
 
     found = look(source, batch_size=batch_size, offline=offline, progress=progress(as_json))
     emit(found, as_json, lambda: _show_source(found))
@@ -77,7 +77,7 @@ def _show_source(found: dict[str, Any]) -> None:
 @shared.running
 def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
     """Sources to start from: bundled, downloaded, known to a family. SEARCH is part of a name."""
-    from zooadapt.catalogue import models as catalogue
+    from zooadapt.zoo.catalogue import models as catalogue
 
     listed = catalogue(search, limit=limit)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zooadapt.ranges import seconds
+from zooadapt.runtime.ranges import seconds
 
 if TYPE_CHECKING:
     from zooadapt.data import ReadOptions

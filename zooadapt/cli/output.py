@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from zooadapt import processes
 from zooadapt.cli import streams
 from zooadapt.cli.spinner import spinner
-from zooadapt.progress import Progress
-from zooadapt.wording import plan_lines, printable
+from zooadapt.runtime import distributed
+from zooadapt.runtime.progress import Progress
+from zooadapt.runtime.wording import printable
 
 _QUIET_SECONDS = 30.0
 
@@ -24,7 +24,7 @@ def emit(
     """The result, on stdout, once: one JSON object in ASCII, which every terminal and encoding
     bears, or what `show` prints for people. stands: what was asked for is done, be it printed or
     not."""
-    if not processes.is_main():
+    if not distributed.is_main():
         return
     spinner.hide()
     if stands:
@@ -62,7 +62,7 @@ def table(
 
 def progress(as_json: bool) -> Progress:
     """A bar on a terminal, a line every half minute elsewhere; both on stderr, of one process."""
-    if not processes.is_main():
+    if not distributed.is_main():
         return Progress()
     return Bars() if sys.stderr.isatty() and not as_json else Lines()
 
@@ -90,8 +90,8 @@ class Lines(Progress):
 
         yield advance
 
-    def plan(self, plan: Any, estimate: Any) -> None:
-        for line in plan_lines(plan, estimate):
+    def plan(self, lines: Sequence[str], *, seconds: float | None) -> None:
+        for line in lines:
             self.say(line)
 
     def say(self, line: str) -> None:
@@ -112,9 +112,9 @@ class Bars(Lines):
         else:
             spinner.show(what)
 
-    def plan(self, plan: Any, estimate: Any) -> None:
-        super().plan(plan, estimate)
-        self._most = estimate.seconds if estimate is not None else 0.0
+    def plan(self, lines: Sequence[str], *, seconds: float | None) -> None:
+        super().plan(lines, seconds=seconds)
+        self._most = seconds or 0.0
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:

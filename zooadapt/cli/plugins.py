@@ -27,7 +27,7 @@ def plugins() -> None:
 @_json
 def list_plugins(as_json: bool) -> None:
     """Installed families and what they claim; a broken one with its reason."""
-    from zooadapt import registry
+    from zooadapt.zoo import registry
 
     found = registry.describe()
 
@@ -67,7 +67,7 @@ def check(
 
     Without --source: on small networks with random weights, as the plugin's examples say.
     """
-    from zooadapt import registry
+    from zooadapt.zoo import registry
 
     family = registry.plain(name)
     from zooadapt import testing
@@ -132,7 +132,7 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
 @_json
 def new(name: str, modality: str, as_json: bool) -> None:
     """Write a plugin to start from to the folder zooadapt-NAME; it passes its checks as it is."""
-    from zooadapt.scaffold import write_plugin
+    from zooadapt.zoo.scaffold import write_plugin
 
     folder = write_plugin(name, modality, Path.cwd())
     result: dict[str, Any] = {"out": str(folder), "name": name, "modality": modality}

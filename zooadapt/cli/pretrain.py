@@ -47,8 +47,8 @@ def pretrain(as_json: bool, **options: Any) -> None:
     from zooadapt.data.reading import existing
 
     existing(options["text"])  # before torch is imported
-    from zooadapt.pretrain import PretrainRequest
-    from zooadapt.pretrain import pretrain as run
+    from zooadapt.workflows.pretrain import PretrainRequest
+    from zooadapt.workflows.pretrain import pretrain as run
 
     request = PretrainRequest(reading=shared.read_options(options), **options)
     made = run(request, progress(as_json))

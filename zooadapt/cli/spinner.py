@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zooadapt import processes
+from zooadapt.runtime import distributed
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -26,7 +26,7 @@ class Spinner:
     @contextmanager
     def during(self, what: str, *, as_json: bool) -> Iterator[None]:
         """Show a line, and those that `show` puts in its place, until the block ends."""
-        self._shows = processes.is_main() and not as_json and sys.stderr.isatty()
+        self._shows = distributed.is_main() and not as_json and sys.stderr.isatty()
         self.show(what)
         try:
             yield

@@ -11,7 +11,7 @@ import click
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
-from zooadapt.ranges import MANY
+from zooadapt.runtime.ranges import MANY
 
 _batch = click.option("--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True)
 
@@ -55,9 +55,9 @@ def evaluate(
 ) -> None:
     """Accuracy and macro F1 of MODEL on labelled DATA; --csv lists which samples are wrong."""
     settings = _settings(options)
-    from zooadapt import use
+    from zooadapt.workflows import inference
 
-    metrics, classes = use.evaluate(
+    metrics, classes = inference.evaluate(
         model, data, settings, progress(as_json), part=part, listing=listing, top=top
     )
     result = metrics.summary() | {"classes": list(classes)} | metrics.confusion.to_json()
@@ -108,9 +108,9 @@ def predict(
     """Labels with probabilities for INPUTS: files, folders, a table, - for lines on stdin, or texts
     themselves, in quotes."""
     settings = _settings(options)
-    from zooadapt import use
+    from zooadapt.workflows import inference
 
-    predictions = use.predict(
+    predictions = inference.predict(
         model,
         inputs,
         settings,
@@ -152,9 +152,9 @@ def features(
 ) -> None:
     """Embeddings of DATA under MODEL, and its labels where it has any, as a safetensors file."""
     settings = _settings(options)
-    from zooadapt import use
+    from zooadapt.workflows import inference
 
-    shapes = use.features(model, data, out, settings, progress(as_json), at=at)
+    shapes = inference.features(model, data, out, settings, progress(as_json), at=at)
 
     def show() -> None:
         for name, shape in shapes.items():
@@ -172,6 +172,6 @@ def _start(text: str) -> str:
 
 def _settings(options: dict[str, Any]) -> Any:
     reading = shared.read_options(options)
-    from zooadapt.use import Settings
+    from zooadapt.workflows.inference import Settings
 
     return Settings(reading=reading, **options)

@@ -12,7 +12,7 @@ from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split, decoded
 from zooadapt.data.labels import lacks
 from zooadapt.data.splits import divided
 from zooadapt.errors import DataError
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 TEST_FRACTION = 0.2
 MAX_CLASSES = 20_000

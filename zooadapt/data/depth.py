@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from zooadapt.data import png
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np

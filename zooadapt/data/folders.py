@@ -15,7 +15,7 @@ from zooadapt.data.listing import files_by_class
 from zooadapt.data.reading import changed, read_bytes
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.layout import class_folders
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError, NotFoundError
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 _SHOWN = 5
 _UNLABELLED = frozenset({"unsup", "unsupervised"})

@@ -9,6 +9,9 @@ import numpy as np
 from zooadapt.data.dataset import Split
 from zooadapt.errors import DataError
 
+TRAIN, VAL, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
+"""The parts of the data; the last one has no labels."""
+
 
 def parted(
     labels: np.ndarray, shares: Sequence[float], seed: int, groups: np.ndarray | None = None

@@ -18,7 +18,7 @@ from zooadapt.data.reading import GZIP, changed, of_file
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

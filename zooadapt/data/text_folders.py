@@ -13,7 +13,7 @@ from zooadapt.data.reading import GZIP, read_text
 from zooadapt.data.tables import TextSamples
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 TEXT_SUFFIX = ".txt"
 

@@ -11,7 +11,7 @@ from zooadapt.data import images
 from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.reading import of_file
 from zooadapt.errors import DataError
-from zooadapt.wording import counted
+from zooadapt.runtime.wording import counted
 
 _LEFT_BEHIND = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 

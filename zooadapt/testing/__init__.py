@@ -9,9 +9,9 @@ A plugin's whole `tests/test_conformance.py`:
 Everything is offline, on random weights and synthesised samples. No pytest is needed to import it.
 """
 
+from zooadapt.data.synthesis import synthesise
 from zooadapt.testing.case import Case
-from zooadapt.testing.clauses import Broken, Follows, Skip
-from zooadapt.testing.samples import synthesise
+from zooadapt.testing.outcomes import Broken, Follows, Skip
 from zooadapt.testing.suite import CHECKS, Outcome, cases, parametrize, run, select
 
 __all__ = [

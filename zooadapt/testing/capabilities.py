@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zooadapt.chain import Chain
-from zooadapt.model import build
+from zooadapt.backbone.pretrained import build
+from zooadapt.backbone.staged import Chain
+from zooadapt.data.synthesis import synthesise
 from zooadapt.testing.case import Case, apart, close, same
 from zooadapt.testing.clauses import clause, need, require
-from zooadapt.testing.samples import synthesise
 
 
 @clause

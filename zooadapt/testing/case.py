@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zooadapt import export, hub
-from zooadapt.chain import Chain
+from zooadapt.backbone.pretrained import Model, build
+from zooadapt.backbone.staged import Chain
+from zooadapt.data.synthesis import synthesise
 from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample, Stage, further_files
-from zooadapt.model import Model, Source, build, opened
-from zooadapt.report import Written
-from zooadapt.testing.clauses import Faults
-from zooadapt.testing.samples import synthesise
+from zooadapt.testing.outcomes import Faults
 from zooadapt.testing.steps import Training, reached, train
+from zooadapt.workflows import export
+from zooadapt.workflows.report import Written
+from zooadapt.zoo import hub
+from zooadapt.zoo.sources import Source, opened
 
 CLASSES = ("first", "second", "third")
 N = 4

@@ -11,7 +11,6 @@ from abc import ABC
 from contextlib import suppress
 from typing import Any
 
-from zooadapt import registry
 from zooadapt.errors import ZooadaptError
 from zooadapt.family import (
     API_VERSION,
@@ -24,6 +23,7 @@ from zooadapt.family import (
 from zooadapt.testing import clean
 from zooadapt.testing.case import Case
 from zooadapt.testing.clauses import clause, refuse, require
+from zooadapt.zoo import registry
 
 _OURS = (Family, ABC, object)
 _NEARLY = 0.8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from zooadapt.model import build
+from zooadapt.backbone.pretrained import build
 from zooadapt.testing import clean
 from zooadapt.testing.case import CLASSES, Case, apart
 from zooadapt.testing.clauses import clause, foundation, need, refuse, require

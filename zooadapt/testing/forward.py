@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from zooadapt.cache import cat
+from zooadapt.backbone.padding import cat
 from zooadapt.testing.case import Case, apart, close, same
 from zooadapt.testing.clauses import clause, foundation, need, require
 from zooadapt.testing.steps import network_logits

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from zooadapt.data.synthesis import extremes
 from zooadapt.family import FILES, Sample
 from zooadapt.testing.case import Case, same
 from zooadapt.testing.clauses import clause, refuse, require
-from zooadapt.testing.samples import extremes
 
 _VARIED = 30
 """Keys of a mapping or entries of a list, of which each is changed in turn."""

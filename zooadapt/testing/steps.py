@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zooadapt.chain import Chain
+from zooadapt.backbone.staged import Chain
 from zooadapt.family import Carry
 
 _RATES = (1e-3, 5e-4)

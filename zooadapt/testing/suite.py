@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from zooadapt import registry
 from zooadapt.errors import PluginError, UsageError
 from zooadapt.family import Family
-from zooadapt.guard import contained
-from zooadapt.model import open_source
-from zooadapt.plugincode import places
 from zooadapt.testing import (
     capabilities,
     declaration,
@@ -27,7 +23,12 @@ from zooadapt.testing import (
     structure,
 )
 from zooadapt.testing.case import Case
-from zooadapt.testing.clauses import Broken, Check
+from zooadapt.testing.clauses import Check
+from zooadapt.testing.outcomes import Broken
+from zooadapt.zoo import registry
+from zooadapt.zoo.plugin_code import places
+from zooadapt.zoo.plugin_proxy import contained
+from zooadapt.zoo.sources import open_source
 
 _PREFIX = "check_"
 CHECKS: tuple[Check, ...] = (

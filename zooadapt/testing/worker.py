@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from zooadapt import weights
-from zooadapt.model import build
+from zooadapt.backbone.pretrained import build
+from zooadapt.data.synthesis import synthesise
+from zooadapt.runtime import model_files
 from zooadapt.testing.case import reopened
-from zooadapt.testing.samples import synthesise
 from zooadapt.testing.steps import network_logits
 
 _SEED = 1
@@ -44,7 +44,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     model = build(reopened(family, Path(job["folder"])), seed=_SEED)
     raws = synthesise(family.modality, job["n"], channels=job["channels"])
     carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
-    weights.write_weights(Path(job["out"]), {"logits": network_logits(model.chain.net, carry)})
+    model_files.write_weights(Path(job["out"]), {"logits": network_logits(model.chain.net, carry)})
     return {"touched": _opened(lambda: family.build(model.source.config, len(model.classes)))}
 
 

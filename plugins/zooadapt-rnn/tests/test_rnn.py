@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from zooadapt_rnn import RnnFamily
 
-from zooadapt.chain import Chain
+from zooadapt.backbone.staged import Chain
 from zooadapt.errors import DataError
 
 DATA = Path(

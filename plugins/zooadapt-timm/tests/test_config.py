@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from zooadapt.backbone.pretrained import build
 from zooadapt.errors import DataError, UsageError
-from zooadapt.model import build, open_source
+from zooadapt.zoo.sources import open_source
 
 PLAIN = {"architecture": "resnet18", "num_classes": 3, "pretrained_cfg": {"crop_pct": 0.9}}
 

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from zooadapt.chain import Chain
+from zooadapt.backbone.staged import Chain
 from zooadapt.errors import DataError
 
 ARCHITECTURES = (

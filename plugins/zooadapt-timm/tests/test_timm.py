@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from zooadapt.chain import Chain
+from zooadapt.backbone.staged import Chain
 
 REFERENCES = ("mobilenetv2_035.keras_in1k_headless", "mobilenetv2_100.tf2_in1k_dequant")
 

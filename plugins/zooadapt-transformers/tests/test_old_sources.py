@@ -15,7 +15,7 @@ from zooadapt_transformers import TextFamily, VisionFamily
 
 from zooadapt.errors import DataError
 from zooadapt.family import FILES
-from zooadapt.model import open_source
+from zooadapt.zoo.sources import open_source
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -16,17 +16,18 @@ import transformers
 from safetensors.torch import load_file, save_file
 from zooadapt_transformers import TextFamily, pooling
 
-from zooadapt import hub
-from zooadapt.adapt import adapt
-from zooadapt.chain import Chain
+from zooadapt.backbone.pretrained import build
+from zooadapt.backbone.staged import Chain
 from zooadapt.errors import DataError, UsageError
-from zooadapt.export import write
 from zooadapt.family import FILES
-from zooadapt.model import build, open_source
-from zooadapt.progress import Progress
-from zooadapt.report import Written
-from zooadapt.request import Request
-from zooadapt.use import Settings, evaluate, features
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
+from zooadapt.workflows.export import write
+from zooadapt.workflows.inference import Settings, evaluate, features
+from zooadapt.workflows.report import Written
+from zooadapt.zoo import hub
+from zooadapt.zoo.sources import open_source
 
 KINDS = {
     "bert": {"pad_token_id": 0},

@@ -18,14 +18,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from zooadapt_transformers import TextFamily, VisionFamily, pooling
 
-from zooadapt.adapt import adapt
-from zooadapt.chain import Chain
+from zooadapt.backbone.staged import Chain
 from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES, TextPair
-from zooadapt.progress import Progress
-from zooadapt.request import Request
-from zooadapt.use import Settings as UseSettings
-from zooadapt.use import predict
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.config import Request
+from zooadapt.workflows.adapt import adapt
+from zooadapt.workflows.inference import Settings as UseSettings
+from zooadapt.workflows.inference import predict
 
 _ENCODER = {
     "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,

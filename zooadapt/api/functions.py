@@ -1,0 +1,217 @@
+"""The Python interface: what the command line does, as functions that give a `Model`.
+
+The examples run as they stand, offline: their sources are bundled.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import suppress
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Unpack
+
+from zooadapt.api import parameters
+from zooadapt.api.display import progress_of, quiet
+from zooadapt.api.model import Model
+from zooadapt.api.parameters import AdaptOptions, shows_options
+from zooadapt.api.remedies import of_python
+from zooadapt.backbone.pretrained import build
+from zooadapt.data import is_location
+from zooadapt.data.in_memory import PLACE
+from zooadapt.errors import UsageError
+from zooadapt.family import further_files
+from zooadapt.runtime import memory
+from zooadapt.workflows import inputs, learned_samples
+from zooadapt.workflows.inspect import inspect as inspected
+from zooadapt.zoo import hub, registry
+from zooadapt.zoo.sources import open_source, usual
+
+_MAX_REPORT = 200_000_000
+
+
+@shows_options
+@of_python
+def adapt(
+    source: str | PathLike[str],
+    data: Any,
+    *,
+    out: str | PathLike[str] | None = None,
+    progress: bool | None = None,
+    **options: Unpack[AdaptOptions],
+) -> Model:
+    """Adapt a pretrained source to labelled data.
+
+    source: `[FAMILY:]LOCATION[@REVISION]`: a Hub repo id, a folder or a bundled source's name.
+    data: a path or `hf:ID`, as on the command line; a pair of lists (samples, labels); a table of
+        pandas or Arrow; a `datasets.Dataset`; or a mapping of `train`, `test` and `val` to such.
+        Samples are texts, pairs of texts, or images: pictures of Pillow, arrays, paths.
+    out: the folder for the export; by default a temporary one that lives as long as the model.
+    progress: whether to show the plan and bars; by default in a notebook and on a terminal.
+    options: those of `zooadapt adapt`, with `_` for `-`; `budget` in seconds or as `"10m"`.
+
+    Returns: the model as it was exported, opened again.
+    Raises: a ZooadaptError whose remedy names parameters; nothing is half-written.
+
+    >>> texts = ["three red apples", "TEN GREEN PEARS", "four blue plums", "SIX OLD FIGS"] * 5
+    >>> model = zooadapt.adapt("rnn:english", (texts, ["quiet", "loud"] * 10), strategy="probe")
+    >>> model.classes
+    ('loud', 'quiet')
+    >>> model.report["plan"]["strategy"]
+    'probe'
+    """
+    temporary = None
+    if out is None:
+        if options.get("resume"):
+            raise UsageError(
+                "an interrupted run is resumed in the folder that it was to write",
+                thing="--resume",
+                remedy="--out FOLDER",
+            )
+        temporary = tempfile.TemporaryDirectory(prefix="zooadapt-")
+        out = Path(temporary.name, "model")
+    report = _run(source, data, Path(out), progress, options, plan=False)
+    return _opened(out, offline=True, progress=progress, report=report, temporary=temporary)
+
+
+@shows_options
+@of_python
+def plan(
+    source: str | PathLike[str],
+    data: Any,
+    *,
+    progress: bool | None = False,
+    **options: Unpack[AdaptOptions],
+) -> dict[str, Any]:
+    """What `adapt` would do with the same arguments, decided as it would, and nothing written.
+
+    Returns: `plan`, `estimate` (seconds, memory and disk; None where nothing was measured) and
+    `notes`, as `zooadapt adapt --plan --json` gives them.
+    Raises: as `adapt`.
+
+    >>> texts = ["three red apples", "TEN GREEN PEARS", "four blue plums", "SIX OLD FIGS"] * 5
+    >>> decided = zooadapt.plan("rnn:english", (texts, ["quiet", "loud"] * 10), strategy="probe")
+    >>> [phase["kind"] for phase in decided["plan"]["phases"]]
+    ['solve']
+    """
+    with tempfile.TemporaryDirectory(prefix="zooadapt-") as folder:
+        return _run(source, data, Path(folder, "model"), progress, options, plan=True)
+
+
+@of_python
+def load(
+    location: str | PathLike[str],
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    progress: bool | None = None,
+) -> Model:
+    """A model that `adapt` wrote, from its folder or from a Hub repo; or a source, which has
+    features and, where nobody named its classes, no predictions.
+
+    revision: a commit, tag or branch of the repo.
+    Raises: DataError for what is no model; NotFoundError, AccessError or UnavailableError
+    where it cannot be had; UsageError for the revision of a folder.
+
+    >>> model = zooadapt.load("digits04")
+    >>> model.classes
+    ('0', '1', '2', '3', '4')
+    """
+    return _opened(location, revision=revision, offline=offline, progress=progress)
+
+
+@of_python
+def inspect(
+    source: str | PathLike[str],
+    *,
+    batch_size: int = 4,
+    offline: bool = False,
+    progress: bool | None = False,
+) -> dict[str, Any]:
+    """The stages of a source with their parameters and measured costs, as `zooadapt inspect --json`
+    gives them.
+
+    Raises: as `load`; a source needs no classes.
+
+    >>> [stage["name"] for stage in zooadapt.inspect("digits04")["stages"]]
+    ['stem', 'stages.0', 'stages.1', 'stages.2', 'stages.3']
+    """
+    shown = progress_of(progress)
+    with quiet(shown):
+        return inspected(fspath(source), batch_size=batch_size, offline=offline, progress=shown)
+
+
+@of_python
+def families() -> list[dict[str, Any]]:
+    """The installed families of networks, as `zooadapt plugins list --json` gives them; one that is
+    broken has an `error` and its `remedy`.
+
+    >>> {one["name"]: one["bundled"] for one in zooadapt.families()}["timm"]
+    ['digits04']
+    """
+    return registry.describe()
+
+
+def _run(
+    source: str | PathLike[str],
+    data: Any,
+    out: Path,
+    progress: bool | None,
+    options: AdaptOptions,
+    *,
+    plan: bool,
+) -> dict[str, Any]:
+    """The report of a run."""
+    location = fspath(data) if is_location(data) else PLACE
+    request = parameters.request_of(source, location, out, options, plan=plan)
+    shown = progress_of(progress)
+    with quiet(shown):
+        held = None if is_location(data) else data
+        opened = inputs.open_inputs(request, shown, data=held)
+        from zooadapt.workflows.adapt import adapt as run
+
+        return run(request, shown, opened=opened).report
+
+
+def _opened(
+    location: str | PathLike[str],
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    progress: bool | None = None,
+    report: dict[str, Any] | None = None,
+    temporary: tempfile.TemporaryDirectory[str] | None = None,
+) -> Model:
+    place = fspath(location)
+    if revision is not None:
+        if Path(place).exists():
+            raise UsageError(
+                f"'{place}' is a folder, and a revision is of a Hub repo",
+                thing="revision",
+                remedy="leave it out",
+            )
+        place = f"{place}@{revision}"
+    memory.check_libraries()
+    with quiet(progress_of(progress)):
+        source = open_source(place, offline=offline)
+        origin = source.origin
+        if origin.revision is not None and not (origin.folder / learned_samples.REPORT).exists():
+            names = (*further_files(source.family), learned_samples.REPORT)
+            origin = hub.fetch(
+                origin.location, revision=origin.revision, names=names, offline=offline
+            )
+    if source.classes is None:  # a source, whose features can be asked for
+        network = build(usual(source), classes=("class",))
+    else:
+        network = build(source)
+    return Model(network, origin.folder, report or _report(origin.folder), temporary)
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    path = folder / learned_samples.REPORT
+    with suppress(OSError, ValueError):
+        if path.stat().st_size <= _MAX_REPORT:
+            report = json.loads(path.read_bytes())
+            return report if isinstance(report, dict) else {}
+    return {}

@@ -1,0 +1,35 @@
+"""Features of the frozen source, which a head is solved on."""
+
+from __future__ import annotations
+
+from zooadapt.backbone.activations import Carries
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.rows import Rows
+from zooadapt.backbone.staged import Chain
+from zooadapt.runtime.progress import Progress
+
+
+class Features:
+    """The features of each part of the data, computed once even where nothing is stored."""
+
+    def __init__(
+        self, chain: Chain, engine: Engine, carries: Carries, *, batch_size: int, progress: Progress
+    ) -> None:
+        self._chain, self._engine, self._carries = chain, engine, carries
+        self._batch_size, self._progress = batch_size, progress
+        self._rows: dict[str, Rows] = {}
+
+    def __call__(self, name: str) -> Rows:
+        """`(n, D)` in chunks, those of the part of that name."""
+        if name not in self._rows:
+            self._rows[name] = self._engine.feature_rows(
+                self._chain,
+                self._carries.at(name, self._chain.depth),
+                batch_size=self._batch_size,
+                progress=self._progress,
+            )
+        return self._rows[name]
+
+    def forget(self) -> None:
+        """Compute them anew when they are asked for again: the network is another."""
+        self._rows.clear()

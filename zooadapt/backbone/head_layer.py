@@ -1,0 +1,43 @@
+"""The network's own head layer: its rows for classes that the source knows, its temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def rescale(head: nn.Module, scale: float) -> None:
+    """Multiply a head's logits by a factor, which is folded into its weights."""
+    with torch.no_grad():
+        head.weight.mul_(scale)
+        if head.bias is not None:
+            head.bias.mul_(scale)
+
+
+def carry_rows(
+    head: nn.Module,
+    classes: Sequence[str],
+    source_classes: Sequence[str] | None,
+    source_weight: Tensor | None,
+    source_bias: Tensor | None,
+) -> list[str]:
+    """Start a head: the source's rows, bit for bit, for classes it knows by name, zeros elsewhere.
+
+    Returns the names of the carried classes; a zero head starts from even probabilities.
+    """
+    carried = []
+    with torch.no_grad():
+        head.weight.zero_()
+        if head.bias is not None:
+            head.bias.zero_()
+        if source_classes is not None and source_weight is not None:
+            rows = {name: row for row, name in enumerate(source_classes)}
+            for row, name in enumerate(classes):
+                if name in rows and source_weight[rows[name]].shape == head.weight[row].shape:
+                    head.weight[row] = source_weight[rows[name]]
+                    if head.bias is not None and source_bias is not None:
+                        head.bias[row] = source_bias[rows[name]]
+                    carried.append(name)
+    return carried

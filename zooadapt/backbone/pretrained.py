@@ -1,0 +1,169 @@
+"""A source opened: its family, its network as a chain with the weights in it, its preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.backbone import head_layer
+from zooadapt.data import MODES
+from zooadapt.errors import DataError, PluginError, UsageError
+from zooadapt.family import Preprocessor
+from zooadapt.runtime import model_files
+from zooadapt.zoo.sources import Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zooadapt.backbone.staged import Chain
+
+WIDENED = 4
+"""Times that a network in fp32 may be as large as its weights: they may have one byte a number."""
+MAX_ADDED_BYTES = 1 << 30
+"""Of a network beyond that: a head for new classes, positions of larger images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A network with weights, seen as a chain, and what belongs to it."""
+
+    source: Source
+    chain: Chain
+    preprocessor: Preprocessor
+    channels: int
+    classes: tuple[str, ...]
+    carried: tuple[str, ...] = ()
+    """Classes whose head rows are the source's, bit for bit."""
+    unused: tuple[str, ...] = ()
+    """Source tensors that the network has no place for, its old head apart."""
+    notes: tuple[str, ...] = ()
+    """What was understood of the source's weights that they do not say."""
+
+    def untrained(self, seed: int) -> dict[str, Tensor]:
+        """The state of the same network with random weights, a function of `seed`."""
+        import torch
+
+        torch.manual_seed(seed)
+        net = self.source.family.build(self.source.config, len(self.classes))
+        device = self.chain.head.weight.device
+        return {name: tensor.to(device) for name, tensor in net.state_dict().items()}
+
+
+def build(
+    source: Source,
+    *,
+    classes: Sequence[str] | None = None,
+    from_scratch: bool = False,
+    input_size: int | None = None,
+    in_chans: int | None = None,
+    crop: str | None = None,
+    max_length: int | None = None,
+    augment: str = "none",
+    seed: int = 0,
+) -> Model:
+    """The source's network with its weights, for `classes` or, by default, the source's own.
+
+    With new classes the head is new: zeros, but for the rows of classes that the source knows by
+    name. `from_scratch` leaves the network at its random initialisation, a function of `seed`.
+    Every tensor of the backbone must be in the source with its shape, and the other way round.
+    Raises: DataError naming the tensors at fault, for a network far larger than its weights, when a
+    source without classes is to be used as it is, or for one that takes images of neither one nor
+    three channels; UsageError for such `in_chans`.
+    """
+    import torch
+
+    from zooadapt.backbone import loading
+    from zooadapt.backbone.staged import Chain
+
+    family, config = source.family, dict(source.config)
+    if in_chans is not None and in_chans not in MODES:
+        raise UsageError(
+            f"images are read in grey or in colour, not with {in_chans} channels",
+            thing="--in-chans",
+            remedy="give --in-chans 1 or 3",
+        )
+    if input_size is not None or in_chans is not None:
+        config = family.with_input(config, size=input_size, channels=in_chans)
+    if crop is not None:
+        config = family.with_crop(config, crop=crop)
+    if max_length is not None:
+        config = family.with_length(config, max_length)
+    keep_head = classes is None
+    names = tuple(classes) if classes is not None else source.classes
+    if names is None:
+        raise DataError(
+            f"'{source.origin.location}' has no class names, it is a source and not an adapted "
+            "model",
+            thing=source.origin.location,
+            remedy="zooadapt adapt it to your data first",
+        )
+    preprocessor = family.preprocessor(config, augment=augment)
+    channels = in_chans or _channels(preprocessor)
+    if channels not in MODES:
+        raise DataError(
+            f"'{source.origin.location}' takes images of {channels} channels, and images are read "
+            "in grey or in colour",
+            thing=source.origin.location,
+            remedy="give --in-chans 1 or 3, or choose another source",
+        )
+    _check_size(source, config, len(names))
+    torch.manual_seed(seed)
+    chain = Chain(family, family.build(config, len(names)))
+    carried: list[str] = []
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    if not from_scratch:
+        loaded = loading.load(
+            family,
+            chain,
+            model_files.read_weights(source.origin.folder, folders=family.weight_folders),
+            config,
+            keep_head=keep_head,
+            where=source.origin.location,
+        )
+        weight, bias = loaded.head
+        unused, notes = loaded.unused, loaded.notes
+        if not keep_head:
+            carried = head_layer.carry_rows(chain.head, names, source.classes, weight, bias)
+    chain.eval()
+    return Model(
+        source=Source(origin=source.origin, family=family, config=config),
+        chain=chain,
+        preprocessor=preprocessor,
+        channels=channels,
+        classes=names,
+        carried=tuple(carried),
+        unused=unused,
+        notes=notes,
+    )
+
+
+def _check_size(source: Source, config: Mapping[str, Any], num_classes: int) -> None:
+    """See that a network is about as large as the weights for it before memory is taken for it: a
+    config of a few bytes can describe one that no machine holds. On the meta device, where tensors
+    are shapes alone; a family that cannot build there is not measured."""
+    import torch
+
+    files = [name for name in source.origin.files if name.endswith(".safetensors")]
+    if not files:
+        return
+    there = sum((source.origin.folder / name).stat().st_size for name in files)
+    try:
+        with torch.device("meta"):
+            net = source.family.build(config, num_classes)
+    except PluginError:
+        return
+    size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
+    if size > WIDENED * there + MAX_ADDED_BYTES:
+        raise DataError(
+            f"config.json of '{source.origin.location}' describes a network of {size / 1e9:,.1f} "
+            f"GB, and its weights have {there / 1e9:,.3f} GB",
+            thing="config.json",
+            remedy="check that config.json and the weights belong together",
+        )
+
+
+def _channels(preprocessor: Preprocessor) -> int:
+    size = preprocessor.config().get("input_size")
+    return int(size[0]) if size else 3

@@ -1,0 +1,312 @@
+"""A network as a chain of stages and a head, and the cut: stages before it frozen, others trained.
+
+From the cut alone come freezing, feature extraction at any depth, layer-wise learning rates and
+the cost of a plan.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zooadapt.errors import PluginError, UsageError, ZooadaptError
+from zooadapt.family import Carry, Family, Stage
+from zooadapt.zoo import registry
+
+POOLED = -1
+"""In place of a cut: what every stage gave, each as the mean of its channels."""
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+class Chain:
+    """A native network seen through its family's stages. Parameters stay the network's own."""
+
+    def __init__(self, family: Family, net: nn.Module) -> None:
+        """Raises: PluginError when the stages and the head do not partition the network's state."""
+        self.net = net
+        self.code = registry.code_of(family)
+        """Hash of the plugin's code, which computes what its modules do not say."""
+        self.stages: Sequence[Stage] = tuple(family.stages(net))
+        self.head_path = family.head(net)
+        self._check(family.name)
+        self.cut = 0
+        self.norm_statistics = "train"
+
+    @property
+    def depth(self) -> int:
+        """The number of stages: the cut that freezes them all."""
+        return len(self.stages)
+
+    @property
+    def head(self) -> nn.Module:
+        return self.net.get_submodule(self.head_path)
+
+    @property
+    def notes(self) -> list[str]:
+        return [stage.note for stage in self.stages if stage.note]
+
+    def resolve(self, where: str | int) -> int:
+        """The cut before the stage of that name; `start` is 0, `end` the depth.
+
+        Raises: UsageError naming the stages when there is none of that name.
+        """
+        names = [stage.name for stage in self.stages]
+        places = {"start": 0, "end": self.depth} | {name: k for k, name in enumerate(names)}
+        if isinstance(where, int) and 0 <= where <= self.depth:
+            return where
+        if where in places:
+            return places[where]
+        close = difflib.get_close_matches(str(where), names, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise UsageError(
+            f"the network has no stage '{where}'.{hint} Stages: {', '.join(names)}",
+            thing=str(where),
+            remedy="zooadapt inspect SOURCE",
+        )
+
+    def run(
+        self,
+        carry: Carry,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        means: Carry | None = None,
+    ) -> Carry:
+        """The carry at cut `stop` (default: the end) from the one at cut `start`. What each stage
+        gave on the way is added to `means` under its name, `(N, C)`, if that is asked for."""
+        for stage in self.stages[start:stop]:
+            carry = stage.run(carry)
+            if means is not None:
+                means[stage.name] = channel_means(carry)
+        return carry
+
+    def logits(self, carry: Carry, *, start: int = 0) -> Tensor:
+        """`(N, K)` from the carry at cut `start`."""
+        return apply_head(self.head, self.run(carry, start=start)["features"])
+
+    def freeze(self, cut: int, *, norm_statistics: str = "train", tune: str = "all") -> None:
+        """Freeze the stages before `cut` and make the rest and the head trainable.
+
+        `norm_statistics="frozen"` keeps the running statistics of the trained stages' norm layers
+        too (their affine parameters are trained), which small data sets want. `tune` narrows what
+        is trained of the stages after the cut to their norm layers (`norm`), biases (`bias`) or
+        low-rank updates (`lora`, see `zooadapt.training.lora`).
+        """
+        self.cut, self.norm_statistics = cut, norm_statistics
+        self.net.requires_grad_(True)
+        for stage in self.stages[:cut]:
+            for path in stage.owns:
+                found = _get(self.net, path)
+                if isinstance(found, (nn.Module, nn.Parameter)):
+                    found.requires_grad_(False)
+        if tune != "all":
+            norms = self._norm_parameters()
+            for name, parameter in self.net.named_parameters():
+                leaf = name.rpartition(".")[2]
+                kept = {
+                    "norm": id(parameter) in norms,
+                    "bias": leaf.startswith("bias"),
+                    "lora": ".parametrizations." in name and leaf != "original",
+                }[tune]
+                if not kept and self.stage_of(name) < self.depth:
+                    parameter.requires_grad_(False)
+
+    def train(self) -> None:
+        """Train mode for what is trained, eval mode for what is frozen: no gradient flows into a
+        frozen stage, none of its buffers moves, and its dropout is off."""
+        self.net.train()
+        for stage in self.stages[: self.cut]:
+            for path in stage.owns:
+                found = _get(self.net, path)
+                if isinstance(found, nn.Module):
+                    found.eval()
+        if self.norm_statistics == "frozen":
+            for module in self.net.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def eval(self) -> None:
+        self.net.eval()
+
+    def moving_statistics(self) -> list[Tensor]:
+        """The running statistics that a forward pass in the present mode moves."""
+        norms = (m for m in self.net.modules() if m.training and isinstance(m, _NORMS))
+        return [b for m in norms for b in m.buffers(recurse=False) if b.is_floating_point()]
+
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the stages before the cut, by `state_dict()` name."""
+        owned = tuple(path for stage in self.stages[: self.cut] for path in stage.owns)
+        return {k: v for k, v in self.net.state_dict().items() if _below(k, owned)}
+
+    def stage_of(self, name: str) -> int:
+        """The stage that owns a `state_dict()` entry; the depth for the head's."""
+        for k, stage in enumerate(self.stages):
+            if _below(name, stage.owns):
+                return k
+        return self.depth
+
+    def parameter_groups(
+        self, *, stage_decay: float, weight_decay: float, lowest: int
+    ) -> list[dict[str, Any]]:
+        """Optimiser groups for everything from cut `lowest` on, built once for a whole run: one per
+        stage and weight-decay setting. A group's `share` of the rate shrinks by `stage_decay` per
+        stage towards the input; norms and biases are spared the weight decay. The head's group is
+        the last."""
+        spared = self._norm_parameters()
+        groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.net.named_parameters():
+            stage = self.stage_of(name)
+            if stage >= lowest:
+                decays = parameter.ndim > 1 and id(parameter) not in spared
+                groups.setdefault((stage, decays), []).append(parameter)
+        return [
+            {
+                "params": params,
+                "share": stage_decay ** (self.depth - stage),
+                "stage": stage,
+                "weight_decay": weight_decay if decays else 0.0,
+            }
+            for (stage, decays), params in sorted(groups.items(), key=lambda item: item[0])
+        ]
+
+    def _norm_parameters(self) -> set[int]:
+        norms = (m for m in self.net.modules() if isinstance(m, _NORMS))
+        return {id(p) for m in norms for p in m.parameters(recurse=False)}
+
+    def _check(self, family: str) -> None:
+        if not self.stages:
+            raise PluginError(f"family '{family}' gave no stages", thing=family)
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names) or {"start", "end"} & set(names):
+            raise PluginError(
+                f"family '{family}' gave stage names that are not unique: {names}", thing=family
+            )
+        owners = [(path, stage.name) for stage in self.stages for path in stage.owns]
+        owners.append((self.head_path, "head"))
+        for key in self.net.state_dict():
+            found = {owner for path, owner in owners if _below(key, (path,))}
+            if len(found) != 1:
+                who = " and ".join(sorted(found)) or "no stage"
+                raise PluginError(
+                    f"family '{family}': tensor '{key}' is owned by {who}",
+                    thing=key,
+                    remedy=f"zooadapt plugins check {family}",
+                )
+
+
+@dataclass(kw_only=True)
+class FrozenProof:
+    """That what a run froze is what it was, by hash."""
+
+    cut: int
+    """May be raised while it is watched, to what was frozen in the end."""
+    tensors: int = 0
+    sha256_before: str = ""
+    sha256_after: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tensors": self.tensors,
+            "sha256_before": self.sha256_before,
+            "sha256_after": self.sha256_after,
+        }
+
+
+@contextmanager
+def frozen_proof(chain: Chain, cut: int) -> Iterator[FrozenProof]:
+    """Hash what lies before the cut, buffers included, before and after the block.
+
+    Raises: ZooadaptError when a byte of it changed, which no input can cause.
+    """
+    proof = FrozenProof(cut=cut)
+    before = _stage_hashes(chain)
+    yield proof
+    after = _stage_hashes(chain)
+    proof.tensors = sum(count for count, _ in before[: proof.cut])
+    proof.sha256_before, proof.sha256_after = (
+        hashlib.sha256("\n".join(digest for _, digest in hashes[: proof.cut]).encode()).hexdigest()
+        for hashes in (before, after)
+    )
+    if proof.sha256_after != proof.sha256_before:
+        raise ZooadaptError(
+            "a frozen tensor changed during training",
+            thing=chain.head_path,
+            remedy="report this as a bug, with the report of the run",
+        )
+
+
+def _stage_hashes(chain: Chain) -> list[tuple[int, str]]:
+    """The number of tensors of each stage, and their hash."""
+    states: list[dict[str, Tensor]] = [{} for _ in range(chain.depth + 1)]
+    for name, tensor in chain.net.state_dict().items():
+        states[chain.stage_of(name)][name] = tensor
+    return [(len(state), state_sha256(state)) for state in states]
+
+
+def apply_head(head: nn.Module, features: Tensor) -> Tensor:
+    """`(N, K)` logits of an `nn.Linear` or 1x1 `nn.Conv2d` head on `(N, D)` features."""
+    if isinstance(head, nn.Conv2d):
+        return head(features[:, :, None, None]).flatten(1)
+    return head(features)
+
+
+def channel_means(carry: Carry) -> Tensor:
+    """`(N, C)` means of a carry's tensors over all their `places`, next to each other, in fp32."""
+    means = []
+    for tensor in carry.values():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            over = places(tensor)
+            means.append(tensor.float().mean(over) if over else tensor.float())
+    return torch.cat(means, 1)
+
+
+def places(tensor: Tensor) -> tuple[int, ...]:
+    """The dimensions of a tensor that are neither samples nor channels. Channels come last, or
+    second in an image `(N, C, H, W)`, which is told by its height being its width."""
+    image = tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]
+    return (2, 3) if image else tuple(range(1, tensor.ndim - 1))
+
+
+def state_sha256(state: dict[str, Tensor]) -> str:
+    """One hash over names, dtypes, shapes and bytes, whatever the order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def prefix_sha256(chain: Chain, cut: int) -> str:
+    """Hash of everything that computes the carry at `cut`: the weights and buffers of the stages
+    before it, the modules they sit in with their settings, and the plugin's code, the preprocessing
+    included."""
+    names = [stage.name for stage in chain.stages[:cut]]
+    state = {
+        name: tensor
+        for name, tensor in chain.net.state_dict().items()
+        if chain.stage_of(name) < cut
+    }
+    modules = [
+        f"{name} {type(module).__qualname__}({module.extra_repr()})"
+        for name, module in chain.net.named_modules()
+        if name and not f"{name}.".startswith(f"{chain.head_path}.")
+    ]
+    text = "\n".join([chain.code, *names, *modules, state_sha256(state)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _below(name: str, paths: tuple[str, ...]) -> bool:
+    return any(name == path or name.startswith(path + ".") for path in paths)
+
+
+def _get(net: nn.Module, path: str) -> Any:
+    parent, _, leaf = path.rpartition(".")
+    return getattr(net.get_submodule(parent), leaf)

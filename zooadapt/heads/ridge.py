@@ -1,0 +1,195 @@
+"""Ridge regression whose leave-one-out predictions are exact, over rows that stream from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zooadapt.backbone.rows import Rows, chosen
+
+
+class Ridge:
+    """Weighted ridge regression onto one-hot targets of -1 and 1, with an unpenalised bias.
+
+    One eigendecomposition of the smaller of the `n x n` and the `D x D` Gram matrix, in float64,
+    serves every L2; memory does not grow with `n` beyond labels and weights once `n > D`. `mean`
+    `(D,)`, `basis` `(D, r)` and `values` `(r,)` are the rows' mean and the centred Gram matrix's
+    eigenvectors and eigenvalues, as far as they are not zero.
+    """
+
+    def __init__(self, rows: Rows, labels: Tensor, num_classes: int, weights: Tensor) -> None:
+        """labels: `(n,)` int64; weights: `(n,)` float64, the mean of those above 0 is 1."""
+        self._rows, self._labels, self._classes = rows, labels, num_classes
+        self._weights, self._total = weights, float(weights.sum())
+        shares = torch.bincount(labels, weights, minlength=num_classes) / self._total
+        self._target_mean = 2 * shares - 1
+        dim = next(rows()).shape[1]
+        if len(labels) <= dim:
+            self._from_samples()
+        else:
+            self._from_dimensions(dim)
+        self.mean_square = float(self.values.sum()) / self._total
+        """Mean squared distance of a row from the mean row."""
+
+    def solution(self, l2: float) -> tuple[Tensor, Tensor]:
+        """`(K, D)` weight and `(K,)` bias, float64."""
+        weight = (self.basis @ (self._moment / (self.values + l2)[:, None])).T
+        return weight, self._target_mean - weight @ self.mean
+
+    def held_out(
+        self, l2s: Sequence[float], *, step: int = 1, groups: Tensor | None = None
+    ) -> list[Tensor]:
+        """For each L2, `(ceil(n / step), K)` predictions for every `step`-th sample by the solution
+        without it: the residual over 1 - leverage (Allen 1974, PRESS). With `groups`, `(n,)`, by
+        the solution without its whole group, exact as well."""
+        count = -(-len(self._labels) // step)
+        found = [torch.empty(count, self._classes, dtype=torch.float64) for _ in l2s]
+        done = 0
+        for x, y, w in self._chunks(step):
+            inside = (x - self.mean) @ self.basis
+            for l2, out in zip(l2s, found, strict=True):
+                shrink = 1 / (self.values + l2)
+                fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
+                leverage = w * (inside.square() @ shrink + 1 / self._total)
+                left = (y - fitted) / (1 - leverage).clamp_min(_LEAST)[:, None]
+                out[done : done + len(x)] = y - left
+            done += len(x)
+        if groups is not None:
+            for members in _alike_in_size(groups):
+                asked = members % step == 0
+                if asked.any():
+                    self._without_groups(members[asked.any(1)], step, l2s, found)
+        return found
+
+    def _without_groups(
+        self, members: Tensor, step: int, l2s: Sequence[float], found: list[Tensor]
+    ) -> None:
+        """Put the predictions for the members, `(m, g)` positions of m groups, in their places: the
+        block of residuals solved by the block of 1 - leverage; for groups larger than the number of
+        directions, the normal equations less what the group brought into them."""
+        order = members.flatten().sort()
+        x = chosen(self._rows, order.values.numpy()).double()
+        inside = torch.empty(len(x), self.basis.shape[1], dtype=torch.float64)
+        inside[order.indices] = (x - self.mean) @ self.basis
+        inside = inside.view(*members.shape, -1)
+        y, w = self._targets(self._labels[members]), self._weights[members]
+        asked = members % step == 0
+        for l2, out in zip(l2s, found, strict=True):
+            shrink = 1 / (self.values + l2)
+            if members.shape[1] <= len(self.values):
+                fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
+                block = -((inside * shrink) @ inside.mT + 1 / self._total) * w[:, None]
+                block.diagonal(dim1=1, dim2=2).add_(1 + _ROUNDING).clamp_min_(_LEAST)
+                predicted = y - torch.linalg.solve(block, y - fitted)
+            else:
+                rows = torch.cat([inside, torch.ones_like(w)[..., None]], 2)
+                weighted = (rows * w[..., None]).mT
+                total = torch.tensor([self._total], dtype=torch.float64)
+                whole = torch.diag(torch.cat([self.values + l2, total]))
+                moment = torch.cat([self._moment, self._total * self._target_mean[None]])
+                left = whole - weighted @ rows
+                left[:, -1, -1].clamp_min_(_LEAST)
+                predicted = rows @ torch.linalg.solve(left, moment - weighted @ y)
+            out[members[asked] // step] = predicted[asked]
+
+    def out_of_fold(self, l2s: Sequence[float], fold: Tensor, *, step: int = 1) -> list[Tensor]:
+        """The same by the solution without the sample's whole fold, exact as well: the normal
+        equations in the eigenbasis, less what the fold brought into them. fold: `(n,)` from 0."""
+        size = len(self.values) + 1
+        count = int(fold.max()) + 1
+        grams = torch.zeros(count, size, size, dtype=torch.float64)
+        moments = torch.zeros(count, size, self._classes, dtype=torch.float64)
+        for rows, y, w, numbers in self._folded(fold, 1):
+            for number in numbers.unique().tolist():
+                mine = numbers == number
+                weighted = rows[mine] * w[mine, None]
+                grams[number].addmm_(weighted.T, rows[mine])
+                moments[number].addmm_(weighted.T, y[mine])
+        whole = torch.cat([self._moment, self._total * self._target_mean[None]]) - moments
+        solutions = []
+        for l2 in l2s:
+            diagonal = torch.cat([self.values + l2, torch.tensor([self._total]).double()])
+            solutions.append(torch.linalg.solve(torch.diag(diagonal) - grams, whole))
+        found: list[list[Tensor]] = [[] for _ in l2s]
+        for rows, y, _, numbers in self._folded(fold, step):
+            for solved, parts in zip(solutions, found, strict=True):
+                said = torch.empty_like(y)
+                for number in numbers.unique().tolist():
+                    said[numbers == number] = rows[numbers == number] @ solved[number]
+                parts.append(said)
+        return [torch.cat(parts) for parts in found]
+
+    def _folded(self, fold: Tensor, step: int) -> Iterator[tuple[Tensor, ...]]:
+        """Rows in the eigenbasis, with a 1 for the bias; targets, weights and folds of them."""
+        start = 0
+        for x, y, w in self._chunks(step):
+            inside = (x - self.mean) @ self.basis
+            numbers = fold[::step][start : start + len(x)]
+            start += len(x)
+            yield torch.cat([inside, torch.ones_like(w)[:, None]], 1), y, w, numbers
+
+    def _from_samples(self) -> None:
+        x = torch.cat([part.double() for part in self._rows()])
+        y, root = self._targets(self._labels), self._weights.sqrt()[:, None]
+        self.mean = self._weights @ x / self._total
+        rows = (x - self.mean) * root
+        values, vectors = torch.linalg.eigh(rows @ rows.T)
+        keep = _significant(values)
+        self.values, vectors = values[keep], vectors[:, keep]
+        self.basis = rows.T @ (vectors / self.values.sqrt())
+        self._moment = (vectors * self.values.sqrt()).T @ ((y - self._target_mean) * root)
+
+    def _from_dimensions(self, dim: int) -> None:
+        gram = torch.zeros(dim, dim, dtype=torch.float64)
+        sums = torch.zeros(self._classes, dim, dtype=torch.float64)
+        for x, here in self._parts():
+            weighted = x * self._weights[here, None]
+            gram.addmm_(weighted.T, x)
+            sums.index_add_(0, self._labels[here], weighted)
+        first = sums.sum(0)
+        moment = 2 * sums.T - first[:, None]
+        self.mean = first / self._total
+        values, vectors = torch.linalg.eigh(gram - torch.outer(first, self.mean))
+        keep = _significant(values)
+        self.values, self.basis = values[keep], vectors[:, keep]
+        self._moment = self.basis.T @ (moment - torch.outer(first, self._target_mean))
+
+    def _targets(self, labels: Tensor) -> Tensor:
+        return nn.functional.one_hot(labels, self._classes).double() * 2 - 1
+
+    def _chunks(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for x, here in self._parts(step):
+            yield x, self._targets(self._labels[here]), self._weights[here]
+
+    def _parts(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every `step`-th row, and the positions of these rows."""
+        start = 0
+        for part in self._rows():
+            here = torch.arange(-(-start // step) * step, start + len(part), step)
+            if len(here):
+                yield part[here - start].double(), here
+            start += len(part)
+
+
+_LEAST = 1e-9
+"""Of what is divided by, where nothing is left to learn from."""
+_ROUNDING = 1e-12
+_AT_ONCE = 8192
+"""Members of groups whose rows are taken at once."""
+
+
+def _alike_in_size(groups: Tensor) -> Iterator[Tensor]:
+    """`(m, g)` positions of the members of groups of the same size, each more than one sample."""
+    order = torch.sort(groups, stable=True).indices
+    sizes = torch.unique_consecutive(groups[order], return_counts=True)[1]
+    parts = order.split(sizes.tolist())
+    for size in sizes.unique().tolist():
+        if size > 1:
+            members = torch.stack([part for part in parts if len(part) == size])
+            yield from members.split(max(1, _AT_ONCE // size))
+
+
+def _significant(values: Tensor) -> Tensor:
+    return values > values.max().clamp_min(1e-30) * 1e-12

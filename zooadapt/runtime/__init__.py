@@ -1,0 +1,1 @@
+"""Files, locks, processes, progress: what every other room stands on."""

@@ -1,0 +1,346 @@
+"""`config.json` and safetensors files as data: bounded and checked before anything relies on them.
+
+Nothing here runs, imports or opens what a file names, and there is no other weight format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.errors import DataError
+from zooadapt.runtime import filesystem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+MAX_CONFIG_BYTES = 1_000_000
+MAX_NAMED_BYTES = 32_000_000
+NAME_BYTES = 1000  # that each value of a config, such as a class's name, adds to what it may have
+MAX_HEADER_BYTES = 10_000_000
+MAX_TENSORS = 100_000
+MAX_DEPTH = 32
+MAX_VALUES = 12 * MAX_TENSORS
+"""Separators in a JSON text: a header has eleven for each tensor of four dimensions."""
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".tar")
+_RUNS_CODE = {"auto_map", "custom_pipelines", "trust_remote_code"}
+_NAMES_FILE = re.compile(r"(^|_)(file|filename|path)$")
+_UNREAD = {"_name_or_path", "name_or_path"}
+_AGAIN = "get the source again, or another revision of it"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A `config.json` as plain data: an object of at most 1 MB and `NAME_BYTES` more for each value
+    in it, and of 32 levels, finite numbers, no key twice.
+
+    Raises: DataError naming the key that is malformed, asks for code of the source's own or names
+    a file outside of it; NotFoundError, AccessError or FileError when it cannot be read.
+    """
+    return parse_config(_read(path, MAX_NAMED_BYTES), path)
+
+
+def parse_config(data: bytes, path: Path) -> dict[str, Any]:
+    """What `read_config` gives for a file at `path` with this content. Raises: DataError as it."""
+    limit = min(MAX_CONFIG_BYTES + NAME_BYTES * _separators(data), MAX_NAMED_BYTES)
+    if len(data) > limit:
+        raise _bad(path, path.name, f"has more than {limit:,} bytes")
+    config = _parse(data, path)
+    _check_config(config, path, (), "")
+    return config
+
+
+def nested(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under a key of a config, empty where there is none.
+
+    Raises: DataError naming the key when something else is there.
+    """
+    value = config.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _wrong(key, value, "an object")
+    return value
+
+
+def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The names listed under a key of a config, none where there is no list.
+
+    Raises: DataError naming the key when something else is there.
+    """
+    value = config.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise _wrong(key, value, "a list of names")
+    return tuple(value)
+
+
+def choose(names: Collection[str], *, where: str) -> str:
+    """Which of a source's files holds its weights: the one safetensors file, or the index of many.
+
+    Raises: DataError when there are only formats that can run code when loaded, or none at all.
+    """
+    for name in (WEIGHTS, INDEX):
+        if name in names:
+            return name
+    pickles = sorted(name for name in names if name.endswith(_PICKLES))
+    if pickles:
+        raise DataError(
+            f"'{where}' has no {WEIGHTS}, only {pickles[0]}, a format that can run code when it is "
+            "loaded and is never opened here",
+            thing=pickles[0],
+            remedy="use a revision or copy of it with safetensors, or convert it on "
+            "https://huggingface.co/spaces/safetensors/convert",
+        )
+    raise DataError(f"'{where}' has no {WEIGHTS}", thing=where, remedy="choose another source")
+
+
+def shards(index: Path) -> dict[str, frozenset[str]]:
+    """The files of a model in several parts, each with the names of its tensors.
+
+    Raises: DataError when the index is malformed or names a file that is not beside it.
+    """
+    text = _read(index, MAX_HEADER_BYTES)
+    if (count := text.count(b'.safetensors"')) > MAX_TENSORS:
+        raise _bad(index, "weight_map", f"names {count:,} tensors, more than {MAX_TENSORS:,}")
+    places = _parse(text, index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise _bad(index, "weight_map", "is not an object of tensor names and file names")
+    parts: dict[str, set[str]] = {}
+    for name, file in places.items():
+        if not (isinstance(file, str) and _is_plain(file) and file.endswith(".safetensors")):
+            raise _bad(index, name, f"lies in {file!r}, which is no safetensors file beside it")
+        parts.setdefault(file, set()).add(name)
+    return {file: frozenset(names) for file, names in sorted(parts.items())}
+
+
+def read_weights(folder: Path, *, folders: Collection[str] = ()) -> Mapping[str, Tensor]:
+    """Every tensor of a model folder, memory-mapped and finite; those of a `model.safetensors` in
+    one of its `folders` are called `FOLDER/NAME`.
+
+    Raises: DataError naming the tensor or file that is malformed, truncated, missing, named with
+    control characters, or holds NaN or an infinity; NotFoundError, AccessError or FileError when
+    it cannot be read.
+    """
+    with filesystem.reading(folder):
+        names = {entry.name for entry in folder.iterdir()}
+    tensors: dict[str, Tensor] = {}
+    for inner in folders:
+        if (folder / inner / WEIGHTS).exists():
+            part = _read_file(folder / inner / WEIGHTS)
+            tensors |= {f"{inner}/{name}": tensor for name, tensor in part.items()}
+    chosen = choose(names, where=str(folder))
+    if chosen == WEIGHTS:
+        return tensors | _read_file(folder / WEIGHTS)
+    for file, expected in shards(folder / INDEX).items():
+        part = _read_file(folder / file)
+        if wrong := sorted(part.keys() ^ expected):
+            has = "has it" if wrong[0] in part else "lacks it"
+            raise _bad(folder / file, wrong[0], f"is not where {INDEX} says: this file {has}")
+        tensors |= part
+    return tensors
+
+
+def write_model(
+    folder: Path, tensors: Mapping[str, Tensor], *, folders: Collection[str] = ()
+) -> None:
+    """Write what `read_weights` reads with the same `folders`.
+
+    Raises: OutputError or FileError when writing fails.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"": {}}
+    for name, tensor in tensors.items():
+        inner, slash, rest = name.partition("/")
+        place, key = (inner, rest) if slash and inner in folders else ("", name)
+        parts.setdefault(place, {})[key] = tensor
+    for place, part in parts.items():
+        with filesystem.writing(folder / place):
+            (folder / place).mkdir(exist_ok=True)
+        write_weights(folder / place / WEIGHTS, part)
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file whose bytes depend on names and values alone; whole or not at all.
+
+    Tensors are written in full even where they share memory, so every name can be loaded strictly.
+    Raises: OutputError or FileError when writing fails.
+    """
+    from safetensors.torch import save_file
+
+    owners: set[int] = set()
+    plain: dict[str, Tensor] = {}
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in owners or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        owners.add(tensor.untyped_storage().data_ptr())
+        plain[name] = tensor
+    with filesystem.replacing(path) as new, filesystem.writing(path), _library_errors(path):
+        # Two metadata keys would be written in random order.
+        save_file(plain, new, metadata={"format": "pt"})
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    import torch
+    from safetensors.torch import load_file
+
+    check_header(path)
+    with filesystem.reading(path), _library_errors(path):
+        tensors = load_file(path)
+    for name, tensor in tensors.items():
+        wide = tensor.float() if tensor.itemsize == 1 else tensor  # float8 knows no isfinite
+        if tensor.is_floating_point() and not torch.isfinite(wide).all():
+            raise _bad(path, name, "holds NaN or an infinity")
+    return tensors
+
+
+def check_header(path: Path) -> None:
+    """Check that a file is valid safetensors, and what the library leaves open: sizes, double keys,
+    what names may hold. Needs no torch.
+
+    Raises: DataError naming the tensor at fault; NotFoundError, AccessError or FileError when the
+    file cannot be read.
+    """
+    from safetensors import safe_open
+
+    with filesystem.reading(path), path.open("rb") as file:
+        size = path.stat().st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > max(MAX_HEADER_BYTES, size - 8):
+            raise _bad(path, "header", "is missing: this is not a safetensors file")
+        if length > MAX_HEADER_BYTES:
+            raise _bad(path, "header", f"has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
+        text = file.read(length)
+    # Counted in the text: objects for a hundred thousand tensors and more take seconds to make.
+    count = text.count(b'"data_offsets"')
+    header = {} if count > MAX_TENSORS else _parse(text, path)
+    if (count := max(count, len(header))) > MAX_TENSORS:
+        raise _bad(path, "header", f"names {count:,} tensors, more than {MAX_TENSORS:,}")
+    end = 0
+    for name, entry in header.items():
+        if any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in name):
+            raise _bad(path, name, "has control characters in its name")
+        if name != "__metadata__":
+            offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+            if not (isinstance(offsets, list) and all(isinstance(k, int) for k in offsets)):
+                raise _bad(path, name, "has no data_offsets")
+            end = max(end, *offsets, 0)
+    if 8 + length + end > size:
+        raise _bad(path, "data", f"is cut off: {size:,} of {8 + length + end:,} bytes are there")
+    with filesystem.reading(path), _library_errors(path), safe_open(path, "numpy"):
+        pass  # the library has checked types, shapes, gaps and overlaps; no tensor was read
+
+
+def _check_config(value: Any, path: Path, within: tuple[str, ...], key: str) -> None:
+    """`key` is the nearest key above `value`, `within` all of them and a step for every list."""
+    shown = ".".join(within)
+    if len(within) >= MAX_DEPTH:
+        raise _bad(path, shown, f"is nested more than {MAX_DEPTH} levels deep")
+    if key in _RUNS_CODE and value:
+        raise _bad(path, shown, "asks to run code that comes with the source, which is never done")
+    if isinstance(value, str) and value and _NAMES_FILE.search(key) and key not in _UNREAD:
+        if not _is_plain(value):
+            raise _bad(path, shown, f"names {value!r}, which is not a file of the source's own")
+        if value.endswith(".py"):
+            raise _bad(path, shown, f"names {value!r}, code that comes with the source")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_config(inner, path, (*within, name), name)
+    elif isinstance(value, list):
+        for k, inner in enumerate(value):
+            _check_config(inner, path, (*within, str(k)), key)
+
+
+def _is_plain(name: str) -> bool:
+    return Path(name).name == name and not re.search(r"[/\\:\0]", name) and name not in ("", "..")
+
+
+def _read(path: Path, limit: int) -> bytes:
+    with filesystem.reading(path), path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise _bad(path, path.name, f"has more than {limit:,} bytes")
+    return data
+
+
+def _separators(data: bytes) -> int:
+    return data.count(b":") + data.count(b",")
+
+
+def _parse(data: bytes, path: Path) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            raise _bad(path, next(n for n in counts if counts[n] > 1), "is there twice")
+        return found
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise _bad(path, text, "is not a finite number")
+        return number
+
+    def whole(text: str) -> int:
+        if len(text) > 20:
+            raise _bad(path, f"{text[:20]}…", "is too large a number")
+        return int(text)
+
+    if (count := _separators(data)) > MAX_VALUES:
+        raise _bad(path, "JSON", f"holds {count:,} values or more, the limit is {MAX_VALUES:,}")
+    try:
+        parsed = json.loads(
+            data, object_pairs_hook=unique, parse_float=finite, parse_int=whole,
+            parse_constant=finite,
+        )  # fmt: skip
+    except RecursionError:
+        raise _bad(path, "JSON", f"is nested more than {MAX_DEPTH} levels deep") from None
+    except ValueError as error:
+        raise DataError(
+            f"'{path}' is not valid JSON: {error}", thing=str(path), remedy=_AGAIN
+        ) from error
+    if not isinstance(parsed, dict):
+        raise DataError(f"'{path}' is not a JSON object", thing=str(path), remedy=_AGAIN)
+    return parsed
+
+
+@contextmanager
+def _library_errors(path: Path) -> Iterator[None]:
+    """The safetensors library's own error as a DataError, or as the OSError that it wraps."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        if system := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(system[1]), str(error)) from error
+        raise DataError(
+            f"'{path}' is not valid safetensors: {error}", thing=str(path), remedy=_AGAIN
+        ) from error
+
+
+def _bad(path: Path, thing: str, why: str) -> DataError:
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in thing)
+    return DataError(
+        f"'{path}': '{shown[:200]}' {why}", thing=shown[:200],
+        remedy=_AGAIN,
+    )  # fmt: skip
+
+
+def _wrong(key: str, value: Any, wanted: str) -> DataError:
+    shown = repr(value)
+    return DataError(
+        f"config.json: '{key}' is {shown if len(shown) <= 60 else shown[:57] + '...'}, "
+        f"expected {wanted}",
+        thing=key,
+        remedy="correct the source's config.json",
+    )

@@ -1,0 +1,100 @@
+"""What a run concludes: its findings, put together once its model is chosen and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from zooadapt.data import Split
+from zooadapt.data.splits import TEST, TRAIN, VAL
+from zooadapt.heads import metrics
+from zooadapt.heads.findings import Findings
+from zooadapt.heads.metrics import Comparison, Metrics
+from zooadapt.heads.text_baseline import compete
+from zooadapt.runtime.choice import Choice
+from zooadapt.runtime.wording import counted
+from zooadapt.training.plan import Plan
+from zooadapt.training.probe import Solving
+from zooadapt.training.strategies import AUTO
+
+
+def findings(
+    plan: Plan,
+    solving: Solving,
+    splits: Mapping[str, Split],
+    predicted: Mapping[str, np.ndarray],
+    measured: Mapping[str, Metrics],
+    *,
+    temperature: float | None,
+    was_to_train: bool,
+) -> Findings:
+    """What there is to say beside the scores. predicted: the classes that each baseline and the
+    model answered on the samples the baselines were measured on, and the model's of other parts;
+    measured: the baselines; was_to_train: whether the plan was to train, whatever came of it."""
+    model, part = model_answers(predicted), VAL if VAL in splits else TRAIN
+    truth = solving.given(part)
+    comparisons = [
+        metrics.compare(name, model == truth, predicted[name] == truth)
+        for name in measured
+        if predicted[name] is not model
+    ]
+    matches = compete(
+        solving.parts_beside({**predicted, part: model}),
+        num_classes=plan.num_classes,
+        seed=plan.seed,
+    )
+    new = not splits[part].learned.all()  # a source tells nothing of samples that it has learned
+    return Findings(
+        baselines=measured,
+        comparisons=comparisons if new else [],
+        conclusion=conclusion(plan, comparisons) if was_to_train and new else None,
+        suspects=solving.suspects if new else None,
+        treatment=plan.suspects,
+        changed=solving.changed,
+        curve=solving.curve() if new else None,
+        temperature=temperature,
+        matches=matches if new else [match.on(TEST) for match in matches if TEST in match.metrics],
+    )
+
+
+def conclusion(plan: Plan, comparisons: Sequence[Comparison]) -> str | None:
+    """What came of a training that `auto` had planned, and what to do next time; None for another
+    strategy."""
+    if plan.strategy != AUTO:
+        return None
+    if not plan.trained and plan.from_scratch:
+        return (
+            "conclusion: the source's features tell these classes apart less well than those of "
+            "the same network with random weights; next time: another source"
+        )
+    if not plan.trained:
+        return (
+            "conclusion: the linear probe would have done; next time: --strategy probe, which "
+            "takes seconds"
+        )
+    beside = next((one for one in comparisons if one.name == "probe"), None)
+    if beside is None:
+        return None
+    if beside.told_apart and beside.better > beside.worse:
+        return (
+            f"conclusion: training paid; on {counted(beside.n, 'held-out sample')} it alone is "
+            f"right about {beside.better}, the linear probe alone about {beside.worse}"
+        )
+    return (
+        f"conclusion: on {counted(beside.n, 'held-out sample')} training is not significantly "
+        "better than the linear probe; --strategy probe takes seconds"
+    )
+
+
+def model_answers(predicted: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The exported model's classes where the baselines were measured."""
+    return predicted["model"] if "model" in predicted else predicted["probe"]
+
+
+def harm(accuracy: float, probe: float) -> Choice | None:
+    """That training harmed, by accuracy on the held-out samples, where it did."""
+    if accuracy >= probe:
+        return None
+    why = f"accuracy {accuracy:.3f} on the held-out samples, {probe:.3f} without it"
+    return Choice(what="training", value="made it worse than the linear probe", why=why)

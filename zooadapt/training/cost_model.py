@@ -1,0 +1,289 @@
+"""What a network costs on this machine, measured on one real batch: what plans are made from."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Inputs, steps
+from zooadapt.backbone.norm_folding import fold
+from zooadapt.backbone.precision import machine
+from zooadapt.backbone.staged import Chain, prefix_sha256
+from zooadapt.family import Carry
+from zooadapt.runtime.measurements import remember
+
+_ROUNDS = 2
+_HOLES, _MORE_HOLES = 1.1, 1.25
+"""Memory after a training, which leaves holes in the heap, as a multiple of that after one step:
+1.08 to 1.21 were measured on four sets of images; after batches of many lengths, as a multiple of
+that after one step on the longest, 1.2 to 1.4 on three sets of texts. Bytes on a GPU are counted
+without holes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Samples to train on, to compare on, to test on and without labels, and those of one step."""
+
+    train: int
+    val: int
+    test: int
+    batch: int
+    unlabelled: int = 0
+
+    @property
+    def everything(self) -> int:
+        """Samples that go through the network at least once."""
+        return self.train + self.val + self.test + self.unlabelled
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return steps(self.train, self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Seconds and bytes of one sample, and the memory of the process with a whole step in it."""
+
+    decode: float
+    """Seconds to read, decode and preprocess it for the first time."""
+    prepare: float
+    """Seconds to preprocess it again."""
+    inference: float
+    """Seconds through all stages, folded, without gradients."""
+    fold: float
+    """Seconds to fold a network of new weights, before a pass without gradients, whatever the
+    samples."""
+    forward: tuple[float, ...]
+    """Seconds through each stage while it is trained."""
+    backward: float
+    """Seconds of the backward pass through a stage for each second of its forward pass."""
+    step: float
+    """Seconds of the optimiser for one step, whatever the batch."""
+    sample_bytes: int
+    """Bytes of it decoded, which runs that visit it again keep."""
+    carry_bytes: tuple[int, ...]
+    """Bytes of what each stage gives."""
+    peak_bytes: int
+    """Memory of this process after a training step of one batch from the first stage on."""
+
+    def through(self, start: int, stop: int | None = None) -> float:
+        """Seconds through stages without gradients."""
+        return self.inference * sum(self.forward[start:stop]) / sum(self.forward)
+
+    def epoch(self, cut: int, sizes: Sizes) -> float:
+        """Seconds of an epoch from a cut, its validation included; from a cut above the input, the
+        carries come from the cache."""
+        fresh = self.prepare if cut == 0 else 0.0
+        validation = self.fold + sizes.val * (fresh + self.through(cut))
+        return self._steps(cut, sizes.train, sizes.batch) + validation
+
+    def refit(self, cut: int, epochs: int, sizes: Sizes) -> float:
+        """Seconds of so many epochs from a cut over all labelled samples, nothing held out."""
+        return epochs * self._steps(cut, sizes.train + sizes.val, sizes.batch)
+
+    def _steps(self, cut: int, samples: int, batch: int) -> float:
+        fresh = self.prepare if cut == 0 else 0.0
+        each = fresh + sum(self.forward[cut:]) * (1 + self.backward)
+        return samples * each + steps(samples, batch) * self.step
+
+    def passes(self, samples: int) -> float:
+        """Seconds of one pass from the files to the features."""
+        return samples * (self.decode + self.inference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """One stage measured: its trainable size and what it costs to run and to store."""
+
+    name: str
+    parameters: int
+    seconds: float
+    """Forward seconds for one sample."""
+    carry_bytes: int
+    """Bytes of what it gives, for one sample."""
+
+
+@torch.no_grad()
+def of_stages(chain: Chain, carry: Carry, *, repeats: int = 3) -> list[StageCost]:
+    """Cost of each stage on this machine: the median of `repeats` forward passes of `carry`."""
+    chain.eval()
+    n = next(iter(carry.values())).shape[0]
+    sizes = [0] * (chain.depth + 1)
+    for name, parameter in chain.net.named_parameters():
+        sizes[chain.stage_of(name)] += parameter.numel()
+    costs = []
+    for k, stage in enumerate(chain.stages):
+        seconds = []
+        for _ in range(repeats + 1):
+            spent, after = _timed(lambda stage=stage, given=carry: _settled(stage.run(given)))
+            seconds.append(spent)
+        costs.append(
+            StageCost(
+                name=stage.name,
+                parameters=sizes[k],
+                seconds=sorted(seconds[1:])[repeats // 2] / n,
+                carry_bytes=sum(t.numel() * t.element_size() for t in after.values()) // n,
+            )
+        )
+        carry = after
+    return costs
+
+
+def measure(
+    chain: Chain,
+    engine: Engine,
+    inputs: Inputs,
+    *,
+    lengths: np.ndarray | None,
+    batch_size: int,
+) -> Costs:
+    """Costs of a chain that is in place, on a usual batch of `inputs`, of which nothing was read
+    yet. lengths: `(n,)` of the samples, where they differ.
+
+    One training step is really made, at a rate of 0, so nothing of the network changes. Measured
+    once on a machine, then remembered: what reading costs for these samples, all else for the
+    network and the shape of its batches, whatever they hold.
+    """
+    count = min(batch_size, len(inputs))
+    chosen, longest = _chosen(lengths, len(inputs), count)
+    decode, carry = _timed(lambda: next(inputs.batches([chosen])))
+    here = machine(engine.device)
+    shapes = {name: [str(t.dtype), *t.shape] for name, t in carry.items()}
+
+    def reading() -> dict[str, float]:
+        prepare, _ = _timed(lambda: next(inputs.batches([chosen])))
+        size = inputs.kept_bytes // count
+        return {"decode": decode / count, "prepare": prepare / count, "sample_bytes": size}
+
+    def running() -> dict[str, Any]:
+        most, holes = carry, _HOLES
+        if longest is not None:
+            most, holes = next(inputs.batches([longest])), _MORE_HOLES
+        if engine.device.type == "cuda":
+            holes = 1.0
+        once = _measure(chain, engine, engine.to_device(carry), engine.to_device(most), count)
+        return asdict(replace(once, peak_bytes=round(holes * once.peak_bytes)))
+
+    samples = {"samples": [inputs.split.digest(int(k)) for k in chosen], "inputs": shapes}
+    network = {
+        "network": prefix_sha256(chain, chain.depth),
+        "measured": [field.name for field in fields(Costs)],
+        "longest": None if longest is None else int(lengths[longest].max()),
+        "classes": chain.head.weight.shape[0],
+        "inputs": shapes,
+        "precision": engine.precision,
+        "channels_last": engine.channels_last,
+    }
+    # Read first: what the process holds once samples are decoded counts as memory of a step.
+    first = remember("reading", samples | here, reading)
+    costs = remember("costs", network | here, running) | first
+    return Costs(
+        **costs | {name: tuple(costs[name]) for name in ("forward", "carry_bytes")}  # lists in JSON
+    )
+
+
+def _chosen(
+    lengths: np.ndarray | None, total: int, count: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A usual batch: drawn evenly, or, where samples differ in length, of the mean length, since
+    batches are of like lengths and cost what theirs is; and then the longest one."""
+    if lengths is None:
+        return np.linspace(0, total - 1, count).astype(int), None
+    order = np.argsort(lengths, kind="stable")
+    middle = int(np.searchsorted(lengths[order], lengths.mean()))
+    start = min(max(0, middle - count // 2), total - count)
+    return order[start : start + count], order[-count:]
+
+
+def _measure(chain: Chain, engine: Engine, carry: Carry, most: Carry, count: int) -> Costs:
+    """All but what reading the samples costs; most: the batch that takes the most memory."""
+    folding, inference = map(
+        min, zip(*(_pass(chain, engine, carry) for _ in range(_ROUNDS)), strict=True)
+    )
+    rounds = [_step(chain, engine, batch) for batch in (most, *[carry] * _ROUNDS)]
+    chain.net.requires_grad_(True)
+    chain.eval()
+    forward, backward, step, sizes = rounds[-1]
+    return Costs(
+        decode=0.0,
+        prepare=0.0,
+        sample_bytes=0,
+        inference=inference / count,
+        fold=folding,
+        forward=tuple(seconds / count for seconds in forward),
+        backward=backward / sum(forward),
+        step=step,
+        carry_bytes=tuple(size // count for size in sizes),
+        peak_bytes=peak_memory(),
+    )
+
+
+def _pass(chain: Chain, engine: Engine, carry: Carry) -> tuple[float, float]:
+    """Seconds to fold the network, and then of its forward pass without gradients."""
+    chain.eval()
+    with torch.inference_mode(), engine.autocast(), ExitStack() as stack:
+        folding, _ = _timed(lambda: stack.enter_context(fold(chain, carry)))
+        inference, _ = _timed(lambda: _settled(chain.run(carry)))
+    return folding, inference
+
+
+def _step(
+    chain: Chain, engine: Engine, carry: Carry
+) -> tuple[list[float], float, float, list[int]]:
+    """Seconds forward by stage, backward, and of the optimiser; bytes of the carries."""
+    chain.freeze(0, norm_statistics="frozen")
+    chain.train()
+    trained = list(chain.net.parameters())
+    optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
+    seconds, sizes = [], []
+    with engine.autocast():
+        for stage in chain.stages:
+            spent, carry = _timed(lambda stage=stage, given=carry: _settled(stage.run(given)))
+            seconds.append(spent)
+            sizes.append(sum(t.numel() * t.element_size() for t in carry.values()))
+        loss = chain.logits(carry, start=chain.depth).float().logsumexp(1).mean()
+    backward, _ = _timed(lambda: _settled(loss.backward()))
+
+    def update() -> None:
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        _settled(None)
+
+    update()  # the first one makes the optimiser's state
+    step, _ = _timed(update)
+    optimizer.zero_grad(set_to_none=True)
+    return seconds, backward, step, sizes
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held: on the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, object]:
+    started = time.perf_counter()
+    found = work()
+    return time.perf_counter() - started, found
+
+
+def _settled(result: object) -> object:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result

@@ -1,0 +1,270 @@
+"""The head solved on parts of the data, and what its predictions for samples it was solved without
+tell of them: whose label is doubtful, and what more labels would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zooadapt.backbone.rows import Rows
+from zooadapt.backbone.staged import POOLED
+from zooadapt.data import Split
+from zooadapt.data.splits import TEST, TRAIN, UNLABELLED, VAL, together
+from zooadapt.heads import (
+    fitting,
+    label_issues,
+    learning_curve,
+    metrics,
+    near_duplicates,
+    pseudo_labels,
+)
+from zooadapt.heads.fitting import HeadFit
+from zooadapt.heads.label_issues import Suspects
+from zooadapt.heads.metrics import Metrics
+from zooadapt.heads.text_baseline import Part
+from zooadapt.runtime import distributed
+from zooadapt.runtime.choice import Choice
+from zooadapt.training.plan import Plan
+from zooadapt.training.strategies import IN_DOUBT
+
+
+def read_at(plan: Plan) -> dict[str, set[int]]:
+    """The cuts at which a run of this plan reads the carries of each part."""
+    cuts = {phase.cut for phase in plan.trained}
+    ends = {plan.depth} if plan.solves else set()
+    looked = {POOLED} if any(phase.when == IN_DOUBT for phase in plan.trained) else set()
+    return {TRAIN: cuts | ends | looked, VAL: cuts | ends, TEST: {plan.cut}, UNLABELLED: ends}
+
+
+class Solving:
+    """Solves a head on the features of parts of the data, as a plan says."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        layer: nn.Module,
+        rows: Callable[[str], Rows],
+        splits: Mapping[str, Split],
+        class_weights: Tensor,
+    ) -> None:
+        """layer: the network's own head; rows: the features of a part; class_weights: `(K,)`
+        float64, what evens the classes out."""
+        self._plan, self._layer, self._rows, self._splits = plan, layer, rows, splits
+        self._weights = class_weights
+        self.learned = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
+        """The labels that are learned, which may differ from those in the data."""
+        self.kept = {name: torch.ones(len(t), dtype=torch.bool) for name, t in self.learned.items()}
+        """Whether a sample is learned from."""
+        self.fit: HeadFit | None = None
+        self.parts: tuple[str, ...] = ()
+        """What `fit` was solved on."""
+        self.suspects: Suspects | None = None
+        self.changed = 0
+        """Samples that are not learned as they are labelled."""
+        self.taught: Choice | None = None
+        """Whether the head learned from unlabelled samples too, if there are any."""
+        self._teaches = UNLABELLED in splits
+        self.labelled = tuple(name for name in (TRAIN, VAL) if name in splits)
+        """Parts whose labels are there to be learned."""
+        self.alike: Mapping[bytes, bytes] = {}
+        """Contents that are nearly equal to another one, each with that one."""
+
+    def solve(self, *names: str) -> None:
+        """Solve the head on the features of these parts together."""
+        plan, imbalance = self._plan, self._plan.recipe.imbalance
+        labels = torch.cat([self.learned[name] for name in names])
+        weights = torch.cat([self.kept[name] for name in names]).double()
+        if imbalance in ("weights", "sampler"):
+            weights = weights * self._weights[labels]
+        folds: Sequence[np.ndarray] = ()
+        if plan.folds:
+            folds = fitting.draw_folds(
+                labels.numpy(),
+                plan.folds,
+                repeats=plan.repeats,
+                seed=plan.seed,
+                groups=self.groups(*names),
+            )
+        fit = fitting.solve(
+            self._chunks(names),
+            labels,
+            plan.num_classes,
+            kind=plan.head,
+            weights=weights,
+            folds=folds,
+            groups=self.groups(*names),
+            seed=plan.seed,
+        )
+        if self._teaches:
+            fit = self._teach(names, labels, weights, folds, fit)
+        if imbalance == "logit-adjust":
+            fit = fitting.adjusted(fit, self._weights.log())
+        self.fit, self.parts = fit, names
+        fitting.install(self._layer, fit)
+
+    def _teach(
+        self,
+        names: Sequence[str],
+        labels: Tensor,
+        weights: Tensor,
+        folds: Sequence[np.ndarray],
+        fit: HeadFit,
+    ) -> HeadFit:
+        """The head that learned from unlabelled samples too, if that pays, which is decided once;
+        else the one that did not."""
+        plan = self._plan
+        groups = self.groups(*names)
+        drawn = folds or fitting.draw_folds(
+            labels.numpy(), fitting.FOLDS, repeats=1, seed=plan.seed, groups=groups
+        )
+        taught = pseudo_labels.teach(
+            self._chunks(names),
+            self._rows(UNLABELLED),
+            labels,
+            plan.num_classes,
+            weights=weights,
+            fold=drawn[0],
+            groups=groups,
+            kind=plan.head,
+            seed=plan.seed,
+        )
+        if self.taught is None:
+            self._teaches = taught.pays
+            value = "learned from" if taught.pays else "not learned from"
+            self.taught = Choice(what="own labels", value=value, why=taught.fact)
+        return taught.fit if self._teaches else fit
+
+    def suspect(self, name: str, *others: str) -> None:
+        """Look for wrong labels in the part that the head was solved on and in others that it was
+        not; where the plan says so, learn from none of them, or from the likelier label, and solve
+        again."""
+        found = [self.fit.held_out_probabilities(len(self._splits[name])).numpy()]
+        for other in others:
+            x = torch.cat(list(self._rows(other)()))
+            found.append((x @ self.fit.weight.T + self.fit.bias).softmax(1).numpy())
+        given = self.given(name, *others)
+        self.suspects = label_issues.find(np.concatenate(found) if others else found[0], given)
+        if self._plan.suspects == label_issues.KEEP:
+            return
+        learned, kept, self.changed = distributed.decided(
+            lambda: label_issues.treat(self.suspects, given, self._plan.suspects)
+        )
+        start = 0
+        for part in (name, *others):
+            end = start + len(self._splits[part])
+            self.learned[part] = torch.tensor(learned[start:end])
+            self.kept[part] = torch.tensor(kept[start:end])
+            start = end
+        self.solve(name)
+
+    def curve(self) -> learning_curve.Curve | None:
+        """The learning curve of a plain ridge head's accuracy; None for another head, whose L2,
+        score or samples are others."""
+        plan, names = self._plan, self.parts
+        plain = plan.head == "ridge" and plan.recipe.imbalance == "none" and not self._teaches
+        if self.fit is None or not plain:
+            return None
+        return learning_curve.measure(
+            self._chunks(names),
+            self.given(*names),
+            torch.cat([self.learned[name] for name in names]).numpy(),
+            torch.cat([self.kept[name] for name in names]).numpy(),
+            self.fit,
+            seed=plan.seed,
+            groups=self.groups(*names),
+        )
+
+    def given(self, *names: str) -> np.ndarray:
+        """The labels of these parts together, as they are in the data."""
+        return np.concatenate([self._splits[name].labels for name in names])
+
+    def measure(self, logits: Tensor, *names: str) -> Metrics:
+        """Metrics of `(n, K)` logits, or of several times as many, on these parts together, without
+        what the source has learned before, unless that is all."""
+        rows, distinct = self._measured(*names)
+        probabilities = logits.softmax(1).numpy().reshape(-1, len(rows), logits.shape[1])
+        shown = probabilities[:, rows].reshape(-1, logits.shape[1])
+        return metrics.of_probabilities(shown, self.given(*names)[rows], distinct=distinct)
+
+    def measure_labels(self, predicted: np.ndarray, name: str) -> Metrics:
+        """Metrics of `(n,)` predicted classes on a part, as `measure` takes them."""
+        rows, distinct = self._measured(name)
+        labels, classes = self.given(name)[rows], self._plan.num_classes
+        return metrics.measure(predicted[rows], labels, classes, distinct=distinct)
+
+    def _measured(self, *names: str) -> tuple[np.ndarray, int]:
+        """`(n,)`, whether each sample of these parts counts for a figure, and how many of those
+        that do are distinct."""
+        rows = ~np.concatenate([self._splits[name].learned for name in names])
+        rows |= not rows.any()
+        contents = [one for name in names for one in self.contents(name)]
+        return rows, len({one for one, row in zip(contents, rows, strict=True) if row})
+
+    def find_repeats(self) -> None:
+        """See which samples are nearly equal by their features."""
+        digests = [digest for name in self.labelled for digest in self._splits[name].digests]
+        modality = self._splits[TRAIN].modality
+        self.alike = near_duplicates.near_equal(digests, self._chunks(self.labelled), modality)
+
+    @property
+    def notes(self) -> list[str]:
+        """How many samples repeat another one, if any do."""
+        count = sum(len(self.learned[name]) for name in self.labelled)
+        repeated = count - self.count_distinct(*self.labelled)
+        if not repeated:
+            return []
+        equal = "equal or nearly equal to" if self.alike else "equal to"
+        return [
+            f"{repeated} of {count} training samples are {equal} another one: such samples are "
+            "left out together when a model is validated"
+        ]
+
+    def count_distinct(self, *names: str) -> int:
+        """How many samples of these parts are neither equal nor nearly equal to another one."""
+        return len({one for name in names for one in self.contents(name)})
+
+    def groups(self, *names: str) -> np.ndarray | None:
+        """`(n,)`, equal for samples of these parts that no comparison may divide: groups, and
+        samples that are equal or nearly so. None where every sample stands for itself."""
+        parts = [self._splits[name] for name in names]
+        groups = None
+        if parts[0].groups is not None:
+            groups = np.concatenate([part.groups for part in parts])
+        return together(groups, [one for name in names for one in self.contents(name)])
+
+    def contents(self, name: str) -> list[bytes]:
+        """What is equal for samples of a part that are equal or nearly so."""
+        return [self.alike.get(digest, digest) for digest in self._splits[name].digests]
+
+    def distinct(self, name: str) -> np.ndarray:
+        """Positions of a part's samples without those that repeat one of the same label."""
+        keys = zip(self.contents(name), self.learned[name].tolist(), strict=True)
+        first: dict[tuple[bytes, int], int] = {}
+        return np.array([k for k, key in enumerate(keys) if first.setdefault(key, k) == k])
+
+    def parts_beside(self, predicted: Mapping[str, np.ndarray]) -> dict[str, Part]:
+        """Every labelled part as it was learned. predicted: the exported model's classes, by part,
+        for samples that it did not learn from."""
+        return {
+            name: Part(
+                split=self._splits[name],
+                learned=self.learned[name].numpy(),
+                kept=self.kept[name].numpy(),
+                predicted=predicted.get(name),
+                groups=self.groups(name) if name == TRAIN else None,
+            )
+            for name in (TRAIN, VAL, TEST)
+            if name in self._splits
+        }
+
+    def _chunks(self, names: Sequence[str]) -> Rows:
+        rows = [self._rows(name) for name in names]
+
+        def chunks() -> Iterator[Tensor]:
+            for part in rows:
+                yield from part()
+
+        return chunks

@@ -1,0 +1,108 @@
+"""Means of states of one network: between two of them, and the greedy soup of several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zooadapt.heads.validation import Validation
+from zooadapt.runtime import distributed
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """The state of a network after some epochs, and what the validation part said of it."""
+
+    epochs: tuple[int, ...]
+    """After which it was; several where it is a mean."""
+    found: Validation
+    state: State
+
+
+def blend(one: State, other: State, share: float) -> State:
+    """The state between two of one network, `share` of the way to the other. Whole numbers, such as
+    counts of batches, stay those of the first."""
+    return {
+        name: torch.lerp(tensor, other[name], share) if tensor.is_floating_point() else tensor
+        for name, tensor in one.items()
+    }
+
+
+class Kept:
+    """The best states of a training so far, `limit` of them at most, the best first."""
+
+    def __init__(self, limit: int) -> None:
+        self.candidates: list[Candidate] = []
+        self._limit = limit
+
+    def offer(self, epoch: int, found: Validation, net: nn.Module) -> bool:
+        """Keep the network's state if it is among the best; whether it is the best."""
+        losses = [one.found.loss for one in self.candidates]
+        place = distributed.decided(lambda: sum(loss <= found.loss for loss in losses))
+        if place < self._limit:
+            del self.candidates[self._limit - 1 :]
+            new = Candidate(epochs=(epoch,), found=found, state=copy(net))
+            self.candidates.insert(place, new)
+        return place == 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `facts` does not hold of them, for a checkpoint."""
+        found = {}
+        for k, one in enumerate(self.candidates):
+            found |= {f"{k}.state.{name}": tensor for name, tensor in one.state.items()}
+            found[f"{k}.losses"] = one.found.losses
+        return found
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Epochs, loss, accuracy, score and scale of each, as JSON."""
+        return [
+            {"epochs": one.epochs, "loss": one.found.loss, "accuracy": one.found.accuracy,
+             "score": one.found.score, "scale": one.found.scale}
+            for one in self.candidates
+        ]  # fmt: skip
+
+    def restore(
+        self, tensors: Mapping[str, Tensor], facts: Sequence[Mapping[str, Any]], device: Any
+    ) -> None:
+        """Take up what `tensors` and `facts` gave."""
+        for k, fact in enumerate(facts):
+            begin = f"{k}.state."
+            state = {
+                n[len(begin) :]: t.to(device) for n, t in tensors.items() if n.startswith(begin)
+            }
+            found = Validation(
+                loss=fact["loss"],
+                accuracy=fact["accuracy"],
+                score=fact["score"],
+                scale=fact["scale"],
+                losses=tensors[f"{k}.losses"],
+            )
+            self.candidates.append(
+                Candidate(epochs=tuple(fact["epochs"]), found=found, state=state)
+            )
+
+
+def copy(net: nn.Module) -> State:
+    """The state of a network as it is now."""
+    return {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+
+
+def soup(
+    candidates: Sequence[Candidate], measure: Callable[[State], tuple[Validation, State]]
+) -> Candidate:
+    """The mean of the best candidate and of each further one, in their order, that lowers its
+    validation loss (the greedy soup of Wortsman et al. 2022, arXiv 2203.05482, of one run).
+    measure: what the validation part says of a mean, and the state it said that of."""
+    best = candidates[0]
+    for other in candidates[1:]:
+        epochs = (*best.epochs, *other.epochs)
+        found, state = measure(blend(best.state, other.state, 1 / len(epochs)))
+        if distributed.decided(lambda found=found, best=best: found.loss < best.found.loss):
+            best = Candidate(epochs=epochs, found=found, state=state)
+    return best

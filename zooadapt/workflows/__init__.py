@@ -1,0 +1,1 @@
+"""One story each: adapt, predict, pretrain, inspect; and what they write."""

@@ -1,0 +1,121 @@
+"""What to do where a model without a network beats the exported one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from zooadapt.errors import ZooadaptError
+from zooadapt.heads.learning_curve import Curve
+from zooadapt.heads.metrics import Metrics
+from zooadapt.heads.text_baseline import Match
+from zooadapt.zoo import registry
+from zooadapt.zoo.sources import Source
+
+_MOST_TIMES = 50
+"""A learning curve over eight times the labels tells nothing of more times as many."""
+_PARTS = {"test": "test samples", "val": "samples that it did not learn from"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defeat:
+    """The exported model is significantly worse than a rival."""
+
+    name: str
+    """The rival's."""
+    measured_on: str
+    """`test` or `val`."""
+    sentence: str
+
+
+def defeat(
+    matches: Sequence[Match],
+    scores: Mapping[str, Metrics | None],
+    *,
+    metric: str,
+    curve: Curve | None,
+    samples: int,
+    stronger: Sequence[str],
+) -> Defeat | None:
+    """The rival that beats the exported model beyond noise, if one does, and what to do about it.
+    Of the parts they were both measured on the larger one decides.
+
+    scores: the model's, by the same keys as the matches'; metric: what it was chosen for, in which
+    the rival has to be ahead too; curve: of the model's own accuracy, None where it has none;
+    samples: how many it learned from; stronger: sources to try.
+    """
+    for match in matches:
+        part = max(sorted(match.metrics), key=lambda name: match.metrics[name].n)
+        one, own, rival = match.comparisons[part], scores[part], match.metrics[part]
+        ahead = metric != "balanced-accuracy" or rival.balanced_accuracy > own.balanced_accuracy
+        if not (one.told_apart and one.worse > one.better and ahead):
+            continue
+        sentence = (
+            f"{match.rival.title} beats this model: it is right about {rival.accuracy:.3f} of the "
+            f"{_PARTS[part]}, the model about {own.accuracy:.3f} (McNemar's exact test, "
+            f"p {one.p:.2g})"
+        )
+        labels = _labels(curve, samples, own.accuracy, rival.accuracy)
+        return Defeat(
+            name=match.rival.name,
+            measured_on=part,
+            sentence="; ".join([sentence, _source(stronger), *labels]),
+        )
+    return None
+
+
+def stronger(source: Source, parameters: int) -> list[str]:
+    """Sources for the same samples that the installed families name, other than this one and larger
+    than it, in the families' own order: what to start with first."""
+    names = []
+    for plugin in sorted({owner.name for owner in registry.installed()}):
+        try:
+            family = registry.load(plugin)
+            if family.modality == source.family.modality:
+                names += [
+                    variant.source
+                    for variant in family.variants()
+                    if variant.source != source.origin.location
+                    and (variant.parameters or math.inf) > parameters
+                ]
+        except ZooadaptError:  # a broken plugin has no say here
+            continue
+    return names
+
+
+def _source(names: Sequence[str]) -> str:
+    if not names:
+        return "try another source: zooadapt models lists those that are known"
+    return f"try a stronger source, such as {names[0]}"
+
+
+def _labels(curve: Curve | None, samples: int, accuracy: float, wanted: float) -> list[str]:
+    """How many labels bring the model to an accuracy, where its learning curve can tell."""
+    if curve is None:
+        return []
+    if _growth(curve.exponent_interval[1], accuracy, wanted) >= math.log(_MOST_TIMES):
+        return [
+            f"more labels will not do: by its learning curve, {_MOST_TIMES} times as many leave "
+            "this model behind what that one is today"
+        ]
+    growth = _growth(curve.exponent, accuracy, wanted)
+    if growth >= math.log(_MOST_TIMES):
+        return [
+            f"whether more labels would do cannot be told from a learning curve over {samples:,} "
+            "samples"
+        ]
+    more = samples * (math.exp(growth) - 1)
+    step = 10 ** max(0, len(f"{more:.0f}") - 2)
+    about = max(1, round(more / step) * step)
+    return [
+        f"or label about {about:,} more samples: with those, by its learning curve, this "
+        "model is as good as that one is today"
+    ]
+
+
+def _growth(exponent: float, accuracy: float, wanted: float) -> float:
+    """The logarithm of how many times as many labels a power law needs."""
+    if not exponent or wanted >= 1:
+        return math.inf
+    return math.log((1 - accuracy) / (1 - wanted)) / exponent

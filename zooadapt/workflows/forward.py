@@ -1,0 +1,218 @@
+"""Inference with a network that is built: probabilities, metrics and features of a split's samples.
+
+What needs no torch is looked at before torch is imported, so that it is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zooadapt.backbone.pretrained import Model
+from zooadapt.data import Dataset, ReadOptions, Split, by_value
+from zooadapt.errors import DataError, UsageError
+from zooadapt.runtime import distributed, filesystem
+from zooadapt.runtime.progress import Progress
+from zooadapt.workflows import predictions
+from zooadapt.workflows.predictions import UNKNOWN, Prediction
+from zooadapt.zoo.sources import Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zooadapt.backbone.activations import Carries
+    from zooadapt.backbone.engine import Engine
+    from zooadapt.backbone.precision import Mode
+    from zooadapt.heads.metrics import Metrics
+
+ALL = "samples"
+PARTS = ("train", "val", "test", "all")
+"""Of a labelled set, as `evaluate` takes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a model is run; `auto` is the precision that it was made with, where the machine has it,
+    or else a measurement's."""
+
+    precision: str = "auto"
+    batch_size: int = 32
+    offline: bool = False
+    cache_gb: float = 10.0
+    reading: ReadOptions = ReadOptions()
+
+
+def measure(
+    model: Model, data: Dataset, split: Split, settings: Settings, progress: Progress
+) -> tuple[Metrics, np.ndarray, np.ndarray]:
+    """The metrics of a model on a part of a labelled set, the model's number `(n,)` of each
+    sample's class, and the `(n, K)` probabilities.
+
+    Raises: DataError when the part holds a class that the model does not know.
+    """
+    # Classes of tables are told apart by value, which those of older models were not.
+    rows = {name: row for row, name in enumerate(by_value(model.classes))}
+    rows |= {name: row for row, name in enumerate(model.classes)}
+    unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
+    if unknown:
+        raise DataError(
+            f"'{data.location}' holds classes that the model does not know: "
+            f"{', '.join(unknown[:5])}",
+            thing=unknown[0],
+            remedy=f"its classes are {', '.join(model.classes[:20])}",
+        )
+    labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
+    from zooadapt.heads.metrics import of_probabilities
+
+    found = probabilities(model, split, settings, progress)
+    return of_probabilities(found, labels), labels, found
+
+
+def probabilities(model: Model, split: Split, settings: Settings, progress: Progress) -> np.ndarray:
+    """The `(n, K)` softmax probabilities of a split's samples, in fp32."""
+    return _logits(model, split, settings, progress).softmax(1).numpy()
+
+
+def predictions_of(
+    model: Model,
+    split: Split,
+    settings: Settings,
+    progress: Progress,
+    *,
+    reject_below: float = 0.0,
+    top: int | None = None,
+) -> list[Prediction]:
+    """The predictions for a split's samples, in order.
+
+    Raises: UsageError when samples can be rejected and the model has a class of that name.
+    """
+    if reject_below > 0 and UNKNOWN in model.classes:
+        raise UsageError(
+            f"the model has a class '{UNKNOWN}', which is what a rejected input would be called",
+            thing="--reject-below",
+            remedy="leave it out and compare the probabilities",
+        )
+    found = probabilities(model, split, settings, progress)
+    return predictions.of_probabilities(
+        split, model.classes, found, top=top, reject_below=reject_below
+    )
+
+
+def features_of(
+    model: Model, split: Split, settings: Settings, progress: Progress, *, layer: str | None = None
+) -> np.ndarray:
+    """The `(n, D)` fp32 features of a split's samples, or the means of the channels that the stage
+    `layer` gives, over all places of a sample.
+
+    Raises: UsageError where the network has no stage of that name.
+    """
+    chain = model.chain
+    stop = chain.depth if layer is None else chain.resolve(layer) + 1
+    import torch
+
+    from zooadapt.backbone.staged import channel_means
+
+    engine, carries = placed(model, split, settings, progress)
+    feed = carries.at(ALL, stop)
+    if layer is None:
+        batch_size = settings.batch_size
+        found = engine.features(chain, feed, batch_size=batch_size, progress=progress)
+        return found.numpy()
+    # A text alone in its batch is not padded: padding would count as places.
+    alone = model.source.family.can.variable_length
+    rows: dict[int, Tensor] = {}
+    for indices, at in engine.carries(
+        chain,
+        feed,
+        stops=[stop],
+        batch_size=1 if alone else settings.batch_size,
+        progress=progress,
+        what="features",
+    ):
+        rows |= zip(indices.tolist(), channel_means(at[stop]), strict=True)
+    width = distributed.decided(lambda: len(next(iter(rows.values()))))
+    whole = torch.zeros(len(split), width)
+    for index, row in rows.items():
+        whole[index] = row
+    distributed.total(whole)
+    return whole.numpy()
+
+
+def reading_of(source: Source, reading: ReadOptions) -> ReadOptions:
+    """How data is read for a model: 16-bit images as those that it was adapted to."""
+    return replace(reading, white=source.white)
+
+
+def seed_of(source: Source) -> int:
+    """What the export's data was divided by; 0 for a source that was not made here."""
+    facts = source.config.get("zooadapt")
+    seed = facts.get("seed") if isinstance(facts, Mapping) else None
+    return seed if isinstance(seed, int) and seed >= 0 else 0
+
+
+def part_of(data: Dataset, name: str | None) -> Split:
+    """The part of a labelled set that is measured on: one of `PARTS`, or by default the test part,
+    or all where the set has none of its own.
+
+    Raises: UsageError for a part that it does not have.
+    """
+    if name is None:
+        name = "test" if data.has_own_test and data.test else "all"
+    rest, held_out = data.parted() or (data.train, None)
+    parts = {"train": rest, "val": held_out, "test": data.test, "all": data.everything}
+    part = parts[name]
+    if part is None:
+        there = ", ".join(other for other, split in parts.items() if split is not None)
+        raise UsageError(
+            f"'{data.location}' has no {name} part",
+            thing="--split",
+            remedy=f"--split with one of {there}",
+        )
+    return part
+
+
+def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:
+    engine, carries = placed(model, split, settings, progress)
+    carries.prepare(ALL, [model.chain.depth])
+    return engine.logits(
+        model.chain,
+        carries.at(ALL, model.chain.depth),
+        batch_size=settings.batch_size,
+        progress=progress,
+    )
+
+
+def placed(
+    model: Model, split: Split, settings: Settings, progress: Progress
+) -> tuple[Engine, Carries]:
+    """An engine with the network in place, and feeds of the split under the name `ALL`."""
+    from zooadapt.backbone.activations import Carries
+    from zooadapt.backbone.cache import Cache
+    from zooadapt.backbone.engine import Engine
+
+    mode = _mode(model, split, settings, progress)
+    engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
+    engine.place(model.chain)
+    cache = None
+    if settings.cache_gb > 0:
+        cache = Cache(filesystem.cache_home(), limit=round(settings.cache_gb * 1e9))
+    return engine, Carries(
+        model, engine, {ALL: split}, batch_size=settings.batch_size, progress=progress, cache=cache
+    )
+
+
+def _mode(model: Model, split: Split, settings: Settings, progress: Progress) -> Mode:
+    from zooadapt.backbone.loaders import Inputs
+    from zooadapt.backbone.precision import choose, of_export
+
+    device = distributed.device()
+    made = of_export(model.source.config, device) if settings.precision == "auto" else None
+    if made is not None:
+        return made
+    progress.doing("measuring in which precision and layout the network is fastest here")
+    feed = Inputs(split, model.preprocessor, channels=model.channels)
+    batch = next(feed.batches([np.arange(min(4, len(split)))]))
+    return choose(model.chain, batch, wanted=settings.precision, device=device)

@@ -1,0 +1,219 @@
+"""An adapted model put to use: metrics on labelled data, labels for new inputs, embeddings.
+
+What needs no torch is looked at before torch is imported, so that it is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.backbone.pretrained import build
+from zooadapt.data import Split, open_dataset, open_inputs, open_samples
+from zooadapt.errors import DataError, OutputError, UsageError
+from zooadapt.runtime import csv_output, distributed, filesystem, model_files, outputs
+from zooadapt.runtime.progress import Progress
+from zooadapt.workflows import learned_samples, predictions
+from zooadapt.workflows.forward import (
+    ALL,
+    Settings,
+    measure,
+    part_of,
+    placed,
+    predictions_of,
+    reading_of,
+    seed_of,
+)
+from zooadapt.workflows.predictions import Prediction
+from zooadapt.zoo.sources import Source, open_source, usual
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zooadapt.heads.metrics import Metrics
+
+
+def evaluate(
+    spec: str,
+    location: str,
+    settings: Settings,
+    progress: Progress,
+    *,
+    part: str | None = None,
+    listing: Path | None = None,
+    top: int | None = None,
+) -> tuple[Metrics, tuple[str, ...]]:
+    """Metrics of a model on a labelled set, and the classes.
+
+    part: one of `PARTS`; by default the test part, or all where the set has none of its own. What
+    `adapt` split off is split off alike here. listing: a CSV of every sample, its true class, the
+    predicted one and probabilities: of the `top` most probable classes, or of all.
+    Raises: DataError when the set holds a class that the model does not know; UsageError for a part
+    that it does not have; OutputError before any work where the list cannot be written.
+    """
+    if listing is not None:
+        csv_output.check_place(listing, predictions.MEASURED, option="--csv")
+    source = _source(spec, settings, progress)
+    progress.doing(f"reading {location}", shows=location.startswith("hf:"))
+    data = open_dataset(
+        location,
+        modality=source.family.modality,
+        options=reading_of(source, settings.reading),
+        offline=settings.offline,
+        seed=seed_of(source),
+    )
+    split = part_of(data, part)
+    _say_notes(split, progress)
+    if (note := learned_samples.note_on(source, split)) is not None:
+        progress.say(f"note: {note}")
+    progress.doing("building the network")
+    model = build(source)
+    metrics, labels, found = measure(model, data, split, settings, progress)
+    if listing is not None:
+        each = predictions.of_probabilities(split, model.classes, found, top=top)
+        truth = [model.classes[label] for label in labels.tolist()]
+        _write(listing, predictions.table(each, model.classes, top=top, truth=truth))
+    return metrics, model.classes
+
+
+def predict(
+    spec: str,
+    inputs: Sequence[str],
+    settings: Settings,
+    progress: Progress,
+    *,
+    reject_below: float = 0.0,
+    top: int | None = None,
+    listing: Path | None = None,
+) -> list[Prediction]:
+    """The label of each input with its softmax probability, in the order of the inputs; where that
+    is below `reject_below`, the label is `UNKNOWN`. An input of a text model that is no path is a
+    text itself.
+
+    top: how many classes have probabilities in a prediction, by default all; listing: a CSV of the
+    predictions.
+    Raises: UsageError when the model has a class of that name; OutputError before any work where
+    the list cannot be written.
+    """
+    if listing is not None:
+        csv_output.check_place(listing, predictions.PREDICTED, option="--csv")
+    source = _source(spec, settings, progress)
+    progress.doing("reading the inputs")
+    split = open_inputs(
+        inputs, modality=source.family.modality, options=reading_of(source, settings.reading)
+    )
+    _say_notes(split, progress)
+    progress.doing("building the network")
+    model = build(source)
+    each = predictions_of(model, split, settings, progress, reject_below=reject_below, top=top)
+    if listing is not None:
+        _write(listing, predictions.table(each, model.classes, top=top))
+    return each
+
+
+def features(
+    spec: str,
+    location: str,
+    out: Path,
+    settings: Settings,
+    progress: Progress,
+    *,
+    at: str | None = None,
+) -> dict[str, tuple[int, ...]]:
+    """Write the embeddings of a set, labelled or not, to a safetensors file and return the shapes.
+
+    `features` is `(n, D)` fp32, or the flattened carry after stage `at`, under the names of its
+    tensors; `labels` is `(n,)` int64, and there where the set has labels. Rows are the set's
+    samples in order, train before test; a `.json` file of the same name beside it names the classes
+    and the samples. Both may replace what is there, unless only one of them is: that is something
+    else, such as a model's weights.
+
+    Raises: UsageError for another suffix than `.safetensors`; OutputError before any work where
+    one of the two files cannot be written or should not be replaced; DataError when the carries at
+    that stage differ in length between samples.
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError(
+            f"'{out}' is no name of a safetensors file",
+            thing="--out",
+            remedy="-o features.safetensors",
+        )
+    beside = out.with_suffix(".json")
+    for path in (out, beside):
+        outputs.check_output_file(path)
+    there = [path for path in (out, beside) if path.exists()]
+    if len(there) == 1:
+        (missing,) = {out, beside} - set(there)
+        raise OutputError(
+            f"'{there[0]}' is there without '{missing.name}', so it may be something else",
+            thing=str(there[0]),
+            remedy="choose another output, or remove it",
+        )
+    source = _source(spec, settings, progress)
+    progress.doing(f"reading {location}", shows=location.startswith("hf:"))
+    split, classes = open_samples(
+        location,
+        modality=source.family.modality,
+        options=reading_of(source, settings.reading),
+        offline=settings.offline,
+    )
+    progress.doing("building the network")
+    model = build(usual(source), classes=classes or source.classes or ("class",))
+    _say_notes(split, progress)
+    stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
+    import torch
+
+    engine, carries = placed(model, split, settings, progress)
+    carries.prepare(ALL, [stop])
+    tensors: dict[str, Tensor] = {}
+    uneven = False
+    for indices, found in engine.carries(
+        model.chain,
+        carries.at(ALL, stop),
+        stops=[stop],
+        batch_size=settings.batch_size,
+        progress=progress,
+        what="features",
+    ):
+        for name, rows in found[stop].items():
+            flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
+            whole = tensors.setdefault(name, torch.zeros(len(split), flat.shape[1]))
+            uneven |= whole.shape[1] != flat.shape[1]
+            if not uneven:
+                whole[indices] = flat.to(whole.dtype)
+        if uneven:
+            break
+    widths = distributed.decided(lambda: {name: rows.shape[1] for name, rows in tensors.items()})
+    uneven |= any(rows.shape[1] != widths[name] for name, rows in tensors.items())
+    if distributed.anywhere(uneven):
+        raise DataError(
+            f"carries at '{at}' differ in length, they make no table",
+            thing=str(at),
+            remedy="leave out --at",
+        )
+    for name, width in widths.items():
+        distributed.total(tensors.setdefault(name, torch.zeros(len(split), width)))
+    if classes:
+        tensors["labels"] = torch.from_numpy(split.labels)
+    if distributed.is_main():
+        model_files.write_weights(out, tensors)
+        filesystem.write_json(beside, {"classes": list(classes), "samples": list(split.ids)})
+    distributed.meet()
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _write(path: Path, listed: tuple[list[str], Iterator[list[Any]]]) -> None:
+    if distributed.is_main():
+        csv_output.write(path, *listed)
+    distributed.meet()
+
+
+def _say_notes(split: Split, progress: Progress) -> None:
+    for note in split.notes:
+        progress.say(f"note: {note}")
+
+
+def _source(spec: str, settings: Settings, progress: Progress) -> Source:
+    progress.doing(f"opening {spec}", shows=not Path(spec).exists())
+    return open_source(spec, offline=settings.offline)

@@ -1,0 +1,54 @@
+"""Looking before adapting: the stages of a source with their costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zooadapt.runtime.progress import Progress
+
+
+def inspect(
+    spec: str, *, batch_size: int, offline: bool, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The chain of a source, each stage with its parameters, forward milliseconds and carry bytes
+    for one sample, measured here in fp32 on synthetic inputs of the source's own kind."""
+    from zooadapt.backbone.pretrained import build
+    from zooadapt.zoo.sources import open_source
+
+    progress = progress or Progress()
+    progress.doing(f"opening {spec}", shows=not Path(spec).exists())
+    source = open_source(spec, offline=offline)
+    from zooadapt.data.synthesis import synthesise
+    from zooadapt.training import cost_model
+
+    model = build(source, classes=source.classes or ("class",))
+    raws = synthesise(source.family.modality, batch_size, channels=model.channels)
+    batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    progress.doing("measuring the stages")
+    measured = cost_model.of_stages(model.chain, batch)
+    return {
+        "family": source.family.name,
+        "modality": source.family.modality,
+        "source": {
+            "location": source.name,
+            "revision": source.origin.revision,
+            "sha256": source.sha256,
+        },
+        "license": source.origin.license,
+        "head": model.chain.head_path,
+        "input": {name: list(tensor.shape[1:]) for name, tensor in batch.items()},
+        "classes": list(source.classes or ()),
+        "notes": [*model.notes, *model.chain.notes],
+        "parameters": sum(p.numel() for p in model.chain.net.parameters()),
+        "stages": [
+            {
+                "name": cost.name,
+                "cut": k,
+                "parameters": cost.parameters,
+                "milliseconds": 1000 * cost.seconds,
+                "carry_bytes": cost.carry_bytes,
+            }
+            for k, cost in enumerate(measured)
+        ],
+    }

@@ -1,0 +1,230 @@
+"""The model card of a run: metadata for the Hub, then what somebody wants to know who found the
+model there.
+
+Names of classes, files and sources are strangers' text and are escaped; no path of this machine,
+time of day or name of its user is in a card.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from zooadapt import __version__
+from zooadapt.backbone.pretrained import Model
+from zooadapt.data import Dataset
+from zooadapt.heads.metrics import BINS, Metrics
+from zooadapt.heads.text_baseline import Match
+from zooadapt.runtime import model_files
+from zooadapt.runtime.wording import counted
+from zooadapt.training.plan import Plan
+from zooadapt.zoo.hub import records
+from zooadapt.zoo.hub.card import BEGIN, END, FOLDER, join
+from zooadapt.zoo.sources import Source
+
+_TASKS = {"image": "image-classification", "text": "text-classification"}
+_HUB = "https://huggingface.co"
+_MOST_CLASSES = 40
+_MOST_LISTED = 1000
+_FEW = 10
+_COMMAND = {
+    "image": f"zooadapt predict {FOLDER} photo.jpg",
+    "text": f'echo "a text" | zooadapt predict {FOLDER} -',
+}
+
+
+def compose(
+    plan: Plan,
+    model: Model,
+    data: Dataset,
+    val: Metrics,
+    test: Metrics | None,
+    *,
+    matches: Sequence[Match],
+    notes: Sequence[str],
+) -> str:
+    """The card as Markdown with YAML front matter. The place of the model is `FOLDER`, which a push
+    replaces by the repo."""
+    body = "\n".join(_body(plan, model, data, val, test, matches, notes))
+    return join(_front(plan, model, data, val, test), f"\n{BEGIN}\n{body}{END}\n")
+
+
+def _front(
+    plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None
+) -> dict[str, Any]:
+    source, task = model.source, _TASKS[model.source.family.modality]
+    shown, split = (test, "test") if test else (val, plan.val)
+    hub_set = _hub_set(data)
+    kind = {"type": hub_set or "private", "name": hub_set or "target data", "split": split}
+    scores = [
+        {"type": "accuracy", "value": round(shown.accuracy, 6)},
+        {"type": "f1", "name": "macro F1", "value": round(shown.macro_f1, 6)},
+    ]
+    result = {"task": {"type": task}, "dataset": kind, "metrics": scores}
+    front: dict[str, Any] = {
+        "library_name": source.family.export_library(source.config),
+        "pipeline_tag": task,
+        "tags": [task, "zooadapt", source.family.name],
+        "metrics": ["accuracy", "f1"],
+        "model-index": [{"name": "adapted model", "results": [result]}],
+    }
+    base = None if plan.from_scratch else _base(source)
+    if base:
+        front |= {"base_model": base[0], "base_model_revision": base[1],
+                  "base_model_relation": "finetune"}  # fmt: skip
+    if hub_set:
+        front["datasets"] = [hub_set]
+    return front | _license(source)
+
+
+def _license(source: Source) -> dict[str, str]:
+    """As the source states it: never assumed, and a licence of its own with its name and text."""
+    found, base = source.origin, _base(source)
+    link = found.license_link
+    if link and not re.match("https?://", link):
+        link = f"{_HUB}/{base[0]}/blob/{base[1]}/{link}" if base else None
+    terms = {"license": found.license, "license_name": found.license_name, "license_link": link}
+    return {key: text for key, text in terms.items() if text}
+
+
+def _base(source: Source) -> tuple[str, str] | None:
+    """The repo and commit that a source is or, where it was adapted here, was made from."""
+    before = model_files.nested(model_files.nested(source.config, "zooadapt"), "source")
+    for place in (vars(source.origin), before):
+        repo, commit = str(place.get("location")), str(place.get("revision"))
+        if records.is_repo(repo) and records.is_commit(commit):
+            return repo, commit
+    return None
+
+
+def _hub_set(data: Dataset) -> str | None:
+    scheme, _, place = data.location.partition(":")
+    return re.split("[:@]", place)[0] if scheme == "hf" else None
+
+
+def _body(
+    plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None,
+    matches: Sequence[Match], notes: Sequence[str],
+) -> list[str]:  # fmt: skip
+    shown, kind = test or val, model.source.family.modality
+    figures = [("test", test)] if test else []
+    if test is None or not data.train.learned.all():
+        figures.append((f"validation ({plan.val})", val))
+    for match in matches:
+        names = {"test": "test", "val": f"validation ({match.how})"}
+        figures += [
+            (f"{names[part]}, {match.rival.title} instead", m)
+            for part, m in sorted(match.metrics.items())
+        ]
+    rows = [
+        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {_error(m)} | {m.n} |"
+        for label, m in figures
+    ]
+    parts = [
+        f"# {kind.capitalize()} classification into {len(model.classes)} classes\n",
+        _origin(plan, model.source),
+        "| measured on | accuracy (95 % interval) | macro F1 | calibration error | n |\n"
+        "|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        f"The calibration error is the expected one over {BINS} bins of equally many predictions; "
+        "in brackets what so few would show if every confidence were exact.\n",
+        "## Use\n",
+        *_usage(model),
+        "## Classes\n",
+        _class_table(model.classes, shown),
+    ]  # fmt: skip
+    if len(model.classes) <= _MOST_CLASSES:
+        parts += ["## Confusion\n", "Rows are true classes, columns predictions.\n",
+                  _confusion_table(model.classes, shown)]  # fmt: skip
+    made = {
+        "strategy": f"`{plan.strategy}`",
+        "seed": plan.seed,
+        "training samples": plan.train_samples,
+        "fingerprint of the data": f"`{data.fingerprint}`",
+        "sha256 of the source's weights": f"`{model.source.sha256}`",
+    }
+    return [
+        *parts,
+        "## How it was made\n",
+        "| | |\n|---|---|\n" + "".join(f"| {what} | {value} |\n" for what, value in made.items()),
+        "## Limits\n",
+        "".join(f"- {line}\n" for line in _limits(plan, model, val, test, notes)),
+    ]
+
+
+def _origin(plan: Plan, source: Source) -> str:
+    what = "Adapted from"
+    if plan.from_scratch:
+        solved = "A head on the network, with random weights, of"
+        what = "Trained from scratch on the network of" if plan.trained else solved
+    if base := _base(source):
+        repo, commit = base
+        name = f"[{escape(repo)}]({_HUB}/{repo}) at commit `{commit}`"
+    else:
+        name = escape(source.name)
+    return f"{what} {name} by zooadapt {__version__}.\n"
+
+
+def _usage(model: Model) -> list[str]:
+    family, config = model.source.family, model.source.config
+    parts = [f"```sh\n{_COMMAND[family.modality]}\n```\n"]
+    if code := family.usage(family.native_config(config, model.classes), FOLDER):
+        parts.append(f"Or without zooadapt:\n\n```python\n{code}```\n")
+    return parts
+
+
+def _limits(
+    plan: Plan, model: Model, val: Metrics, test: Metrics | None, notes: Sequence[str]
+) -> list[str]:
+    shown = test or val
+    lines = [
+        "It answers with one of the classes above, whatever it is shown.",
+        f"The figures are of {shown.n} samples of the publisher's data; other data, or other "
+        "shares of the classes, will give others.",
+    ]
+    if test is None:
+        lines.append(f"There was no test part: the figures are of the validation ({plan.val}).")
+    few = int((shown.confusion.of_class < _FEW).sum())
+    if few:
+        rare = counted(few, "class", "classes")
+        lines.append(f"The recall of {rare} was measured on fewer than {_FEW} samples.")
+    if not model.source.origin.license:
+        lines.append("The licence of the source is not known.")
+    return lines + [escape(note) for note in notes]
+
+
+def _class_table(classes: Sequence[str], metrics: Metrics) -> str:
+    if len(classes) > _MOST_LISTED:
+        return f"`config.json` names all {len(classes):,} of them.\n"
+    true, hits = metrics.confusion.of_class, metrics.confusion.hits
+    lines = ["| # | class | recall | n |", "|---|---|---|---|"]
+    for k, name in enumerate(classes):
+        recall = f"{hits[k] / true[k]:.3f}" if true[k] else "–"
+        lines.append(f"| {k} | {escape(name)} | {recall} | {true[k]} |")
+    return "\n".join(lines) + "\n"
+
+
+def _confusion_table(classes: Sequence[str], metrics: Metrics) -> str:
+    head = "| | " + " | ".join(escape(name) for name in classes) + " |"
+    lines = [head, "|---" * (len(classes) + 1) + "|"]
+    for name, row in zip(classes, metrics.confusion.matrix(), strict=True):
+        lines.append(f"| **{escape(name)}** | " + " | ".join(map(str, row)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(metrics: Metrics) -> str:
+    low, high = metrics.interval
+    return f"{metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _error(metrics: Metrics) -> str:
+    found = metrics.calibration
+    return "–" if found is None else f"{found.error:.3f} ({found.by_chance:.3f})"
+
+
+def escape(name: str) -> str:
+    """A name from the data as text that no Markdown, table or HTML reader takes for markup, and
+    none makes a link, a mention or a formula of."""
+    text = html.escape("".join(c if c.isprintable() else "\ufffd" for c in name), quote=False)
+    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|~:@$=" else c for c in text)

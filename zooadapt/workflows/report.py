@@ -1,0 +1,186 @@
+"""What a run says of itself: `report.json`, the facts in `config.json`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from zooadapt import __version__
+from zooadapt.backbone.pretrained import Model
+from zooadapt.backbone.staged import FrozenProof
+from zooadapt.data import Dataset, Split
+from zooadapt.family import FILES
+from zooadapt.heads import text_baseline
+from zooadapt.heads.findings import Findings
+from zooadapt.heads.label_issues import KEEP
+from zooadapt.heads.metrics import Metrics
+from zooadapt.runtime.choice import Choice
+from zooadapt.training.history import History
+from zooadapt.training.plan import Plan
+from zooadapt.workflows import advice, learned_samples, model_card, symbols
+from zooadapt.zoo import registry
+from zooadapt.zoo.sources import Source
+
+FORMAT = 1
+LEARNED = ("train", "val")
+"""The parts that a model learns, or that choose it."""
+_VERSIONS = ("torch", "numpy", "safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """The texts of an export."""
+
+    config: dict[str, Any]
+    files: dict[str, str]
+    """The family's further files, by name."""
+    report: dict[str, Any]
+    card: str
+
+
+def compose(
+    *,
+    plan: Plan,
+    model: Model,
+    data: Dataset,
+    splits: Mapping[str, Split],
+    proof: FrozenProof,
+    history: History,
+    val: Metrics,
+    test: Metrics | None,
+    seconds: Mapping[str, float],
+    findings: Findings,
+    decisions: Sequence[Choice],
+    refitted: bool,
+    notes: Sequence[str] = (),
+) -> Written:
+    """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
+    this machine or name of its user goes into config or card."""
+    source = model.source
+    origin = {"location": source.name, "revision": source.origin.revision, "sha256": source.sha256}
+    scores = {"val": val.summary(), "test": test.summary() if test else None}
+    solved = sum(parameter.numel() for parameter in model.chain.head.parameters())
+    read = symbols.of_texts(model, splits.values())
+    lost = advice.defeat(
+        findings.matches,
+        {"val": val, "test": test},
+        metric=plan.recipe.metric,
+        curve=None if plan.trained else findings.curve,
+        samples=plan.train_samples,
+        stronger=advice.stronger(source, sum(p.numel() for p in model.chain.net.parameters())),
+    )
+    result = {
+        "family": plan.family,
+        "source": origin,
+        "strategy": plan.strategy,
+        "num_classes": plan.num_classes,
+        "classes": list(model.classes),
+        **scores,
+        "seconds": dict(seconds),
+        "trainable_parameters": history.trainable if plan.trained else solved,
+        "frozen": proof.to_json(),
+        "carried_classes": [] if plan.from_scratch else list(model.carried),
+        "unused_tensors": list(model.unused),
+        "plan": plan.to_json(),
+        "decisions": [asdict(decision) for decision in decisions],
+        "epochs": [asdict(epoch) for epoch in history.epochs],
+        "best_epoch": history.best,
+        "averaged_epochs": history.averaged,
+        "refitted": refitted,
+        "steps": history.steps,
+        "stopped": history.stopped,
+        "unknown": read and read.to_json(),
+        "beaten_by": asdict(lost) if lost else None,
+        "notes": [
+            *([lost.sentence] if lost else ()),
+            *data.notes,
+            *model.notes,
+            *notes,
+            *(read.notes if read else ()),
+            *_notes(plan, refitted),
+            *text_baseline.notes(source.family.modality, findings.matches),
+        ],
+        "data": {
+            "fingerprint": data.fingerprint,
+            "samples": {name: len(split) for name, split in splits.items()},
+            "held_out": list(splits["val"].ids) if plan.val == "held out" else None,
+            "learned": _learned(plan, source, splits),
+            "learned_before": {
+                name: int(split.learned.sum()) for name, split in splits.items() if name in LEARNED
+            },
+        },
+        "versions": versions(),
+    }
+    result |= (test or val).confusion.to_json() | findings.to_json()
+    native = dict(source.family.native_config(source.config, model.classes))
+    files = native.pop(FILES, {})
+    facts = _facts(plan, model, data, origin, scores)
+    if tuple(source.family.classes(native) or ()) != model.classes:
+        facts["classes"] = list(model.classes)  # the family's own config does not name them
+    if findings.temperature is not None:
+        solved_last = refitted and not history.best
+        facts["temperature"] = {
+            "value": findings.temperature,
+            "fitted_on": plan.solved_val if solved_last else plan.val,
+            "in_weights": True,
+        }
+    config = native | {"zooadapt": facts}
+    return Written(
+        config=config,
+        files=files,
+        report=result,
+        card=model_card.compose(
+            plan, model, data, val, test, matches=findings.matches, notes=result["notes"]
+        ),
+    )
+
+
+def _learned(plan: Plan, source: Source, splits: Mapping[str, Split]) -> str:
+    """What the exported model has learned, or was chosen by: the hashes of samples, in short."""
+    before = frozenset() if plan.from_scratch else learned_samples.of_source(source)
+    now = {one for name in LEARNED if name in splits for one in splits[name].digests}
+    return learned_samples.encode(before | now)
+
+
+def _facts(
+    plan: Plan, model: Model, data: Dataset, origin: dict[str, Any], scores: dict[str, Any]
+) -> dict[str, Any]:
+    family = model.source.family
+    white = {} if data.white is None else {"white": data.white}
+    return white | {
+        "format": FORMAT,
+        "version": __version__,
+        "family": family.name,
+        "plugin": registry.version_of(family),
+        "preprocessing": model.preprocessor.config(),
+        "source": origin,
+        "license": model.source.origin.license,
+        "license_name": model.source.origin.license_name,
+        "license_link": model.source.origin.license_link,
+        "strategy": plan.strategy,
+        "seed": plan.seed,
+        "inference": {"precision": plan.precision, "channels_last": plan.channels_last},
+        "data": data.fingerprint,
+        "scores": scores,
+    }
+
+
+def _notes(plan: Plan, refitted: bool) -> list[str]:
+    notes = []
+    if plan.suspects != KEEP and plan.solves:
+        notes.append(
+            "val flatters a head that did not learn labels as they are: each of them had a say in "
+            "which others it did not believe; test is free of that"
+        )
+    if refitted:
+        notes.append("the samples of val were learned too, after its figures were taken")
+    return notes
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    ours = {"zooadapt": __version__, "python": platform.python_version()}
+    return ours | {name: version(name) for name in _VERSIONS}

@@ -1,0 +1,118 @@
+"""The sources there are: what to start with, what is here, what the installed families know of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zooadapt.errors import ZooadaptError
+from zooadapt.family import Variant
+from zooadapt.zoo import hub, registry
+
+_BYTES = 4
+"""Of a number in fp32, as most weights are."""
+
+
+def models(search: str, *, limit: int) -> dict[str, Any]:
+    """The first `limit` sources whose name holds `search`, as `models`; how many there are beside
+    them, as `more`; the plugins that cannot say, each with its reason, as `broken`.
+
+    First those to start with, smallest first, then bundled ones, then what was downloaded, newest
+    first, then the others, smallest first. `bytes` is measured of what is here, and four for each
+    of the `parameters` of what is not; `cached` is the commit and size of what was downloaded.
+    """
+    broken: list[dict[str, str]] = []
+    variants = _variants(broken)
+    rows = [*_bundled(), *(_downloaded(entry) for entry in hub.cached()), *variants]
+    matching = [row for row in rows if search.lower() in row["source"].lower()]
+    first = [row for row in matching if row["start"]]
+    models = [*sorted(first, key=_size), *(row for row in matching if not row["start"])]
+    return {"models": models[:limit], "more": len(models[limit:]), "broken": broken}
+
+
+def _bundled() -> list[dict[str, Any]]:
+    return [
+        _row(
+            name,
+            registry.load(family),
+            license=hub.fetch(str(folder)).license,
+            note="bundled, works offline",
+            bytes=_bytes(folder),
+        )
+        for name, (family, folder) in registry.bundled().items()
+    ]
+
+
+def _downloaded(entry: hub.Cached) -> dict[str, Any]:
+    return _row(
+        f"{entry.location}@{entry.revision}",
+        _family(entry),
+        license=entry.license,
+        note=f"downloaded, {entry.bytes / 1e6:.1f} MB",
+        bytes=entry.bytes,
+        cached={"revision": entry.revision, "bytes": entry.bytes, "files": list(entry.files)},
+    )
+
+
+def _variants(broken: list[dict[str, str]]) -> list[dict[str, Any]]:
+    rows = []
+    for plugin in sorted({owner.name for owner in registry.installed()}):
+        try:
+            family = registry.load(plugin)
+            rows += [_known(variant, family) for variant in family.variants()]
+        except ZooadaptError as error:
+            broken.append({"name": plugin, "error": str(error), "remedy": error.remedy})
+    return sorted(rows, key=_size)
+
+
+def _known(variant: Variant, family: Any) -> dict[str, Any]:
+    return _row(
+        variant.source,
+        family,
+        license=variant.license,
+        note=variant.note,
+        parameters=variant.parameters,
+        bytes=None if variant.parameters is None else _BYTES * variant.parameters,
+        start=variant.start,
+    )
+
+
+def _row(
+    source: str,
+    family: Any,
+    *,
+    license: str | None,
+    note: str,
+    bytes: int | None,
+    parameters: int | None = None,
+    cached: dict[str, Any] | None = None,
+    start: str = "",
+) -> dict[str, Any]:
+    return {
+        "source": source,
+        "family": family.name if family else "",
+        "modality": family.modality if family else "",
+        "license": license,
+        "parameters": parameters,
+        "bytes": bytes,
+        "note": note,
+        "start": start,
+        "cached": cached,
+    }
+
+
+def _family(entry: hub.Cached) -> Any:
+    """The family of a cached source; nothing where its config is not usable any more."""
+    try:
+        config = hub.fetch_config(entry.location, revision=entry.revision, offline=True)
+        return registry.family_for(config)
+    except ZooadaptError:
+        return None
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _size(row: dict[str, Any]) -> tuple[bool, int]:
+    return row["bytes"] is None, row["bytes"] or 0

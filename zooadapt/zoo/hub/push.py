@@ -1,0 +1,343 @@
+"""A model onto the Hub: looked at first, then one commit or none."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zooadapt.errors import (
+    AccessError,
+    DataError,
+    NotFoundError,
+    TryAgainError,
+    UnavailableError,
+    UsageError,
+    ZooadaptError,
+)
+from zooadapt.runtime import filesystem, model_files
+from zooadapt.zoo import registry
+from zooadapt.zoo.hub import card, digests, privacy, records
+from zooadapt.zoo.hub.client import call, is_offline
+from zooadapt.zoo.hub.source import CARD, CONFIG, LICENSE_FILE, local_config
+
+REPORT = "report.json"
+_PUBLISHED = re.compile(r"labels\.\w+|report\.json", re.IGNORECASE)
+_LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushedFile:
+    """One file of a publication; `change` is `new`, `changed` or `same`, or `unknown` where
+    the Hub was not reached."""
+
+    name: str
+    size: int
+    sha256: str
+    change: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushResult:
+    """What was published, or, in a dry run, what would be."""
+
+    repo: str
+    url: str
+    files: tuple[PushedFile, ...]
+    card: str
+    card_diff: str
+    public: bool
+    creates_repo: bool
+    message: str
+    commit: str | None = None
+    """None when nothing was sent: a dry run."""
+    pull_request: str | None = None
+    unseen: str | None = None
+    """Why it is not known what is there now, in a dry run without a connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Remote:
+    """The repo as it is before: its head, its files' hashes and its card; None: no such repo."""
+
+    commit: str | None
+    digests: Mapping[str, str]
+    card: str | None
+    public: bool
+
+
+def push(
+    model: Path,
+    repo: str,
+    *,
+    public: bool = False,
+    dry_run: bool = False,
+    create_pr: bool = False,
+    overwrite_repo: bool = False,
+    license: str | None = None,
+    names: tuple[str, ...] = (),
+    offline: bool = False,
+) -> PushResult:
+    """Publish an exported model with one commit, private unless `public`. The same push again
+    changes nothing. `names` are further files that the model's family needs.
+
+    Raises: DataError when the folder is no export or gives something private away; UsageError when
+    it would be public with a licence that nobody stated; TryAgainError when the repo moved in
+    between, in which case nothing was changed; AccessError, UnavailableError and what else the Hub
+    can fail with.
+    """
+    if not records.is_repo(repo):
+        name = repo.strip("/").rpartition("/")[2]
+        raise UsageError(
+            f"'{repo}' is not a repository's name", thing=repo, remedy=f"give USER/{name}"
+        )
+    if license is not None and not _LICENSE_NAME.fullmatch(license):
+        raise UsageError(
+            f"'{license}' is not a licence's short name",
+            thing="--license",
+            remedy="give one as the Hub spells it: apache-2.0, mit, cc-by-4.0",
+        )
+    if is_offline(offline) and not dry_run:
+        raise UnavailableError("publishing needs a connection", thing=repo, remedy="use --dry-run")
+    config = _config(model)
+    local = _local_files(model, names)
+    remote, unseen = None, "this is offline" if is_offline(offline) else None
+    if unseen is None:
+        try:
+            remote = _look(repo, needs_token=not dry_run)
+        except (UnavailableError, TryAgainError) as error:
+            if not dry_run:
+                raise
+            unseen = str(error)
+    planned, contents = _plan(
+        repo, local, config, remote, public=public, license=license, overwrite_repo=overwrite_repo
+    )
+    if dry_run:
+        return _unseen(planned, unseen) if unseen else planned
+    from zooadapt.zoo.hub.publish import send
+
+    commit, pull_request = send(
+        repo, contents, planned.message, parent=remote.commit if remote else None,
+        public=planned.public, create_pr=create_pr,
+    )  # fmt: skip
+    return replace(planned, commit=commit, pull_request=pull_request)
+
+
+def _unseen(planned: PushResult, why: str) -> PushResult:
+    files = tuple(replace(file, change="unknown") for file in planned.files)
+    return replace(planned, files=files, creates_repo=False, unseen=why)
+
+
+def _config(model: Path) -> dict[str, Any]:
+    config = local_config(model)
+    if not model_files.nested(config, "zooadapt"):
+        raise DataError(f"'{model}' was not made by zooadapt adapt", thing=str(model),
+                        remedy="push the folder that adapt wrote")  # fmt: skip
+    return config
+
+
+def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    """Everything that may be published, and no other file of the folder."""
+    with filesystem.reading(model):
+        nested = [model / name for name in names if "/" in name and (model / name).exists()]
+        entries = sorted([*model.iterdir(), *nested])
+    needed = {CONFIG, model_files.WEIGHTS, CARD}
+    chosen = {
+        name: entry
+        for entry in entries
+        if (name := entry.relative_to(model).as_posix()) in needed.union(names)
+        or LICENSE_FILE.fullmatch(name)
+        or _PUBLISHED.fullmatch(name)
+    }
+    if missing := sorted(needed - chosen.keys()):
+        raise DataError(f"'{model}' has no {missing[0]}", thing=missing[0],
+                        remedy="push the folder that adapt wrote")  # fmt: skip
+    for name, path in chosen.items():
+        if path.is_symlink() or not path.is_file():
+            raise DataError(f"'{path}' is no plain file and is not published", thing=name,
+                            remedy="put the file itself there")  # fmt: skip
+    for name, path in chosen.items():
+        if name.endswith(".safetensors"):
+            model_files.check_header(path)
+    return chosen
+
+
+def _look(repo: str, *, needs_token: bool) -> _Remote | None:
+    from huggingface_hub import HfApi, get_token
+
+    if needs_token and not get_token():
+        raise AccessError("publishing needs a Hub token", thing=repo, remedy="hf auth login")
+    try:
+        api = HfApi(library_name="zooadapt")
+        info = call(lambda: api.model_info(repo, files_metadata=True), repo=repo)
+    except NotFoundError:
+        return None
+    except AccessError:
+        if get_token():
+            raise
+        return None  # to somebody without a token the Hub does not say which
+    there = digests.of_repo(info)
+    text = _remote_card(repo, info.sha, there[CARD]) if CARD in there else None
+    return _Remote(commit=info.sha, digests=there, card=text, public=not info.private)
+
+
+def _remote_card(repo: str, commit: str, digest: str) -> str:
+    from huggingface_hub import hf_hub_download
+
+    for force in (False, True):
+        path = call(
+            partial(hf_hub_download, repo, CARD, revision=commit, force_download=force), repo=repo
+        )
+        if digests.is_same(Path(path), digest):
+            return Path(path).read_text(encoding="utf-8", errors="replace")
+    raise DataError(
+        f"the card of '{repo}' is not what the Hub says it is: its hash differs, twice",
+        thing=CARD,
+        remedy="try again later",
+    )
+
+
+def _plan(
+    repo: str,
+    local: Mapping[str, Path],
+    config: Mapping[str, Any],
+    remote: _Remote | None,
+    *,
+    public: bool,
+    license: str | None,
+    overwrite_repo: bool,
+) -> tuple[PushResult, dict[str, Path | bytes]]:
+    if remote and not overwrite_repo and not card.is_ours(remote.card or ""):
+        if others := sorted(remote.digests.keys() - digests.EMPTY):
+            raise DataError(
+                f"'{repo}' holds {others[0]} and was not published by zooadapt",
+                thing=repo,
+                remedy="choose another name, or --overwrite-repo",
+            )
+    theirs = remote.card if remote else None
+    with filesystem.reading(local[CARD]):
+        ours = local[CARD].read_text(encoding="utf-8", errors="replace")
+    text = _card(repo, _placed(ours, repo, config), theirs, license)
+    front, _ = card.split(text, where=CARD)
+    is_public = remote.public if remote else public
+    if public or is_public:
+        _check_license(front)
+    contents: dict[str, Path | bytes] = dict(local) | {CARD: text.encode()}
+    if REPORT in local:
+        contents[REPORT] = _without_samples(local[REPORT])
+    _check_private(contents)
+    files = tuple(
+        _pushed(name, content, remote.digests if remote else {})
+        for name, content in sorted(contents.items())
+    )
+    diff = difflib.unified_diff(
+        (theirs or "").splitlines(True), text.splitlines(True), "README.md there", "README.md"
+    )
+    planned = PushResult(
+        repo=repo, url=_url(repo), files=files, card=text, card_diff="".join(diff),
+        public=is_public, creates_repo=remote is None, message=_message(config),
+    )  # fmt: skip
+    return planned, contents
+
+
+def _without_samples(report: Path) -> Path | bytes:
+    """A report without the names of samples, which may be those of people, and without hashes, by
+    which one could ask whether a certain sample was among them."""
+    try:
+        found = json.loads(report.read_bytes())
+        names = [found["data"].pop(key, None) for key in ("held_out", "learned")]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return report
+    return filesystem.json_bytes(found) if any(names) else report
+
+
+def _placed(text: str, repo: str, config: Mapping[str, Any]) -> str:
+    """A card whose model is in the repo. How the family's own library loads it from there, the
+    family says; where its plugin is not here, a folder and a repo are taken for alike."""
+    name = config["zooadapt"].get("family")
+    with suppress(ZooadaptError):
+        family = registry.load(name if isinstance(name, str) else "")
+        local = family.usage(config, card.FOLDER) or ""
+        remote = family.usage(config, repo, on_hub=True) or ""
+        for before, after in zip(local.splitlines(), remote.splitlines(), strict=False):
+            text = text.replace(before, after) if before != after else text
+    return text.replace(card.FOLDER, repo)
+
+
+def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:
+    front, body = card.split(ours, where=CARD)
+    for entry in front.get("model-index") or ():
+        if isinstance(entry, dict):
+            entry["name"] = repo.rpartition("/")[2]
+    if front.get("license") == "other" and "base_model" in front:
+        base, commit = front["base_model"], front.get("base_model_revision", "main")
+        front.setdefault("license_name", re.sub(r"[^a-z0-9]+", "-", f"{base} license".lower()))
+        front.setdefault("license_link", f"https://huggingface.co/{base}/tree/{commit}")
+    merged = card.merge(card.join(front, body), theirs)
+    if license is not None:
+        front, body = card.split(merged, where=CARD)
+        merged = card.join(front | {"license": license}, body)
+    return merged
+
+
+def _check_license(front: Mapping[str, Any]) -> None:
+    if not front.get("license"):
+        raise UsageError(
+            "the licence of the model that this one was made from is not known, so it cannot be "
+            "public",
+            thing="--license",
+            remedy="look it up, then give --license NAME, or publish it private",
+        )
+    if front["license"] == "other" and not (front.get("license_name") and
+                                            front.get("license_link")):  # fmt: skip
+        raise UsageError(
+            "a licence that is 'other' has no name and link yet, so this cannot be public",
+            thing="--license",
+            remedy="write license_name and license_link into the front matter of README.md",
+        )
+
+
+def _check_private(contents: Mapping[str, Path | bytes]) -> None:
+    texts = {}
+    for name, content in contents.items():
+        if name == model_files.WEIGHTS:
+            with content.open("rb") as file:
+                texts[name] = file.read(int.from_bytes(file.read(8), "little"))
+        else:
+            texts[name] = content if isinstance(content, bytes) else content.read_bytes()
+    privacy.check(texts)
+
+
+def _pushed(name: str, content: Path | bytes, there: Mapping[str, str]) -> PushedFile:
+    change = "new"
+    if name in there:
+        change = "same" if digests.is_same(content, there[name]) else "changed"
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    return PushedFile(name=name, size=size, sha256=digests.sha256(content), change=change)
+
+
+def _message(config: Mapping[str, Any]) -> str:
+    ours = model_files.nested(config, "zooadapt")
+    source, scores = model_files.nested(ours, "source"), model_files.nested(ours, "scores")
+    base = str(source.get("location", "a source")).rstrip("/").rpartition("/")[2]
+    accuracies = {
+        part: model_files.nested(scores, part).get("accuracy") for part in ("test", "val")
+    }
+    measured = [f", {part} accuracy {value:.3f}" for part, value in accuracies.items()
+                if isinstance(value, float)]  # fmt: skip
+    data = str(ours.get("data", ""))[:12]
+    return (
+        f"{base} adapted to data {data}{''.join(measured[:1])} (zooadapt {ours.get('version', '')})"
+    )
+
+
+def _url(repo: str) -> str:
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{repo}"

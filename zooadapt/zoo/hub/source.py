@@ -1,0 +1,289 @@
+"""Where a source's files are and what they are: resolved to a commit, allowlisted, verified."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zooadapt.errors import DataError, NotFoundError, UnavailableError
+from zooadapt.runtime import filesystem, model_files
+from zooadapt.zoo.hub import card, digests, records
+from zooadapt.zoo.hub.client import call, is_offline
+from zooadapt.zoo.hub.download import cached_files
+from zooadapt.zoo.hub.records import Listing
+
+CONFIG, CARD, LOCK = "config.json", "README.md", "zooadapt.lock.json"
+LICENSE_FILE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
+_MAX_CARD = 5_000_000
+_MAX_TEXT = 50_000_000
+"""Bytes of any file of a source but its weights; the largest tokenizers have 35 MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The files of one model, each verified."""
+
+    location: str
+    """A Hub repo id, or the path of a local folder."""
+    folder: Path
+    revision: str | None
+    """The commit it is of; None for a folder that came from nowhere."""
+    files: Mapping[str, str]
+    """Name -> sha256 of every file used."""
+    license: str | None
+    """As its own card or config says; nothing is assumed."""
+    license_name: str | None = None
+    license_link: str | None = None
+    """Of a licence that is `other`; the link may be the name of a file of the source."""
+
+    @property
+    def license_texts(self) -> list[Path]:
+        """The files that say what its licence asks for, copies of it included."""
+        return [self.folder / name for name in self.files if LICENSE_FILE.fullmatch(name)]
+
+
+def resolve(location: str, *, revision: str | None = None, offline: bool = False) -> str | None:
+    """The commit that a repo's revision (default: `main`) is now, or was when last seen if offline.
+    None for a local folder. Fetching by the commit then needs no further look-up.
+
+    Raises: NotFoundError, AccessError, UnavailableError and what else the Hub can fail with.
+    """
+    if _is_folder(location):
+        return None
+    return _listing(location, revision, is_offline(offline)).revision
+
+
+def fetch_config(
+    location: str, *, revision: str | None = None, offline: bool = False
+) -> dict[str, Any]:
+    """The `config.json` of a local folder or Hub repo, verified, as bounded data.
+
+    Raises: DataError for what is malformed or not what the Hub said it is, and as `resolve`.
+    """
+    if _is_folder(location):
+        return local_config(Path(location))
+    offline = is_offline(offline)
+    listing = _listing(location, revision, offline)
+    wanted = _bounded([_required(listing, CONFIG)], listing.sizes, location)
+    folder, _ = cached_files(listing, wanted, offline)
+    return model_files.read_config(folder / CONFIG)
+
+
+def local_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a model's folder.
+
+    Raises: NotFoundError where there is no folder; DataError for one that holds no model, or whose
+    config is malformed.
+    """
+    with filesystem.reading(folder):
+        there = {entry.name for entry in folder.iterdir()}
+    _check_model(folder, there)
+    _locked(folder, [CONFIG])
+    return model_files.read_config(folder / CONFIG)
+
+
+def fetch(
+    location: str,
+    *,
+    revision: str | None = None,
+    names: Sequence[str] = (),
+    offline: bool = False,
+) -> Source:
+    """A local folder or Hub repo with its config, weights, card, licence texts and the further
+    `names` that its family needs and it has. Nothing else is downloaded, and nothing is run.
+
+    Raises: DataError for a source without safetensors, or whose files are not what the Hub or the
+    record of an earlier use says; and as `resolve`.
+    """
+    if _is_folder(location):
+        return _local(Path(location), location, names)
+    offline = is_offline(offline)
+    listing = _listing(location, revision, offline)
+    _required(listing, CONFIG)
+    main = model_files.choose(listing.sizes, where=location)
+    wanted = _bounded(_wanted(listing.sizes, main, names), listing.sizes, location)
+    folder, files = cached_files(listing, wanted, offline)
+    if main == model_files.INDEX:
+        parts = [_required(listing, part) for part in model_files.shards(folder / main)]
+        files |= cached_files(listing, parts, offline)[1]
+    return Source(
+        location=location, folder=folder, revision=listing.revision,
+        files=dict(sorted(files.items())),
+        **{"license": listing.license} | _license(folder, files),
+    )  # fmt: skip
+
+
+def _is_folder(location: str) -> bool:
+    path = Path(location)
+    if not path.exists():
+        filesystem.recover(path)
+    if path.is_dir():
+        return True
+    if path.exists():
+        raise NotFoundError(
+            f"'{location}' is a file, and a model is a folder",
+            thing=location,
+            remedy=f"give the folder that holds it: {path.parent}",
+        )
+    if not records.is_repo(location) or location.startswith("."):
+        raise NotFoundError(
+            f"'{location}' is neither a model's folder nor a Hub repo id",
+            thing=location,
+            remedy="give a folder that exists, or ORG/NAME",
+        )
+    return False
+
+
+def _wanted(there: Collection[str], main: str, names: Sequence[str]) -> list[str]:
+    texts = sorted(name for name in there if LICENSE_FILE.fullmatch(name))
+    further = [name for name in names if name in there and name.count("/") < 2]
+    return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in there], *texts, *further]))
+
+
+def _bounded(names: list[str], sizes: Mapping[str, int | None], location: str) -> list[str]:
+    """The names, if none of these files is too large to be read whole; weights are mapped."""
+    for name in names:
+        size = sizes[name] or 0
+        if size > _MAX_TEXT and not name.endswith(".safetensors"):
+            raise DataError(
+                f"'{name}' of '{location}' has {size:,} bytes, more than {_MAX_TEXT:,}",
+                thing=name,
+                remedy="choose another source",
+            )
+    return names
+
+
+def _required(listing: Listing, name: str) -> str:
+    if name not in listing.sizes:
+        raise DataError(
+            f"'{listing.location}' has no {name}", thing=name, remedy="choose another source"
+        )
+    return name
+
+
+# A local folder
+
+
+def _check_model(folder: Path, there: Collection[str]) -> None:
+    if CONFIG in there:
+        return
+    why = f"'{folder}' is no model: it has no {CONFIG}"
+    inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+    if inner:
+        raise DataError(why, thing=str(folder), remedy=f"give {folder / inner[0]}")
+    remedy = "give a folder that holds a model, or ORG/NAME; the source comes before the data"
+    if any(name.endswith(".safetensors") for name in there):
+        remedy = f"put the {CONFIG} that belongs to its weights beside them"
+    raise DataError(why, thing=str(folder), remedy=remedy)
+
+
+def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
+    with filesystem.reading(folder):
+        entries = [*folder.iterdir(), *(folder / name for name in names if "/" in name)]
+        there = {
+            entry.relative_to(folder).as_posix(): entry.stat().st_size
+            for entry in entries
+            if entry.is_file()
+        }
+    _check_model(folder, there)
+    main = model_files.choose(there, where=location)
+    wanted = _bounded(_wanted(there, main, names), there, location)
+    if main == model_files.INDEX:
+        wanted += model_files.shards(folder / main)
+    lock = _locked(folder, wanted)
+    files = {name: filesystem.file_sha256(folder / name) for name in sorted(wanted)}
+    return Source(
+        location=lock.get("location", location), folder=folder, revision=lock.get("revision"),
+        files=files, **{"license": None} | _license(folder, files),
+    )  # fmt: skip
+
+
+def _locked(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """The lock file that `pull` left in a folder, when the files are still what it says."""
+    path = folder / LOCK
+    if not path.exists():
+        return {}
+    lock = model_files.read_config(path)
+    files = lock.get("files")
+    if not (isinstance(files, dict) and records.is_commit(lock.get("revision"))
+            and isinstance(lock.get("location"), str)):  # fmt: skip
+        raise DataError(f"'{path}' is not a lock file of zooadapt pull", thing=str(path))
+    for name in names:
+        if name in files and filesystem.file_sha256(folder / name) != files[name]:
+            raise DataError(
+                f"'{folder / name}' is not what was pulled: its sha256 differs from {LOCK}",
+                thing=str(folder / name),
+                remedy=f"zooadapt pull {lock['location']}@{lock['revision']} again",
+            )
+    return lock
+
+
+def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
+    """What the model says of its own licence: in its card, else in its config."""
+    front: dict[str, Any] = {}
+    if CARD in files:
+        with (folder / CARD).open("rb") as file:
+            text = file.read(_MAX_CARD).decode(errors="replace")
+        try:
+            front, _ = card.split(text, where=str(folder / CARD))
+        except DataError:
+            front = {}
+    config = model_files.read_config(folder / CONFIG)
+    inner = [model_files.nested(config, part) for part in ("zooadapt", "pretrained_cfg")]
+    for place in (front, config, *inner):
+        said = {key: place[key] for key in card.LICENSE if isinstance(place.get(key), str)}
+        if said.get("license"):
+            return said
+    return {}
+
+
+# A repo on the Hub
+
+
+def _listing(location: str, revision: str | None, offline: bool) -> Listing:
+    revision = revision or "main"
+    commit = revision if records.is_commit(revision) else None
+    if commit is None and offline:
+        commit = records.known_commit(location, revision)
+    if commit is not None and (listing := records.known_listing(location, commit)):
+        return listing
+    if offline:
+        raise UnavailableError(
+            f"'{location}@{revision}' is not in the cache, and this is offline",
+            thing=location,
+            remedy=f"zooadapt pull {location} once with a connection",
+        )
+    listing = _ask(location, revision)
+    records.remember_listing(listing)
+    if commit is None:
+        records.remember_revision(location, revision, listing.revision)
+    return listing
+
+
+def _ask(location: str, revision: str) -> Listing:
+    from huggingface_hub import HfApi
+
+    info = call(
+        lambda: HfApi(library_name="zooadapt").model_info(
+            location, revision=revision, files_metadata=True
+        ),
+        repo=location,
+    )
+    if not records.is_commit(info.sha):
+        raise UnavailableError(
+            f"what answered for '{location}' is not a Hub: it names no commit",
+            thing=location,
+            remedy="check HF_ENDPOINT",
+        )
+    there = digests.of_repo(info)
+    names = [name for name in there if name.count("/") < 2]
+    said = (info.card_data.to_dict() if info.card_data else {}).get("license")
+    return Listing(
+        location=location, revision=info.sha,
+        sizes={file.rfilename: file.size for file in info.siblings or ()},
+        digests={name: there[name] for name in names},
+        license=said if isinstance(said, str) else None,
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""A source as people write it: a folder, a bundled name, a Hub repo id, its address, and the
+spellings of other tools. What none of these is gets the names that it may mean."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from zooadapt.errors import (
+    AccessError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+    ZooadaptError,
+)
+from zooadapt.zoo import hub, registry
+
+_HUB, _FOLDER = ("hf-hub", "hf_hub"), "local-dir"
+"""timm's prefixes of a repo id and of a folder."""
+_HOSTS = ("huggingface.co", "hf.co", "www.huggingface.co")
+_REVISIONS = ("tree", "blob", "resolve", "commit")
+_SHOWN = 3
+
+
+def locate(spec: str, *, offline: bool = False) -> tuple[str | None, str, str | None]:
+    """`(family, location, commit)` of a source as the user types it, a bundled one's name as its
+    folder.
+
+    Raises: what `parse` and `hub.resolve` raise, with the names that may be meant as remedy.
+    """
+    wanted, location, revision = parse(spec)
+    if not Path(location).exists() and location in (bundled := registry.bundled()):
+        owner, folder = bundled[location]
+        wanted, location = wanted or owner, str(folder)
+    if not Path(location).exists() and (tagged := _tagged(location)):
+        raise _meant(
+            NotFoundError(f"'{location}' is several sets of weights", thing=location), tagged
+        )
+    try:
+        return wanted, location, hub.resolve(location, revision=revision, offline=offline)
+    except (NotFoundError, AccessError, UnavailableError) as error:
+        names = [] if Path(location).exists() else similar(location, known())
+        if not names or location in names:
+            raise
+        raise _meant(error, names) from error
+
+
+def parse(spec: str) -> tuple[str | None, str, str | None]:
+    """`(family, location, revision)` of a source as the user types it; a path that exists is taken
+    as it is, whatever characters it holds. The Hub's own addresses and timm's `hf-hub:` and
+    `local-dir:` are understood.
+
+    Raises: UsageError when it names no location, or is the address of something else.
+    """
+    if Path(spec).exists():
+        return None, spec, None
+    family, colon, rest = spec.partition(":")
+    if not colon or "/" in family or not rest or rest.startswith("//"):
+        family, rest = "", spec
+    if family == _FOLDER:
+        return None, rest, None
+    if family in _HUB:
+        return (None, *_revision(rest, spec))
+    if Path(rest).exists():
+        return family or None, rest, None
+    if (address := _address(rest)) is not None:
+        return (family or None, *address)
+    return (family or None, *_revision(rest, spec))
+
+
+def known() -> list[str]:
+    """Names of the sources that are bundled or that the installed families know of."""
+    names = list(registry.bundled())
+    for family in registry.families():
+        try:
+            names += [variant.source for variant in family.variants()]
+        except ZooadaptError:
+            continue
+    return names
+
+
+def similar(location: str, names: Iterable[str]) -> list[str]:
+    """The names that may be meant by one that is none of them, the likeliest first: those that
+    have it after their `/`, with or without a tag; else those that are spelled much alike."""
+    names = list(names)
+    wanted = location.rpartition("/")[2].lower()
+    short = {name: name.rpartition("/")[2].lower() for name in names}
+    for fits in (wanted.__eq__, lambda one: one.startswith(f"{wanted}.")):
+        if chosen := [name for name in names if fits(short[name])]:
+            return chosen
+    if "/" in location:
+        return difflib.get_close_matches(location, names, n=_SHOWN, cutoff=0.85)
+    if chosen := [name for name in names if len(wanted) > 2 and short[name].startswith(wanted)]:
+        return chosen
+    bases = {base.partition(".")[0]: None for base in short.values()}
+    close = difflib.get_close_matches(wanted, bases, n=_SHOWN, cutoff=0.75)
+    return [name for base in close for name in names if short[name].partition(".")[0] == base]
+
+
+def _tagged(location: str) -> list[str]:
+    """What is known under `ORG/NAME.TAG` where only `ORG/NAME` was asked for. A name that is known
+    as it is, or of which nothing is, may be one of the Hub's."""
+    if "/" not in location:
+        return []
+    names = known()
+    if location in names:
+        return []
+    return [name for name in names if name.startswith(f"{location}.")]
+
+
+def _meant(error: ZooadaptError, names: list[str]) -> ZooadaptError:
+    rest = len(names) - _SHOWN
+    more = f"; zooadapt models lists {rest} more" if rest > 0 else ""
+    also = f"; or {error.remedy}" if error.remedy and "/" in error.thing else ""
+    return type(error)(
+        str(error), thing=error.thing, remedy=" or ".join(names[:_SHOWN]) + more + also
+    )
+
+
+def _revision(location: str, spec: str) -> tuple[str, str | None]:
+    location, _, revision = location.partition("@")
+    if not location:
+        raise UsageError(
+            f"'{spec}' names no source",
+            thing=spec,
+            remedy="give a folder, a bundled name or a Hub repo id",
+        )
+    return location, revision or None
+
+
+def _address(text: str) -> tuple[str, str | None] | None:
+    """Repo id and revision of a Hub address, None for what is no address."""
+    hosts = {*_HOSTS, urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc} - {""}
+    if not re.match(r"https?://", text):
+        if text.partition("/")[0] not in hosts:
+            return None
+        text = f"https://{text}"
+    address = urlsplit(text)
+    parts = [unquote(part) for part in address.path.split("/") if part]
+    if address.netloc not in hosts or len(parts) < 2 or parts[0] in ("datasets", "spaces"):
+        raise UsageError(
+            f"'{text}' is not the address of a model on the Hub",
+            thing=text,
+            remedy="give the model's repo id, ORG/NAME, or a folder that holds it",
+        )
+    location, _, revision = f"{parts[0]}/{parts[1]}".partition("@")
+    if len(parts) > 3 and parts[2] in _REVISIONS:
+        revision = parts[3]
+    return location, revision or None

@@ -1,0 +1,337 @@
+"""Entry points to families: the only importer of plugins. A broken one breaks only itself."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from zooadapt.errors import DataError, PluginError, UsageError, ZooadaptError
+from zooadapt.family import API_VERSION, Capabilities, Family
+from zooadapt.runtime.model_files import nested
+from zooadapt.zoo.plugin_code import code_sha256
+from zooadapt.zoo.plugin_proxy import Guarded, Owner, contained
+
+GROUP = "zooadapt.families"
+SLOW_IMPORT_SECONDS = 5.0
+_distributions: dict[type[Family], Distribution] = {}
+"""By class that was imported, where it came with one."""
+
+
+def installed() -> tuple[Owner, ...]:
+    """Every plugin by metadata alone, sorted by name; `ZOOADAPT_PLUGINS=a,b` leaves only those."""
+    return tuple(_owner(entry) for entry in _entries())
+
+
+def version_of(family: Family) -> str:
+    """Version of the distribution a family comes from; `?` for one that is not installed."""
+    return owner_of(family).version
+
+
+def owner_of(family: Family) -> Owner:
+    """Who answers for a family, which need not be installed."""
+    try:
+        return _owner(_entry(family.name))
+    except ZooadaptError:
+        return Owner(name=family.name, distribution=type(family).__module__, version="?")
+
+
+def code_of(family: Family) -> str:
+    """Hash of the code that a family is, as `plugincode.code_sha256` says."""
+    plugin = family.plugin if isinstance(family, Guarded) else family
+    return code_sha256(type(plugin), _distributions.get(type(plugin)))
+
+
+def describe() -> list[dict[str, Any]]:
+    """Every plugin as `plugins list` shows it: loaded if that can be, else with the reason."""
+    return [_described(entry) for entry in _entries()]
+
+
+def load(name: str) -> Family:
+    """Import and validate one family; what it does from then on is contained.
+
+    Raises: UsageError for a name that nobody installed; DataError when two distributions claim the
+    name; PluginError when its import fails or it does not keep the interface.
+    """
+    return _load(_entry(name))
+
+
+def plain(name: str) -> Family:
+    """One family itself, with nothing in between, for its author.
+
+    Raises: as `load`, a constructor that fails included.
+    """
+    return _construct(_entry(name))
+
+
+def load_class(name: str) -> type[Family]:
+    """One family's own class, validated.
+
+    Raises: as `load`.
+    """
+    return _import(_entry(name))
+
+
+def families() -> Iterator[Family]:
+    """Every family that can be loaded; broken plugins are left out."""
+    for name in _names():
+        try:
+            family = load(name)
+        except ZooadaptError as error:
+            _tell_disabled(name, error)
+        else:
+            yield family
+
+
+def family_for(config: Mapping[str, Any], *, wanted: str | None = None) -> Family:
+    """The family of a `config.json`: the `wanted` one if the user named it, else the one that an
+    export names and that claims it, in which cases no other is imported; else the one that claims
+    it.
+
+    Raises: DataError when no installed family or more than one claims it, and as `load`.
+    """
+    if wanted is not None:
+        return load(wanted)
+    maker, installed_names = _maker(config), _names()
+    if maker in installed_names:
+        family = load(maker)
+        if family.claims(config):
+            return family
+    claims, broken = [], []
+    for name in installed_names:
+        try:
+            family = load(name)
+            if family.claims(config):
+                claims.append(family)
+        except ZooadaptError as error:
+            broken.append(str(error))
+            _tell_disabled(name, error)
+    if len(claims) == 1:
+        return claims[0]
+    if claims:
+        names = [family.name for family in claims]
+        raise DataError(
+            f"families {', '.join(names)} all claim this source",
+            thing="config.json",
+            remedy=f"say which: {names[0]}:SOURCE",
+        )
+    kind = config.get("architecture") or config.get("model_type") or "no architecture"
+    gone = maker and maker not in installed_names
+    also = f"; plugin '{maker}', which made it, is not installed" if gone else ""
+    also += f"; broken plugins: {'; '.join(broken)}" if broken else ""
+    raise DataError(
+        f"no installed family claims this source ({kind}){also}",
+        thing="config.json",
+        remedy="zooadapt plugins list",
+    )
+
+
+def bundled() -> dict[str, tuple[str, Path]]:
+    """Sources that come inside plugins: name -> (family, folder). Broken plugins are left out."""
+    return {
+        name: (family.name, _folder(load_class(family.name)) / place)
+        for family in families()
+        for name, place in family.bundled.items()
+    }
+
+
+def _entries() -> list[EntryPoint]:
+    chosen = os.environ.get("ZOOADAPT_PLUGINS")
+    names = None if chosen is None else {part.strip() for part in chosen.split(",")}
+    entries = [e for e in entry_points(group=GROUP) if names is None or e.name in names]
+    return sorted(entries, key=lambda entry: (entry.name, entry.value))
+
+
+def _names() -> list[str]:
+    return sorted({entry.name for entry in _entries()})
+
+
+def _entry(name: str) -> EntryPoint:
+    matches = [entry for entry in _entries() if entry.name == name]
+    if not matches:
+        close = difflib.get_close_matches(name, _names(), n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"installed: {', '.join(_names())}"
+        raise UsageError(
+            f"no plugin '{name}' is installed: {hint}", thing=name, remedy="zooadapt plugins list"
+        )
+    entitled = [entry for entry in matches if _is_named_for(entry)]
+    chosen = matches if len(matches) == 1 else entitled
+    if len(chosen) != 1:
+        raise DataError(
+            f"plugin name '{name}' is claimed by {_owners(matches)}, and none of them is used",
+            thing=name,
+            remedy="uninstall all but one of them",
+        )
+    if others := [entry for entry in matches if entry is not chosen[0]]:
+        _tell(
+            f"plugin '{name}' is that of {_owners(chosen)}; the one of {_owners(others)}, which "
+            "claims the name too, is left out"
+        )
+    return chosen[0]
+
+
+def _is_named_for(entry: EntryPoint) -> bool:
+    """Whether a distribution has the name that the guide asks for: `zooadapt-NAME`, or the
+    beginning of it for one of several families."""
+    distribution = re.sub(r"[-_.]+", "-", _owner(entry).distribution).lower()
+    return f"zooadapt-{entry.name}-".startswith(f"{distribution}-")
+
+
+def _owners(entries: Sequence[EntryPoint]) -> str:
+    owners = map(_owner, entries)
+    return " and ".join(sorted(f"{owner.distribution} {owner.version}" for owner in owners))
+
+
+def _maker(config: Mapping[str, Any]) -> str | None:
+    """The family that an export says it is of."""
+    name = nested(config, "zooadapt").get("family")
+    return name if isinstance(name, str) else None
+
+
+def _tell_disabled(name: str, error: ZooadaptError) -> None:
+    """A broken plugin is its owner's business; one that another disables is everybody's."""
+    if isinstance(error, DataError) and error.thing == name:
+        _tell(f"{error}. Try: {error.remedy}")
+
+
+@cache
+def _tell(line: str) -> None:
+    """Once in a process."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _owner(entry: EntryPoint) -> Owner:
+    dist = entry.dist
+    return Owner(
+        name=entry.name,
+        distribution=dist.name if dist else entry.value,
+        version=dist.version if dist else "",
+    )
+
+
+def _folder(family: type[Family]) -> Path:
+    return Path(inspect.getfile(family)).parent
+
+
+def _described(entry: EntryPoint) -> dict[str, Any]:
+    owner = _owner(entry)
+    facts = {
+        "name": owner.name,
+        "distribution": owner.distribution,
+        "version": owner.version,
+        "entry_point": entry.value,
+        "where": str(entry.dist.locate_file("")) if entry.dist else None,
+        "api": None,
+        "modality": None,
+        "claims": None,
+        "can": [],
+        "bundled": [],
+        "error": None,
+        "remedy": None,
+    }
+    try:
+        if (chosen := _owner(_entry(entry.name))) != owner:
+            raise _unusable(owner, f"the name is that of {chosen.distribution} {chosen.version}")
+        family = load_class(entry.name)
+    except ZooadaptError as error:
+        return facts | {"error": str(error), "remedy": error.remedy}
+    said = inspect.getdoc(family) or ""
+    return facts | {
+        "where": str(_folder(family)),
+        "api": family.api,
+        "modality": family.modality,
+        "claims": " ".join(said.partition("\n\n")[0].split()),
+        "can": [flag.name for flag in fields(Capabilities) if getattr(family.can, flag.name)],
+        "bundled": sorted(family.bundled),
+    }
+
+
+@cache
+def _load(entry: EntryPoint) -> Family:
+    plugin, owner = _construct(entry), _owner(entry)
+    return contained(owner, "its attributes", lambda: Guarded(plugin, owner))
+
+
+@cache
+def _construct(entry: EntryPoint) -> Family:
+    return contained(_owner(entry), "its construction", _import(entry), kind=Family)
+
+
+@cache
+def _import(entry: EntryPoint) -> type[Family]:
+    owner = _owner(entry)
+    with _telling_slow(owner):
+        found = contained(owner, "its import", entry.load)
+    if not (inspect.isclass(found) and issubclass(found, Family)):
+        raise _unusable(owner, f"its entry point {entry.value} is no Family subclass")
+    api = getattr(found, "api", None)
+    if api != API_VERSION:
+        newer = isinstance(api, int) and api > API_VERSION
+        raise _unusable(
+            owner,
+            f"it was written for plugin interface {api}, this zooadapt has {API_VERSION}",
+            remedy="update zooadapt, or install an older "
+            f"{owner.distribution}" if newer else f"update {owner.distribution}",
+        )  # fmt: skip
+    missing = sorted(found.__abstractmethods__)
+    missing += [a for a in ("name", "modality") if not isinstance(getattr(found, a, None), str)]
+    if missing:
+        raise _unusable(owner, f"it lacks {', '.join(missing)}")
+    if entry.dist is not None:
+        _distributions[found] = entry.dist
+    code_sha256(found, entry.dist)
+    if found.name != entry.name:
+        raise _unusable(owner, f"the class calls itself '{found.name}'")
+    if found.modality not in ("image", "text"):
+        raise _unusable(owner, f"its modality '{found.modality}' is neither image nor text")
+    if not isinstance(found.can, Capabilities):
+        raise _unusable(owner, f"its 'can' is {found.can!r:.80}, no Capabilities")
+    for attribute in ("imports", "fetches", "weight_folders"):
+        names = getattr(found, attribute)
+        if not (isinstance(names, tuple) and all(isinstance(name, str) for name in names)):
+            raise _unusable(owner, f"its '{attribute}' is {names!r:.80}, no tuple of names")
+    if not _maps_names(found.bundled):
+        said = f"{found.bundled!r:.80}"
+        raise _unusable(owner, f"its 'bundled' is {said}, no mapping of names to folders")
+    return found
+
+
+def _maps_names(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    )
+
+
+def _unusable(owner: Owner, why: str, *, remedy: str = "") -> PluginError:
+    return PluginError(
+        f"plugin '{owner.name}' of {owner.distribution} {owner.version} cannot be used: {why}",
+        thing=owner.name,
+        remedy=remedy or f"update {owner.distribution}, or uninstall it",
+    )
+
+
+@contextmanager
+def _telling_slow(owner: Owner) -> Iterator[None]:
+    """Say who it is that the user is waiting for."""
+
+    def tell() -> None:
+        said = f"still importing plugin '{owner.name}' of {owner.distribution} {owner.version}"
+        print(f"{said} after {SLOW_IMPORT_SECONDS:.0f} s", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(SLOW_IMPORT_SECONDS, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,70 @@
+"""A new plugin's package: the least that installs and passes the conformance checks."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from zooadapt import __version__
+from zooadapt.errors import UsageError
+from zooadapt.runtime import filesystem, outputs
+from zooadapt.zoo import registry
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LONGEST = 40
+
+
+def write_plugin(name: str, modality: str, into: Path) -> Path:
+    """Write the package `zooadapt-NAME` for networks that read `"image"` or `"text"` to a new
+    folder in `into`, and return the folder.
+
+    Raises: UsageError for a name that no package can have or that a plugin has; OutputError or
+    FileError when the folder exists or cannot be written.
+    """
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        raise UsageError(
+            f"'{name}' is no name for a plugin",
+            thing=name,
+            remedy=f"use small letters, digits and single hyphens, at most {_LONGEST}",
+        )
+    taken = [owner.distribution for owner in registry.installed() if owner.name == name]
+    if taken:
+        raise UsageError(
+            f"there is a plugin '{name}' already, of {taken[0]}",
+            thing=name,
+            remedy="choose another name",
+        )
+    words = {
+        "name": name,
+        "module": "zooadapt_" + name.replace("-", "_"),
+        "family": "".join(part.capitalize() for part in name.split("-")) + "Family",
+        "core": ".".join(__version__.split(".")[:2]),
+    }
+    target = into / f"zooadapt-{name}"
+    with outputs.new_folder(target, overwrite=False) as folder:
+        for path, template in _templates(modality, words["module"]).items():
+            text = template.substitute(words)
+            filesystem.write_file(folder / path, text.encode())
+    return target
+
+
+def _templates(modality: str, module: str) -> dict[str, Template]:
+    """Path in the package -> template."""
+    places = {
+        "pyproject.toml": "common/pyproject.toml",
+        "README.md": "common/README.md",
+        "LICENSE": "common/LICENSE",
+        ".gitignore": "common/gitignore",
+        ".github/workflows/checks.yml": "common/checks.yml",
+        "tests/test_conformance.py": "common/test_conformance.py",
+        f"{module}/__init__.py": "common/__init__.py",
+        f"{module}/family.py": f"{modality}/family.py",
+        f"{module}/network.py": f"{modality}/network.py",
+        f"{module}/settings.py": f"{modality}/settings.py",
+        f"{module}/preprocess.py": f"{modality}/preprocess.py",
+    }
+    root = files("zooadapt.zoo") / "templates"
+    return {path: Template((root / f"{name}.tmpl").read_text("utf-8"))
+            for path, name in places.items()}  # fmt: skip
