@@ -162,8 +162,13 @@ def test_features_and_inspect(probe: Path, photos: Path, tmp_path: Path) -> None
     before = (probe / "model.safetensors").read_bytes()
     for name in ("model", "config"):  # one with and one without the other of two files
         with pytest.raises(OutputError, match=f"'{probe / name}.* may be something else"):
-            inference.features(str(probe), str(photos), probe / f"{name}.safetensors", inference.Settings(),
-                         Progress())  # fmt: skip
+            inference.features(
+                str(probe),
+                str(photos),
+                probe / f"{name}.safetensors",
+                inference.Settings(),
+                Progress(),
+            )
     assert (probe / "model.safetensors").read_bytes() == before
     looked = zooadapt("inspect", probe)
     assert sum(s["parameters"] for s in looked["stages"]) + 1280 * 3 + 3 == looked["parameters"]

@@ -27,8 +27,8 @@ ROOMS = (
     "family",
     "errors",
 )
-"""From the top down; a room imports only from rooms further down, and `data` and `zoo` not from each
-other. What imports are for types alone counts, too."""
+"""From the top down; a room imports only from rooms further down, and `data` and `zoo` not from
+each other. Imports for types alone count, too."""
 
 
 def modules() -> list[Path]:

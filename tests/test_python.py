@@ -110,8 +110,13 @@ def facts(data: Dataset, *, contents: bool = True) -> dict[str, Any]:
 
 def examples() -> list[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
-    homes = ("zooadapt", "zooadapt.api.functions", "zooadapt.api.model", "zooadapt.workflows.predictions",
-             "zooadapt.errors")  # fmt: skip
+    homes = (
+        "zooadapt",
+        "zooadapt.api.functions",
+        "zooadapt.api.model",
+        "zooadapt.workflows.predictions",
+        "zooadapt.errors",
+    )
     modules = [importlib.import_module(name) for name in homes]
     found = [one for module in modules for one in finder.find(module, globs={"zooadapt": zooadapt})]
     return [one for one in found if one.examples]

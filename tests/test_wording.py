@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from zooadapt.cli import adapt as command
-from zooadapt.cli.output import plan_lines
 from zooadapt.heads.learning_curve import Curve, Point
 from zooadapt.runtime.wording import counted
 from zooadapt.training import policy, setup
 from zooadapt.training.config import Request
 from zooadapt.training.plan import _imbalance
+from zooadapt.training.plan_lines import plan_lines
 from zooadapt.training.strategies import ALWAYS, GAINED, IN_DOUBT, LOST, SolvePhase, TrainPhase
 
 

@@ -1,4 +1,4 @@
-"""A process that calls `zooadapt.zoo.hub` for the tests: the Hub's client reads its environment once.
+"""A process that calls `zooadapt.zoo.hub` for the tests: the Hub client reads the environment once.
 
 Reads one JSON object per line (`call`, `args`, `kwargs`), writes one per line: the result or the
 typed error, the seconds it took and what the audit hook saw meanwhile.

@@ -135,7 +135,7 @@ class Model:
     ) -> dict[str, Any]:
         """Metrics on labelled data, as `zooadapt evaluate --json` gives them.
 
-        data: as for `zooadapt.workflows.adapt`. split: `train`, `val`, `test` or `all`; by default the test
+        data: as for `zooadapt.adapt`. split: `train`, `val`, `test` or `all`; by default the test
             part, or all where the data has none of its own. What `adapt` split off is split off
             alike here.
         Raises: DataError for a class that the model does not know; UsageError for a part that the

@@ -1,4 +1,4 @@
-"""The one standard error rule: which of several models to take, by their losses on the same samples."""
+"""The one standard error rule: which model to take, by losses on the same samples."""
 
 from __future__ import annotations
 
