@@ -28,7 +28,7 @@ FRONT = ROOT / "README.md"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
 PAGES = (
     FRONT, CONTRIBUTING, ROOT / "tests/benchmarks/README.md", ROOT / "plugins/README.md",
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("*.ipynb")),
 )  # fmt: skip
 OTHERS = {"--machine_rank", "--val-split", "--layer-decay", "--model-ema", "--smoothing", "--pdb"}
 """Options of other programs that pages name alone."""
