@@ -138,7 +138,7 @@ class Unpooled(Rewired):
     fails = "check_carries_are_batches"
 
     def spoil(self, net, stages):
-        stages[-1] = replaced(stages[-1], run=lambda carry: {"features": carry["x"]})
+        stages[-1] = replaced(stages[-1], run=lambda activations: {"features": activations["x"]})
         return stages
 
 
@@ -196,15 +196,15 @@ class NormTwice(Rewired):
     def spoil(self, net, stages):
         first = stages[0].run
 
-        def run(carry):
-            net.blocks[0].norm(net.blocks[0].conv(carry["x"]))
-            return first(carry)
+        def run(activations):
+            net.blocks[0].norm(net.blocks[0].conv(activations["x"]))
+            return first(activations)
 
         stages[0] = replaced(stages[0], run=run)
         return stages
 
 
-class BehindTheCarry(Rewired):
+class BehindTheActivations(Rewired):
     """The second stage hands something to the third past the carry."""
 
     fails = "check_a_carry_is_all_there_is"
@@ -212,8 +212,8 @@ class BehindTheCarry(Rewired):
     def spoil(self, net, stages):
         second, third, kept = stages[1].run, stages[2].run, {}
 
-        def keep(carry):
-            given = second(carry)
+        def keep(activations):
+            given = second(activations)
             kept["mean"] = given["x"].mean((1, 2, 3), keepdim=True)
             return given
 
@@ -228,8 +228,8 @@ class RunsAhead(Rewired):
     def spoil(self, net, stages):
         first = stages[0].run
 
-        def run(carry):
-            given = first(carry)
+        def run(activations):
+            given = first(activations)
             net.blocks[1](given["x"])
             return given
 
@@ -274,9 +274,9 @@ class Counting(Rewired):
     def spoil(self, net, stages):
         first = stages[0].run
 
-        def run(carry):
+        def run(activations):
             net.blocks[0].norm.num_batches_tracked += 1
-            return first(carry)
+            return first(activations)
 
         stages[0] = replaced(stages[0], run=run)
         return stages
@@ -290,8 +290,8 @@ class Sociable(Rewired):
     def spoil(self, net, stages):
         last = stages[-1].run
 
-        def run(carry):
-            features = last(carry)["features"]
+        def run(activations):
+            features = last(activations)["features"]
             return {"features": features - features.mean(0)}
 
         stages[-1] = replaced(stages[-1], run=run)
@@ -305,7 +305,9 @@ class PaddingLeak(WordsFamily):
 
     def stages(self, net):
         *stages, pool = super().stages(net)
-        leak = replaced(pool, run=lambda carry: {"features": carry["states"].mean(dim=1)})
+        leak = replaced(
+            pool, run=lambda activations: {"features": activations["states"].mean(dim=1)}
+        )
         return (*stages, leak)
 
 
@@ -335,8 +337,8 @@ class DropoutByTheNetwork(Rewired):
     def spoil(self, net, stages):
         first = stages[0].run
 
-        def run(carry):
-            return {"x": nn.functional.dropout(first(carry)["x"], training=net.training)}
+        def run(activations):
+            return {"x": nn.functional.dropout(first(activations)["x"], training=net.training)}
 
         stages[0] = replaced(stages[0], run=run)
         return stages
@@ -564,8 +566,8 @@ class Foresees(RnnFamily):
         stages = list(super().stages(net))
         run = stages[0].run
 
-        def blend(carry):
-            found = run(carry)
+        def blend(activations):
+            found = run(activations)
             return {**found, "states": found["states"] + found["states"].mean(1, keepdim=True)}
 
         stages[0] = replaced(stages[0], run=blend)

@@ -32,8 +32,8 @@ from zooadapt.training.strategies import (
     GAINED,
     IN_DOUBT,
     LOST,
+    FitHead,
     Recipe,
-    Solve,
     Train,
     TrainPhase,
 )
@@ -42,8 +42,8 @@ from zooadapt.zoo.sources import open_source
 
 
 @pytest.fixture(scope="module")
-def chain():
-    return build(open_source("digits04"), classes=("a", "b")).chain
+def backbone():
+    return build(open_source("digits04"), classes=("a", "b")).backbone
 
 
 def costs(depth: int, stage: float = 1e-3) -> Costs:
@@ -56,49 +56,53 @@ def costs(depth: int, stage: float = 1e-3) -> Costs:
         backward=2.0,
         step=0.0,
         sample_bytes=0,
-        carry_bytes=(100,) * depth,
+        activation_bytes=(100,) * depth,
         peak_bytes=1,
     )
 
 
-def planned(chain, seconds: float, *, scouts: bool = True) -> list:
+def planned(backbone, seconds: float, *, pilots: bool = True) -> list:
     sizes = Sizes(train=320, val=80, test=0, batch=32)
     found, choices = policy.phases(
-        chain,
-        costs(chain.depth),
+        backbone,
+        costs(backbone.depth),
         sizes,
         steps=300,
         most_epochs=60,
         seconds=seconds,
         refits=False,
-        scouts=scouts,
+        pilots=pilots,
     )
     assert all(choice.why for choice in choices)
     return list(found)
 
 
-def test_with_time_the_whole_network_is_trained_and_the_last_stages_first_where_in_doubt(chain):
-    solve, first, slower, deep, deep_slower = planned(chain, 1e6)
-    assert isinstance(solve, Solve)
+def test_with_time_the_whole_network_is_trained_and_the_last_stages_first_where_in_doubt(backbone):
+    fit_head, first, slower, deep, deep_slower = planned(backbone, 1e6)
+    assert isinstance(fit_head, FitHead)
     assert (first.when, deep.when) == (IN_DOUBT, GAINED)
     assert slower == replace(first, lr=policy.SLOWER * first.lr, when=LOST)
     assert deep_slower == replace(deep, lr=policy.SLOWER * deep.lr, when=LOST)
-    assert chain.resolve(first.cut) == round(policy.SCOUT * chain.depth)
-    assert (chain.resolve(deep.cut), deep.epochs) == (0, 30)
+    assert backbone.resolve(first.freeze_at) == round(policy.PILOT * backbone.depth)
+    assert (backbone.resolve(deep.freeze_at), deep.epochs) == (0, 30)
 
 
-def test_less_time_makes_a_shallower_cut_and_none_leaves_the_solved_head(chain):
-    cuts = []
+def test_less_time_makes_a_shallower_cut_and_none_leaves_the_solved_head(backbone):
+    freeze_points = []
     for seconds in (1e6, 400.0, 100.0, 40.0, 10.0, 0.1):
-        trained = [p for p in planned(chain, seconds) if isinstance(p, Train)]
-        cuts.append(chain.resolve(trained[-1].cut) if trained else chain.depth)
-    assert cuts == sorted(cuts)
-    assert cuts[0] == 0 and cuts[-1] == chain.depth and len(set(cuts)) > 2
+        trained = [p for p in planned(backbone, seconds) if isinstance(p, Train)]
+        freeze_points.append(backbone.resolve(trained[-1].freeze_at) if trained else backbone.depth)
+    assert freeze_points == sorted(freeze_points)
+    assert (
+        freeze_points[0] == 0
+        and freeze_points[-1] == backbone.depth
+        and len(set(freeze_points)) > 2
+    )
 
 
-def test_without_scouting_there_is_one_trained_phase_and_what_follows_if_it_lost(chain):
-    solve, deep, slower = planned(chain, 1e6, scouts=False)
-    assert (type(solve), deep.when, slower.when) == (Solve, ALWAYS, LOST)
+def test_without_scouting_there_is_one_trained_phase_and_what_follows_if_it_lost(backbone):
+    fit_head, deep, slower = planned(backbone, 1e6, pilots=False)
+    assert (type(fit_head), deep.when, slower.when) == (FitHead, ALWAYS, LOST)
 
 
 def in_phases(
@@ -108,14 +112,14 @@ def in_phases(
     head of zeros."""
     data = open_dataset(str(pictures), modality="image", seed=0)
     model = build(open_source("digits04"), classes=data.classes)
-    feed = Inputs(data.train, model.preprocessor, channels=model.channels)
+    loader = Inputs(data.train, model.preprocessor, channels=model.channels)
     labels = torch.from_numpy(data.train.labels)
     training = Training(
-        model.chain,
+        model.backbone,
         Engine(precision="fp32", channels_last=False),
-        [TrainPhase(cut=0, epochs=2, lr=lr, warmup=0.0, when=when) for when, lr in phases],
+        [TrainPhase(freeze_at=0, epochs=2, lr=lr, warmup=0.0, when=when) for when, lr in phases],
         Recipe(batch_size=8),
-        feed_at=lambda cut, held_out: feed,
+        loader_at=lambda freeze_at, held_out: loader,
         labels=labels,
         val_labels=labels,
         class_weights=torch.ones(len(data.classes), dtype=torch.float64),
@@ -162,7 +166,7 @@ def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
 
 
 @pytest.mark.parametrize(
-    ("phases", "cut", "begun"),
+    ("phases", "freeze_at", "begun"),
     [
         (LOST_AT_FIRST, "training phase 2, epoch 2", [0, 1, 2]),
         (GAINED_AT_FIRST, "training phase 3, epoch 1", [0, 2]),
@@ -171,11 +175,15 @@ def test_what_lost_is_tried_again_from_where_it_began_and_slower_ever_after(
     ids=["in one that is begun after a loss", "after one that was left out", "an epoch later"],
 )
 def test_the_phase_that_was_interrupted_is_the_one_that_is_resumed(
-    pictures: Path, tmp_path: Path, phases: list[tuple[str, float]], cut: str, begun: list[int]
+    pictures: Path,
+    tmp_path: Path,
+    phases: list[tuple[str, float]],
+    freeze_at: str,
+    begun: list[int],
 ):
     class Stops(Progress):
         def say(self, line: str) -> None:
-            if line.startswith(cut):
+            if line.startswith(freeze_at):
                 raise KeyboardInterrupt
 
     histories = []  # of a whole run, and of one that is resumed in that phase
@@ -323,7 +331,7 @@ def test_a_run_that_left_its_source_goes_on_without_it(
     assert {epoch["phase"] for epoch in whole["epochs"]}  # or the test tests nothing
     with pytest.raises(KeyboardInterrupt):
         adapt(Request(**given, out=tmp_path / "cut"), Stops())
-    monkeypatch.setattr(transferability.Prospects, "of_source", None)  # not looked at again
+    monkeypatch.setattr(transferability.Transferability, "of_source", None)  # not looked at again
     resumed = adapt(Request(**given, out=tmp_path / "cut", resume=True), Progress()).report
     for key in ("decisions", "plan", "epochs"):
         assert resumed[key] == whole[key]

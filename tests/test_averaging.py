@@ -78,7 +78,7 @@ def test_a_run_with_a_soup_exports_a_mean_that_is_no_worse(pictures: Path, tmp_p
 
 def test_statistics_behind_a_cut_are_measured_anew_and_those_before_it_stay(pictures: Path):
     model = build(open_source("digits04"), classes=("a", "b"))
-    chain, engine = model.chain, Engine(precision="fp32", channels_last=False)
+    backbone, engine = model.backbone, Engine(precision="fp32", channels_last=False)
 
     data = open_dataset(str(pictures), modality="image", options=ReadOptions())
     inputs = Inputs(data.train, model.preprocessor, channels=model.channels)
@@ -86,21 +86,23 @@ def test_statistics_behind_a_cut_are_measured_anew_and_those_before_it_stay(pict
     class Behind:
         """What the first stage gives of the pictures."""
 
-        cut = 1
+        freeze_at = 1
 
         def __len__(self) -> int:
             return len(inputs)
 
         def batches(self, order, *, key=()):
-            return (chain.run(carry, stop=1) for carry in inputs.batches(order, key=key))
+            return (
+                backbone.run(activations, stop=1) for activations in inputs.batches(order, key=key)
+            )
 
-    before = copy(chain.net)
+    before = copy(backbone.net)
     count = norm_statistics.reestimate(
-        chain, engine, Behind(), batch_size=8, seed=0, progress=Progress()
+        backbone, engine, Behind(), batch_size=8, seed=0, progress=Progress()
     )
-    moved = {n for n, t in chain.net.state_dict().items() if not torch.equal(t, before[n])}
+    moved = {n for n, t in backbone.net.state_dict().items() if not torch.equal(t, before[n])}
     assert count and moved
-    assert all(chain.stage_of(name) >= 1 for name in moved)
+    assert all(backbone.stage_of(name) >= 1 for name in moved)
     assert all("running" in name or "num_batches" in name for name in moved)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from zooadapt.backbone.activations import Carries
+from zooadapt.backbone.activations import ActivationStore
 from zooadapt.backbone.cache import Cache, Entry
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.pretrained import build
@@ -41,13 +41,13 @@ def digests(n: int) -> list[bytes]:
     return [hashlib.sha256(str(k).encode()).digest() for k in range(n)]
 
 
-def carry(n: int) -> dict[str, torch.Tensor]:
+def activations(n: int) -> dict[str, torch.Tensor]:
     return {"features": torch.arange(n * 4, dtype=torch.float32).view(n, 4)}
 
 
 def fill(entry: Entry, n: int) -> None:
     with entry.writing() as add:
-        add(digests(n), carry(n))
+        add(digests(n), activations(n))
 
 
 def filled(entry: Entry, n: int) -> Path:
@@ -68,7 +68,7 @@ def test_what_was_stored_comes_back_in_any_order(tmp_path: Path) -> None:
     assert not len(entry.missing(digests(10)))
     assert entry.missing(digests(12)).tolist() == [10, 11]
     rows = entry.rows(digests(10)).gather(np.array([7, 0, 7]))
-    assert torch.equal(rows["features"], carry(10)["features"][[7, 0, 7]])
+    assert torch.equal(rows["features"], activations(10)["features"][[7, 0, 7]])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_an_entry_in_use_is_never_removed(tmp_path: Path) -> None:
     rows = entry.rows(digests(10))
     del entry
     other.trim()
-    assert torch.equal(rows.gather(np.arange(10))["features"], carry(10)["features"])
+    assert torch.equal(rows.gather(np.arange(10))["features"], activations(10)["features"])
     del rows
     other.trim()
     assert not folder.exists()
@@ -253,31 +253,37 @@ def run(real_data: Path, photos: Path, tmp_path: Path) -> Callable[..., dict[str
 
 
 @pytest.fixture
-def carries(real_data: Path, photos: Path, tmp_path: Path) -> Callable[[], Carries]:
+def store(real_data: Path, photos: Path, tmp_path: Path) -> Callable[[], ActivationStore]:
     source = real_data / "weights/mobilenetv2_035.keras_in1k_headless"
     model = build(open_source(str(source)), classes=("ants", "bees"))
     split = open_inputs([str(photos / "test")], modality="image", options=ReadOptions())
     engine = Engine(precision="fp32", channels_last=False)
 
-    def carries() -> Carries:
+    def store() -> ActivationStore:
         cache = Cache(tmp_path, limit=1 << 30)
-        return Carries(
+        return ActivationStore(
             model, engine, {"test": split}, batch_size=8, progress=Progress(), cache=cache
         )
 
-    return carries
+    return store
 
 
-def test_a_pass_starts_from_the_deepest_stored_cut(carries: Callable[[], Carries]) -> None:
-    feeds = carries()
-    assert feeds.at("test", 5).cut == 0
-    feeds.prepare("test", [3, 4])
-    assert [feeds.at("test", cut).cut for cut in (0, 2, 3, 4, 5)] == [0, 0, 3, 4, 4]
+def test_a_pass_starts_from_the_deepest_stored_cut(store: Callable[[], ActivationStore]) -> None:
+    loaders = store()
+    assert loaders.at("test", 5).freeze_at == 0
+    loaders.prepare("test", [3, 4])
+    assert [loaders.at("test", freeze_at).freeze_at for freeze_at in (0, 2, 3, 4, 5)] == [
+        0,
+        0,
+        3,
+        4,
+        4,
+    ]
 
 
 @pytest.mark.parametrize("name", ["zooadapt_timm", "library", "library_for_python"])
 def test_what_another_version_stored_is_not_used(
-    carries: Callable[[], Carries], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    store: Callable[[], ActivationStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(registry.load("timm"), "imports", ("library.part",))
     entry_points = metadata.distribution("zooadapt-timm").read_text("entry_points.txt")
@@ -292,7 +298,7 @@ def test_what_another_version_stored_is_not_used(
         for file, text in texts.items():
             (info / file).write_text(text)
         monkeypatch.syspath_prepend(site)
-        carries().prepare("test", [1])
+        store().prepare("test", [1])
         assert len(list((tmp_path / "carries").glob("*/*.safetensors"))) == number
 
 

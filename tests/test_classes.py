@@ -54,7 +54,7 @@ def test_candidates_for_many_classes_are_compared_on_a_bounded_number_of_predict
         return best_scale(logits, *given)
 
     monkeypatch.setattr(fitting, "best_scale", watched)
-    fit = fitting.solve(lambda: iter(x.split(1024)), labels, classes)
+    fit = fitting.fit_head(lambda: iter(x.split(1024)), labels, classes)
     assert len(compared) == len(fitting.RIDGE_PATH) and max(compared) < 1 << 22
     assert fit.held_out_logits.shape == (3 * classes, classes)
     learned = ((x @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean()

@@ -23,7 +23,7 @@ def measured(n: int, seed: int) -> tuple[learning_curve.Curve, float]:
     more, known = clouds(2 * n, seed + 1000)
     asked, truth = clouds(8000, 5)
     fit, twice = (
-        fitting.solve(lambda a=a: iter(a.split(64)), torch.from_numpy(b), 5)
+        fitting.fit_head(lambda a=a: iter(a.split(64)), torch.from_numpy(b), 5)
         for a, b in ((x, labels), (more, known))
     )
     kept = np.ones(n, dtype=bool)
@@ -82,7 +82,7 @@ def test_groups_stay_whole_in_a_curve() -> None:
     """Twenty copies of each sample: by groups a curve knows less than by samples."""
     x, labels = clouds(40, 3)
     x, labels, groups = x.repeat(20, 1), np.tile(labels, 20), np.tile(np.arange(40), 20)
-    fit = fitting.solve(lambda: iter([x]), torch.from_numpy(labels), 5)
+    fit = fitting.fit_head(lambda: iter([x]), torch.from_numpy(labels), 5)
     kept = np.ones(len(labels), dtype=bool)
     rows = lambda: iter([x])  # noqa: E731
     split = learning_curve.measure(rows, labels, labels, kept, fit, seed=0)

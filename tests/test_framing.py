@@ -111,7 +111,7 @@ def test_a_family_without_other_crops_says_so(tmp_path: Path, toys: Path) -> Non
     from zooadapt.zoo import plugin_proxy, registry
 
     family = registry.load("tiles")
-    assert isinstance(family, plugin_proxy.Guarded)
+    assert isinstance(family, plugin_proxy.FamilyProxy)
     with pytest.raises(Exception, match="'tiles' takes no other crop") as caught:
         family.with_crop({}, crop="squash")
     assert caught.value.code == 2 and "--crop" in caught.value.remedy

@@ -19,7 +19,7 @@ from zooadapt.testing import CHECKS, Case
 from zooadapt.testing.declaration import members
 from zooadapt.testing.preprocessing import AUGMENTATIONS
 from zooadapt.zoo import hub, registry
-from zooadapt.zoo.plugin_proxy import GuardedPreprocessor
+from zooadapt.zoo.plugin_proxy import PreprocessorProxy
 from zooadapt.zoo.sources import Source
 
 ROOT = Path(__file__).parent.parent
@@ -42,13 +42,13 @@ def test_a_table_names_every_member_of_a_preprocessor_with_its_arguments():
     assert {name for bold, name, _ in rows if not bold} == set(PREPROCESSOR_EXTRAS)
     for _, name, arguments in rows:
         if name != "min_side":
-            method = getattr(GuardedPreprocessor, "_many" if name == "many" else name)
+            method = getattr(PreprocessorProxy, "_many" if name == "many" else name)
             parameters = list(inspect.signature(method).parameters)[1:]
             assert [part for part in arguments.split(", ") if part] == parameters, name
 
 
 def test_what_the_core_asks_of_a_preprocessor_is_declared():
-    source = inspect.getsource(GuardedPreprocessor)
+    source = inspect.getsource(PreprocessorProxy)
     assert set(re.findall(r'hasattr\([\w.]+, "(\w+)"', source)) == set(PREPROCESSOR_EXTRAS)
 
 
@@ -91,7 +91,7 @@ def test_the_prompt_of_the_guide_runs_as_shown(toys):
     exec(compile(shown, "plugins/README.md", "exec"), names)
     case = names["case"]
     assert isinstance(case, Case)
-    assert case.carry(1)["x"].shape[0] == 4 and case.logits.shape == (4, 3)
+    assert case.activations(1)["x"].shape[0] == 4 and case.logits.shape == (4, 3)
 
 
 def test_the_size_that_the_guide_states_is_the_network_s(toys):
@@ -110,7 +110,7 @@ def test_checkpoints_saved_from_several_gpus_load_as_the_guide_says(toys, tmp_pa
     state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
     write_weights(tmp_path / "model.safetensors", state)
     origin = hub.Source(location="x", folder=tmp_path, revision=None, files={}, license=None)
-    loaded = build(Source(origin=origin, family=family, config=config)).chain.net.state_dict()
+    loaded = build(Source(origin=origin, family=family, config=config)).backbone.net.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in net.state_dict().items())
 
 

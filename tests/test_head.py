@@ -34,8 +34,8 @@ def test_leave_one_out_equals_solving_without_each_sample(n: int, dim: int) -> N
         mean, target = w @ a / w.sum(), w @ b / w.sum()
         rows = (a - mean) * w.sqrt()[:, None]
         gram = rows.T @ rows + 4.0 * torch.eye(dim).double()
-        solved = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
-        expected = (x[k].double() - mean) @ solved + target
+        fitted = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
+        expected = (x[k].double() - mean) @ fitted + target
         torch.testing.assert_close(found[k], expected, rtol=1e-6, atol=1e-6)
 
 
@@ -54,8 +54,8 @@ def test_out_of_fold_equals_solving_without_each_fold(n: int, dim: int, step: in
         mean, target = w @ a / w.sum(), w @ b / w.sum()
         rows = (a - mean) * w.sqrt()[:, None]
         gram = rows.T @ rows + 2.0 * torch.eye(dim).double()
-        solved = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
-        expected[~keep] = (x[~keep].double() - mean) @ solved + target
+        fitted = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
+        expected[~keep] = (x[~keep].double() - mean) @ fitted + target
     torch.testing.assert_close(found[0], expected[::step], rtol=1e-6, atol=1e-6)
 
 
@@ -87,8 +87,8 @@ def test_leave_one_group_out_equals_solving_without_each_group(
             mean, target = w @ a / w.sum(), w @ b / w.sum()
             rows = (a - mean) * w.sqrt()[:, None]
             gram = rows.T @ rows + l2 * torch.eye(dim).double()
-            solved = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
-            expected[~keep] = (x[~keep] - mean) @ solved + target
+            fitted = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
+            expected[~keep] = (x[~keep] - mean) @ fitted + target
         torch.testing.assert_close(predicted, expected[::step], rtol=1e-9, atol=1e-9)
 
 
@@ -100,7 +100,7 @@ def test_repeats_do_not_tell_each_other_their_label(kind: str) -> None:
     groups = np.tile(np.arange(60), 3)
 
     def accuracy(rows: Tensor, labels: Tensor, groups: np.ndarray | None) -> float:
-        fit = fitting.solve(lambda: iter([rows]), labels, 3, kind=kind, groups=groups)
+        fit = fitting.fit_head(lambda: iter([rows]), labels, 3, kind=kind, groups=groups)
         return float((fit.held_out_logits.argmax(1) == labels).double().mean())
 
     assert accuracy(x, repeated, None) > 0.9
@@ -111,7 +111,7 @@ def test_repeats_do_not_tell_each_other_their_label(kind: str) -> None:
 
 def test_samples_that_are_all_one_group_have_nothing_to_be_predicted_by() -> None:
     x, labels, _ = problem(12, 5, 3)
-    fit = fitting.solve(lambda: iter([x]), labels, 3, groups=np.zeros(12, dtype=int))
+    fit = fitting.fit_head(lambda: iter([x]), labels, 3, groups=np.zeros(12, dtype=int))
     assert fit.held_out_logits.isfinite().all() and fit.weight.isfinite().all()
 
 
@@ -120,8 +120,8 @@ def test_a_sample_without_weight_is_predicted_by_a_head_that_never_saw_it() -> N
     weights = torch.ones(60)
     weights[::4] = 0
     kept = weights > 0
-    fit = fitting.solve(lambda: iter([x]), labels, 3, weights=weights)
-    alone = fitting.solve(lambda: iter([x[kept]]), labels[kept], 3)
+    fit = fitting.fit_head(lambda: iter([x]), labels, 3, weights=weights)
+    alone = fitting.fit_head(lambda: iter([x[kept]]), labels[kept], 3)
     direct = x[~kept] @ fit.weight.T + fit.bias
     torch.testing.assert_close(fit.held_out_logits[~kept], direct, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fit.weight, alone.weight, rtol=1e-3, atol=1e-4)
@@ -144,7 +144,7 @@ def test_logistic_finds_the_optimum() -> None:
     x, labels, weights = problem(80, 6, 3)
     rows = lambda: iter(x.split(17))  # noqa: E731
     geometry = Ridge(rows, labels, 3, weights)
-    weight, bias = Logistic(rows, labels, 3, weights, geometry).solve(0.01)
+    weight, bias = Logistic(rows, labels, 3, weights, geometry).fit_head(0.01)
     w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
     loss = nn.functional.cross_entropy(x.double() @ w.T + b, labels, reduction="none")
     objective = loss @ weights / weights.sum()
@@ -156,7 +156,7 @@ def test_logistic_finds_the_optimum() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "logistic"])
 def test_a_solved_head_tells_classes_apart_and_is_calibrated(kind: str) -> None:
     x, labels, _ = problem(400, 10, 3)
-    fit = fitting.solve(lambda: iter(x.split(64)), labels, 3, kind=kind)
+    fit = fitting.fit_head(lambda: iter(x.split(64)), labels, 3, kind=kind)
     layer = nn.Linear(10, 3)
     fitting.install(layer, fit)
     right = float((layer(x).argmax(1) == labels).float().mean())
@@ -184,15 +184,15 @@ def test_class_weights_move_the_balance() -> None:
     rng = torch.Generator().manual_seed(0)
     labels = (torch.arange(300) % 10 == 0).long()
     x = torch.randn(300, 4, generator=rng) + labels[:, None] * 0.7
-    plain = fitting.solve(lambda: iter([x]), labels, 2)
-    even = fitting.solve(lambda: iter([x]), labels, 2, weights=torch.tensor([1.0, 9.0])[labels])
+    plain = fitting.fit_head(lambda: iter([x]), labels, 2)
+    even = fitting.fit_head(lambda: iter([x]), labels, 2, weights=torch.tensor([1.0, 9.0])[labels])
     said = [int((fit.held_out_logits.argmax(1) == 1).sum()) for fit in (plain, even)]
     assert said[1] > 2 * said[0]
 
 
 def test_rows_of_known_classes_are_carried_bit_for_bit() -> None:
     source, target = nn.Linear(5, 3), nn.Linear(5, 3)
-    carried = head_layer.carry_rows(
+    carried = head_layer.copy_rows(
         target, ("b", "new", "a"), ("a", "b", "c"), source.weight.data, source.bias.data
     )
     assert carried == ["b", "a"]
@@ -214,7 +214,7 @@ def test_folds_are_stratified_and_seeded() -> None:
 def test_predictions_that_are_all_wrong_leave_a_head_that_tells_classes_apart() -> None:
     """With one sample a class, each is predicted by a head that knows the others alone."""
     x = torch.eye(8, 16) + 0.1 * torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
-    fit = fitting.solve(lambda: iter([x]), torch.arange(8), 8)
+    fit = fitting.fit_head(lambda: iter([x]), torch.arange(8), 8)
     logits = x @ fit.weight.T.float() + fit.bias
     assert (logits.softmax(1).argmax(1) == torch.arange(8)).all()
     assert len(set(logits.softmax(1).max(1).values.tolist())) > 1

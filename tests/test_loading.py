@@ -74,8 +74,8 @@ def test_one_prefix_of_all_names_is_left_out_and_noted(config: dict, tmp_path: P
     for k, prefix in enumerate(("module.", "_orig_mod.module.", "model.")):
         spec = source(tmp_path / str(k), config, prefix)
         model = opened(spec)
-        state = model.chain.net.state_dict()
-        for name, tensor in expected.chain.net.state_dict().items():
+        state = model.backbone.net.state_dict()
+        for name, tensor in expected.backbone.net.state_dict().items():
             assert torch.equal(state[name], tensor), name
         assert (model.carried, model.unused) == (expected.carried, expected.unused)
         (note,) = model.notes
@@ -110,6 +110,6 @@ def test_a_network_that_transformers_saved_for_timm_is_the_timm_plugins(tmp_path
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         expected = net(x).logits
-        assert torch.equal(build(opened_source).chain.logits({"x": x}), expected)
+        assert torch.equal(build(opened_source).backbone.logits({"x": x}), expected)
     native = opened_source.family.native_config(opened_source.config, ["a", "b", "c"])
     assert "model_type" not in native and native["architecture"] == "test_resnet"

@@ -13,34 +13,36 @@ from zooadapt.zoo.sources import open_source
 
 def test_merged_the_network_has_its_own_names_and_gives_what_it_gave_with_the_update():
     model = build(open_source("digits04"), classes=("a", "b"))
-    chain, inputs = model.chain, model.preprocessor.config()["input_size"]
-    before = {name: t.clone() for name, t in chain.net.state_dict().items()}
-    cut = chain.depth - 1
-    modules = lora.attach(chain, cut, rank=2, seed=0)
-    chain.freeze(cut, tune="lora")
-    chain.eval()
-    trained = [p for p in chain.net.parameters() if p.requires_grad]
-    carry = {"x": torch.rand(4, *inputs)}
+    backbone, inputs = model.backbone, model.preprocessor.config()["input_size"]
+    before = {name: t.clone() for name, t in backbone.net.state_dict().items()}
+    freeze_at = backbone.depth - 1
+    modules = lora.attach(backbone, freeze_at, rank=2, seed=0)
+    backbone.freeze(freeze_at, tune="lora")
+    backbone.eval()
+    trained = [p for p in backbone.net.parameters() if p.requires_grad]
+    activations = {"x": torch.rand(4, *inputs)}
     optimizer = torch.optim.SGD(trained, lr=0.1)
     for _ in range(3):
-        chain.logits(carry).square().sum().backward()
+        backbone.logits(activations).square().sum().backward()
         optimizer.step()
         optimizer.zero_grad()
         with torch.no_grad():
-            chain.head.weight.add_(0.1)
+            backbone.head.weight.add_(0.1)
     with torch.no_grad():
-        given = chain.logits(carry)
+        given = backbone.logits(activations)
         lora.merge(modules)
-        torch.testing.assert_close(chain.logits(carry), given, rtol=1e-5, atol=1e-6)
-    after = chain.net.state_dict()
+        torch.testing.assert_close(backbone.logits(activations), given, rtol=1e-5, atol=1e-6)
+    after = backbone.net.state_dict()
     assert set(after) == set(before)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    own = {name for name in before if chain.stage_of(name) == cut and before[name].ndim > 1}
-    assert moved - {f"{chain.head_path}.weight", f"{chain.head_path}.bias"} <= own
+    own = {
+        name for name in before if backbone.stage_of(name) == freeze_at and before[name].ndim > 1
+    }
+    assert moved - {f"{backbone.head_path}.weight", f"{backbone.head_path}.bias"} <= own
     assert moved & own
 
 
 def test_a_stage_without_layers_for_it_is_refused_by_name():
-    chain = build(open_source("digits04"), classes=("a", "b")).chain
+    backbone = build(open_source("digits04"), classes=("a", "b")).backbone
     with pytest.raises(UsageError, match="LoRA needs linear layers"):
-        lora.attach(chain, chain.depth, rank=2, seed=0)
+        lora.attach(backbone, backbone.depth, rank=2, seed=0)

@@ -11,12 +11,12 @@ from zooadapt.training.mixup import mix
 
 @pytest.mark.parametrize("seed", range(5))
 def test_mixup_averages_by_the_share_of_the_label(seed: int):
-    carry = {"x": torch.rand(6, 3, 8, 8), "sizes": torch.arange(6)}
-    mixed, order, share = mix(carry, (seed,), mixup=0.4, cutmix=0.0)
-    expected = share * carry["x"] + (1 - share) * carry["x"][order]
+    activations = {"x": torch.rand(6, 3, 8, 8), "sizes": torch.arange(6)}
+    mixed, order, share = mix(activations, (seed,), mixup=0.4, cutmix=0.0)
+    expected = share * activations["x"] + (1 - share) * activations["x"][order]
     torch.testing.assert_close(mixed["x"], expected)
-    assert torch.equal(mixed["sizes"], carry["sizes"])
-    again = mix(carry, (seed,), mixup=0.4, cutmix=0.0)
+    assert torch.equal(mixed["sizes"], activations["sizes"])
+    again = mix(activations, (seed,), mixup=0.4, cutmix=0.0)
     assert torch.equal(again[0]["x"], mixed["x"]) and again[2] == share
 
 

@@ -82,6 +82,12 @@ def test_every_cell_runs(executed: nbformat.NotebookNode) -> None:
     assert not [one for cell in code for one in cell.outputs if one.output_type == "error"]
 
 
+def test_progress_leaves_no_warning_and_no_empty_line(executed: nbformat.NotebookNode) -> None:
+    lines = shown(executed, "text/plain")
+    assert "plan: probe = fit the head on frozen features\n" in lines
+    assert not [line for line in lines if not line.strip() or "Warning" in line]
+
+
 def test_the_confusion_matrix_adds_up(facts: dict[str, Any]) -> None:
     metrics, truth = facts["metrics"], np.array(facts["truth"])
     predicted = [metrics["classes"].index(max(one, key=one.get)) for one in facts["predicted"]]

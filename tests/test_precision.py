@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zooadapt.backbone import precision
 from zooadapt.backbone.precision import Mode, choose, of_export
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import UsageError, ZooadaptError
 from zooadapt.family import Stage
 from zooadapt.runtime.progress import Progress
@@ -75,9 +75,9 @@ class Net(nn.Module):
         self.in_bf16: Callable[[Tensor], Tensor] = lambda x: x
         self.in_fp32 = self.in_bf16
 
-    def stage(self, carry: dict[str, Tensor]) -> dict[str, Tensor]:
+    def stage(self, activations: dict[str, Tensor]) -> dict[str, Tensor]:
         bf16 = torch.is_autocast_enabled("cpu")
-        features = self.low(carry["x"])
+        features = self.low(activations["x"])
         return {"features": (self.in_bf16 if bf16 else self.in_fp32)(features)}
 
 
@@ -92,16 +92,16 @@ class Toy:
 
 
 @pytest.fixture
-def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
+def backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StagedBackbone:
     """On a machine that says it has bf16 and has measured nothing yet."""
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(precision, "has_bf16", lambda device: True)
     torch.manual_seed(0)
-    return Chain(Toy(), Net())
+    return StagedBackbone(Toy(), Net())
 
 
-def chosen(chain: Chain, *, wanted: str = "auto", trains: bool = False) -> Mode:
-    return choose(chain, {"x": torch.randn(4, 8)}, wanted=wanted, device=CPU, trains=trains)
+def chosen(backbone: StagedBackbone, *, wanted: str = "auto", trains: bool = False) -> Mode:
+    return choose(backbone, {"x": torch.randn(4, 8)}, wanted=wanted, device=CPU, trains=trains)
 
 
 def slow(seconds: float) -> Callable[[Tensor], Tensor]:
@@ -124,54 +124,54 @@ def refuse(x: Tensor) -> Tensor:
     raise RuntimeError("could not create a primitive")
 
 
-def test_a_candidate_that_fails_is_out_with_its_reason(chain: Chain) -> None:
-    chain.net.in_bf16 = refuse
-    mode = chosen(chain)
+def test_a_candidate_that_fails_is_out_with_its_reason(backbone: StagedBackbone) -> None:
+    backbone.net.in_bf16 = refuse
+    mode = chosen(backbone)
     assert mode.precision == "fp32"
     assert mode.why.endswith("bf16 does not work here: could not create a primitive")
 
 
-def test_bf16_that_is_asked_for_and_fails_is_one_line(chain: Chain) -> None:
-    chain.net.in_bf16 = refuse
+def test_bf16_that_is_asked_for_and_fails_is_one_line(backbone: StagedBackbone) -> None:
+    backbone.net.in_bf16 = refuse
     with pytest.raises(UsageError, match="cannot run the network in bf16: could not") as caught:
-        chosen(chain, wanted="bf16")
+        chosen(backbone, wanted="bf16")
     assert (caught.value.thing, caught.value.remedy) == ("--precision", "--precision fp32")
-    chain.net.in_fp32 = refuse  # then it is no fault of the precision
+    backbone.net.in_fp32 = refuse  # then it is no fault of the precision
     with pytest.raises(RuntimeError, match="could not") as caught:
-        chosen(chain, wanted="bf16")
+        chosen(backbone, wanted="bf16")
     assert not isinstance(caught.value, ZooadaptError)
 
 
 def test_a_candidate_that_has_lost_is_not_run_again(
-    chain: Chain, monkeypatch: pytest.MonkeyPatch
+    backbone: StagedBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[float] = []
-    chain.net.in_bf16 = lambda x: runs.append(1) or slow(0.3)(x)
+    backbone.net.in_bf16 = lambda x: runs.append(1) or slow(0.3)(x)
     monkeypatch.setattr(precision, "_CHEAP", 0.1)
-    assert chosen(chain).precision == "fp32" and len(runs) == 1
+    assert chosen(backbone).precision == "fp32" and len(runs) == 1
 
 
-def test_forward_without_backward_is_not_for_training(chain: Chain) -> None:
-    chain.net.in_bf16, chain.net.in_fp32 = Broken.apply, slow(0.05)
-    assert chosen(chain).precision == "bf16"
-    mode = chosen(chain, trains=True)
+def test_forward_without_backward_is_not_for_training(backbone: StagedBackbone) -> None:
+    backbone.net.in_bf16, backbone.net.in_fp32 = Broken.apply, slow(0.05)
+    assert chosen(backbone).precision == "bf16"
+    mode = chosen(backbone, trains=True)
     assert mode.precision == "fp32" and mode.why.endswith("bf16 here: no backward in bf16")
     with pytest.raises(UsageError, match="no backward in bf16"):
-        chosen(chain, wanted="bf16", trains=True)
-    assert all(p.grad is None and p.requires_grad for p in chain.net.parameters())
+        chosen(backbone, wanted="bf16", trains=True)
+    assert all(p.grad is None and p.requires_grad for p in backbone.net.parameters())
 
 
 def test_what_is_remembered_holds_for_such_a_cpu_alone(
-    chain: Chain, monkeypatch: pytest.MonkeyPatch
+    backbone: StagedBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain.net.in_fp32 = slow(0.05)
-    assert chosen(chain).precision == "bf16"
-    chain.net.in_fp32, chain.net.in_bf16 = chain.net.in_bf16, chain.net.in_fp32
-    assert chosen(chain).precision == "bf16"  # from memory
+    backbone.net.in_fp32 = slow(0.05)
+    assert chosen(backbone).precision == "bf16"
+    backbone.net.in_fp32, backbone.net.in_bf16 = backbone.net.in_bf16, backbone.net.in_fp32
+    assert chosen(backbone).precision == "bf16"  # from memory
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
-    assert chosen(chain).precision == "fp32"
+    assert chosen(backbone).precision == "fp32"
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
-    assert chosen(chain).why == "this cpu has no bf16"
+    assert chosen(backbone).why == "this cpu has no bf16"
 
 
 def test_an_export_is_used_in_the_precision_it_was_made_with(

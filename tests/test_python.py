@@ -208,16 +208,16 @@ def test_parts_are_those_of_a_mapping(texts: tuple[list[str], list[str]], tmp_pa
     import datasets
 
     parts = {"train": slice(0, 45), "test": slice(45, 60)}
-    cut = {name: (texts[0][part], texts[1][part]) for name, part in parts.items()}
-    for name, columns in cut.items():
+    freeze_at = {name: (texts[0][part], texts[1][part]) for name, part in parts.items()}
+    for name, columns in freeze_at.items():
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("text", "label"), *zip(*columns, strict=True)])
     wanted = facts(open_dataset(str(tmp_path), modality="text"))
     sets = datasets.DatasetDict({
         name: datasets.Dataset.from_dict({"text": one[0], "label": one[1]})
-        for name, one in cut.items()
+        for name, one in freeze_at.items()
     })  # fmt: skip
-    for form in (cut, sets):
+    for form in (freeze_at, sets):
         found = facts(dataset_of(form, modality="text"))
         # A folder's parts are read in order of name, test before train.
         assert found | {"raw": None} == wanted | {"raw": None} and found["own"]

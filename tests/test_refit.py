@@ -23,7 +23,7 @@ from zooadapt.heads.validation import Validation
 from zooadapt.runtime.progress import Progress
 from zooadapt.training import cost_model, policy, strategies
 from zooadapt.training.config import Request
-from zooadapt.training.probe import Solving
+from zooadapt.training.probe import HeadFitter
 from zooadapt.training.strategies import ALWAYS, LOST, Recipe, TrainPhase
 from zooadapt.training.trainer import Trainer
 from zooadapt.workflows.adapt import adapt
@@ -111,11 +111,11 @@ def test_what_is_right_about_fewer_than_the_solved_head_is_not_chosen():
 
 
 def test_a_refit_goes_on_for_a_while_and_slower():
-    tried = TrainPhase(cut=3, epochs=12, lr=1e-3, warmup=0.1, when=LOST)
+    tried = TrainPhase(freeze_at=3, epochs=12, lr=1e-3, warmup=0.1, when=LOST)
     again = strategies.refit(tried)
-    assert (again.cut, again.epochs, again.when) == (3, 3, ALWAYS)
+    assert (again.freeze_at, again.epochs, again.when) == (3, 3, ALWAYS)
     assert again.lr == pytest.approx(2e-4)
-    assert strategies.refit(TrainPhase(cut=0, epochs=1, lr=1.0, warmup=0.0)).epochs == 1
+    assert strategies.refit(TrainPhase(freeze_at=0, epochs=1, lr=1.0, warmup=0.0)).epochs == 1
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_a_training_leaves_time_for_its_refit(
     splits = {"train": train, "val": val}
     model = build(open_source("digits04"), classes=["a", "b", "c"])
     weights = torch.ones(3, dtype=torch.float64)
-    solving = Solving(None, model.chain.head, lambda name: lambda: iter(()), splits, weights)
+    fitter = HeadFitter(None, model.backbone.head, lambda name: lambda: iter(()), splits, weights)
     trainer = Trainer(
-        model.chain, Engine(precision="fp32", channels_last=False), None, solving, weights,
+        model.backbone, Engine(precision="fp32", channels_last=False), None, fitter, weights,
         Progress(), deadline=monotonic() + 100, trained=trained,
     )  # fmt: skip
-    phase = TrainPhase(cut=0, epochs=12, lr=1e-3, warmup=0.1)
+    phase = TrainPhase(freeze_at=0, epochs=12, lr=1e-3, warmup=0.1)
     plan = SimpleNamespace(refit=refits, recipe=Recipe(), seed=0)
     assert len(train) == 24 and len(val) == 6
     training = trainer.training(plan, [phase], "train")
@@ -150,27 +150,27 @@ def test_feeds_joined_give_every_sample_its_own_carry(pictures: Path):
     whole = Inputs(data.train, model.preprocessor, channels=model.channels)
     parts = [np.arange(5, len(whole)), np.arange(5)]
     joined = Joined([Part(whole, part) for part in parts])
-    assert len(joined) == len(whole) and joined.cut == 0 and joined.lengths() is None
+    assert len(joined) == len(whole) and joined.freeze_at == 0 and joined.lengths() is None
     back = np.concatenate(parts)
     order = [np.array([len(whole) - 2, 0, len(whole) - 1]), np.array([1, 2]), np.array([3])]
-    for indices, carry in zip(order, joined.batches(order), strict=True):
+    for indices, activations in zip(order, joined.batches(order), strict=True):
         expected = next(whole.batches([back[indices]]))
-        assert carry.keys() == expected.keys()
-        assert all(torch.equal(carry[name], expected[name]) for name in expected)
+        assert activations.keys() == expected.keys()
+        assert all(torch.equal(activations[name], expected[name]) for name in expected)
 
 
 def test_the_time_for_it_is_planned():
-    chain = build(open_source("digits04"), classes=["a", "b"]).chain
+    backbone = build(open_source("digits04"), classes=["a", "b"]).backbone
     each = cost_model.Costs(
         decode=0.0,
         prepare=0.0,
-        inference=1e-3 * chain.depth,
+        inference=1e-3 * backbone.depth,
         fold=0.0,
-        forward=(1e-3,) * chain.depth,
+        forward=(1e-3,) * backbone.depth,
         backward=2.0,
         step=0.0,
         sample_bytes=0,
-        carry_bytes=(1,) * chain.depth,
+        activation_bytes=(1,) * backbone.depth,
         peak_bytes=0,
     )
     sizes = cost_model.Sizes(train=800, val=200, test=0, batch=32)
@@ -179,14 +179,14 @@ def test_the_time_for_it_is_planned():
 
     def epochs(refits: bool) -> int:
         phases, _ = policy.phases(
-            chain,
+            backbone,
             each,
             sizes,
             steps=300,
             most_epochs=60,
             seconds=13 * epoch / 0.8 + each.passes(1000) / 0.8,
             refits=refits,
-            scouts=False,
+            pilots=False,
         )
         return phases[1].epochs
 

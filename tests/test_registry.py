@@ -348,10 +348,10 @@ def use(spec: str) -> torch.Tensor:
     assert opened.classes
     model = build(opened, classes=("a", "c"))
     raws = synthesise("image", 5)
-    carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     opened.family.native_config(opened.config, model.classes)
-    opened.family.native_state(model.chain.net.state_dict(), opened.config)
-    return model.chain.logits(carry)
+    opened.family.native_state(model.backbone.net.state_dict(), opened.config)
+    return model.backbone.logits(activations)
 
 
 def test_every_member_of_the_interface_is_contained(plugin):
@@ -395,11 +395,11 @@ def test_a_stage_that_fails_after_its_first_run_is_named(plugin, source, fault):
             return (Stage(name="tires", run=run, owns=first.owns), *others)
         """)
     model = build(open_source(f"broken:{source}"))
-    carry = {"x": torch.zeros(3, 3, 32, 32)}
-    assert model.chain.logits(carry).shape == (3, 2)
+    activations = {"x": torch.zeros(3, 3, 32, 32)}
+    assert model.backbone.logits(activations).shape == (3, 2)
     raised = (MemoryError, KeyboardInterrupt) if LATER[fault] is None else PluginError
     with pytest.raises(raised) as caught:
-        model.chain.logits(carry)
+        model.backbone.logits(activations)
     told = f"plugin 'broken' of zooadapt-broken 2.7 failed in stage 'tires': {LATER[fault]}"
     assert LATER[fault] is None or told in str(caught.value)
 

@@ -15,7 +15,7 @@ from zooadapt.data.splits import hold_out
 from zooadapt.heads import baselines, metrics, near_duplicates
 from zooadapt.runtime.progress import Progress
 from zooadapt.training.config import Request
-from zooadapt.training.probe import Solving
+from zooadapt.training.probe import HeadFitter
 from zooadapt.workflows.adapt import adapt
 
 
@@ -43,8 +43,8 @@ def test_what_is_nearly_equal_is_found_and_nothing_else(rows: torch.Tensor) -> N
 
 def test_chains_of_nearly_equal_samples_are_one(rows: torch.Tensor) -> None:
     step = torch.randn(200, generator=torch.Generator().manual_seed(2)) * 0.75
-    chain = torch.stack([rows[7] + number * step for number in (1, 2)])
-    assert found(torch.cat([rows, chain])) == {300: 7, 301: 7}
+    backbone = torch.stack([rows[7] + number * step for number in (1, 2)])
+    assert found(torch.cat([rows, backbone])) == {300: 7, 301: 7}
 
 
 def test_features_of_few_directions_tell_nothing_apart() -> None:
@@ -128,8 +128,8 @@ def test_a_repeat_is_no_second_neighbour(by_chance: Path) -> None:
     """Of the three nearest samples one is repeated: it has one vote, not three."""
     split = open_dataset(str(by_chance / "five/set"), modality="image", seed=0).train
     layer, weights = torch.nn.Linear(2, 3), torch.ones(3, dtype=torch.float64)
-    solving = Solving(None, layer, lambda name: lambda: iter(()), {"train": split}, weights)
-    once = solving.distinct("train")
+    fitter = HeadFitter(None, layer, lambda name: lambda: iter(()), {"train": split}, weights)
+    once = fitter.distinct("train")
     assert len(once) == 60 == len({split.digests[k] for k in once.tolist()})
     angles, labels = torch.zeros(300), torch.from_numpy(split.labels)
     asked = int(once[labels[once] == 0][0])  # of class 0, five times in the data

@@ -28,7 +28,7 @@ from zooadapt.training import checkpoint, setup
 from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.config import Request
 from zooadapt.training.operation_counts import OPERATIONS, count
-from zooadapt.training.transferability import Prospects
+from zooadapt.training.transferability import Transferability
 from zooadapt.workflows.adapt import adapt
 from zooadapt.workflows.inputs import open_inputs
 from zooadapt.zoo.sources import open_source
@@ -139,7 +139,7 @@ def test_what_was_decided_before_the_training_is_not_decided_anew(
     with pytest.raises(KeyboardInterrupt):
         run(slopes, tmp_path / "cut", Stops("training phase 1, epoch 2"), **options)
     for name in ("of_source", "of_stages"):
-        monkeypatch.setattr(Prospects, name, never)
+        monkeypatch.setattr(Transferability, name, never)
     resumed = run(slopes, tmp_path / "cut", resume=True, cache_gb=0.0)
     for key in ("decisions", "plan", "epochs"):
         assert resumed[key] == whole[key]
@@ -204,12 +204,12 @@ def test_a_run_that_was_interrupted_in_its_refit_repeats_that_alone(
 
     options = {"strategy": "full", "epochs": 8}
     refit = ["epoch 1 of 2", "epoch 2 of 2"]
-    whole, cut, resumed = Watched(), Watched("epoch 2 of 2"), Watched()
+    whole, freeze_at, resumed = Watched(), Watched("epoch 2 of 2"), Watched()
     run(pictures, tmp_path / "whole", whole, **options)
     with pytest.raises(KeyboardInterrupt):
-        run(pictures, tmp_path / "cut", cut, **options)
+        run(pictures, tmp_path / "cut", freeze_at, **options)
     run(pictures, tmp_path / "cut", resumed, resume=True)
-    assert whole.epochs[-2:] == refit and whole.epochs == cut.epochs
+    assert whole.epochs[-2:] == refit and whole.epochs == freeze_at.epochs
     assert resumed.epochs == refit
     assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
@@ -305,8 +305,8 @@ def test_operations_are_counted_in_every_stage_of_either_kind(noise: Path) -> No
         engine = Engine(precision="fp32", channels_last=False)
         inputs = Inputs(found.train, model.preprocessor, channels=model.channels,
                         variable_length=modality == "text")  # fmt: skip
-        costs = [count(model.chain, engine, inputs, batch_size=8) for _ in range(2)]
+        costs = [count(model.backbone, engine, inputs, batch_size=8) for _ in range(2)]
         assert costs[0].forward == costs[1].forward and min(costs[0].forward) > 0
         # A multiplication and an addition for each weight and each place that it is used at.
-        parameters = sum(p.numel() for p in model.chain.net.parameters())
+        parameters = sum(p.numel() for p in model.backbone.net.parameters())
         assert sum(costs[0].forward) * OPERATIONS > parameters

@@ -36,7 +36,7 @@ def right(fit: fitting.HeadFit, rows: Tensor, labels: Tensor) -> float:
 
 def test_it_learns_from_samples_that_it_is_sure_of():
     (rows, labels), (more, _), (x, y) = clusters(64, 5), clusters(800, 2), clusters(2000, 3)
-    plain = fitting.solve(lambda: iter([rows]), labels, CLASSES)
+    plain = fitting.fit_head(lambda: iter([rows]), labels, CLASSES)
     found = taught(rows, labels, more)
     assert found.pays
     assert right(found.fit, x, y) > right(plain, x, y) + 0.01

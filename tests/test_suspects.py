@@ -26,8 +26,8 @@ def planted(seed: int, *, n: int = 400, distance: float = 1.2):
     return x, labels, noisy
 
 
-def found(x: torch.Tensor, noisy: np.ndarray) -> label_issues.Suspects:
-    fit = fitting.solve(lambda: iter([x]), torch.from_numpy(noisy), 4)
+def found(x: torch.Tensor, noisy: np.ndarray) -> label_issues.LabelIssues:
+    fit = fitting.fit_head(lambda: iter([x]), torch.from_numpy(noisy), 4)
     return label_issues.find(fit.held_out_probabilities(len(noisy)).numpy(), noisy)
 
 
@@ -90,7 +90,7 @@ def test_treatments_leave_half_of_every_class_and_the_given_labels() -> None:
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
-    suspected = label_issues.Suspects(
+    suspected = label_issues.LabelIssues(
         index=np.array([1, 0]),
         given=np.array([0, 1]),
         likelier=np.array([1, 0]),

@@ -53,7 +53,7 @@ def with_source(family, folder: Path, *, extra: bool) -> Case:
     native = family.native_config(config, case.model.classes)
     native.pop(FILES, None)
     if extra:
-        case.model.chain.net.register_buffer("extra", torch.ones(2))
+        case.model.backbone.net.register_buffer("extra", torch.ones(2))
     export.save(case.model, folder, Written(config=native, files={}, report={}, card=""),
                 overwrite=False)  # fmt: skip
     source = reopened(family, folder)

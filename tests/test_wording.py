@@ -14,7 +14,7 @@ from zooadapt.training import policy, setup
 from zooadapt.training.config import Request
 from zooadapt.training.plan import _imbalance
 from zooadapt.training.plan_lines import plan_lines
-from zooadapt.training.strategies import ALWAYS, GAINED, IN_DOUBT, LOST, SolvePhase, TrainPhase
+from zooadapt.training.strategies import ALWAYS, GAINED, IN_DOUBT, LOST, FitPhase, TrainPhase
 
 
 def test_one_is_singular() -> None:
@@ -24,8 +24,8 @@ def test_one_is_singular() -> None:
 
 
 def test_a_plan_is_numbered_steps() -> None:
-    def phase(cut: int, epochs: int, lr: float, when: str) -> TrainPhase:
-        return TrainPhase(cut=cut, epochs=epochs, lr=lr, warmup=0.1, when=when)
+    def phase(freeze_at: int, epochs: int, lr: float, when: str) -> TrainPhase:
+        return TrainPhase(freeze_at=freeze_at, epochs=epochs, lr=lr, warmup=0.1, when=when)
 
     trained = (
         phase(5, 12, 1e-3, IN_DOUBT),
@@ -33,7 +33,7 @@ def test_a_plan_is_numbered_steps() -> None:
         phase(0, 1, 1e-3, GAINED),
     )
     shown = SimpleNamespace(
-        strategy="auto", phases=(SolvePhase(), *trained), trained=trained, depth=8, refit=True,
+        strategy="auto", phases=(FitPhase(), *trained), trained=trained, depth=8, refit=True,
         train_samples=40, num_classes=5, device="cpu", choices=(),
     )  # fmt: skip
     assert [line.strip() for line in plan_lines(shown, None)] == [

@@ -26,12 +26,15 @@ CROPS = ("center", "squash", "border")
 """What a preprocessor makes of an image of another shape than the network's input: it cuts off what
 is beyond it, squeezes it into that shape, or sets it on a ground of that shape."""
 
-Carry = dict[str, "Tensor"]
+Activations = dict[str, "Tensor"]
 """Named tensors between two stages; each has leading dimension N, one row per sample.
 
 Trailing dimensions may be padded with zeros at their end to put samples of different lengths
 into one batch; a family whose inputs vary in length carries what it needs to ignore the padding.
 """
+
+Carry = Activations
+"""What plugins written before version 0.2 call them."""
 
 Sample = dict[str, "Tensor"]
 """One preprocessed input: the tensors of a carry without their leading dimension."""
@@ -67,7 +70,7 @@ class Stage:
     """
 
     name: str
-    run: Callable[[Carry], Carry]
+    run: Callable[[Activations], Activations]
     owns: tuple[str, ...]
     note: str = ""
     """A sentence that `zooadapt inspect` shows, such as why a network is a single stage."""
@@ -137,7 +140,7 @@ class Preprocessor(Protocol):
         that is a function of the sample and `rng` alone; safe to call from several threads."""
         ...
 
-    def collate(self, samples: Sequence[Sample]) -> Carry:
+    def collate(self, samples: Sequence[Sample]) -> Activations:
         """Stack N samples into stage 0's carry, padding with zeros where lengths differ."""
         ...
 

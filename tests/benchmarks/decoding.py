@@ -51,7 +51,7 @@ def main() -> None:
     for location in options.data:
         data = open_dataset(location, modality="image", options=ReadOptions())
         model = build(source, classes=data.classes)
-        engine.place(model.chain)
+        engine.place(model.backbone)
         cells: dict[str, list[str]] = {"ms": [], "accuracy": []}
         for wrap in (lambda split: split, FullScale):
             parts = [wrap(data.train), wrap(data.test)]
@@ -72,7 +72,7 @@ def accuracy(parts: list[Split], model: Model, engine: Engine) -> float:
     """Test accuracy of a ridge head on the features of the training part."""
     features = [
         engine.features(
-            model.chain,
+            model.backbone,
             Inputs(part, model.preprocessor, channels=model.channels),
             batch_size=32,
             progress=Progress(),
@@ -80,7 +80,7 @@ def accuracy(parts: list[Split], model: Model, engine: Engine) -> float:
         for part in parts
     ]
     labels = [torch.from_numpy(part.labels) for part in parts]
-    fit = fitting.solve(lambda: iter([features[0]]), labels[0], len(model.classes))
+    fit = fitting.fit_head(lambda: iter([features[0]]), labels[0], len(model.classes))
     said = (features[1] @ fit.weight.T + fit.bias).argmax(1)
     return float((said == labels[1]).float().mean())
 

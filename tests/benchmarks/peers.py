@@ -55,9 +55,9 @@ class Task:
             options.data, modality=source.family.modality, options=ReadOptions()
         )
         self.model = build(source, classes=self.data.classes)
-        self.chain = self.model.chain
+        self.backbone = self.model.backbone
         self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
-        self.chain.net.to(memory_format=self.layout)
+        self.backbone.net.to(memory_format=self.layout)
         self.bf16 = options.precision == "bf16"
 
     def autocast(self) -> torch.autocast:
@@ -79,8 +79,8 @@ class Task:
                     ahead.append((part, [pool.submit(prepare, raws[i], rng=None) for i in part]))
                 if len(ahead) > 1 or part is None:
                     indices, futures = ahead.pop(0)
-                    carry = prepare.collate([future.result() for future in futures])
-                    yield indices, {name: self.placed(t) for name, t in carry.items()}
+                    activations = prepare.collate([future.result() for future in futures])
+                    yield indices, {name: self.placed(t) for name, t in activations.items()}
 
     def placed(self, tensor: Tensor) -> Tensor:
         return tensor.contiguous(memory_format=self.layout) if tensor.ndim == 4 else tensor
@@ -91,20 +91,22 @@ class Task:
 
     @torch.inference_mode()
     def features(self, split: Any) -> np.ndarray:
-        self.chain.eval()
+        self.backbone.eval()
         raws, rows = self.decoded(split), []
-        for _, carry in self.batches(raws, np.arange(len(raws))):
+        for _, activations in self.batches(raws, np.arange(len(raws))):
             with self.autocast():
-                rows.append(self.chain.run(carry)["features"].float())
+                rows.append(self.backbone.run(activations)["features"].float())
         return torch.cat(rows).numpy()
 
     @torch.inference_mode()
     def hits(self, raws: list, labels: np.ndarray) -> float:
-        self.chain.eval()
+        self.backbone.eval()
         hits = 0
-        for indices, carry in self.batches(raws, np.arange(len(raws))):
+        for indices, activations in self.batches(raws, np.arange(len(raws))):
             with self.autocast():
-                hits += int((self.chain.logits(carry).argmax(1).numpy() == labels[indices]).sum())
+                hits += int(
+                    (self.backbone.logits(activations).argmax(1).numpy() == labels[indices]).sum()
+                )
         return hits / len(raws)
 
 
@@ -132,18 +134,18 @@ def loop(options: argparse.Namespace) -> dict:
     train, val = hold_out(task.data.train, 0.2, 0)
     training, steps = time.perf_counter(), 0
     raws, raws_val = task.decoded(train), task.decoded(val)
-    chain, labels = task.chain, torch.from_numpy(train.labels)
-    chain.net.requires_grad_(True)
-    optimizer = torch.optim.AdamW(chain.net.parameters(), 1e-3, weight_decay=0.05, foreach=True)
+    backbone, labels = task.backbone, torch.from_numpy(train.labels)
+    backbone.net.requires_grad_(True)
+    optimizer = torch.optim.AdamW(backbone.net.parameters(), 1e-3, weight_decay=0.05, foreach=True)
     for _ in range(options.epochs):
-        chain.eval()
-        for indices, carry in task.batches(raws, np.random.permutation(len(raws))):
+        backbone.eval()
+        for indices, activations in task.batches(raws, np.random.permutation(len(raws))):
             with task.autocast():
-                logits = chain.logits(carry)
+                logits = backbone.logits(activations)
             loss = nn.functional.cross_entropy(logits.float(), labels[indices], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(chain.net.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(backbone.net.parameters(), 1.0)
             optimizer.step()
             steps += 1
         task.hits(raws_val, val.labels)

@@ -65,11 +65,11 @@ def ours(
 ) -> Callable[[], Tensor]:
     model = build(open_source(str(source)), classes=classes)
     engine = Engine(precision=precision, channels_last=False)
-    engine.place(model.chain)
+    engine.place(model.backbone)
 
     def run() -> Tensor:
-        feed = Inputs(samples, model.preprocessor, variable_length=True)
-        return engine.features(model.chain, feed, batch_size=BATCH, progress=Progress())
+        loader = Inputs(samples, model.preprocessor, variable_length=True)
+        return engine.features(model.backbone, loader, batch_size=BATCH, progress=Progress())
 
     return run
 

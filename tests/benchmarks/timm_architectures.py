@@ -30,7 +30,7 @@ from accelerate import init_empty_weights
 from torch import nn
 from zooadapt_timm import TimmFamily
 
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import ZooadaptError
 
 FAMILY = TimmFamily()
@@ -93,18 +93,18 @@ def _examine(name: str, *, train: bool, largest: float) -> dict:
     row = {"parameters": parameters, "input": size}
     with torch.device("meta" if parameters > largest else "cpu"):
         torch.manual_seed(0)
-        chain = Chain(FAMILY, FAMILY.build(config, CLASSES))
+        backbone = StagedBackbone(FAMILY, FAMILY.build(config, CLASSES))
         x = torch.randn(2, *size)
-    stir(chain)
-    row |= {"stages": chain.depth, "reason": "; ".join(chain.notes)}
-    wrong = differs(chain, x)
+    stir(backbone)
+    row |= {"stages": backbone.depth, "reason": "; ".join(backbone.notes)}
+    wrong = differs(backbone, x)
     if train and not wrong and not x.is_meta:
-        wrong = differs_in_training(chain, x)
-    wrong = wrong or differs_from_timms(config, chain, x)
+        wrong = differs_in_training(backbone, x)
+    wrong = wrong or differs_from_timms(config, backbone, x)
     if wrong:
         return row | {"result": "differs", "reason": wrong}
     split = "shapes" if x.is_meta else "split"
-    return row | {"result": split if chain.depth > 1 else "one stage"}
+    return row | {"result": split if backbone.depth > 1 else "one stage"}
 
 
 def smallest(config: dict) -> dict:
@@ -119,35 +119,35 @@ def smallest(config: dict) -> dict:
     return config
 
 
-def stir(chain: Chain) -> None:
+def stir(backbone: StagedBackbone) -> None:
     """Leave no scale at zero, which would hide what it scales."""
-    for parameter in chain.net.parameters():
+    for parameter in backbone.net.parameters():
         if parameter.ndim == 1:
             nn.init.uniform_(parameter, 0.5, 1.0)
-    nn.init.normal_(chain.head.weight, std=0.1)
+    nn.init.normal_(backbone.head.weight, std=0.1)
 
 
-def differs(chain: Chain, x: torch.Tensor) -> str:
+def differs(backbone: StagedBackbone, x: torch.Tensor) -> str:
     with torch.inference_mode():
-        expected = chain.net(x)
-        carry = {"x": x}
-        for stage in chain.stages:
-            before = {key: tensor.clone() for key, tensor in carry.items()}
-            after = stage.run(carry)
+        expected = backbone.net(x)
+        activations = {"x": x}
+        for stage in backbone.stages:
+            before = {key: tensor.clone() for key, tensor in activations.items()}
+            after = stage.run(activations)
             if any(len(tensor) != len(x) for tensor in after.values()):
                 return f"{stage.name} gives a tensor whose leading dimension is not N"
-            if not x.is_meta and not all(torch.equal(carry[k], before[k]) for k in before):
+            if not x.is_meta and not all(torch.equal(activations[k], before[k]) for k in before):
                 return f"{stage.name} changes its input"
-            carry = after
-        if carry["features"].ndim != 2:
-            return f"features are {tuple(carry['features'].shape)}"
-        actual = chain.logits({"x": x})
+            activations = after
+        if activations["features"].ndim != 2:
+            return f"features are {tuple(activations['features'].shape)}"
+        actual = backbone.logits({"x": x})
     return "" if x.is_meta or torch.equal(actual, expected) else "logits differ"
 
 
-def differs_from_timms(config: dict, chain: Chain, x: torch.Tensor) -> str:
+def differs_from_timms(config: dict, backbone: StagedBackbone, x: torch.Tensor) -> str:
     """Of a network of several heads: the one that timm itself builds from what an export holds."""
-    state = chain.net.state_dict()
+    state = backbone.net.state_dict()
     native = FAMILY.native_state(state, config)
     if native.keys() == state.keys():
         return ""
@@ -156,25 +156,25 @@ def differs_from_timms(config: dict, chain: Chain, x: torch.Tensor) -> str:
         stock = timm.create_model(settings["architecture"], num_classes=CLASSES,
                                   **settings.get("model_args", {})).eval()  # fmt: skip
         stock.load_state_dict(native)
-        chain.eval()
-        expected, actual = stock(x), chain.net(x)
+        backbone.eval()
+        expected, actual = stock(x), backbone.net(x)
     close = x.is_meta or torch.allclose(actual, expected, rtol=1e-4, atol=1e-5)
     return "" if close else f"an export's logits differ by {(actual - expected).abs().max():.2g}"
 
 
-def differs_in_training(chain: Chain, x: torch.Tensor) -> str:
-    state = copy.deepcopy(chain.net.state_dict())
+def differs_in_training(backbone: StagedBackbone, x: torch.Tensor) -> str:
+    state = copy.deepcopy(backbone.net.state_dict())
     runs = []
-    for forward in (chain.net, lambda x: chain.logits({"x": x})):
-        chain.net.load_state_dict(state)
-        chain.net.zero_grad()
-        chain.net.train()
+    for forward in (backbone.net, lambda x: backbone.logits({"x": x})):
+        backbone.net.load_state_dict(state)
+        backbone.net.zero_grad()
+        backbone.net.train()
         torch.manual_seed(1)
         logits = forward(x)
         logits.square().sum().backward()
-        grads = {n: p.grad for n, p in chain.net.named_parameters() if p.grad is not None}
+        grads = {n: p.grad for n, p in backbone.net.named_parameters() if p.grad is not None}
         runs.append({"logits": {"": logits.detach()}, "gradients": copy.copy(grads),
-                     "buffers": copy.deepcopy(dict(chain.net.named_buffers()))})  # fmt: skip
+                     "buffers": copy.deepcopy(dict(backbone.net.named_buffers()))})  # fmt: skip
     for what in runs[0]:
         expected, actual = (run[what] for run in runs)
         if expected.keys() != actual.keys():

@@ -13,7 +13,7 @@ import torch
 TEXTS = ["Ends of words", "free offer, call now", "x"]
 
 
-def carry_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
+def activations_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
     """A batch of three samples that no one has seen before, and the model's logits for it."""
     import numpy as np
     from PIL import Image
@@ -29,7 +29,7 @@ def carry_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
         raws = [Image.fromarray(image) for image in pixels]
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     with torch.no_grad():
-        return batch, model.chain.logits(batch)
+        return batch, model.backbone.logits(batch)
 
 
 def main(folder: str, repo: str, library: str) -> None:
@@ -42,8 +42,8 @@ def main(folder: str, repo: str, library: str) -> None:
         import sentence_transformers
 
         stock = sentence_transformers.SentenceTransformer(repo, device="cpu")
-    batch, there = carry_and_logits(repo)
-    _, here = carry_and_logits(folder)
+    batch, there = activations_and_logits(repo)
+    _, here = activations_and_logits(folder)
     found["equal"] = torch.equal(there, here) and bool(here.std() > 0)
     if library == "timm":
         with torch.no_grad():

@@ -102,8 +102,8 @@ def test_downloads_are_listed_newest_first_and_cleared(hub, zooadapt, tmp_path):
     assert {m["bytes"] for m in listed["models"]} == {
         m["cached"]["bytes"] for m in listed["models"]
     }
-    cut = zooadapt("models", "org/stored", "--json", "--limit", "2", ZOOADAPT_PLUGINS="rnn")
-    assert json.loads(cut.stdout) == listed | {"models": listed["models"][:2], "more": 1}
+    freeze_at = zooadapt("models", "org/stored", "--json", "--limit", "2", ZOOADAPT_PLUGINS="rnn")
+    assert json.loads(freeze_at.stdout) == listed | {"models": listed["models"][:2], "more": 1}
 
     stored = json.loads(zooadapt("cache", "list", "--json").stdout)
     sources = [row for row in stored["stored"] if row["kind"] == "source"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from zooadapt.runtime import distributed
@@ -45,13 +46,17 @@ class Shown(Progress):
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         from rich import progress as bars
 
+        console = _console()
+        if not _draws_bars(console):
+            yield lambda n: None
+            return
         columns = (
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
             bars.TimeRemainingColumn(),
         )
-        with bars.Progress(*columns, console=_console(), transient=True) as shown:
+        with bars.Progress(*columns, console=console, transient=True) as shown:
             task = shown.add_task(what, total=total)
             yield lambda n: shown.advance(task, n)
 
@@ -67,6 +72,12 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def _draws_bars(console: Any) -> bool:
+    """Whether a bar can move: in a file it leaves empty lines, and in a notebook without ipywidgets
+    a warning each time."""
+    return find_spec("ipywidgets") is not None if console.is_jupyter else console.is_terminal
 
 
 def _in_notebook() -> bool:

@@ -72,7 +72,7 @@ class Model:
         import torch
 
         # Inference may have laid it out for speed, which changes the last bits of what it gives.
-        return self._network.chain.net.eval().to(memory_format=torch.contiguous_format)
+        return self._network.backbone.net.eval().to(memory_format=torch.contiguous_format)
 
     @of_python
     def predict(

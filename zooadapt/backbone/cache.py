@@ -23,7 +23,7 @@ import torch
 
 from zooadapt.backbone.padding import cat
 from zooadapt.errors import DataError, ZooadaptError
-from zooadapt.family import Carry
+from zooadapt.family import Activations
 from zooadapt.runtime import filesystem, locks, model_files
 
 SHARD_BYTES = 32 << 20
@@ -115,33 +115,36 @@ class Entry:
         return stored
 
     @contextmanager
-    def writing(self) -> Iterator[Callable[[Sequence[bytes], Carry], None]]:
+    def writing(self) -> Iterator[Callable[[Sequence[bytes], Activations], None]]:
         """A function that adds a batch of carries under their samples' content hashes. Shards hold
         carries of like shapes, about 32 MiB each, and are written as they fill. Where the disk
         fails or fills, `fault` says so and what is added from then on is lost; what was written
         before stays good."""
         with self._noting_fault():
             self._hold = locks.hold(self.folder, make=True) or self._hold
-        waiting: list[tuple[Sequence[bytes], Carry]] = []
+        waiting: list[tuple[Sequence[bytes], Activations]] = []
         size = 0
 
-        def add(digests: Sequence[bytes], carry: Carry) -> None:
+        def add(digests: Sequence[bytes], activations: Activations) -> None:
             nonlocal size
-            if waiting and (size > SHARD_BYTES or _shapes(carry) != _shapes(waiting[0][1])):
+            if waiting and (size > SHARD_BYTES or _shapes(activations) != _shapes(waiting[0][1])):
                 self._flush(waiting)
                 waiting.clear()
                 size = 0
-            waiting.append((digests, carry))
-            size += sum(t.numel() * t.element_size() for t in carry.values())
+            waiting.append((digests, activations))
+            size += sum(t.numel() * t.element_size() for t in activations.values())
 
         yield add
         if waiting:
             self._flush(waiting)
 
-    def _flush(self, batches: Sequence[tuple[Sequence[bytes], Carry]]) -> None:
+    def _flush(self, batches: Sequence[tuple[Sequence[bytes], Activations]]) -> None:
         if self.fault:
             return
-        whole = {name: torch.cat([carry[name] for _, carry in batches]) for name in batches[0][1]}
+        whole = {
+            name: torch.cat([activations[name] for _, activations in batches])
+            for name in batches[0][1]
+        }
         flat = b"".join(digest for digests, _ in batches for digest in digests)
         whole[_SAMPLES] = torch.frombuffer(bytearray(flat), dtype=torch.uint8).view(-1, 32)
         with self._noting_fault(), filesystem.staging(self.folder / _SHARD) as stage:
@@ -179,12 +182,12 @@ class Stored:
         number = {path: k for k, path in enumerate(self.paths)}
         self._shard = np.array([number[path] for path, _ in places], dtype=np.int32)
         self._row = np.array([row for _, row in places], dtype=np.int64)
-        self._open: dict[int, Carry] = {}
+        self._open: dict[int, Activations] = {}
 
     def __len__(self) -> int:
         return len(self._row)
 
-    def gather(self, indices: np.ndarray) -> Carry:
+    def gather(self, indices: np.ndarray) -> Activations:
         """One carry of these samples; where they differ in length, padded with zeros at the end."""
         shards, rows = self._shard[indices], self._row[indices]
         parts, order = [], []
@@ -202,7 +205,7 @@ class Stored:
         back = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable"))
         return {name: cat([part[name] for part in parts])[back] for name in parts[0]}
 
-    def _mapped(self, shard: int) -> Carry:
+    def _mapped(self, shard: int) -> Activations:
         if shard not in self._open:
             while len(self._open) >= _OPEN:
                 self._open.pop(next(iter(self._open)))
@@ -210,7 +213,7 @@ class Stored:
         return self._open[shard]
 
 
-def _open(path: Path) -> Carry:
+def _open(path: Path) -> Activations:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -231,5 +234,5 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _shapes(carry: Carry) -> dict[str, tuple]:
-    return {name: (t.dtype, tuple(t.shape[1:])) for name, t in carry.items()}
+def _shapes(activations: Activations) -> dict[str, tuple]:
+    return {name: (t.dtype, tuple(t.shape[1:])) for name, t in activations.items()}

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zooadapt.backbone.loaders import Feed, in_order
+from zooadapt.backbone.loaders import Loader, in_order
 from zooadapt.backbone.norm_folding import FoldedNorms, fold
 from zooadapt.backbone.rows import Rows
-from zooadapt.backbone.staged import POOLED, Chain
-from zooadapt.family import Carry
+from zooadapt.backbone.staged import POOLED, StagedBackbone
+from zooadapt.family import Activations
 from zooadapt.runtime import distributed
 from zooadapt.runtime.progress import Progress
 
@@ -30,49 +30,52 @@ class Engine:
         self.precision = precision
         self.channels_last = channels_last
 
-    def place(self, chain: Chain) -> Chain:
+    def place(self, backbone: StagedBackbone) -> StagedBackbone:
         """Move the network to the device, in the memory layout that suits it."""
-        chain.net.to(self.device)
+        backbone.net.to(self.device)
         if self.channels_last:
-            chain.net.to(memory_format=torch.channels_last)
-        return chain
+            backbone.net.to(memory_format=torch.channels_last)
+        return backbone
 
     @torch.inference_mode()
-    def carries(
+    def activations(
         self,
-        chain: Chain,
-        feed: Feed,
+        backbone: StagedBackbone,
+        loader: Loader,
         *,
         stops: Sequence[int],
         batch_size: int,
         progress: Progress,
         what: str,
         only: np.ndarray | None = None,
-    ) -> Iterator[tuple[np.ndarray, dict[int, Carry]]]:
+    ) -> Iterator[tuple[np.ndarray, dict[int, Activations]]]:
         """Every sample's carries at each of the cuts `stops`, in one pass, on the CPU and in the
         precision they were computed in, with the samples' indices; batches come in order of length.
         Of several processes each gets its share of the batches. `only` leaves out other samples.
         With `POOLED` among the stops, the means of every stage's channels too. In eval mode, so
         nothing of the network moves."""
-        chain.eval()
-        wanted = np.arange(len(feed)) if only is None else only
-        lengths = feed.lengths()
+        backbone.eval()
+        wanted = np.arange(len(loader)) if only is None else only
+        lengths = loader.lengths()
         lengths = None if lengths is None else lengths[wanted]
-        order = [wanted[k] for k in distributed.share(in_order(len(wanted), batch_size, lengths))]
-        cuts = sorted({chain.depth if stop == POOLED else stop for stop in stops})
+        order = [wanted[k] for k in distributed.shard(in_order(len(wanted), batch_size, lengths))]
+        freeze_points = sorted({backbone.depth if stop == POOLED else stop for stop in stops})
         with progress.task(what, sum(map(len, order))) as advance:
             folded: FoldedNorms | None = None
-            for indices, carry in zip(order, feed.batches(order), strict=True):
-                carry, at, found = self.to_device(carry), feed.cut, {}
-                means: Carry | None = {} if POOLED in stops else None
+            for indices, activations in zip(order, loader.batches(order), strict=True):
+                activations, at, found = self.to_device(activations), loader.freeze_at, {}
+                means: Activations | None = {} if POOLED in stops else None
                 if folded is None:
                     with self.autocast():  # a stored carry may be bf16
-                        folded = fold(chain, carry, start=at, stop=cuts[-1])
+                        folded = fold(backbone, activations, start=at, stop=freeze_points[-1])
                 with self.autocast(), folded:
-                    for cut in cuts:
-                        carry, at = chain.run(carry, start=at, stop=cut, means=means), cut
-                        if cut in stops:
-                            found[cut] = {name: t.cpu() for name, t in carry.items()}
+                    for freeze_at in freeze_points:
+                        activations, at = (
+                            backbone.run(activations, start=at, stop=freeze_at, means=means),
+                            freeze_at,
+                        )
+                        if freeze_at in stops:
+                            found[freeze_at] = {name: t.cpu() for name, t in activations.items()}
                     if means is not None:
                         found[POOLED] = {name: t.cpu() for name, t in means.items()}
                 yield indices, found
@@ -80,51 +83,60 @@ class Engine:
 
     def features(
         self,
-        chain: Chain,
-        feed: Feed,
+        backbone: StagedBackbone,
+        loader: Loader,
         *,
         batch_size: int,
         progress: Progress,
         what: str = "features",
     ) -> Tensor:
         """`(n, D)` fp32 features on the CPU, in the order of the samples."""
-        out = torch.zeros(len(feed), chain.head.weight.shape[1])
-        for indices, found in self.carries(
-            chain, feed, stops=[chain.depth], batch_size=batch_size, progress=progress, what=what
+        out = torch.zeros(len(loader), backbone.head.weight.shape[1])
+        for indices, found in self.activations(
+            backbone,
+            loader,
+            stops=[backbone.depth],
+            batch_size=batch_size,
+            progress=progress,
+            what=what,
         ):
-            out[indices] = found[chain.depth]["features"].float()
-        distributed.total(out)
+            out[indices] = found[backbone.depth]["features"].float()
+        distributed.all_reduce(out)
         return out
 
     def feature_rows(
-        self, chain: Chain, feed: Feed, *, batch_size: int, progress: Progress
+        self, backbone: StagedBackbone, loader: Loader, *, batch_size: int, progress: Progress
     ) -> Rows:
         """`(n, D)` features in chunks, in the order of the samples, as often as asked for: stored
         ones are read anew each time, others are computed once and kept."""
-        if feed.cut == chain.depth:
-            chunks = in_order(len(feed), ROWS)
-            return lambda: (carry["features"].float() for carry in feed.batches(chunks))
-        features = self.features(chain, feed, batch_size=batch_size, progress=progress)
+        if loader.freeze_at == backbone.depth:
+            chunks = in_order(len(loader), ROWS)
+            return lambda: (
+                activations["features"].float() for activations in loader.batches(chunks)
+            )
+        features = self.features(backbone, loader, batch_size=batch_size, progress=progress)
         return lambda: iter(features.split(ROWS))
 
     def logits(
         self,
-        chain: Chain,
-        feed: Feed,
+        backbone: StagedBackbone,
+        loader: Loader,
         *,
         batch_size: int,
         progress: Progress,
         what: str = "evaluating",
     ) -> Tensor:
         """`(n, K)` fp32 logits on the CPU, in the order of the samples. The head runs in fp32."""
-        features = self.features(chain, feed, batch_size=batch_size, progress=progress, what=what)
-        return self.head_logits(chain, features)
+        features = self.features(
+            backbone, loader, batch_size=batch_size, progress=progress, what=what
+        )
+        return self.head_logits(backbone, features)
 
     @torch.inference_mode()
-    def head_logits(self, chain: Chain, features: Tensor) -> Tensor:
+    def head_logits(self, backbone: StagedBackbone, features: Tensor) -> Tensor:
         """`(n, K)` fp32 logits of the head alone, on the CPU, from `(n, D)` features."""
-        weight = chain.head.weight.detach().cpu().float().flatten(1)
-        bias = chain.head.bias
+        weight = backbone.head.weight.detach().cpu().float().flatten(1)
+        bias = backbone.head.bias
         return nn.functional.linear(
             features, weight, None if bias is None else bias.detach().cpu().float()
         )
@@ -133,9 +145,9 @@ class Engine:
         """The precision of this engine, around a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def to_device(self, carry: Carry) -> Carry:
+    def to_device(self, activations: Activations) -> Activations:
         """A carry on the device, images in the memory layout that suits the network."""
-        placed = {name: tensor.to(self.device) for name, tensor in carry.items()}
+        placed = {name: tensor.to(self.device) for name, tensor in activations.items()}
         if self.channels_last:
             placed = {
                 name: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from zooadapt.backbone.activations import Carries
+from zooadapt.backbone.activations import ActivationStore
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.rows import Rows
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.runtime.progress import Progress
 
 
@@ -13,9 +13,15 @@ class Features:
     """The features of each part of the data, computed once even where nothing is stored."""
 
     def __init__(
-        self, chain: Chain, engine: Engine, carries: Carries, *, batch_size: int, progress: Progress
+        self,
+        backbone: StagedBackbone,
+        engine: Engine,
+        store: ActivationStore,
+        *,
+        batch_size: int,
+        progress: Progress,
     ) -> None:
-        self._chain, self._engine, self._carries = chain, engine, carries
+        self._backbone, self._engine, self._store = backbone, engine, store
         self._batch_size, self._progress = batch_size, progress
         self._rows: dict[str, Rows] = {}
 
@@ -23,8 +29,8 @@ class Features:
         """`(n, D)` in chunks, those of the part of that name."""
         if name not in self._rows:
             self._rows[name] = self._engine.feature_rows(
-                self._chain,
-                self._carries.at(name, self._chain.depth),
+                self._backbone,
+                self._store.at(name, self._backbone.depth),
                 batch_size=self._batch_size,
                 progress=self._progress,
             )

@@ -16,7 +16,7 @@ def rescale(head: nn.Module, scale: float) -> None:
             head.bias.mul_(scale)
 
 
-def carry_rows(
+def copy_rows(
     head: nn.Module,
     classes: Sequence[str],
     source_classes: Sequence[str] | None,

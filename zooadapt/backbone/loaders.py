@@ -14,7 +14,7 @@ import numpy as np
 from zooadapt.backbone.cache import Stored
 from zooadapt.backbone.padding import cat
 from zooadapt.data import Split
-from zooadapt.family import Carry, Preprocessor, Sample
+from zooadapt.family import Activations, Preprocessor, Sample
 from zooadapt.runtime import distributed
 
 WORKERS = max(1, (os.cpu_count() or 1) // distributed.on_host())
@@ -23,10 +23,10 @@ _AT_ONCE = 256
 """Samples that a preprocessor is given at once, where it takes several."""
 
 
-class Feed(Protocol):
+class Loader(Protocol):
     """Carries of a fixed list of samples at one cut, batch by batch, in any order asked for."""
 
-    cut: int
+    freeze_at: int
 
     def __len__(self) -> int: ...
 
@@ -34,7 +34,9 @@ class Feed(Protocol):
         """`(n,)` cost of each sample in a batch, where samples differ; None where all are alike."""
         ...
 
-    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+    def batches(
+        self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
+    ) -> Iterator[Activations]:
         """One carry for each array of sample indices. `key` (seed, epoch) chooses the augmented
         views, if there are any, as a function of key and sample alone."""
         ...
@@ -46,7 +48,7 @@ class Inputs:
     Decoded raw samples are kept, up to `memory` bytes, so that later epochs decode nothing twice.
     """
 
-    cut = 0
+    freeze_at = 0
 
     def __init__(
         self,
@@ -96,7 +98,9 @@ class Inputs:
             ])  # fmt: skip
         return self._lengths
 
-    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+    def batches(
+        self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
+    ) -> Iterator[Activations]:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
             waiting: list[list[Future[list[Sample]]]] = []
             # An image takes long enough for a thread; texts are prepared a batch at a time.
@@ -113,7 +117,7 @@ class Inputs:
                 for future in (future for batch in waiting for future in batch):
                     future.cancel()
 
-    def _collate(self, futures: Sequence[Future[list[Sample]]]) -> Carry:
+    def _collate(self, futures: Sequence[Future[list[Sample]]]) -> Activations:
         return self.preprocessor.collate([s for future in futures for s in future.result()])
 
     def _samples(self, indices: np.ndarray, key: tuple[int, ...]) -> list[Sample]:
@@ -155,8 +159,8 @@ class _Kept:
 class FromCache:
     """Carries at a cut, read from the cache."""
 
-    def __init__(self, cut: int, stored: Stored, lengths: np.ndarray | None) -> None:
-        self.cut, self._stored, self._lengths = cut, stored, lengths
+    def __init__(self, freeze_at: int, stored: Stored, lengths: np.ndarray | None) -> None:
+        self.freeze_at, self._stored, self._lengths = freeze_at, stored, lengths
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -164,7 +168,9 @@ class FromCache:
     def lengths(self) -> np.ndarray | None:
         return self._lengths
 
-    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+    def batches(
+        self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
+    ) -> Iterator[Activations]:
         for indices in order:
             yield self._stored.gather(indices)
 
@@ -172,56 +178,60 @@ class FromCache:
 class Part:
     """Some samples of a feed, in a given order."""
 
-    def __init__(self, feed: Feed, indices: np.ndarray) -> None:
-        self._feed, self._indices = feed, indices
-        self.cut = feed.cut
+    def __init__(self, loader: Loader, indices: np.ndarray) -> None:
+        self._loader, self._indices = loader, indices
+        self.freeze_at = loader.freeze_at
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def lengths(self) -> np.ndarray | None:
-        lengths = self._feed.lengths()
+        lengths = self._loader.lengths()
         return None if lengths is None else lengths[self._indices]
 
-    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
-        return self._feed.batches((self._indices[batch] for batch in order), key=key)
+    def batches(
+        self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
+    ) -> Iterator[Activations]:
+        return self._loader.batches((self._indices[batch] for batch in order), key=key)
 
 
 class Joined:
     """The samples of several feeds at one cut, one feed after the other."""
 
-    def __init__(self, feeds: Sequence[Feed]) -> None:
-        self._feeds = feeds
-        self._starts = np.cumsum([0, *map(len, feeds)])
-        self.cut = feeds[0].cut
+    def __init__(self, loaders: Sequence[Loader]) -> None:
+        self._loaders = loaders
+        self._starts = np.cumsum([0, *map(len, loaders)])
+        self.freeze_at = loaders[0].freeze_at
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def lengths(self) -> np.ndarray | None:
-        lengths = [feed.lengths() for feed in self._feeds]
+        lengths = [loader.lengths() for loader in self._loaders]
         return None if lengths[0] is None else np.concatenate(lengths)
 
-    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
-        order, *own = tee(order, 1 + len(self._feeds))
+    def batches(
+        self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
+    ) -> Iterator[Activations]:
+        order, *own = tee(order, 1 + len(self._loaders))
         streams = [
-            feed.batches(self._shares(k, own[k]), key=(*key, k))
-            for k, feed in enumerate(self._feeds)
+            loader.batches(self._shares(k, own[k]), key=(*key, k))
+            for k, loader in enumerate(self._loaders)
         ]
         for indices in order:
-            of = self._feed_of(indices)
+            of = self._loader_of(indices)
             parts = [next(streams[k]) for k in np.unique(of)]
             back = np.argsort(np.argsort(of, kind="stable"))
             yield {name: cat([part[name] for part in parts])[back] for name in parts[0]}
 
-    def _shares(self, feed: int, order: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def _shares(self, loader: int, order: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """A feed's own samples of each batch that has any."""
         for indices in order:
-            own = indices[self._feed_of(indices) == feed]
+            own = indices[self._loader_of(indices) == loader]
             if len(own):
-                yield own - self._starts[feed]
+                yield own - self._starts[loader]
 
-    def _feed_of(self, indices: np.ndarray) -> np.ndarray:
+    def _loader_of(self, indices: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._starts, indices, side="right") - 1
 
 
@@ -230,7 +240,7 @@ class Views:
 
     def __init__(self, views: Sequence[FromCache]) -> None:
         self._views = views
-        self.cut = views[0].cut
+        self.freeze_at = views[0].freeze_at
 
     def __len__(self) -> int:
         return len(self._views[0])
@@ -238,7 +248,9 @@ class Views:
     def lengths(self) -> np.ndarray | None:
         return self._views[0].lengths()
 
-    def batches(self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()) -> Iterator[Carry]:
+    def batches(
+        self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
+    ) -> Iterator[Activations]:
         drawn = np.random.default_rng(key).integers(len(self._views), size=len(self))
         for indices in order:
             views = drawn[indices]

@@ -11,7 +11,7 @@ from zooadapt.errors import DataError, ZooadaptError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zooadapt.backbone.staged import Chain
+    from zooadapt.backbone.staged import StagedBackbone
     from zooadapt.family import Family
 
 
@@ -27,7 +27,7 @@ class Loaded:
 
 def load(
     family: Family,
-    chain: Chain,
+    backbone: StagedBackbone,
     tensors: Mapping[str, Tensor],
     config: Mapping[str, Any],
     *,
@@ -45,12 +45,12 @@ def load(
         bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
         try:
             state = family.convert(bare, config)
-            expected = _check_fit(chain, state, keep_head=keep_head, where=where)
+            expected = _check_fit(backbone, state, keep_head=keep_head, where=where)
         except ZooadaptError as error:
             misfit = misfit or error
             continue
-        chain.net.load_state_dict({name: state[name] for name in expected}, strict=False)
-        weight, bias = (state.get(f"{chain.head_path}.{part}") for part in ("weight", "bias"))
+        backbone.net.load_state_dict({name: state[name] for name in expected}, strict=False)
+        weight, bias = (state.get(f"{backbone.head_path}.{part}") for part in ("weight", "bias"))
         noted = f"every tensor of the source is named '{prefix}...', which was left out"
         return Loaded(
             head=(weight, bias),
@@ -74,11 +74,11 @@ def _prefixes(tensors: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def _check_fit(
-    chain: Chain, state: Mapping[str, Tensor], *, keep_head: bool, where: str
+    backbone: StagedBackbone, state: Mapping[str, Tensor], *, keep_head: bool, where: str
 ) -> frozenset[str]:
     """The names of the tensors to load, when all of them are there and nothing else is."""
-    own = chain.net.state_dict()
-    head = {name for name in own if name.startswith(chain.head_path + ".")}
+    own = backbone.net.state_dict()
+    head = {name for name in own if name.startswith(backbone.head_path + ".")}
     expected = set(own) if keep_head else set(own) - head
     missing, extra = sorted(expected - set(state)), sorted(set(state) - set(own))
     if missing or extra:

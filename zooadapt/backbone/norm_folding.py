@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from zooadapt.backbone.staged import Chain
-from zooadapt.family import Carry
+from zooadapt.backbone.staged import StagedBackbone
+from zooadapt.family import Activations
 
 
 class FoldedNorms(TorchFunctionMode):
@@ -49,11 +49,13 @@ class FoldedNorms(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def fold(chain: Chain, carry: Carry, *, start: int = 0, stop: int | None = None) -> FoldedNorms:
+def fold(
+    backbone: StagedBackbone, activations: Activations, *, start: int = 0, stop: int | None = None
+) -> FoldedNorms:
     """What is to be entered around forward passes of these stages; found on the first sample of
     `carry`, the carry at cut `start`. The chain is in eval mode."""
-    first = {name: tensor[:1] for name, tensor in carry.items()}
-    return FoldedNorms(lambda: chain.run(first, start=start, stop=stop))
+    first = {name: tensor[:1] for name, tensor in activations.items()}
+    return FoldedNorms(lambda: backbone.run(first, start=start, stop=stop))
 
 
 class _Watch(TorchFunctionMode):

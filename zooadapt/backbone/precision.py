@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from zooadapt.backbone.norm_folding import FoldedNorms, fold
-from zooadapt.backbone.staged import Chain, prefix_sha256
+from zooadapt.backbone.staged import StagedBackbone, prefix_sha256
 from zooadapt.errors import UsageError
-from zooadapt.family import Carry
+from zooadapt.family import Activations
 from zooadapt.runtime.measurements import remember
 
 TOLERANCE = 0.02
@@ -64,7 +64,12 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def choose(
-    chain: Chain, carry: Carry, *, wanted: str, device: torch.device, trains: bool = False
+    backbone: StagedBackbone,
+    activations: Activations,
+    *,
+    wanted: str,
+    device: torch.device,
+    trains: bool = False,
 ) -> Mode:
     """The fastest of fp32 and bf16 autocast, plain and channels-last, on a small batch of real
     inputs. bf16 is a candidate only where the device has it, and taken only where its features stay
@@ -81,11 +86,11 @@ def choose(
     """
     facts = {
         **machine(device),
-        "network": prefix_sha256(chain, chain.depth),
-        "inputs": {name: [str(t.dtype), *t.shape[2:]] for name, t in carry.items()},
+        "network": prefix_sha256(backbone, backbone.depth),
+        "inputs": {name: [str(t.dtype), *t.shape[2:]] for name, t in activations.items()},
         "wanted": wanted,
     }
-    trial = _Trial(chain, carry, device)
+    trial = _Trial(backbone, activations, device)
     mode = Mode(**remember("modes", facts, lambda: asdict(trial.choose(wanted))))
     if not trains or mode.precision != "bf16":
         return mode
@@ -113,8 +118,8 @@ def of_export(config: Mapping[str, Any], device: torch.device) -> Mode | None:
 class _Trial:
     """Modes tried out on one batch. The network is left as it was."""
 
-    chain: Chain
-    carry: Carry
+    backbone: StagedBackbone
+    activations: Activations
     device: torch.device
     folded: dict[tuple[str, bool], FoldedNorms] = field(default_factory=dict)
 
@@ -122,14 +127,14 @@ class _Trial:
         """The fastest of the modes that the device can run the network in."""
         native = has_bf16(self.device)
         precisions = [wanted] if wanted != "auto" else ["fp32", "bf16"] if native else ["fp32"]
-        image = any(t.ndim == 4 for t in self.carry.values())
+        image = any(t.ndim == 4 for t in self.activations.values())
         modes = [
             (p, layout) for layout in ((False, True) if image else (False,)) for p in precisions
         ]
         lacks = "" if native or wanted != "auto" else f"this {self.device.type} has no bf16"
         if modes == [("fp32", False)]:
             return self._mode(modes[0], lacks or "asked for")
-        before = [(p, p.data) for p in self.chain.net.parameters()]
+        before = [(p, p.data) for p in self.backbone.net.parameters()]
         try:
             return self._measure(modes, lacks)
         except Exception as error:
@@ -184,7 +189,7 @@ class _Trial:
     def train(self, mode: Mode, wanted: str) -> Mode:
         """This bf16 mode, or the same in fp32 where a step of training does not work in it or takes
         longer; that it takes longer is no reason where it was asked for."""
-        before = [(p, p.data) for p in self.chain.net.parameters()]
+        before = [(p, p.data) for p in self.backbone.net.parameters()]
         try:
             seconds = self._step("bf16", mode.channels_last)
             if wanted == "bf16":
@@ -211,29 +216,29 @@ class _Trial:
     ) -> tuple[float, torch.Tensor | None]:
         """Seconds in a mode, and its features in fp32, or none if it took longer than the limit and
         was stopped; norms are folded when it is first seen."""
-        carry = self._placed(mode[1])
-        self.chain.eval()
+        activations = self._placed(mode[1])
+        self.backbone.eval()
         if mode not in self.folded:
-            self.folded[mode] = fold(self.chain, carry)
+            self.folded[mode] = fold(self.backbone, activations)
         started = time.perf_counter()
         with self._autocast(mode[0]), self.folded[mode]:
-            for stage in range(self.chain.depth):
-                carry = self.chain.run(carry, start=stage, stop=stage + 1)
+            for stage in range(self.backbone.depth):
+                activations = self.backbone.run(activations, start=stage, stop=stage + 1)
                 if time.perf_counter() - started > limit:
                     return time.perf_counter() - started, None
-            features = carry["features"].float().cpu()
+            features = activations["features"].float().cpu()
         return time.perf_counter() - started, features
 
     def _step(self, precision: str, channels_last: bool) -> float:
         """Seconds forward and backward through the whole network, of which nothing moves."""
-        carry, chain = self._placed(channels_last), self.chain
-        chain.freeze(0, norm_statistics="frozen")
-        chain.train()
+        activations, backbone = self._placed(channels_last), self.backbone
+        backbone.freeze(0, norm_statistics="frozen")
+        backbone.train()
         started = time.perf_counter()
         try:
             with torch.enable_grad():
                 with self._autocast(precision):
-                    logits = chain.logits(carry)
+                    logits = backbone.logits(activations)
                 loss = logits.float().logsumexp(1).mean()
                 loss.backward()
             float(loss.detach())
@@ -241,18 +246,18 @@ class _Trial:
                 torch.cuda.synchronize(self.device)
             return time.perf_counter() - started
         finally:
-            chain.net.zero_grad(set_to_none=True)
-            chain.eval()
+            backbone.net.zero_grad(set_to_none=True)
+            backbone.eval()
 
-    def _placed(self, channels_last: bool) -> Carry:
+    def _placed(self, channels_last: bool) -> Activations:
         """The batch in this layout and on the device, as the network then is."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.chain.net.to(self.device)
-        self.chain.net.to(memory_format=layout)
-        carry = {name: t.to(self.device) for name, t in self.carry.items()}
+        self.backbone.net.to(self.device)
+        self.backbone.net.to(memory_format=layout)
+        activations = {name: t.to(self.device) for name, t in self.activations.items()}
         return {
             name: t.contiguous(memory_format=layout) if t.ndim == 4 else t
-            for name, t in carry.items()
+            for name, t in activations.items()
         }
 
     def _autocast(self, precision: str) -> torch.autocast:

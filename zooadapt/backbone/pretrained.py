@@ -16,7 +16,7 @@ from zooadapt.zoo.sources import Source
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zooadapt.backbone.staged import Chain
+    from zooadapt.backbone.staged import StagedBackbone
 
 WIDENED = 4
 """Times that a network in fp32 may be as large as its weights: they may have one byte a number."""
@@ -29,7 +29,7 @@ class Model:
     """A network with weights, seen as a chain, and what belongs to it."""
 
     source: Source
-    chain: Chain
+    backbone: StagedBackbone
     preprocessor: Preprocessor
     channels: int
     classes: tuple[str, ...]
@@ -46,7 +46,7 @@ class Model:
 
         torch.manual_seed(seed)
         net = self.source.family.build(self.source.config, len(self.classes))
-        device = self.chain.head.weight.device
+        device = self.backbone.head.weight.device
         return {name: tensor.to(device) for name, tensor in net.state_dict().items()}
 
 
@@ -74,7 +74,7 @@ def build(
     import torch
 
     from zooadapt.backbone import loading
-    from zooadapt.backbone.staged import Chain
+    from zooadapt.backbone.staged import StagedBackbone
 
     family, config = source.family, dict(source.config)
     if in_chans is not None and in_chans not in MODES:
@@ -109,14 +109,14 @@ def build(
         )
     _check_size(source, config, len(names))
     torch.manual_seed(seed)
-    chain = Chain(family, family.build(config, len(names)))
+    backbone = StagedBackbone(family, family.build(config, len(names)))
     carried: list[str] = []
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     if not from_scratch:
         loaded = loading.load(
             family,
-            chain,
+            backbone,
             model_files.read_weights(source.origin.folder, folders=family.weight_folders),
             config,
             keep_head=keep_head,
@@ -125,11 +125,11 @@ def build(
         weight, bias = loaded.head
         unused, notes = loaded.unused, loaded.notes
         if not keep_head:
-            carried = head_layer.carry_rows(chain.head, names, source.classes, weight, bias)
-    chain.eval()
+            carried = head_layer.copy_rows(backbone.head, names, source.classes, weight, bias)
+    backbone.eval()
     return Model(
         source=Source(origin=source.origin, family=family, config=config),
-        chain=chain,
+        backbone=backbone,
         preprocessor=preprocessor,
         channels=channels,
         classes=names,

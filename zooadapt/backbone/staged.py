@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.errors import PluginError, UsageError, ZooadaptError
-from zooadapt.family import Carry, Family, Stage
+from zooadapt.family import Activations, Family, Stage
 from zooadapt.zoo import registry
 
 POOLED = -1
@@ -25,7 +25,7 @@ POOLED = -1
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
-class Chain:
+class StagedBackbone:
     """A native network seen through its family's stages. Parameters stay the network's own."""
 
     def __init__(self, family: Family, net: nn.Module) -> None:
@@ -36,7 +36,7 @@ class Chain:
         self.stages: Sequence[Stage] = tuple(family.stages(net))
         self.head_path = family.head(net)
         self._check(family.name)
-        self.cut = 0
+        self.freeze_at = 0
         self.norm_statistics = "train"
 
     @property
@@ -73,25 +73,25 @@ class Chain:
 
     def run(
         self,
-        carry: Carry,
+        activations: Activations,
         *,
         start: int = 0,
         stop: int | None = None,
-        means: Carry | None = None,
-    ) -> Carry:
+        means: Activations | None = None,
+    ) -> Activations:
         """The carry at cut `stop` (default: the end) from the one at cut `start`. What each stage
         gave on the way is added to `means` under its name, `(N, C)`, if that is asked for."""
         for stage in self.stages[start:stop]:
-            carry = stage.run(carry)
+            activations = stage.run(activations)
             if means is not None:
-                means[stage.name] = channel_means(carry)
-        return carry
+                means[stage.name] = channel_means(activations)
+        return activations
 
-    def logits(self, carry: Carry, *, start: int = 0) -> Tensor:
+    def logits(self, activations: Activations, *, start: int = 0) -> Tensor:
         """`(N, K)` from the carry at cut `start`."""
-        return apply_head(self.head, self.run(carry, start=start)["features"])
+        return apply_head(self.head, self.run(activations, start=start)["features"])
 
-    def freeze(self, cut: int, *, norm_statistics: str = "train", tune: str = "all") -> None:
+    def freeze(self, freeze_at: int, *, norm_statistics: str = "train", tune: str = "all") -> None:
         """Freeze the stages before `cut` and make the rest and the head trainable.
 
         `norm_statistics="frozen"` keeps the running statistics of the trained stages' norm layers
@@ -99,9 +99,9 @@ class Chain:
         is trained of the stages after the cut to their norm layers (`norm`), biases (`bias`) or
         low-rank updates (`lora`, see `zooadapt.training.lora`).
         """
-        self.cut, self.norm_statistics = cut, norm_statistics
+        self.freeze_at, self.norm_statistics = freeze_at, norm_statistics
         self.net.requires_grad_(True)
-        for stage in self.stages[:cut]:
+        for stage in self.stages[:freeze_at]:
             for path in stage.owns:
                 found = _get(self.net, path)
                 if isinstance(found, (nn.Module, nn.Parameter)):
@@ -122,7 +122,7 @@ class Chain:
         """Train mode for what is trained, eval mode for what is frozen: no gradient flows into a
         frozen stage, none of its buffers moves, and its dropout is off."""
         self.net.train()
-        for stage in self.stages[: self.cut]:
+        for stage in self.stages[: self.freeze_at]:
             for path in stage.owns:
                 found = _get(self.net, path)
                 if isinstance(found, nn.Module):
@@ -142,7 +142,7 @@ class Chain:
 
     def frozen_state(self) -> dict[str, Tensor]:
         """Parameters and buffers of the stages before the cut, by `state_dict()` name."""
-        owned = tuple(path for stage in self.stages[: self.cut] for path in stage.owns)
+        owned = tuple(path for stage in self.stages[: self.freeze_at] for path in stage.owns)
         return {k: v for k, v in self.net.state_dict().items() if _below(k, owned)}
 
     def stage_of(self, name: str) -> int:
@@ -205,7 +205,7 @@ class Chain:
 class FrozenProof:
     """That what a run froze is what it was, by hash."""
 
-    cut: int
+    freeze_at: int
     """May be raised while it is watched, to what was frozen in the end."""
     tensors: int = 0
     sha256_before: str = ""
@@ -220,33 +220,35 @@ class FrozenProof:
 
 
 @contextmanager
-def frozen_proof(chain: Chain, cut: int) -> Iterator[FrozenProof]:
+def frozen_proof(backbone: StagedBackbone, freeze_at: int) -> Iterator[FrozenProof]:
     """Hash what lies before the cut, buffers included, before and after the block.
 
     Raises: ZooadaptError when a byte of it changed, which no input can cause.
     """
-    proof = FrozenProof(cut=cut)
-    before = _stage_hashes(chain)
+    proof = FrozenProof(freeze_at=freeze_at)
+    before = _stage_hashes(backbone)
     yield proof
-    after = _stage_hashes(chain)
-    proof.tensors = sum(count for count, _ in before[: proof.cut])
+    after = _stage_hashes(backbone)
+    proof.tensors = sum(count for count, _ in before[: proof.freeze_at])
     proof.sha256_before, proof.sha256_after = (
-        hashlib.sha256("\n".join(digest for _, digest in hashes[: proof.cut]).encode()).hexdigest()
+        hashlib.sha256(
+            "\n".join(digest for _, digest in hashes[: proof.freeze_at]).encode()
+        ).hexdigest()
         for hashes in (before, after)
     )
     if proof.sha256_after != proof.sha256_before:
         raise ZooadaptError(
             "a frozen tensor changed during training",
-            thing=chain.head_path,
+            thing=backbone.head_path,
             remedy="report this as a bug, with the report of the run",
         )
 
 
-def _stage_hashes(chain: Chain) -> list[tuple[int, str]]:
+def _stage_hashes(backbone: StagedBackbone) -> list[tuple[int, str]]:
     """The number of tensors of each stage, and their hash."""
-    states: list[dict[str, Tensor]] = [{} for _ in range(chain.depth + 1)]
-    for name, tensor in chain.net.state_dict().items():
-        states[chain.stage_of(name)][name] = tensor
+    states: list[dict[str, Tensor]] = [{} for _ in range(backbone.depth + 1)]
+    for name, tensor in backbone.net.state_dict().items():
+        states[backbone.stage_of(name)][name] = tensor
     return [(len(state), state_sha256(state)) for state in states]
 
 
@@ -257,10 +259,10 @@ def apply_head(head: nn.Module, features: Tensor) -> Tensor:
     return head(features)
 
 
-def channel_means(carry: Carry) -> Tensor:
+def channel_means(activations: Activations) -> Tensor:
     """`(N, C)` means of a carry's tensors over all their `places`, next to each other, in fp32."""
     means = []
-    for tensor in carry.values():
+    for tensor in activations.values():
         if tensor.is_floating_point() and tensor.ndim > 1:
             over = places(tensor)
             means.append(tensor.float().mean(over) if over else tensor.float())
@@ -284,22 +286,22 @@ def state_sha256(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def prefix_sha256(chain: Chain, cut: int) -> str:
+def prefix_sha256(backbone: StagedBackbone, freeze_at: int) -> str:
     """Hash of everything that computes the carry at `cut`: the weights and buffers of the stages
     before it, the modules they sit in with their settings, and the plugin's code, the preprocessing
     included."""
-    names = [stage.name for stage in chain.stages[:cut]]
+    names = [stage.name for stage in backbone.stages[:freeze_at]]
     state = {
         name: tensor
-        for name, tensor in chain.net.state_dict().items()
-        if chain.stage_of(name) < cut
+        for name, tensor in backbone.net.state_dict().items()
+        if backbone.stage_of(name) < freeze_at
     }
     modules = [
         f"{name} {type(module).__qualname__}({module.extra_repr()})"
-        for name, module in chain.net.named_modules()
-        if name and not f"{name}.".startswith(f"{chain.head_path}.")
+        for name, module in backbone.net.named_modules()
+        if name and not f"{name}.".startswith(f"{backbone.head_path}.")
     ]
-    text = "\n".join([chain.code, *names, *modules, state_sha256(state)])
+    text = "\n".join([backbone.code, *names, *modules, state_sha256(state)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from zooadapt.heads.label_issues import Suspects
+from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.learning_curve import Curve
 from zooadapt.heads.metrics import Comparison, Metrics
 from zooadapt.heads.text_baseline import Match
@@ -20,7 +20,7 @@ class Findings:
     comparisons: Sequence[Comparison]
     """The exported model beside each baseline, on the samples those were measured on. Where what is
     exported is solved on these samples too, the one solved without them stands for it."""
-    suspects: Suspects | None
+    suspects: LabelIssues | None
     treatment: str
     changed: int
     """Training samples that were left out or relabelled as suspects."""

@@ -68,7 +68,7 @@ def install(head: nn.Module, fit: HeadFit) -> None:
             head.bias.copy_(fit.bias)
 
 
-def solve(
+def fit_head(
     rows: Rows,
     labels: Tensor,
     num_classes: int,
@@ -94,9 +94,9 @@ def solve(
     shares = shares.double() * (shares.count_nonzero() / shares.double().sum())
     asked = shares if judged is None else shares * judged
     if kind == "ridge":
-        return _solve_ridge(rows, labels, num_classes, shares, asked, folds, groups)
+        return _fit_ridge(rows, labels, num_classes, shares, asked, folds, groups)
     drawn = folds or draw_folds(labels.numpy(), FOLDS, repeats=1, seed=seed, groups=groups)
-    return _solve_logistic(rows, labels, num_classes, shares, asked, drawn)
+    return _fit_logistic(rows, labels, num_classes, shares, asked, drawn)
 
 
 def draw_folds(
@@ -107,7 +107,7 @@ def draw_folds(
     return [parted(labels, shares, seed + 7919 * number, groups) for number in range(repeats)]
 
 
-def _solve_ridge(
+def _fit_ridge(
     rows: Rows,
     labels: Tensor,
     num_classes: int,
@@ -137,7 +137,7 @@ def _solve_ridge(
     return _scaled(weight, bias, held_out, l2s[best], scales[best])
 
 
-def _solve_logistic(
+def _fit_logistic(
     rows: Rows,
     labels: Tensor,
     num_classes: int,
@@ -166,7 +166,10 @@ def _solve_logistic(
     best: tuple[float, float, float, Tensor] | None = None
     for l2 in LOGISTIC_PATH:
         held_out = torch.cat(
-            [_out_of_fold(rows, fold, [part.solve(l2) for part in parts]) for fold, parts in drawn]
+            [
+                _out_of_fold(rows, fold, [part.fit_head(l2) for part in parts])
+                for fold, parts in drawn
+            ]
         )
         scale, losses = best_scale(held_out.double(), truth, shares)
         loss = float(losses.mean())
@@ -174,7 +177,7 @@ def _solve_logistic(
             break
         best = (loss, l2, scale, held_out)
     _, l2, scale, held_out = best
-    weight, bias = Logistic(rows, labels, num_classes, weights, geometry).solve(l2)
+    weight, bias = Logistic(rows, labels, num_classes, weights, geometry).fit_head(l2)
     return _scaled(weight, bias, held_out, l2, scale)
 
 

@@ -26,7 +26,7 @@ COLUMNS = ("sample", "given", "likelier", "score", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suspects:
+class LabelIssues:
     """Samples whose label is suspected, the most suspicious first."""
 
     index: np.ndarray
@@ -46,7 +46,7 @@ class Suspects:
         return len(self.index)
 
 
-def find(probabilities: np.ndarray, labels: np.ndarray) -> Suspects:
+def find(probabilities: np.ndarray, labels: np.ndarray) -> LabelIssues:
     """The off-diagonal of the confident joint: a sample is suspected if the class that is the most
     probable for it is not its own, and at least as probable as that class is, on average, for the
     samples labelled so. (In the paper a class may be taken that is not the most probable one: where
@@ -73,7 +73,7 @@ def find(probabilities: np.ndarray, labels: np.ndarray) -> Suspects:
     reliable = accuracy >= LEAST_ACCURACY and gain > _SIGNIFICANT * noise
     index = np.flatnonzero(suspected & reliable)
     index = index[np.argsort(-score[index], kind="stable")]
-    return Suspects(
+    return LabelIssues(
         index=index,
         given=labels[index],
         likelier=likelier[index],
@@ -83,7 +83,9 @@ def find(probabilities: np.ndarray, labels: np.ndarray) -> Suspects:
     )
 
 
-def treat(found: Suspects, labels: np.ndarray, treatment: str) -> tuple[list[int], list[bool], int]:
+def treat(
+    found: LabelIssues, labels: np.ndarray, treatment: str
+) -> tuple[list[int], list[bool], int]:
     """Labels to learn from, whether each sample is learned from, and how many samples that changes.
 
     `drop` leaves suspects out, `relabel` takes the likelier class. A class keeps at least half of
@@ -114,7 +116,7 @@ def check_place(path: Path) -> None:
 
 
 def rows(
-    found: Suspects, ids: Sequence[str], texts: Sequence[str | None], classes: Sequence[str]
+    found: LabelIssues, ids: Sequence[str], texts: Sequence[str | None], classes: Sequence[str]
 ) -> list[list[Any]]:
     """The suspects as lines under `COLUMNS`; ids and texts: of all samples that were looked at."""
     each = zip(found.index.tolist(), found.given, found.likelier, found.score, strict=True)

@@ -97,7 +97,7 @@ def measure(
             here = np.flatnonzero((part <= k) & kept)
             if not len(here) or not asked.any():
                 return None
-            logits = _solved(x[here], learned[here], fit.weight.shape[0], fit.l2, x[asked])
+            logits = _fitted(x[here], learned[here], fit.weight.shape[0], fit.l2, x[asked])
             right = float((logits.argmax(1).numpy() == true[asked]).mean())
             found[share].append((len(here), right, int(asked.sum())))
     points = [
@@ -141,7 +141,7 @@ def foretell(points: Sequence[Point]) -> Curve:
     )
 
 
-def _solved(x: Tensor, labels: np.ndarray, classes: int, l2: float, asked: Tensor) -> Tensor:
+def _fitted(x: Tensor, labels: np.ndarray, classes: int, l2: float, asked: Tensor) -> Tensor:
     """`(m, K)` predictions of ridge regression for `asked`, in the smaller of the two forms."""
     y = nn.functional.one_hot(torch.from_numpy(labels), classes).double()
     mean, target = x.mean(0), y.mean(0)

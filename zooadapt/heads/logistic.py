@@ -32,7 +32,7 @@ class Logistic:
         self._geometry = geometry
         self._start = np.zeros(0)
 
-    def solve(self, l2: float) -> tuple[Tensor, Tensor]:
+    def fit_head(self, l2: float) -> tuple[Tensor, Tensor]:
         """`(K, D)` weight and `(K,)` bias, fp32, for one penalty."""
         from scipy.optimize import minimize
 

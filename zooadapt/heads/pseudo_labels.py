@@ -64,7 +64,7 @@ def teach(
     )
     counted = [one[weights > 0] for one in losses]
     right = [int((said.argmax(1) == labels)[weights > 0].sum()) for said in said_by]
-    _, gain, noise = distributed.decided(lambda: selection.simplest(counted))
+    _, gain, noise = distributed.broadcast(lambda: selection.simplest(counted))
     _, fit, chosen, of = _twice(rows, unlabelled, labels, num_classes, weights, groups, kind, seed)
     fit = replace(
         fit,
@@ -95,7 +95,7 @@ def _twice(
 ) -> tuple[HeadFit, HeadFit, int, int]:
     """The head without and with unlabelled samples; of how many it was sure, and of how many."""
     mean_one = weights * (weights.count_nonzero() / weights.sum())
-    first = fitting.solve(
+    first = fitting.fit_head(
         rows, labels, num_classes, kind=kind, weights=weights, groups=groups, seed=seed
     )
     sure, guessed = _logits(unlabelled, first).softmax(1).max(1)
@@ -110,7 +110,7 @@ def _twice(
         yield from rows()
         yield from unlabelled()
 
-    second = fitting.solve(
+    second = fitting.fit_head(
         chunks,
         both,
         num_classes,

@@ -114,10 +114,10 @@ class Ridge:
             solutions.append(torch.linalg.solve(torch.diag(diagonal) - grams, whole))
         found: list[list[Tensor]] = [[] for _ in l2s]
         for rows, y, _, numbers in self._folded(fold, step):
-            for solved, parts in zip(solutions, found, strict=True):
+            for fitted, parts in zip(solutions, found, strict=True):
                 said = torch.empty_like(y)
                 for number in numbers.unique().tolist():
-                    said[numbers == number] = rows[numbers == number] @ solved[number]
+                    said[numbers == number] = rows[numbers == number] @ fitted[number]
                 parts.append(said)
         return [torch.cat(parts) for parts in found]
 

@@ -144,7 +144,7 @@ def _measure(rival: Rival, whole: Mapping[str, Part], num_classes: int, seed: in
         parts[name] = part.sample(most / size, seed) if size > most else part
     judged = {"val": parts.get("val", parts["train"])}
     judged |= {"test": parts["test"]} if "test" in parts else {}
-    answers = distributed.decided(partial(_answers, module.Predictor, parts, seed))
+    answers = distributed.broadcast(partial(_answers, module.Predictor, parts, seed))
     predicted = {name: np.array(answer) for name, answer in answers.items()}
     return Match(
         rival=rival,

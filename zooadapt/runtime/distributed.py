@@ -48,7 +48,7 @@ def device() -> torch.device:
     return _state().device
 
 
-def share(work: Any, *, least: int = 0) -> Any:
+def shard(work: Any, *, least: int = 0) -> Any:
     """Every n-th item of a list or array, n being its `sharers`; together they do all of it. Any
     other process gets so many of the first ones as nobody gets less than."""
     number, own = sharers(work, least=least), _state().process_index
@@ -62,7 +62,7 @@ def sharers(work: Any, *, least: int = 0) -> int:
     return max(1, min(_state().num_processes, most))
 
 
-def total(*tensors: Tensor) -> None:
+def all_reduce(*tensors: Tensor) -> None:
     """Replace each tensor by its sum over all processes, to the same bits in each."""
     import torch
 
@@ -76,21 +76,21 @@ def total(*tensors: Tensor) -> None:
         tensor.copy_(part.view(tensor.shape))
 
 
-def anywhere(said: bool) -> bool:
+def any_process(said: bool) -> bool:
     """Whether any process says so. None goes on before all have spoken."""
     import torch
 
     count = torch.tensor(float(said))
-    total(count)
+    all_reduce(count)
     return bool(count)
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until all processes are here."""
-    anywhere(False)
+    any_process(False)
 
 
-def decided(make: Callable[[], T]) -> T:
+def broadcast(make: Callable[[], T]) -> T:
     """What the main process makes, as JSON gives it back, in every process."""
     import torch
 

@@ -15,7 +15,7 @@ from zooadapt.runtime import distributed, filesystem, model_files
 def remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -> dict[str, Any]:
     """A small measured fact about this machine: measured once, by the main process where there are
     several, then read from the cache folder, if that can be written to."""
-    return distributed.decided(lambda: _remember(kind, facts, measure))
+    return distributed.broadcast(lambda: _remember(kind, facts, measure))
 
 
 def _remember(kind: str, facts: Mapping[str, Any], measure: Callable[[], dict]) -> dict[str, Any]:

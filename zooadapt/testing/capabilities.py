@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zooadapt.backbone.pretrained import build
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.data.synthesis import synthesise
 from zooadapt.testing.case import Case, apart, close, same
 from zooadapt.testing.clauses import clause, need, require
@@ -81,7 +81,7 @@ def check_it_is_a_language_model(case: Case) -> None:
     for unit in ("char", "byte"):
         config = case.family.language_config(text, unit=unit, hidden=8, layers=2)
         torch.manual_seed(0)
-        chain = Chain(case.family, case.family.build(config, 1))
+        backbone = StagedBackbone(case.family, case.family.build(config, 1))
         language, prepare = case.family.language(config), case.family.preprocessor(config)
         symbols = list(language.encode(text))
         spelled = b"".join(language.alphabet[symbol] for symbol in symbols).decode()
@@ -101,9 +101,11 @@ def check_it_is_a_language_model(case: Case) -> None:
             remedy="let the preprocessor use `encode` and `sample`",
         )
         with torch.no_grad():
-            carry = prepare.collate([language.sample(row) for row in (start, other, start[:12])])
-            stop = chain.resolve(language.stage) + 1
-            states = chain.run(carry, stop=stop)[language.states]
+            activations = prepare.collate(
+                [language.sample(row) for row in (start, other, start[:12])]
+            )
+            stop = backbone.resolve(language.stage) + 1
+            states = backbone.run(activations, stop=stop)[language.states]
         require(
             states.ndim == 3 and states.shape[:2] == (3, 24),
             declared="(3, 24, H) states of three texts of 24 symbols or fewer",
@@ -122,8 +124,8 @@ def check_it_is_a_language_model(case: Case) -> None:
 def _check_runs(case: Case, wanted: dict[str, int], shape: tuple[int, ...]) -> None:
     model = build(case.exported, **wanted)
     raws = synthesise("image", 2, channels=model.channels)
-    carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
-    given = [tuple(t.shape[1:]) for t in carry.values() if t.ndim == 4]
+    activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    given = [tuple(t.shape[1:]) for t in activations.values() if t.ndim == 4]
     require(
         given == [shape],
         declared=f"images {shape}",
@@ -131,7 +133,7 @@ def _check_runs(case: Case, wanted: dict[str, int], shape: tuple[int, ...]) -> N
         remedy="let `preprocessor` read the size and channels that `with_input` writes",
     )
     with torch.no_grad():
-        logits = model.chain.logits(carry)
+        logits = model.backbone.logits(activations)
     require(
         logits.shape == (2, len(model.classes)) and bool(logits.isfinite().all()),
         declared=f"finite logits, (2, {len(model.classes)})",
@@ -141,4 +143,4 @@ def _check_runs(case: Case, wanted: dict[str, int], shape: tuple[int, ...]) -> N
 
 
 def _image(case: Case) -> Tensor:
-    return next(tensor for tensor in case.carry().values() if tensor.ndim == 4)
+    return next(tensor for tensor in case.activations().values() if tensor.ndim == 4)

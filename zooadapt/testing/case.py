@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.backbone.pretrained import Model, build
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.data.synthesis import synthesise
-from zooadapt.family import FILES, Carry, Family, Preprocessor, Sample, Stage, further_files
+from zooadapt.family import FILES, Activations, Family, Preprocessor, Sample, Stage, further_files
 from zooadapt.testing.outcomes import Faults
 from zooadapt.testing.steps import Training, reached, train
 from zooadapt.workflows import export
@@ -69,13 +69,13 @@ class Case:
         except Exception as error:
             self._unbuilt = error
             raise
-        _shake(model.chain.net)
+        _shake(model.backbone.net)
         return _naming_stages(model)
 
     @property
-    def chain(self) -> Chain:
+    def backbone(self) -> StagedBackbone:
         """In eval mode; to change it, use `workbench`."""
-        return self.model.chain
+        return self.model.backbone
 
     @property
     def preprocessor(self) -> Preprocessor:
@@ -87,25 +87,25 @@ class Case:
     def samples(self, n: int = N, *, seed: int = 0) -> list[Sample]:
         return [self.preprocessor(raw, rng=None) for raw in self.raws(n, seed=seed)]
 
-    def carry(self, k: int = 0) -> Carry:
+    def activations(self, k: int = 0) -> Activations:
         """A copy of the eval-mode carry of `N` samples at cut `k`."""
-        return {name: tensor.clone() for name, tensor in self._carries[k].items()}
+        return {name: tensor.clone() for name, tensor in self._store[k].items()}
 
     @cached_property
     def logits(self) -> Tensor:
         """`(N, K)` of the chain in eval mode."""
         with torch.no_grad():
-            return self.chain.logits(self.carry())
+            return self.backbone.logits(self.activations())
 
     @cached_property
     def trainings(self) -> list[Training]:
         """Two steps of training from every cut, each from the same start."""
-        with self.workbench() as chain:
-            wanted = reached(chain.net, self.carry())
+        with self.workbench() as backbone:
+            wanted = reached(backbone.net, self.activations())
         trainings = []
-        for cut in range(self.chain.depth + 1):
-            with self.workbench() as chain:
-                trainings.append(train(chain, cut, self.carry(), wanted))
+        for freeze_at in range(self.backbone.depth + 1):
+            with self.workbench() as backbone:
+                trainings.append(train(backbone, freeze_at, self.activations(), wanted))
         return trainings
 
     @cached_property
@@ -120,25 +120,25 @@ class Case:
         return reopened(self.family, out)
 
     @contextmanager
-    def workbench(self) -> Iterator[Chain]:
+    def workbench(self) -> Iterator[StagedBackbone]:
         """The chain, to train or spoil: weights, buffers, modes and cut are put back afterwards."""
-        net = self.chain.net
+        net = self.backbone.net
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         try:
-            yield self.chain
+            yield self.backbone
         finally:
             net.load_state_dict(before)
             net.zero_grad(set_to_none=True)
-            self.chain.freeze(0)
-            self.chain.eval()
+            self.backbone.freeze(0)
+            self.backbone.eval()
 
     @cached_property
-    def _carries(self) -> list[Carry]:
-        carries = [self.preprocessor.collate(self.samples())]
+    def _store(self) -> list[Activations]:
+        store = [self.preprocessor.collate(self.samples())]
         with torch.no_grad():
-            for k in range(self.chain.depth):
-                carries.append(self.chain.run(_copy(carries[k]), start=k, stop=k + 1))
-        return carries
+            for k in range(self.backbone.depth):
+                store.append(self.backbone.run(_copy(store[k]), start=k, stop=k + 1))
+        return store
 
     @cached_property
     def _folder(self) -> TemporaryDirectory[str]:
@@ -156,9 +156,9 @@ def _naming_stages(model: Model) -> Model:
     def named(stage: Stage) -> Stage:
         note = f"stage '{stage.name}'"
 
-        def run(carry: Carry) -> Carry:
+        def run(activations: Activations) -> Activations:
             try:
-                return stage.run(carry)
+                return stage.run(activations)
             except Exception as error:
                 if note not in getattr(error, "__notes__", ()):
                     error.add_note(note)
@@ -166,7 +166,7 @@ def _naming_stages(model: Model) -> Model:
 
         return replace(stage, run=run)
 
-    model.chain.stages = tuple(map(named, model.chain.stages))
+    model.backbone.stages = tuple(map(named, model.backbone.stages))
     return model
 
 
@@ -185,7 +185,7 @@ def apart(actual: Tensor, expected: Tensor) -> str:
     return f"up to {float((actual - expected).abs().max()):.2g} apart"
 
 
-def same(first: Carry, second: Carry) -> bool:
+def same(first: Activations, second: Activations) -> bool:
     """Equal names, types, shapes and bits."""
     return first.keys() == second.keys() and all(
         first[name].dtype == second[name].dtype and torch.equal(first[name], second[name])
@@ -193,8 +193,8 @@ def same(first: Carry, second: Carry) -> bool:
     )
 
 
-def _copy(carry: Carry) -> Carry:
-    return {name: tensor.clone() for name, tensor in carry.items()}
+def _copy(activations: Activations) -> Activations:
+    return {name: tensor.clone() for name, tensor in activations.items()}
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from zooadapt.testing.structure import SEVEN
 def check_native_names_are_kept(case: Case) -> None:
     """`convert` gives the network's state back from what `native_state` makes of it, bit for bit
     under the same names, and leaves its argument as it is: an export is a source."""
-    state = {name: t.clone() for name, t in case.chain.net.state_dict().items()}
+    state = {name: t.clone() for name, t in case.backbone.net.state_dict().items()}
     native = case.family.native_config(case.config, case.model.classes)
     given = dict(case.family.native_state(state, case.config))
     names = set(given)
@@ -91,7 +91,7 @@ def check_an_export_loads_in_a_clean_process(case: Case) -> None:
     whatever its random seed, and there `build` opens no file, connection or process: weights are
     the core's business."""
     with torch.no_grad():
-        expected = network_logits(case.chain.net, case.carry())
+        expected = network_logits(case.backbone.net, case.activations())
     folder = case.exported.origin.folder
     logits, touched = clean.load_elsewhere(
         case.family, folder, len(expected), channels=case.model.channels
@@ -122,7 +122,7 @@ def check_known_classes_keep_their_rows(case: Case) -> None:
         actual=f"carried: {model.carried}",
         remedy="keep the head's name and rows in `convert`, and the order in `classes`",
     )
-    old, new = case.chain.head.weight, model.chain.head.weight
+    old, new = case.backbone.head.weight, model.backbone.head.weight
     moved = [n for n in model.carried
              if not torch.equal(new[SEVEN.index(n)], old[case.model.classes.index(n)])]  # fmt: skip
     require(

@@ -15,7 +15,7 @@ def check_the_frozen_stays(case: Case) -> None:
     for training in case.trainings:
         require(
             not training.leaked,
-            declared=f"nothing before cut {training.cut} changes",
+            declared=f"nothing before cut {training.freeze_at} changes",
             actual=f"{', '.join(training.leaked[:3])} changed",
             remedy="list the modules that update buffers in `owns`, by themselves or by a parent",
         )
@@ -28,7 +28,7 @@ def check_the_rest_is_trained(case: Case) -> None:
     for training in case.trainings:
         require(
             not training.stuck,
-            declared=f"every parameter behind cut {training.cut} is trained",
+            declared=f"every parameter behind cut {training.freeze_at} is trained",
             actual=f"{', '.join(training.stuck[:3])} did not move",
             remedy="let gradients through: no detach, no no_grad",
         )
@@ -39,14 +39,14 @@ def check_the_rest_is_trained(case: Case) -> None:
 def check_the_frozen_runs_as_in_evaluation(case: Case) -> None:
     """A frozen stage gives the same bits in training as in evaluation: its dropout is off, its norm
     layers use their running statistics."""
-    with case.workbench() as chain:
-        chain.freeze(chain.depth)
-        for k, stage in enumerate(chain.stages):
-            chain.eval()
-            expected = stage.run(case.carry(k))
-            chain.train()
+    with case.workbench() as backbone:
+        backbone.freeze(backbone.depth)
+        for k, stage in enumerate(backbone.stages):
+            backbone.eval()
+            expected = stage.run(case.activations(k))
+            backbone.train()
             require(
-                same(stage.run(case.carry(k)), expected),
+                same(stage.run(case.activations(k)), expected),
                 declared=f"stage '{stage.name}' as in eval mode",
                 actual="another output, once the stage is frozen and the network is in train mode",
                 remedy="list its dropout and norm modules in `owns`; call modules, whose mode can "

@@ -81,7 +81,7 @@ def check_samples_fit_together(case: Case) -> None:
             remedy="resize, crop or cut to one shape, or declare variable_length",
         )
     with torch.no_grad():
-        logits = case.chain.logits(case.preprocessor.collate(samples[: len(raws)]))
+        logits = case.backbone.logits(case.preprocessor.collate(samples[: len(raws)]))
     require(
         logits.shape == (len(raws), len(case.model.classes)) and bool(logits.isfinite().all()),
         declared=f"finite logits for {len(raws)} samples, some of them a pixel or no text",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zooadapt.backbone.staged import Chain
-from zooadapt.family import Carry
+from zooadapt.backbone.staged import StagedBackbone
+from zooadapt.family import Activations
 
 _RATES = (1e-3, 5e-4)
 """One for each step, so that the second cannot undo the first."""
@@ -21,50 +21,55 @@ class Training:
     """What training from a cut did: entries of the state that should have stayed and moved, and
     parameters that should have moved, as `reached` says, and stayed."""
 
-    cut: int
+    freeze_at: int
     leaked: tuple[str, ...]
     stuck: tuple[str, ...]
 
 
-def network_logits(net: nn.Module, carry: Carry) -> Tensor:
+def network_logits(net: nn.Module, activations: Activations) -> Tensor:
     """`(N, K)` of the network's own forward; it gives a tensor, or an object with `.logits`."""
-    given = net(**carry)
+    given = net(**activations)
     return getattr(given, "logits", given)
 
 
-def reached(net: nn.Module, carry: Carry) -> frozenset[str]:
+def reached(net: nn.Module, activations: Activations) -> frozenset[str]:
     """Parameters that get a gradient when the network is trained by its own forward: not what is
     for another task, nor what a softmax takes away again, such as the bias of attention keys."""
     net.requires_grad_(True).train()
-    _backward(net, network_logits(net, carry))
+    _backward(net, network_logits(net, activations))
     grads = {name: parameter.grad for name, parameter in net.named_parameters()}
     sizes = {name: float(grad.abs().max()) for name, grad in grads.items() if grad is not None}
     return frozenset(name for name, size in sizes.items() if size > _NOISE * max(sizes.values()))
 
 
-def train(chain: Chain, cut: int, carry: Carry, wanted: frozenset[str]) -> Training:
+def train(
+    backbone: StagedBackbone, freeze_at: int, activations: Activations, wanted: frozenset[str]
+) -> Training:
     """Two optimiser steps from `cut` on one batch. By the gradient's sign alone, as Adam's first
     step is: importing `torch.optim` takes longer than all the checks of a small network. `wanted`:
     the parameters that should move where they are not frozen."""
     torch.manual_seed(0)
-    chain.freeze(cut)
-    chain.train()
-    frozen = {name: tensor.clone() for name, tensor in chain.frozen_state().items()}
+    backbone.freeze(freeze_at)
+    backbone.train()
+    frozen = {name: tensor.clone() for name, tensor in backbone.frozen_state().items()}
     trained = {
         name: parameter.detach().clone()
-        for name, parameter in chain.net.named_parameters()
-        if name in wanted and chain.stage_of(name) >= cut
+        for name, parameter in backbone.net.named_parameters()
+        if name in wanted and backbone.stage_of(name) >= freeze_at
     }
     for rate in _RATES:
-        _backward(chain.net, chain.logits({name: tensor.clone() for name, tensor in carry.items()}))
+        _backward(
+            backbone.net,
+            backbone.logits({name: tensor.clone() for name, tensor in activations.items()}),
+        )
         with torch.no_grad():
-            for parameter in chain.net.parameters():
+            for parameter in backbone.net.parameters():
                 if parameter.grad is not None:
                     parameter -= rate * parameter.grad.sign()
-    after = chain.net.state_dict()
-    parameters = dict(chain.net.named_parameters())
+    after = backbone.net.state_dict()
+    parameters = dict(backbone.net.named_parameters())
     return Training(
-        cut=cut,
+        freeze_at=freeze_at,
         leaked=tuple(name for name, old in frozen.items() if not torch.equal(old, after[name])),
         stuck=tuple(name for name, old in trained.items() if torch.equal(old, parameters[name])),
     )

@@ -117,7 +117,7 @@ def check_its_head_is_linear(case: Case) -> None:
             remedy="give the path of the last layer",
         )
         shape = tuple(head.weight.shape[:2])
-        width = case.carry(case.chain.depth)["features"].shape[1]
+        width = case.activations(case.backbone.depth)["features"].shape[1]
         require(
             shape == (len(classes), width),
             declared=f"weights ({len(classes)}, {width}) for {len(classes)} classes",

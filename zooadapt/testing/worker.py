@@ -43,8 +43,10 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     family = getattr(importlib.import_module(job["module"]), job["name"])()
     model = build(reopened(family, Path(job["folder"])), seed=_SEED)
     raws = synthesise(family.modality, job["n"], channels=job["channels"])
-    carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
-    model_files.write_weights(Path(job["out"]), {"logits": network_logits(model.chain.net, carry)})
+    activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    model_files.write_weights(
+        Path(job["out"]), {"logits": network_logits(model.backbone.net, activations)}
+    )
     return {"touched": _opened(lambda: family.build(model.source.config, len(model.classes)))}
 
 

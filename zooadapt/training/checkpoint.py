@@ -112,11 +112,11 @@ def source_of(out: Path) -> dict[str, Tensor]:
     return {name[len(begin) :]: t for name, t in tensors.items() if name.startswith(begin)}
 
 
-def otherwise_stored(cut: int) -> ResourceError:
+def otherwise_stored(freeze_at: int) -> ResourceError:
     """Samples in the cache are not augmented anew in each epoch, others are."""
     return ResourceError(
-        f"the activations before stage {cut} were in the cache when the run was interrupted and "
-        "are not now, or the other way round",
+        f"the activations before stage {freeze_at} were in the cache when the run was interrupted "
+        "and are not now, or the other way round",
         thing="--cache-gb",
         remedy="give it the room that it had, or run it without --resume",
     )

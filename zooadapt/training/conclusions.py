@@ -15,13 +15,13 @@ from zooadapt.heads.text_baseline import compete
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.wording import counted
 from zooadapt.training.plan import Plan
-from zooadapt.training.probe import Solving
+from zooadapt.training.probe import HeadFitter
 from zooadapt.training.strategies import AUTO
 
 
 def findings(
     plan: Plan,
-    solving: Solving,
+    fitter: HeadFitter,
     splits: Mapping[str, Split],
     predicted: Mapping[str, np.ndarray],
     measured: Mapping[str, Metrics],
@@ -33,14 +33,14 @@ def findings(
     model answered on the samples the baselines were measured on, and the model's of other parts;
     measured: the baselines; was_to_train: whether the plan was to train, whatever came of it."""
     model, part = model_answers(predicted), VAL if VAL in splits else TRAIN
-    truth = solving.given(part)
+    truth = fitter.given(part)
     comparisons = [
         metrics.compare(name, model == truth, predicted[name] == truth)
         for name in measured
         if predicted[name] is not model
     ]
     matches = compete(
-        solving.parts_beside({**predicted, part: model}),
+        fitter.parts_beside({**predicted, part: model}),
         num_classes=plan.num_classes,
         seed=plan.seed,
     )
@@ -49,10 +49,10 @@ def findings(
         baselines=measured,
         comparisons=comparisons if new else [],
         conclusion=conclusion(plan, comparisons) if was_to_train and new else None,
-        suspects=solving.suspects if new else None,
+        suspects=fitter.suspects if new else None,
         treatment=plan.suspects,
-        changed=solving.changed,
-        curve=solving.curve() if new else None,
+        changed=fitter.changed,
+        curve=fitter.curve() if new else None,
         temperature=temperature,
         matches=matches if new else [match.on(TEST) for match in matches if TEST in match.metrics],
     )

@@ -131,7 +131,7 @@ class Request:
         ranges.check(self, RANGES, command="adapt")
         ranges.check_words(self, CHOICES)
         phases = strategies.phases(self.strategy, from_scratch=self.from_scratch)
-        self._check_suspects(any(isinstance(phase, strategies.Solve) for phase in phases))
+        self._check_suspects(any(isinstance(phase, strategies.FitHead) for phase in phases))
         if self.unlabelled is not None and self.from_scratch:
             raise UsageError(
                 "--unlabelled makes a better source, and --from-scratch takes none",
@@ -164,14 +164,14 @@ class Request:
         """What training makes of labels that are probably wrong."""
         return DROP if self.drop_suspects else RELABEL if self.relabel_suspects else KEEP
 
-    def _check_suspects(self, solves: bool) -> None:
+    def _check_suspects(self, fits_head: bool) -> None:
         if self.drop_suspects and self.relabel_suspects:
             raise UsageError(
                 "--drop-suspects and --relabel-suspects contradict each other",
                 thing="--drop-suspects",
                 remedy="give one of them",
             )
-        if not solves and (self.suspects or self.treatment != KEEP):
+        if not fits_head and (self.suspects or self.treatment != KEEP):
             option = "--suspects" if self.treatment == KEEP else f"--{self.treatment}-suspects"
             raise UsageError(
                 f"{option} asks a head solved on the source's features, and this run solves none",

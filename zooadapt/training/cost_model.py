@@ -17,8 +17,8 @@ from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs, steps
 from zooadapt.backbone.norm_folding import fold
 from zooadapt.backbone.precision import machine
-from zooadapt.backbone.staged import Chain, prefix_sha256
-from zooadapt.family import Carry
+from zooadapt.backbone.staged import StagedBackbone, prefix_sha256
+from zooadapt.family import Activations
 from zooadapt.runtime.measurements import remember
 
 _ROUNDS = 2
@@ -71,7 +71,7 @@ class Costs:
     """Seconds of the optimiser for one step, whatever the batch."""
     sample_bytes: int
     """Bytes of it decoded, which runs that visit it again keep."""
-    carry_bytes: tuple[int, ...]
+    activation_bytes: tuple[int, ...]
     """Bytes of what each stage gives."""
     peak_bytes: int
     """Memory of this process after a training step of one batch from the first stage on."""
@@ -80,20 +80,20 @@ class Costs:
         """Seconds through stages without gradients."""
         return self.inference * sum(self.forward[start:stop]) / sum(self.forward)
 
-    def epoch(self, cut: int, sizes: Sizes) -> float:
+    def epoch(self, freeze_at: int, sizes: Sizes) -> float:
         """Seconds of an epoch from a cut, its validation included; from a cut above the input, the
         carries come from the cache."""
-        fresh = self.prepare if cut == 0 else 0.0
-        validation = self.fold + sizes.val * (fresh + self.through(cut))
-        return self._steps(cut, sizes.train, sizes.batch) + validation
+        fresh = self.prepare if freeze_at == 0 else 0.0
+        validation = self.fold + sizes.val * (fresh + self.through(freeze_at))
+        return self._steps(freeze_at, sizes.train, sizes.batch) + validation
 
-    def refit(self, cut: int, epochs: int, sizes: Sizes) -> float:
+    def refit(self, freeze_at: int, epochs: int, sizes: Sizes) -> float:
         """Seconds of so many epochs from a cut over all labelled samples, nothing held out."""
-        return epochs * self._steps(cut, sizes.train + sizes.val, sizes.batch)
+        return epochs * self._steps(freeze_at, sizes.train + sizes.val, sizes.batch)
 
-    def _steps(self, cut: int, samples: int, batch: int) -> float:
-        fresh = self.prepare if cut == 0 else 0.0
-        each = fresh + sum(self.forward[cut:]) * (1 + self.backward)
+    def _steps(self, freeze_at: int, samples: int, batch: int) -> float:
+        fresh = self.prepare if freeze_at == 0 else 0.0
+        each = fresh + sum(self.forward[freeze_at:]) * (1 + self.backward)
         return samples * each + steps(samples, batch) * self.step
 
     def passes(self, samples: int) -> float:
@@ -109,38 +109,40 @@ class StageCost:
     parameters: int
     seconds: float
     """Forward seconds for one sample."""
-    carry_bytes: int
+    activation_bytes: int
     """Bytes of what it gives, for one sample."""
 
 
 @torch.no_grad()
-def of_stages(chain: Chain, carry: Carry, *, repeats: int = 3) -> list[StageCost]:
+def of_stages(
+    backbone: StagedBackbone, activations: Activations, *, repeats: int = 3
+) -> list[StageCost]:
     """Cost of each stage on this machine: the median of `repeats` forward passes of `carry`."""
-    chain.eval()
-    n = next(iter(carry.values())).shape[0]
-    sizes = [0] * (chain.depth + 1)
-    for name, parameter in chain.net.named_parameters():
-        sizes[chain.stage_of(name)] += parameter.numel()
+    backbone.eval()
+    n = next(iter(activations.values())).shape[0]
+    sizes = [0] * (backbone.depth + 1)
+    for name, parameter in backbone.net.named_parameters():
+        sizes[backbone.stage_of(name)] += parameter.numel()
     costs = []
-    for k, stage in enumerate(chain.stages):
+    for k, stage in enumerate(backbone.stages):
         seconds = []
         for _ in range(repeats + 1):
-            spent, after = _timed(lambda stage=stage, given=carry: _settled(stage.run(given)))
+            spent, after = _timed(lambda stage=stage, given=activations: _settled(stage.run(given)))
             seconds.append(spent)
         costs.append(
             StageCost(
                 name=stage.name,
                 parameters=sizes[k],
                 seconds=sorted(seconds[1:])[repeats // 2] / n,
-                carry_bytes=sum(t.numel() * t.element_size() for t in after.values()) // n,
+                activation_bytes=sum(t.numel() * t.element_size() for t in after.values()) // n,
             )
         )
-        carry = after
+        activations = after
     return costs
 
 
 def measure(
-    chain: Chain,
+    backbone: StagedBackbone,
     engine: Engine,
     inputs: Inputs,
     *,
@@ -156,9 +158,9 @@ def measure(
     """
     count = min(batch_size, len(inputs))
     chosen, longest = _chosen(lengths, len(inputs), count)
-    decode, carry = _timed(lambda: next(inputs.batches([chosen])))
+    decode, activations = _timed(lambda: next(inputs.batches([chosen])))
     here = machine(engine.device)
-    shapes = {name: [str(t.dtype), *t.shape] for name, t in carry.items()}
+    shapes = {name: [str(t.dtype), *t.shape] for name, t in activations.items()}
 
     def reading() -> dict[str, float]:
         prepare, _ = _timed(lambda: next(inputs.batches([chosen])))
@@ -166,20 +168,22 @@ def measure(
         return {"decode": decode / count, "prepare": prepare / count, "sample_bytes": size}
 
     def running() -> dict[str, Any]:
-        most, holes = carry, _HOLES
+        most, holes = activations, _HOLES
         if longest is not None:
             most, holes = next(inputs.batches([longest])), _MORE_HOLES
         if engine.device.type == "cuda":
             holes = 1.0
-        once = _measure(chain, engine, engine.to_device(carry), engine.to_device(most), count)
+        once = _measure(
+            backbone, engine, engine.to_device(activations), engine.to_device(most), count
+        )
         return asdict(replace(once, peak_bytes=round(holes * once.peak_bytes)))
 
     samples = {"samples": [inputs.split.digest(int(k)) for k in chosen], "inputs": shapes}
     network = {
-        "network": prefix_sha256(chain, chain.depth),
+        "network": prefix_sha256(backbone, backbone.depth),
         "measured": [field.name for field in fields(Costs)],
         "longest": None if longest is None else int(lengths[longest].max()),
-        "classes": chain.head.weight.shape[0],
+        "classes": backbone.head.weight.shape[0],
         "inputs": shapes,
         "precision": engine.precision,
         "channels_last": engine.channels_last,
@@ -188,7 +192,8 @@ def measure(
     first = remember("reading", samples | here, reading)
     costs = remember("costs", network | here, running) | first
     return Costs(
-        **costs | {name: tuple(costs[name]) for name in ("forward", "carry_bytes")}  # lists in JSON
+        **costs
+        | {name: tuple(costs[name]) for name in ("forward", "activation_bytes")}  # lists in JSON
     )
 
 
@@ -205,14 +210,20 @@ def _chosen(
     return order[start : start + count], order[-count:]
 
 
-def _measure(chain: Chain, engine: Engine, carry: Carry, most: Carry, count: int) -> Costs:
+def _measure(
+    backbone: StagedBackbone,
+    engine: Engine,
+    activations: Activations,
+    most: Activations,
+    count: int,
+) -> Costs:
     """All but what reading the samples costs; most: the batch that takes the most memory."""
     folding, inference = map(
-        min, zip(*(_pass(chain, engine, carry) for _ in range(_ROUNDS)), strict=True)
+        min, zip(*(_pass(backbone, engine, activations) for _ in range(_ROUNDS)), strict=True)
     )
-    rounds = [_step(chain, engine, batch) for batch in (most, *[carry] * _ROUNDS)]
-    chain.net.requires_grad_(True)
-    chain.eval()
+    rounds = [_step(backbone, engine, batch) for batch in (most, *[activations] * _ROUNDS)]
+    backbone.net.requires_grad_(True)
+    backbone.eval()
     forward, backward, step, sizes = rounds[-1]
     return Costs(
         decode=0.0,
@@ -223,35 +234,39 @@ def _measure(chain: Chain, engine: Engine, carry: Carry, most: Carry, count: int
         forward=tuple(seconds / count for seconds in forward),
         backward=backward / sum(forward),
         step=step,
-        carry_bytes=tuple(size // count for size in sizes),
+        activation_bytes=tuple(size // count for size in sizes),
         peak_bytes=peak_memory(),
     )
 
 
-def _pass(chain: Chain, engine: Engine, carry: Carry) -> tuple[float, float]:
+def _pass(
+    backbone: StagedBackbone, engine: Engine, activations: Activations
+) -> tuple[float, float]:
     """Seconds to fold the network, and then of its forward pass without gradients."""
-    chain.eval()
+    backbone.eval()
     with torch.inference_mode(), engine.autocast(), ExitStack() as stack:
-        folding, _ = _timed(lambda: stack.enter_context(fold(chain, carry)))
-        inference, _ = _timed(lambda: _settled(chain.run(carry)))
+        folding, _ = _timed(lambda: stack.enter_context(fold(backbone, activations)))
+        inference, _ = _timed(lambda: _settled(backbone.run(activations)))
     return folding, inference
 
 
 def _step(
-    chain: Chain, engine: Engine, carry: Carry
+    backbone: StagedBackbone, engine: Engine, activations: Activations
 ) -> tuple[list[float], float, float, list[int]]:
     """Seconds forward by stage, backward, and of the optimiser; bytes of the carries."""
-    chain.freeze(0, norm_statistics="frozen")
-    chain.train()
-    trained = list(chain.net.parameters())
+    backbone.freeze(0, norm_statistics="frozen")
+    backbone.train()
+    trained = list(backbone.net.parameters())
     optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
     seconds, sizes = [], []
     with engine.autocast():
-        for stage in chain.stages:
-            spent, carry = _timed(lambda stage=stage, given=carry: _settled(stage.run(given)))
+        for stage in backbone.stages:
+            spent, activations = _timed(
+                lambda stage=stage, given=activations: _settled(stage.run(given))
+            )
             seconds.append(spent)
-            sizes.append(sum(t.numel() * t.element_size() for t in carry.values()))
-        loss = chain.logits(carry, start=chain.depth).float().logsumexp(1).mean()
+            sizes.append(sum(t.numel() * t.element_size() for t in activations.values()))
+        loss = backbone.logits(activations, start=backbone.depth).float().logsumexp(1).mean()
     backward, _ = _timed(lambda: _settled(loss.backward()))
 
     def update() -> None:

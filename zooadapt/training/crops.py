@@ -86,15 +86,15 @@ def _compared(
     losses: list[Tensor] = []
     for name, one in zip(names, models, strict=True):
         rows = engine.features(
-            one.chain,
+            one.backbone,
             Inputs(some, one.preprocessor, channels=one.channels),
             batch_size=32,
             progress=progress,
             what=f"features with crop {name}",
         )
-        fit = fitting.solve(lambda rows=rows: iter([rows]), labels, len(model.classes))
+        fit = fitting.fit_head(lambda rows=rows: iter([rows]), labels, len(model.classes))
         losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
-    chosen = distributed.decided(lambda: selection.simplest(losses)[0])
+    chosen = distributed.broadcast(lambda: selection.simplest(losses)[0])
     figures = ", ".join(
         f"{float(loss.mean()):.3f} with {name}" for name, loss in zip(names, losses, strict=True)
     )

@@ -68,8 +68,12 @@ class LanguageModel:
         Raises: UsageError or DataError where the family or this network is no language model.
         """
         self.language = model.source.family.language(model.source.config)
-        self._chain, self._engine, self._collate = model.chain, engine, model.preprocessor.collate
-        self.cut = model.chain.resolve(self.language.stage) + 1
+        self._backbone, self._engine, self._collate = (
+            model.backbone,
+            engine,
+            model.preprocessor.collate,
+        )
+        self.freeze_at = model.backbone.resolve(self.language.stage) + 1
         self._seed, self._decoder = seed, None
         if not fresh:
             self._decoder = self._own(model_files.read_weights(model.source.origin.folder))
@@ -103,28 +107,28 @@ class LanguageModel:
         Raises: DataError when the loss is not finite.
         """
         history, optimizer = Progressed(), self._optimizer(reading)
-        self._chain.freeze(0)
+        self._backbone.freeze(0)
         started, best = monotonic(), None
         for epoch in range(reading.epochs + 1):
             if epoch and not self._epoch(
                 epoch - 1, texts, reading, optimizer, history, started, deadline, progress
             ):
                 history.stopped = "the budget was spent"
-            history.bits.append(distributed.decided(lambda: self.bits(held_out, reading)))
+            history.bits.append(distributed.broadcast(lambda: self.bits(held_out, reading)))
             progress.say(f"language model, epoch {epoch}: {history.bits[-1]:.3f} bits per symbol")
             if epoch == 0 or history.bits[-1] < history.bits[history.best]:
                 history.best, best = len(history.bits) - 1, self._copy()
             if history.stopped:
                 break
-        self._chain.net.load_state_dict(best[0])
+        self._backbone.net.load_state_dict(best[0])
         self._decoder.load_state_dict(best[1])
-        self._chain.eval()
+        self._backbone.eval()
         return history
 
     @torch.inference_mode()
     def bits(self, texts: Sequence[str], reading: Reading) -> float:
         """Mean bits of a symbol of the texts given those before it in its window."""
-        self._chain.eval()
+        self._backbone.eval()
         windows = self._windows(texts, reading.window, 0)
         total, count = 0.0, 0
         lengths = np.array([len(window) for window in windows])
@@ -136,7 +140,7 @@ class LanguageModel:
     @torch.inference_mode()
     def generate(self, start: str, length: int, *, temperature: float = 0.7) -> str:
         """`length` more symbols after `start`, drawn by the seed."""
-        self._chain.eval()
+        self._backbone.eval()
         drawn = torch.Generator().manual_seed(_seed(self._seed, 1))
         symbols = list(self.language.encode(start))
         for _ in range(length):
@@ -169,7 +173,7 @@ class LanguageModel:
             for k, indices in enumerate(order):
                 done = (epoch + k / len(order)) / reading.epochs
                 if deadline < math.inf:
-                    spent = distributed.decided(lambda: (monotonic() - started) / given)
+                    spent = distributed.broadcast(lambda: (monotonic() - started) / given)
                     if spent > 1:
                         return False
                     done = max(done, spent)
@@ -185,16 +189,16 @@ class LanguageModel:
     def _step(
         self, batch: list[tuple[list[int], list[int]]], optimizer: torch.optim.Optimizer, step: int
     ) -> None:
-        self._chain.train()
+        self._backbone.train()
         seen = sum(int(self._target(wanted)[1].sum()) for _, wanted in batch)
-        own = distributed.share(batch)
+        own = distributed.shard(batch)
         part = 1.0 if own else 0.0
         given, wanted = zip(*(own or batch[:1]), strict=True)
         loss = part * self._loss(given, wanted)[0] / max(seen, 1)
         loss.backward()
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         loss = loss.detach()
-        distributed.total(loss, *(p.grad for p in trained if p.grad is not None))
+        distributed.all_reduce(loss, *(p.grad for p in trained if p.grad is not None))
         if not math.isfinite(float(loss)):
             raise DataError(
                 f"the language model's loss became {float(loss)} at step {step + 1}",
@@ -226,9 +230,11 @@ class LanguageModel:
 
     def _states(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """`(N, T, H)` states of rows of symbols, and which of them are no padding, `(N, T)`."""
-        carry = self._engine.to_device(self._collate([self.language.sample(row) for row in rows]))
+        activations = self._engine.to_device(
+            self._collate([self.language.sample(row) for row in rows])
+        )
         with self._engine.autocast():
-            states = self._chain.run(carry, stop=self.cut)[self.language.states]
+            states = self._backbone.run(activations, stop=self.freeze_at)[self.language.states]
         lengths = torch.tensor([len(row) for row in rows], device=states.device)
         return states, torch.arange(states.shape[1], device=states.device) < lengths[:, None]
 
@@ -257,11 +263,11 @@ class LanguageModel:
 
     def _optimizer(self, reading: Reading) -> torch.optim.Optimizer:
         groups = [
-            group | {"share": reading.stage_decay ** (self.cut - 1 - group["stage"])}
-            for group in self._chain.parameter_groups(
+            group | {"share": reading.stage_decay ** (self.freeze_at - 1 - group["stage"])}
+            for group in self._backbone.parameter_groups(
                 stage_decay=1.0, weight_decay=reading.weight_decay, lowest=0
             )
-            if group["stage"] < self.cut
+            if group["stage"] < self.freeze_at
         ]
         decoder = {"params": list(self._decoder.parameters()), "share": 1.0, "weight_decay": 0.0}
         return torch.optim.AdamW([*groups, decoder], betas=(0.9, 0.99))
@@ -279,7 +285,7 @@ class LanguageModel:
     def _copy(self) -> list[dict[str, Tensor]]:
         return [
             {name: t.detach().clone() for name, t in module.state_dict().items()}
-            for module in (self._chain.net, self._decoder)
+            for module in (self._backbone.net, self._decoder)
         ]
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from zooadapt.backbone import head_layer
 from zooadapt.backbone.engine import Engine
-from zooadapt.backbone.loaders import Feed, shuffled
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.loaders import Loader, shuffled
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError, PluginError
-from zooadapt.family import Carry
+from zooadapt.family import Activations
 from zooadapt.heads import selection
 from zooadapt.heads.validation import Validation, validate
 from zooadapt.runtime import distributed
@@ -31,7 +31,7 @@ from zooadapt.training.optimizer import Optimizer, schedule
 from zooadapt.training.strategies import ALWAYS, GAINED, LOST, Recipe, TrainPhase
 from zooadapt.training.weight_averaging import Kept, State
 
-FeedAt = Callable[[int, bool], Feed]
+LoaderAt = Callable[[int, bool], Loader]
 """The feed of training (False) or validation (True) carries at a cut."""
 
 
@@ -48,12 +48,12 @@ class Training:
 
     def __init__(
         self,
-        chain: Chain,
+        backbone: StagedBackbone,
         engine: Engine,
         phases: Sequence[TrainPhase],
         recipe: Recipe,
         *,
-        feed_at: FeedAt,
+        loader_at: LoaderAt,
         labels: Tensor,
         val_labels: Tensor,
         class_weights: Tensor,
@@ -64,15 +64,15 @@ class Training:
         """labels and val_labels: `(n,)` int64, in the order of the feeds' samples. class_weights:
         `(K,)` float64, what evens the classes out. deadline: `time.monotonic()` seconds, after
         which no step is begun."""
-        self._chain, self._engine, self._phases, self._recipe = chain, engine, phases, recipe
-        self._feed_at, self._labels, self._val_labels = feed_at, labels, val_labels
+        self._backbone, self._engine, self._phases, self._recipe = backbone, engine, phases, recipe
+        self._loader_at, self._labels, self._val_labels = loader_at, labels, val_labels
         self._weights, self.deadline = class_weights, deadline
         self._seed, self._progress = seed, progress
         self._adapted: list[nn.Module] = []
         if recipe.tune == "lora":
-            lowest = min(phase.cut for phase in phases)
-            self._adapted = lora.attach(chain, lowest, rank=recipe.lora_rank, seed=seed)
-        self._optimizer = Optimizer(chain, recipe, phases)
+            lowest = min(phase.freeze_at for phase in phases)
+            self._adapted = lora.attach(backbone, lowest, rank=recipe.lora_rank, seed=seed)
+        self._optimizer = Optimizer(backbone, recipe, phases)
         self._history = History()
         self._kept = Kept(1 + recipe.soup)
         self._begun: Tensor | None = None
@@ -80,7 +80,7 @@ class Training:
         self._checkpoint: Checkpoint | None = None
         self._phase, self._epoch, self._waited = 0, 0, 0
         self._step, self._loss = 0, 0.0
-        self._feed_cut: int | None = None
+        self._loader_freeze_at: int | None = None
         self._began = monotonic()
 
     def run(self, *, keep_start: bool, checkpoint: Checkpoint, resume: bool) -> History:
@@ -91,14 +91,14 @@ class Training:
         Raises: DataError when a loss is not finite, naming the step or epoch and the rate.
         """
         gated = any(phase.when in (GAINED, LOST) for phase in self._phases[1:])
-        self._start = weight_averaging.copy(self._chain.net) if gated else None
+        self._start = weight_averaging.copy(self._backbone.net) if gated else None
         self._checkpoint = checkpoint
         checkpoint.begin()
         self._began = monotonic()
         if resume:
             self._restore(*checkpoint.load())
         elif keep_start or gated:
-            found = self._validate(self._phases[0].cut)
+            found = self._validate(self._phases[0].freeze_at)
             self._begun = found.losses
             if keep_start:
                 self._keep(found)
@@ -114,8 +114,8 @@ class Training:
                 self._run_phase(number)
         if self._kept.candidates:
             best = weight_averaging.soup(self._kept.candidates, self.measure)
-            self._chain.net.load_state_dict(best.state)
-            head_layer.rescale(self._chain.head, best.found.scale)
+            self._backbone.net.load_state_dict(best.state)
+            head_layer.rescale(self._backbone.head, best.found.scale)
             self._history.averaged = sorted(best.epochs)
             self._history.scale = best.found.scale
         lora.merge(self._adapted)
@@ -128,13 +128,15 @@ class Training:
         Raises: DataError as `run` does.
         """
         (phase,), recipe = self._phases, self._recipe
-        self._chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics, tune=recipe.tune)
-        feed = self._feed_at(phase.cut, False)
-        while self._epoch < phase.epochs and self._run_epoch(0, phase, feed) is not None:
+        self._backbone.freeze(
+            phase.freeze_at, norm_statistics=recipe.norm_statistics, tune=recipe.tune
+        )
+        loader = self._loader_at(phase.freeze_at, False)
+        while self._epoch < phase.epochs and self._run_epoch(0, phase, loader) is not None:
             self._epoch += 1
         with self._optimizer.averaged():
-            state = weight_averaging.copy(self._chain.net)
-        self._chain.net.load_state_dict(state)
+            state = weight_averaging.copy(self._backbone.net)
+        self._backbone.net.load_state_dict(state)
         lora.merge(self._adapted)
         return self._epoch == phase.epochs
 
@@ -142,20 +144,20 @@ class Training:
         """What the validation part says of a state, which is left in the chain, and that state; in
         a mean of states, norm statistics that are trained are measured anew, since those of a mean
         of networks are not the mean of theirs."""
-        chain, recipe = self._chain, self._recipe
-        chain.net.load_state_dict(state)
+        backbone, recipe = self._backbone, self._recipe
+        backbone.net.load_state_dict(state)
         begun = {epoch.phase for epoch in self._history.epochs} or {0}
-        cut = min(self._phases[k].cut for k in begun)
+        freeze_at = min(self._phases[k].freeze_at for k in begun)
         if mean and recipe.norm_statistics == "train":
             norm_statistics.reestimate(
-                chain,
+                backbone,
                 self._engine,
-                self._feed_at(cut, False),
+                self._loader_at(freeze_at, False),
                 batch_size=recipe.batch_size,
                 seed=self._seed,
                 progress=Progress(),
             )
-        return self._validate(cut), weight_averaging.copy(chain.net)
+        return self._validate(freeze_at), weight_averaging.copy(backbone.net)
 
     def _run_phase(self, number: int) -> None:
         self._phase = number  # one that was left out before it is not to be resumed
@@ -164,23 +166,25 @@ class Training:
         recipe = self._recipe
         begun = bool(self._epoch or self._step)
         if phase.when == LOST and not begun:
-            self._chain.net.load_state_dict(self._start)
-            self._optimizer = Optimizer(self._chain, recipe, self._phases)
-        self._chain.freeze(phase.cut, norm_statistics=recipe.norm_statistics, tune=recipe.tune)
+            self._backbone.net.load_state_dict(self._start)
+            self._optimizer = Optimizer(self._backbone, recipe, self._phases)
+        self._backbone.freeze(
+            phase.freeze_at, norm_statistics=recipe.norm_statistics, tune=recipe.tune
+        )
         trained = sum(p.numel() for p in self._optimizer.parameters if p.requires_grad)
         self._history.trainable = max(self._history.trainable, trained)
-        feed = self._feed_at(phase.cut, False)
-        if begun and self._feed_cut not in (None, feed.cut):
-            raise otherwise_stored(phase.cut)
-        self._feed_cut = feed.cut
+        loader = self._loader_at(phase.freeze_at, False)
+        if begun and self._loader_freeze_at not in (None, loader.freeze_at):
+            raise otherwise_stored(phase.freeze_at)
+        self._loader_freeze_at = loader.freeze_at
         patience = phase.epochs if recipe.patience is None else recipe.patience
         while self._epoch < phase.epochs and self._waited < patience:
-            train_loss = self._run_epoch(number, phase, feed)
+            train_loss = self._run_epoch(number, phase, loader)
             if train_loss is None:
                 self._history.stopped = "the budget was spent"
                 break
             with self._optimizer.averaged():
-                found = self._validate(phase.cut)
+                found = self._validate(phase.freeze_at)
                 if not math.isfinite(found.loss):
                     when = f"after epoch {self._epoch + 1} of phase {number + 1}"
                     raise diverged("validation loss", found.loss, when, phase.lr, phase.lr)
@@ -202,21 +206,23 @@ class Training:
             self._save()
         self._phase, self._epoch, self._waited = number + 1, 0, 0
 
-    def _run_epoch(self, number: int, phase: TrainPhase, feed: Feed) -> float | None:
+    def _run_epoch(self, number: int, phase: TrainPhase, loader: Loader) -> float | None:
         """One pass over the training part; the mean loss, or None if the time was over first."""
         recipe, key = self._recipe, (self._seed, number, self._epoch)
-        order = shuffled(len(feed), recipe.batch_size, key=key, lengths=feed.lengths())
+        order = shuffled(len(loader), recipe.batch_size, key=key, lengths=loader.lengths())
         if recipe.imbalance == "sampler":
             order = self._evenly(order, key)
         steps = phase.epochs * len(order)
-        own = [distributed.share(batch, least=self._least) for batch in order]
-        with self._progress.task(self._epoch_name(number), len(feed)) as advance:
+        own = [distributed.shard(batch, least=self._least) for batch in order]
+        with self._progress.task(self._epoch_name(number), len(loader)) as advance:
             advance(sum(map(len, order[: self._step])))
             left = own[self._step :]
-            for indices, mine, carry in zip(
-                order[self._step :], left, feed.batches(left, key=key), strict=True
+            for indices, mine, activations in zip(
+                order[self._step :], left, loader.batches(left, key=key), strict=True
             ):
-                if self.deadline < math.inf and distributed.anywhere(monotonic() > self.deadline):
+                if self.deadline < math.inf and distributed.any_process(
+                    monotonic() > self.deadline
+                ):
                     return None
                 step = self._epoch * len(order) + self._step
                 rate = phase.lr * schedule(step, steps, phase.warmup)
@@ -224,10 +230,12 @@ class Training:
                 torch.manual_seed(own_seed)
                 mixed = None
                 if recipe.mixup or recipe.cutmix:
-                    carry, *mixed = mix(
-                        carry, (own_seed,), mixup=recipe.mixup, cutmix=recipe.cutmix
+                    activations, *mixed = mix(
+                        activations, (own_seed,), mixup=recipe.mixup, cutmix=recipe.cutmix
                     )
-                loss = self._backward(carry, self._labels[mine], mixed, start=feed.cut)
+                loss = self._backward(
+                    activations, self._labels[mine], mixed, start=loader.freeze_at
+                )
                 loss = self._gather(loss, self._part(mine, indices))
                 self._optimizer.step(rate)
                 if not math.isfinite(loss):
@@ -239,7 +247,7 @@ class Training:
                 advance(len(indices))
                 if self._step < len(order):
                     self._save(within_epoch=True)
-        mean, self._step, self._loss = self._loss / len(feed), 0, 0.0
+        mean, self._step, self._loss = self._loss / len(loader), 0, 0.0
         return mean
 
     def _save(self, *, within_epoch: bool = False) -> None:
@@ -267,14 +275,14 @@ class Training:
         return float(mine / whole)
 
     def _backward(
-        self, carry: Carry, labels: Tensor, mixed: Sequence[Any] | None, *, start: int
+        self, activations: Activations, labels: Tensor, mixed: Sequence[Any] | None, *, start: int
     ) -> Tensor:
         """The loss of these samples, its gradients left in the parameters. mixed: the order and the
         share by which each is mixed with another."""
-        self._chain.train()
+        self._backbone.train()
         try:
             with self._engine.autocast():
-                logits = self._chain.logits(self._engine.to_device(carry), start=start)
+                logits = self._backbone.logits(self._engine.to_device(activations), start=start)
         except (ValueError, PluginError) as error:
             if len(labels) > 1 or "more than 1 value" not in str(error):
                 raise
@@ -291,10 +299,10 @@ class Training:
         """Sum gradients, moving statistics and loss over the processes, of which this one's samples
         are a `part` by weight; the loss of the whole batch."""
         gradients = [p.grad for p in self._optimizer.parameters if p.grad is not None]
-        summed = [loss, *self._chain.moving_statistics(), *gradients]
+        summed = [loss, *self._backbone.moving_statistics(), *gradients]
         if part != 1.0:
             torch._foreach_mul_(summed, part)
-        distributed.total(*summed)
+        distributed.all_reduce(*summed)
         return float(loss)
 
     def _evenly(self, order: list[np.ndarray], key: tuple[int, ...]) -> list[np.ndarray]:
@@ -304,10 +312,10 @@ class Training:
         drawn = rng.choice(len(share), size=len(share), p=share / share.sum())
         return np.split(drawn, np.cumsum([len(batch) for batch in order])[:-1])
 
-    def _validate(self, cut: int) -> Validation:
+    def _validate(self, freeze_at: int) -> Validation:
         logits = self._engine.logits(
-            self._chain,
-            self._feed_at(cut, True),
+            self._backbone,
+            self._loader_at(freeze_at, True),
             batch_size=self._recipe.batch_size,
             progress=Progress(),
         )
@@ -315,31 +323,31 @@ class Training:
 
     def _gained(self) -> bool:
         losses = [self._begun, self._kept.candidates[0].found.losses]
-        return distributed.decided(lambda: bool(selection.simplest(losses)[0]))
+        return distributed.broadcast(lambda: bool(selection.simplest(losses)[0]))
 
     def _keep(self, found: Validation) -> None:
         epoch = len(self._history.epochs)
-        if self._kept.offer(epoch, found, self._chain.net):
+        if self._kept.offer(epoch, found, self._backbone.net):
             self._history.best, self._waited = epoch, 0
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"net.{name}": t for name, t in self._chain.net.state_dict().items()}
+        tensors = {f"net.{name}": t for name, t in self._backbone.net.state_dict().items()}
         tensors |= {f"kept.{name}": t for name, t in self._kept.tensors().items()}
         tensors |= {f"optimizer.{name}": t for name, t in self._optimizer.state().items()}
         if self._begun is not None:
             tensors["begun.losses"] = self._begun
         return tensors, {"phase": self._phase, "epoch": self._epoch, "waited": self._waited,
-                         "step": self._step, "loss": self._loss, "feed_cut": self._feed_cut,
+                         "step": self._step, "loss": self._loss, "feed_cut": self._loader_freeze_at,
                          "seconds": monotonic() - self._began,
                          "kept": self._kept.facts(), "history": asdict(self._history)}  # fmt: skip
 
     def _restore(self, parts: dict[str, State], progress: dict[str, Any]) -> None:
-        self._chain.net.load_state_dict(parts["net"])
+        self._backbone.net.load_state_dict(parts["net"])
         self._kept.restore(parts.get("kept", {}), progress["kept"], self._engine.device)
         self._begun = parts.get("begun", {}).get("losses")
         self._optimizer.restore(parts["optimizer"])
         self._phase, self._epoch = progress["phase"], progress["epoch"]
-        self._waited, self._feed_cut = progress["waited"], progress["feed_cut"]
+        self._waited, self._loader_freeze_at = progress["waited"], progress["feed_cut"]
         self._step, self._loss = progress["step"], progress["loss"]
         self._began -= progress.get("seconds", 0.0)
         epochs = [Epoch(**epoch) for epoch in progress["history"].pop("epochs")]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import UsageError
 
 
@@ -31,7 +31,7 @@ class LowRank(nn.Module):
         return weight + (self.up @ self.down).view_as(weight)
 
 
-def attach(chain: Chain, cut: int, *, rank: int, seed: int) -> list[nn.Module]:
+def attach(backbone: StagedBackbone, freeze_at: int, *, rank: int, seed: int) -> list[nn.Module]:
     """Give every linear layer and every convolution over all channels from `cut` on, the head's
     apart, a low-rank update; the modules that have one now.
 
@@ -40,11 +40,13 @@ def attach(chain: Chain, cut: int, *, rank: int, seed: int) -> list[nn.Module]:
     generator = torch.Generator().manual_seed(seed)
     found = [
         module
-        for name, module in chain.net.named_modules()
-        if name != chain.head_path and _suits(module) and chain.stage_of(f"{name}.weight") >= cut
+        for name, module in backbone.net.named_modules()
+        if name != backbone.head_path
+        and _suits(module)
+        and backbone.stage_of(f"{name}.weight") >= freeze_at
     ]
     if not found:
-        stages = ", ".join(stage.name for stage in chain.stages[cut:])
+        stages = ", ".join(stage.name for stage in backbone.stages[freeze_at:])
         raise UsageError(
             f"LoRA needs linear layers or convolutions, and there are none in {stages}",
             thing="--tune lora",

@@ -9,12 +9,12 @@ import torch
 
 from zooadapt.backbone.staged import places
 from zooadapt.errors import UsageError
-from zooadapt.family import Carry
+from zooadapt.family import Activations
 
 
 def mix(
-    carry: Carry, key: tuple[int, ...], *, mixup: float, cutmix: float
-) -> tuple[Carry, torch.Tensor, float]:
+    activations: Activations, key: tuple[int, ...], *, mixup: float, cutmix: float
+) -> tuple[Activations, torch.Tensor, float]:
     """A carry mixed with itself in another order, that order `(N,)`, and the share of each sample's
     own label; all of it a function of `key`.
 
@@ -24,16 +24,16 @@ def mix(
     Raises: UsageError when boxes are to be cut from what is no square image.
     """
     rng = np.random.default_rng(key)
-    order = torch.from_numpy(rng.permutation(len(next(iter(carry.values())))))
+    order = torch.from_numpy(rng.permutation(len(next(iter(activations.values())))))
     boxes = cutmix > 0 and (mixup == 0 or rng.random() < 0.5)
     share = float(rng.beta(*(2 * [cutmix if boxes else mixup])))
     if not boxes:
         mixed = {
             name: torch.lerp(t[order], t, share) if t.is_floating_point() else t
-            for name, t in carry.items()
+            for name, t in activations.items()
         }
         return mixed, order, share
-    sides = {name: _sides(t) for name, t in carry.items() if _sides(t)}
+    sides = {name: _sides(t) for name, t in activations.items() if _sides(t)}
     if not sides:
         raise UsageError(
             "there is no square image to cut boxes from where this training starts",
@@ -41,15 +41,15 @@ def mix(
             remedy="--mixup",
         )
     (first, where), *_ = sides.items()
-    height, width = (carry[first].shape[k] for k in where)
+    height, width = (activations[first].shape[k] for k in where)
     side = math.sqrt(1 - share)
     y, x = rng.integers(height), rng.integers(width)
     top, bottom = (round(min(max(y + k * side * height / 2, 0), height)) for k in (-1, 1))
     left, right = (round(min(max(x + k * side * width / 2, 0), width)) for k in (-1, 1))
-    mixed = dict(carry)
+    mixed = dict(activations)
     for name, where in sides.items():
-        mixed[name] = carry[name].clone()
-        own, others = (t.movedim(where, (1, 2)) for t in (mixed[name], carry[name][order]))
+        mixed[name] = activations[name].clone()
+        own, others = (t.movedim(where, (1, 2)) for t in (mixed[name], activations[name][order]))
         own[:, top:bottom, left:right] = others[:, top:bottom, left:right]
     return mixed, order, 1 - (bottom - top) * (right - left) / (height * width)
 

@@ -6,15 +6,21 @@ import torch
 from torch import nn
 
 from zooadapt.backbone.engine import Engine
-from zooadapt.backbone.loaders import Feed, shuffled
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.loaders import Loader, shuffled
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.runtime import distributed
 from zooadapt.runtime.progress import Progress
 
 
 @torch.no_grad()
 def reestimate(
-    chain: Chain, engine: Engine, feed: Feed, *, batch_size: int, seed: int, progress: Progress
+    backbone: StagedBackbone,
+    engine: Engine,
+    loader: Loader,
+    *,
+    batch_size: int,
+    seed: int,
+    progress: Progress,
 ) -> int:
     """Replace the running statistics of all batch norms behind the feed's cut by the means over
     batches of its samples, each process taking all of them; the number of batch norms. Nothing else
@@ -22,30 +28,30 @@ def reestimate(
     """
     found = [
         module
-        for name, module in chain.net.named_modules()
+        for name, module in backbone.net.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
         and module.track_running_stats
-        and chain.stage_of(name) >= feed.cut
+        and backbone.stage_of(name) >= loader.freeze_at
     ]
     if not found:
         return 0
     key = (seed, 0xBA7C4)
-    order = shuffled(len(feed), batch_size, key=key)
+    order = shuffled(len(loader), batch_size, key=key)
     if len(order) > 1 and len(order[-1]) < batch_size:
         order = order[:-1]  # a small batch would count as much as the others
     momenta = [module.momentum for module in found]
-    chain.eval()
+    backbone.eval()
     for module in found:
         module.reset_running_stats()
         module.momentum = None  # the mean over all batches
         module.train()
     with progress.task("statistics", len(order)) as advance:
-        for carry in feed.batches(order, key=key):
+        for activations in loader.batches(order, key=key):
             with engine.autocast():
-                chain.run(engine.to_device(carry), start=feed.cut)
+                backbone.run(engine.to_device(activations), start=loader.freeze_at)
             advance(1)
     for module, momentum in zip(found, momenta, strict=True):
         module.momentum = momentum
-    chain.eval()
-    distributed.meet()
+    backbone.eval()
+    distributed.barrier()
     return len(found)

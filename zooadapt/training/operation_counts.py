@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.training.cost_model import Costs, peak_memory
 
 OPERATIONS = 2e10
@@ -26,21 +26,21 @@ _SAMPLES = 2
 
 
 @torch.inference_mode()
-def count(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) -> Costs:
+def count(backbone: StagedBackbone, engine: Engine, inputs: Inputs, *, batch_size: int) -> Costs:
     """Costs of a chain that is in place, the same on every machine and at every load, but for the
     memory of this process. Counted on two samples of `inputs` of middle length."""
-    chain.eval()
-    carry = engine.to_device(next(inputs.batches([_middle(inputs)])))
-    n = len(next(iter(carry.values())))
+    backbone.eval()
+    activations = engine.to_device(next(inputs.batches([_middle(inputs)])))
+    n = len(next(iter(activations.values())))
     forward, sizes = [], []
     with _unfused():
-        for stage in chain.stages:
+        for stage in backbone.stages:
             with FlopCounterMode(display=False) as counter:
-                carry = stage.run(carry)
-            size = sum(t.numel() * t.element_size() for t in carry.values())
+                activations = stage.run(activations)
+            size = sum(t.numel() * t.element_size() for t in activations.values())
             forward.append((counter.get_total_flops() + size) / n / OPERATIONS)
             sizes.append(size // n)
-    parameters = sum(p.numel() for p in chain.net.parameters())
+    parameters = sum(p.numel() for p in backbone.net.parameters())
     read = inputs.kept_bytes // n
     return Costs(
         decode=read / _READ,
@@ -51,7 +51,7 @@ def count(chain: Chain, engine: Engine, inputs: Inputs, *, batch_size: int) -> C
         backward=_BACKWARD,
         step=parameters / _UPDATED,
         sample_bytes=read,
-        carry_bytes=tuple(sizes),
+        activation_bytes=tuple(sizes),
         peak_bytes=peak_memory() + 12 * parameters + 2 * batch_size * sum(sizes),
     )
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.training.strategies import Recipe, TrainPhase
 
 
@@ -17,11 +17,13 @@ class Optimizer:
     """Built once for all phases: unfreezing only lets gradients in, and a parameter without one is
     left alone, decay included."""
 
-    def __init__(self, chain: Chain, recipe: Recipe, phases: Sequence[TrainPhase]) -> None:
-        groups = chain.parameter_groups(
+    def __init__(
+        self, backbone: StagedBackbone, recipe: Recipe, phases: Sequence[TrainPhase]
+    ) -> None:
+        groups = backbone.parameter_groups(
             stage_decay=recipe.stage_decay,
             weight_decay=0.0 if recipe.l2sp else recipe.weight_decay,
-            lowest=min(phase.cut for phase in phases),
+            lowest=min(phase.freeze_at for phase in phases),
         )
         if recipe.optimizer == "sgd":
             for group in groups:
@@ -31,7 +33,7 @@ class Optimizer:
             self._inner = torch.optim.AdamW(groups, fused=True)
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         self._clip, self._l2sp, self._ema, self._steps = recipe.clip, recipe.l2sp, recipe.ema, 0
-        head = {id(p) for p in chain.head.parameters()}
+        head = {id(p) for p in backbone.head.parameters()}
         self._source = [
             (p, p.detach().clone()) for p in self.parameters if recipe.l2sp and id(p) not in head
         ]

@@ -21,17 +21,17 @@ from zooadapt.training.strategies import (
     AUTO,
     GAINED,
     LOST,
+    FitHead,
+    FitPhase,
     Phase,
     Recipe,
-    Solve,
-    SolvePhase,
     Train,
     TrainPhase,
 )
 
 if TYPE_CHECKING:
     from zooadapt.backbone.precision import Mode
-    from zooadapt.backbone.staged import Chain
+    from zooadapt.backbone.staged import StagedBackbone
     from zooadapt.zoo.sources import Source
 
 
@@ -45,7 +45,7 @@ class Plan:
     family: str
     data: str
     strategy: str
-    phases: tuple[SolvePhase | TrainPhase, ...]
+    phases: tuple[FitPhase | TrainPhase, ...]
     head: str
     """How a head is solved: `ridge` or `logistic`."""
     recipe: Recipe
@@ -77,19 +77,19 @@ class Plan:
         return tuple(phase for phase in self.phases if isinstance(phase, TrainPhase))
 
     @property
-    def solves(self) -> bool:
-        return any(isinstance(phase, SolvePhase) for phase in self.phases)
+    def fits_head(self) -> bool:
+        return any(isinstance(phase, FitPhase) for phase in self.phases)
 
     @property
     def may_leave_source(self) -> bool:
         """Whether the untrained network, or a head on it, may take the source's place: something is
         to be trained, and nothing of the source to be spared."""
-        chooses = self.strategy == AUTO and self.solves and bool(self.trained)
+        chooses = self.strategy == AUTO and self.fits_head and bool(self.trained)
         spares = self.recipe.tune != "all" or self.recipe.l2sp > 0
         return chooses and not spares
 
     @property
-    def solved_val(self) -> str:
+    def fitted_val(self) -> str:
         """How a solved head is measured where nothing is held out."""
         if not self.folds:
             return "leave-one-group-out" if self.grouped else "leave-one-out"
@@ -98,13 +98,17 @@ class Plan:
         return f"{self.folds}-fold{whole}{times}"
 
     @property
-    def cut(self) -> int:
+    def freeze_at(self) -> int:
         """The lowest cut of the run: the source's stages before it stay frozen throughout."""
-        solved = 0 if self.from_scratch else self.depth
-        return min((phase.cut for phase in self.trained), default=solved)
+        fitted = 0 if self.from_scratch else self.depth
+        return min((phase.freeze_at for phase in self.trained), default=fitted)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        facts = asdict(self)
+        for phase in facts["phases"]:
+            if "freeze_at" in phase:
+                phase["cut"] = phase.pop("freeze_at")  # the key that reports have always had
+        return facts
 
 
 MIN_STEPS = 300
@@ -120,7 +124,7 @@ def resolve(
     *,
     source: Source,
     data: Dataset,
-    chain: Chain,
+    backbone: StagedBackbone,
     mode: Mode,
     counts: np.ndarray,
     sizes: Sizes,
@@ -146,14 +150,14 @@ def resolve(
     phases = strategies.phases(request.strategy, from_scratch=request.from_scratch)
     if request.strategy == AUTO and costs is not None and not request.from_scratch:
         phases, chosen = policy.phases(
-            chain,
+            backbone,
             costs,
             sizes,
             steps=MIN_STEPS,
             most_epochs=MAX_EPOCHS,
             seconds=seconds,
             refits=request.refit,
-            scouts=not source.family.can.variable_length,
+            pilots=not source.family.can.variable_length,
         )
         choices += chosen
     trains = any(isinstance(phase, Train) for phase in phases)
@@ -207,14 +211,14 @@ def resolve(
         family=source.family.name,
         data=data.name,
         strategy=request.strategy,
-        phases=tuple(_resolved(phase, chain) for phase in phases),
+        phases=tuple(_resolved(phase, backbone) for phase in phases),
         head=request.head,
         recipe=recipe,
         precision=mode.precision,
         channels_last=mode.channels_last,
         device=mode.device,
         seed=request.seed,
-        depth=chain.depth,
+        depth=backbone.depth,
         num_classes=len(data.classes),
         train_samples=sizes.train,
         val="held out",
@@ -227,7 +231,7 @@ def resolve(
         from_scratch=request.from_scratch,
         choices=tuple(choices),
     )
-    return plan if trains else replace(plan, val=plan.solved_val)
+    return plan if trains else replace(plan, val=plan.fitted_val)
 
 
 def holds_out(strategy_name: str) -> bool:
@@ -235,12 +239,16 @@ def holds_out(strategy_name: str) -> bool:
     return any(isinstance(phase, Train) for phase in strategies.phases(strategy_name))
 
 
-def _resolved(phase: Phase, chain: Chain) -> SolvePhase | TrainPhase:
-    if isinstance(phase, Solve):
-        return SolvePhase()
-    cut = phase.cut if isinstance(phase.cut, str) else round(phase.cut * chain.depth)
+def _resolved(phase: Phase, backbone: StagedBackbone) -> FitPhase | TrainPhase:
+    if isinstance(phase, FitHead):
+        return FitPhase()
+    freeze_at = (
+        phase.freeze_at
+        if isinstance(phase.freeze_at, str)
+        else round(phase.freeze_at * backbone.depth)
+    )
     return TrainPhase(
-        cut=chain.resolve(cut),
+        freeze_at=backbone.resolve(freeze_at),
         epochs=phase.epochs,
         lr=phase.lr,
         warmup=phase.warmup,
@@ -275,11 +283,11 @@ def _with_epochs(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
         shared.append(phase)
     if not epochs:
         return tuple(shared)
-    solves = [phase for phase in shared if isinstance(phase, Solve)]
+    fits_head = [phase for phase in shared if isinstance(phase, FitHead)]
     trained = [phase for phase in shared if isinstance(phase, Train) and phase.epochs]
     if trained and trained[0].when == GAINED:
         trained[0] = replace(trained[0], when=ALWAYS)
-    return (*solves, *trained)
+    return (*fits_head, *trained)
 
 
 def _norm_statistics(request: Request) -> tuple[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from zooadapt.errors import DataError
 from zooadapt.runtime.choice import Choice
 from zooadapt.training.plan import Plan
-from zooadapt.training.strategies import Recipe, SolvePhase, TrainPhase
+from zooadapt.training.strategies import FitPhase, Recipe, TrainPhase
 
 
 def to_json(plan: Plan, decisions: Sequence[Choice], *, left: bool) -> dict[str, Any]:
@@ -31,9 +32,8 @@ def plan_of(saved: Mapping[str, Any]) -> Plan:
     Raises: DataError for one that this version does not know.
     """
     try:
-        kinds = {"train": TrainPhase, "solve": SolvePhase}
         own = {
-            "phases": tuple(kinds[phase["kind"]](**phase) for phase in saved["phases"]),
+            "phases": tuple(_phase(**phase) for phase in saved["phases"]),
             "recipe": Recipe(**saved["recipe"]),
             "choices": tuple(Choice(**choice) for choice in saved["choices"]),
         }
@@ -44,3 +44,7 @@ def plan_of(saved: Mapping[str, Any]) -> Plan:
             thing="versions",
             remedy="resume with that version, or run it without --resume",
         ) from error
+
+
+def _phase(kind: str, cut: int = 0, **more: Any) -> FitPhase | TrainPhase:
+    return {"train": partial(TrainPhase, freeze_at=cut), "solve": FitPhase}[kind](**more)

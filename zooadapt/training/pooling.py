@@ -15,7 +15,7 @@ from zooadapt.backbone.loaders import Inputs
 from zooadapt.backbone.pretrained import Model
 from zooadapt.backbone.staged import prefix_sha256
 from zooadapt.data import Split
-from zooadapt.family import Carry
+from zooadapt.family import Activations
 from zooadapt.heads import fitting
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.measurements import remember
@@ -52,9 +52,9 @@ def choose(
         channels=model.channels,
         variable_length=source.family.can.variable_length,
     )
-    some = _some(inputs, width=model.chain.head.weight.shape[1])
+    some = _some(inputs, width=model.backbone.head.weight.shape[1])
     facts = {
-        "network": prefix_sha256(model.chain, model.chain.depth - 1),
+        "network": prefix_sha256(model.backbone, model.backbone.depth - 1),
         "candidates": sorted(candidates),
         "samples": [train.digest(int(k)) for k in some],
         "labels": train.labels[some].tolist(),
@@ -76,7 +76,7 @@ def choose(
     why = f"leave-one-out loss on {len(some)} samples: {told}"
     if candidates[best] != source.config:
         model = build(replace(source, config=candidates[best]))
-        engine.place(model.chain)
+        engine.place(model.backbone)
     return model, (Choice(what="pooling", value=best, why=why),)
 
 
@@ -97,14 +97,14 @@ def _states(
     *,
     batch_size: int,
     progress: Progress,
-) -> list[tuple[np.ndarray, Carry]]:
+) -> list[tuple[np.ndarray, Activations]]:
     """Positions among `some`, and the carries before the last stage."""
     places = {index: k for k, index in enumerate(some.tolist())}
-    last = model.chain.depth - 1
+    last = model.backbone.depth - 1
     return [
-        (np.array([places[index] for index in indices.tolist()]), carries[last])
-        for indices, carries in engine.carries(
-            model.chain,
+        (np.array([places[index] for index in indices.tolist()]), store[last])
+        for indices, store in engine.activations(
+            model.backbone,
             inputs,
             stops=[last],
             batch_size=batch_size,
@@ -117,14 +117,16 @@ def _states(
 
 @torch.inference_mode()
 def _loss(
-    model: Model, engine: Engine, states: list[tuple[np.ndarray, Carry]], labels: Tensor
+    model: Model, engine: Engine, states: list[tuple[np.ndarray, Activations]], labels: Tensor
 ) -> float:
-    chain = engine.place(model.chain)
-    chain.eval()
-    rows = torch.zeros(len(labels), chain.head.weight.shape[1])
+    backbone = engine.place(model.backbone)
+    backbone.eval()
+    rows = torch.zeros(len(labels), backbone.head.weight.shape[1])
     with engine.autocast():
-        for places, carry in states:
-            features = chain.run(engine.to_device(carry), start=chain.depth - 1)["features"]
+        for places, activations in states:
+            features = backbone.run(engine.to_device(activations), start=backbone.depth - 1)[
+                "features"
+            ]
             rows[places] = features.float().cpu()
-    fit = fitting.solve(lambda: iter([rows]), labels, len(model.classes))
+    fit = fitting.fit_head(lambda: iter([rows]), labels, len(model.classes))
     return float(nn.functional.cross_entropy(fit.held_out_logits, labels))

@@ -22,7 +22,7 @@ from zooadapt.heads import (
     pseudo_labels,
 )
 from zooadapt.heads.fitting import HeadFit
-from zooadapt.heads.label_issues import Suspects
+from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.metrics import Metrics
 from zooadapt.heads.text_baseline import Part
 from zooadapt.runtime import distributed
@@ -33,13 +33,18 @@ from zooadapt.training.strategies import IN_DOUBT
 
 def read_at(plan: Plan) -> dict[str, set[int]]:
     """The cuts at which a run of this plan reads the carries of each part."""
-    cuts = {phase.cut for phase in plan.trained}
-    ends = {plan.depth} if plan.solves else set()
+    freeze_points = {phase.freeze_at for phase in plan.trained}
+    ends = {plan.depth} if plan.fits_head else set()
     looked = {POOLED} if any(phase.when == IN_DOUBT for phase in plan.trained) else set()
-    return {TRAIN: cuts | ends | looked, VAL: cuts | ends, TEST: {plan.cut}, UNLABELLED: ends}
+    return {
+        TRAIN: freeze_points | ends | looked,
+        VAL: freeze_points | ends,
+        TEST: {plan.freeze_at},
+        UNLABELLED: ends,
+    }
 
 
-class Solving:
+class HeadFitter:
     """Solves a head on the features of parts of the data, as a plan says."""
 
     def __init__(
@@ -61,7 +66,7 @@ class Solving:
         self.fit: HeadFit | None = None
         self.parts: tuple[str, ...] = ()
         """What `fit` was solved on."""
-        self.suspects: Suspects | None = None
+        self.suspects: LabelIssues | None = None
         self.changed = 0
         """Samples that are not learned as they are labelled."""
         self.taught: Choice | None = None
@@ -72,7 +77,7 @@ class Solving:
         self.alike: Mapping[bytes, bytes] = {}
         """Contents that are nearly equal to another one, each with that one."""
 
-    def solve(self, *names: str) -> None:
+    def fit_head(self, *names: str) -> None:
         """Solve the head on the features of these parts together."""
         plan, imbalance = self._plan, self._plan.recipe.imbalance
         labels = torch.cat([self.learned[name] for name in names])
@@ -88,7 +93,7 @@ class Solving:
                 seed=plan.seed,
                 groups=self.groups(*names),
             )
-        fit = fitting.solve(
+        fit = fitting.fit_head(
             self._chunks(names),
             labels,
             plan.num_classes,
@@ -149,7 +154,7 @@ class Solving:
         self.suspects = label_issues.find(np.concatenate(found) if others else found[0], given)
         if self._plan.suspects == label_issues.KEEP:
             return
-        learned, kept, self.changed = distributed.decided(
+        learned, kept, self.changed = distributed.broadcast(
             lambda: label_issues.treat(self.suspects, given, self._plan.suspects)
         )
         start = 0
@@ -158,7 +163,7 @@ class Solving:
             self.learned[part] = torch.tensor(learned[start:end])
             self.kept[part] = torch.tensor(kept[start:end])
             start = end
-        self.solve(name)
+        self.fit_head(name)
 
     def curve(self) -> learning_curve.Curve | None:
         """The learning curve of a plain ridge head's accuracy; None for another head, whose L2,

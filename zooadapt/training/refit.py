@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from zooadapt.backbone import head_layer
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.runtime import distributed
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.wording import counted
@@ -19,7 +19,7 @@ from zooadapt.training.strategies import TrainPhase
 
 
 def refit(
-    chain: Chain,
+    backbone: StagedBackbone,
     training: Callable[[TrainPhase], Training],
     taught: TrainPhase,
     *,
@@ -39,20 +39,20 @@ def refit(
     classes that the model gave them, after: `(n, K)` logits that it gives them then.
     """
     phase = strategies.refit(taught)
-    chosen = weight_averaging.copy(chain.net)
-    head_layer.rescale(chain.head, temperature)
+    chosen = weight_averaging.copy(backbone.net)
+    head_layer.rescale(backbone.head, temperature)
     in_time = training(phase).refit()
-    head_layer.rescale(chain.head, 1 / temperature)
+    head_layer.rescale(backbone.head, 1 / temperature)
 
     def right(classes: np.ndarray) -> float:
         return float((classes == truth)[counted_on].mean())
 
     logits, was = after(), right(before)
     accuracy = right(logits.argmax(1).numpy()) if logits.isfinite().all() else -math.inf
-    learned = in_time and distributed.decided(lambda: accuracy >= was)
+    learned = in_time and distributed.broadcast(lambda: accuracy >= was)
     value = f"{counted(phase.epochs, 'more epoch')} on all samples"
     if not learned:
-        chain.net.load_state_dict(chosen)
+        backbone.net.load_state_dict(chosen)
         cause = "it made the model worse" if in_time else "the budget was spent"
         value = f"discarded, {cause}: the model from before it is exported"
     why = f"accuracy {was:.3f} on the held-out samples before it, {max(accuracy, 0):.3f} after"

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from zooadapt.backbone.activations import Carries
+from zooadapt.backbone.activations import ActivationStore
 from zooadapt.backbone.cache import Cache
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
@@ -41,7 +41,7 @@ KEPT = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class Setup:
     """A plan, the parts of the data it is for, and what it will cost where that was measured."""
 
     plan: Plan
@@ -84,8 +84,8 @@ def divide(
 
 
 def redivide(
-    request: Request, data: Dataset, prepared: Prepared, alike: Mapping[bytes, bytes]
-) -> Prepared:
+    request: Request, data: Dataset, prepared: Setup, alike: Mapping[bytes, bytes]
+) -> Setup:
     """What was prepared, with no held-out sample that is nearly equal to one that is trained on."""
     own = request.labels_per_class is None and data.parted() is not None
     if VAL not in prepared.splits or own:
@@ -135,10 +135,10 @@ def choose_mode(request: Request, model: Model, train: Split, resumed: Plan | No
             device=resumed.device,
             why="the interrupted run's",
         )
-    feed = _inputs(train, model)
-    batch = next(feed.batches([np.arange(min(4, len(feed)))]))
+    loader = _inputs(train, model)
+    batch = next(loader.batches([np.arange(min(4, len(loader)))]))
     return choose(
-        model.chain,
+        model.backbone,
         batch,
         wanted=request.precision,
         device=distributed.device(),
@@ -187,7 +187,7 @@ def decide(
     clock: Clock,
     before: tuple[Choice, ...],
     resumed: Plan | None,
-) -> Prepared:
+) -> Setup:
     """The plan, with costs measured where it or its reader needs them. target: samples without
     labels; clock: of the run; before: choices that were made already; resumed: the plan of the run
     that goes on."""
@@ -196,12 +196,12 @@ def decide(
     costs = None
     counted = None
     if resumed is None and (request.strategy == AUTO or request.plan_only):
-        counted = count(model.chain, engine, _inputs(train, model), batch_size=sizes.batch)
+        counted = count(model.backbone, engine, _inputs(train, model), batch_size=sizes.batch)
     if counted is not None and request.deterministic_plan:
         costs = counted
     elif counted is not None:
         costs = measure(
-            model.chain,
+            model.backbone,
             engine,
             _inputs(train, model),
             lengths=_inputs(train, model).lengths(),
@@ -219,7 +219,7 @@ def decide(
         taken += refining
     elif target is not None and costs is not None:
         # Remembered as costs are, so that the same run comes to the same plan when it is repeated.
-        network = prefix_sha256(model.chain, model.chain.depth)
+        network = prefix_sha256(model.backbone, model.backbone.depth)
         facts = {"network": network, "samples": len(target), "budget": budget}
         refining = remember("refining", facts, lambda: {"seconds": refining})["seconds"]
     planned = partial(
@@ -227,7 +227,7 @@ def decide(
         request,
         source=source,
         data=data,
-        chain=model.chain,
+        backbone=model.backbone,
         mode=mode,
         counts=np.bincount(train.labels, minlength=len(data.classes)),
         groups=0 if train.groups is None else len(np.unique(train.groups)),
@@ -243,7 +243,7 @@ def decide(
     if VAL in splits and not decided.trained:
         splits = divide(request, data, holds_out=False)
         decided = replace(decided, train_samples=len(splits[TRAIN]))
-    if target is not None and decided.solves:
+    if target is not None and decided.fits_head:
         more = target_adaptation.others(target, splits.values())
         splits = {**splits, UNLABELLED: more} if len(more) else splits
     expected = None
@@ -258,17 +258,17 @@ def decide(
             spent=taken,
             budget=budget,
         )
-    return Prepared(plan=decided, splits=splits, estimate=expected)
+    return Setup(plan=decided, splits=splits, estimate=expected)
 
 
-def open_carries(
-    request: Request, prepared: Prepared, model: Model, engine: Engine, progress: Progress
-) -> Carries:
+def open_store(
+    request: Request, prepared: Setup, model: Model, engine: Engine, progress: Progress
+) -> ActivationStore:
     """Feeds of all parts, augmented and cached as the plan and the request say."""
     recipe, cache = prepared.plan.recipe, None
     if request.cache_gb > 0:
         cache = Cache(filesystem.cache_home(), limit=round(request.cache_gb * 1e9))
-    return Carries(
+    return ActivationStore(
         model,
         engine,
         prepared.splits,
@@ -304,7 +304,7 @@ def _kept(decided: Plan) -> int:
 
 
 def _bytes(model: Model) -> int:
-    state = model.chain.net.state_dict().values()
+    state = model.backbone.net.state_dict().values()
     return sum(tensor.numel() * tensor.element_size() for tensor in state)
 
 

@@ -16,7 +16,7 @@ not, and then from where the first of them began."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solve:
+class FitHead:
     """Freeze the whole backbone and solve the head on its features: convex, exact, no epochs."""
 
 
@@ -24,7 +24,7 @@ class Solve:
 class Train:
     """Train the stages from the cut on, and the head, by gradient descent."""
 
-    cut: str | float
+    freeze_at: str | float
     """A stage's name, `start`, `end`, or the share of the stages that stays frozen."""
     epochs: int
     lr: float
@@ -34,7 +34,7 @@ class Train:
     when: str = ALWAYS
 
 
-Phase = Solve | Train
+Phase = FitHead | Train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SolvePhase:
+class FitPhase:
     """A solved phase of a plan."""
 
     kind: str = "solve"
@@ -89,7 +89,7 @@ class SolvePhase:
 class TrainPhase:
     """A trained phase of a plan, its cut resolved to a number of frozen stages."""
 
-    cut: int
+    freeze_at: int
     epochs: int
     lr: float
     warmup: float
@@ -97,10 +97,14 @@ class TrainPhase:
 
     def tuned(self, depth: int) -> str:
         """Which of so many stages it trains and for how long, in words."""
-        stages = "all stages" if not self.cut else f"the last {depth - self.cut} of {depth} stages"
-        if self.cut == depth:
+        stages = (
+            "all stages"
+            if not self.freeze_at
+            else f"the last {depth - self.freeze_at} of {depth} stages"
+        )
+        if self.freeze_at == depth:
             stages = "the head alone"
-        elif self.cut == depth - 1:
+        elif self.freeze_at == depth - 1:
             stages = "the last stage"
         return f"{stages}, {counted(self.epochs, 'epoch')}"
 
@@ -123,15 +127,15 @@ def refit(phase: TrainPhase) -> TrainPhase:
 AUTO = "auto"
 
 STRATEGIES: dict[str, tuple[Phase, ...]] = {
-    AUTO: (Solve(), Train(cut="start", epochs=12, lr=1e-3)),
-    "probe": (Solve(),),
-    "lp-ft": (Solve(), Train(cut="start", epochs=12, lr=1e-3)),
-    "full": (Train(cut="start", epochs=20, lr=1e-3),),
+    AUTO: (FitHead(), Train(freeze_at="start", epochs=12, lr=1e-3)),
+    "probe": (FitHead(),),
+    "lp-ft": (FitHead(), Train(freeze_at="start", epochs=12, lr=1e-3)),
+    "full": (Train(freeze_at="start", epochs=20, lr=1e-3),),
     "gradual": (
-        Solve(),
-        Train(cut=2 / 3, epochs=4, lr=1e-3),
-        Train(cut=1 / 3, epochs=4, lr=1e-3),
-        Train(cut="start", epochs=8, lr=1e-3),
+        FitHead(),
+        Train(freeze_at=2 / 3, epochs=4, lr=1e-3),
+        Train(freeze_at=1 / 3, epochs=4, lr=1e-3),
+        Train(freeze_at="start", epochs=8, lr=1e-3),
     ),
 }
 """`auto` trains from where the measured costs and the budget allow, and keeps the solved head where
@@ -149,7 +153,10 @@ def phases(name: str, *, from_scratch: bool = False) -> tuple[Phase, ...]:
     epochs, all of it trained. Raises: UsageError for an unknown name.
     """
     if name.startswith(FROM) and len(name) > len(FROM):
-        found: tuple[Phase, ...] = (Solve(), Train(cut=name[len(FROM) :], epochs=12, lr=1e-3))
+        found: tuple[Phase, ...] = (
+            FitHead(),
+            Train(freeze_at=name[len(FROM) :], epochs=12, lr=1e-3),
+        )
     elif name in STRATEGIES:
         found = STRATEGIES[name]
     else:
@@ -169,4 +176,4 @@ def phases(name: str, *, from_scratch: bool = False) -> tuple[Phase, ...]:
             remedy="--strategy full --from-scratch",
         )
     epochs = sum(phase.epochs for phase in trained)
-    return (replace(trained[-1], cut="start", epochs=epochs),)
+    return (replace(trained[-1], freeze_at="start", epochs=epochs),)

@@ -88,7 +88,7 @@ def refine(
     with the source's: Schneider et al. 2020, arXiv 2006.16971).
     kind: how the head is solved. deadline: `monotonic()` seconds.
     """
-    net = model.chain.net
+    net = model.backbone.net
     source = weight_averaging.copy(net)
     inputs = Inputs(
         labelled,
@@ -98,9 +98,11 @@ def refine(
     )
 
     def losses() -> Tensor:
-        rows = engine.features(model.chain, inputs, batch_size=batch_size, progress=Progress())
+        rows = engine.features(model.backbone, inputs, batch_size=batch_size, progress=Progress())
         labels = torch.from_numpy(labelled.labels)
-        fit = fitting.solve(lambda: iter([rows]), labels, len(model.classes), kind=kind, seed=seed)
+        fit = fitting.fit_head(
+            lambda: iter([rows]), labels, len(model.classes), kind=kind, seed=seed
+        )
         return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")
 
     found, states = [losses()], [source]
@@ -115,7 +117,7 @@ def refine(
             states.append(weight_averaging.blend(source, seen, share))
             net.load_state_dict(states[-1])
             found.append(losses())
-    best, gain, noise = distributed.decided(lambda: selection.simplest(found))
+    best, gain, noise = distributed.broadcast(lambda: selection.simplest(found))
     net.load_state_dict(states[best])
     why = (
         f"{fact or 'it has no batch norms'}; leave-one-out loss of the solved head "
@@ -190,7 +192,7 @@ def _look_at(
     """Measure the statistics of batch norms anew; what was done, and no fact if there are none."""
     inputs = Inputs(target, model.preprocessor, channels=model.channels)
     count = norm_statistics.reestimate(
-        model.chain, engine, inputs, batch_size=batch_size, seed=seed, progress=progress
+        model.backbone, engine, inputs, batch_size=batch_size, seed=seed, progress=progress
     )
     what = f"norm statistics of {len(target)} images"
     return what, f"{count} batch norms measured anew" if count else ""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.backbone.engine import Engine
-from zooadapt.backbone.loaders import Feed, Part
+from zooadapt.backbone.loaders import Loader, Part
 from zooadapt.backbone.rows import Rows, chosen
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.heads import fitting, selection
 from zooadapt.runtime import distributed
 from zooadapt.runtime.progress import Progress
@@ -31,12 +31,12 @@ CERTAIN = 2.0
 runs on texts with ten labels a class, by 6 and 12 points of accuracy."""
 
 
-class Prospects:
+class Transferability:
     """What some of the training samples tell."""
 
     def __init__(
         self,
-        chain: Chain,
+        backbone: StagedBackbone,
         engine: Engine,
         last: Rows,
         labels: Tensor,
@@ -47,34 +47,34 @@ class Prospects:
     ) -> None:
         """last: the features of all samples; labels: `(n,)`; groups: `(n,)`, equal for samples that
         are left out together."""
-        self._chain, self._engine, self._last = chain, engine, last
+        self._backbone, self._engine, self._last = backbone, engine, last
         self._labels, self._groups = labels, groups
         self._batch_size, self._progress = batch_size, progress
 
-    def of_stages(self, stages: Feed) -> tuple[bool, str]:
+    def of_stages(self, stages: Loader) -> tuple[bool, str]:
         """`room`. stages: means of every stage's channels, by name."""
         some, labels, groups = self._some(LOOKED_AT)
         rows, parts = chosen(self._last, some), next(stages.batches([some]))
-        classes = len(self._chain.head.weight)
-        return distributed.decided(lambda: room(rows, parts, labels, classes, groups))
+        classes = len(self._backbone.head.weight)
+        return distributed.broadcast(lambda: room(rows, parts, labels, classes, groups))
 
-    def of_source(self, untrained: State, inputs: Feed) -> tuple[bool, bool, str]:
+    def of_source(self, untrained: State, inputs: Loader) -> tuple[bool, bool, str]:
         """`teaches_nothing`. untrained: the state with random weights, of which nothing stays in
         the chain; inputs: at cut 0."""
-        chain = self._chain
+        backbone = self._backbone
         some, labels, groups = self._some(COMPARED)
-        source = weight_averaging.copy(chain.net)
-        chain.net.load_state_dict(untrained)
+        source = weight_averaging.copy(backbone.net)
+        backbone.net.load_state_dict(untrained)
         random = self._engine.features(
-            chain,
+            backbone,
             Part(inputs, some),
             batch_size=self._batch_size,
             progress=self._progress,
             what="features of the untrained network",
         )
-        chain.net.load_state_dict(source)
-        rows, classes = chosen(self._last, some), len(chain.head.weight)
-        return distributed.decided(lambda: teaches_nothing(rows, random, labels, classes, groups))
+        backbone.net.load_state_dict(source)
+        rows, classes = chosen(self._last, some), len(backbone.head.weight)
+        return distributed.broadcast(lambda: teaches_nothing(rows, random, labels, classes, groups))
 
     def _some(self, most: int) -> tuple[np.ndarray, Tensor, np.ndarray | None]:
         """Positions of at most so many samples, evenly spread, their labels and groups."""
@@ -105,7 +105,7 @@ def room(
         scaled.append(centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12))
     losses = []
     for rows in (last, torch.cat(scaled, 1)):
-        fit = fitting.solve(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
+        fit = fitting.fit_head(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
         losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
     better, gain, noise = selection.simplest(losses)
     fact = (
@@ -140,7 +140,7 @@ def teaches_nothing(
         if not rows.isfinite().all():
             losses.append(torch.full((len(labels),), entropy))
             continue
-        fit = fitting.solve(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
+        fit = fitting.fit_head(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
         losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
     means = [float(each.mean()) for each in losses]
     fact = (

@@ -44,7 +44,7 @@ class Kept:
     def offer(self, epoch: int, found: Validation, net: nn.Module) -> bool:
         """Keep the network's state if it is among the best; whether it is the best."""
         losses = [one.found.loss for one in self.candidates]
-        place = distributed.decided(lambda: sum(loss <= found.loss for loss in losses))
+        place = distributed.broadcast(lambda: sum(loss <= found.loss for loss in losses))
         if place < self._limit:
             del self.candidates[self._limit - 1 :]
             new = Candidate(epochs=(epoch,), found=found, state=copy(net))
@@ -103,6 +103,6 @@ def soup(
     for other in candidates[1:]:
         epochs = (*best.epochs, *other.epochs)
         found, state = measure(blend(best.state, other.state, 1 / len(epochs)))
-        if distributed.decided(lambda found=found, best=best: found.loss < best.found.loss):
+        if distributed.broadcast(lambda found=found, best=best: found.loss < best.found.loss):
             best = Candidate(epochs=epochs, found=found, state=state)
     return best

@@ -14,7 +14,7 @@ from zooadapt.backbone.staged import frozen_proof, state_sha256
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.heads import label_issues
-from zooadapt.heads.label_issues import Suspects
+from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.metrics import Metrics
 from zooadapt.runtime import csv_output, distributed, memory, outputs
 from zooadapt.runtime.choice import Choice
@@ -28,11 +28,11 @@ from zooadapt.training.plan_lines import plan_lines
 from zooadapt.training.resume import options_of
 from zooadapt.training.run import Run
 from zooadapt.training.setup import (
-    Prepared,
+    Setup,
     choose_mode,
     decide,
     divide,
-    open_carries,
+    open_store,
     redivide,
     refine,
     restored,
@@ -99,7 +99,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
         before = restored(interrupted) if interrupted else None
         mode = choose_mode(request, model, splits[TRAIN], before)
         engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
-        engine.place(model.chain)
+        engine.place(model.backbone)
         model, pooled = pooling.choose(
             model,
             engine,
@@ -113,7 +113,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     budget = seconds_for(request)
     refined: tuple[Choice, ...] = ()
     if target is not None and before is not None:
-        model.chain.net.load_state_dict(source_of(request.out))
+        model.backbone.net.load_state_dict(source_of(request.out))
     elif target is not None:
         with clock.part("unlabelled"):
             half = clock.deadline(budget / 2)
@@ -148,12 +148,12 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
         return Result(plan=decided, val=None, test=None, report=shown)
     deadline = clock.deadline(budget)
 
-    def begin(prepared: Prepared) -> Run:
+    def begin(prepared: Setup) -> Run:
         return Run(
             prepared.plan,
-            model.chain,
+            model.backbone,
             engine,
-            open_carries(request, prepared, model, engine, progress),
+            open_store(request, prepared, model, engine, progress),
             prepared.splits,
             progress,
             untrained=lambda: model.untrained(request.seed),
@@ -165,7 +165,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     checkpoint = Checkpoint(
         request.out,
         facts={
-            "network": state_sha256(model.chain.net.state_dict()),
+            "network": state_sha256(model.backbone.net.state_dict()),
             "preprocessing": model.preprocessor.config(),
             "data": data.fingerprint,
             "versions": report.versions(),
@@ -175,9 +175,9 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
             "options": options_of(request),
             "plan": decided.to_json(),
         },
-        source=weight_averaging.copy(model.chain.net) if target is not None else None,
+        source=weight_averaging.copy(model.backbone.net) if target is not None else None,
     )
-    with frozen_proof(model.chain, decided.cut) as proof:
+    with frozen_proof(model.backbone, decided.freeze_at) as proof:
         with clock.part("features"):
             run.prepare()
             apart = redivide(request, data, prepared, run.alike)
@@ -186,11 +186,11 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
                 run.prepare()
         progress.doing("fitting the head")
         with clock.part("solve"):
-            run.solve()
+            run.fit_head()
             baselines = run.baselines()
         with clock.part("train"):
             history = run.train(checkpoint, resume=interrupted is not None)
-        proof.cut = run.plan.cut
+        proof.freeze_at = run.plan.freeze_at
     with clock.part("evaluate"):
         val = run.validation()
     with clock.part("refit"):
@@ -227,7 +227,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
             checkpoint.remove()
             if request.suspects is not None and findings.suspects is not None:
                 _write_suspects(request.suspects, findings.suspects, data.classes, splits)
-        distributed.meet()
+        distributed.barrier()
     return Result(
         plan=run.plan,
         val=val,
@@ -239,7 +239,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
 
 
 def _write_suspects(
-    path: Path, found: Suspects, classes: Sequence[str], splits: Mapping[str, Split]
+    path: Path, found: LabelIssues, classes: Sequence[str], splits: Mapping[str, Split]
 ) -> None:
     parts = [splits[name] for name in (TRAIN, VAL) if name in splits]
     ids = [name for part in parts for name in part.ids]

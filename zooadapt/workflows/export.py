@@ -25,7 +25,7 @@ def save(model: Model, out: Path, written: Written, *, overwrite: bool) -> None:
     Raises: as `write`.
     """
     source = model.source
-    state = source.family.native_state(model.chain.net.state_dict(), source.config)
+    state = source.family.native_state(model.backbone.net.state_dict(), source.config)
     write(
         state,
         out,

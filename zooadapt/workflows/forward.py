@@ -23,7 +23,7 @@ from zooadapt.zoo.sources import Source
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zooadapt.backbone.activations import Carries
+    from zooadapt.backbone.activations import ActivationStore
     from zooadapt.backbone.engine import Engine
     from zooadapt.backbone.precision import Mode
     from zooadapt.heads.metrics import Metrics
@@ -109,35 +109,35 @@ def features_of(
 
     Raises: UsageError where the network has no stage of that name.
     """
-    chain = model.chain
-    stop = chain.depth if layer is None else chain.resolve(layer) + 1
+    backbone = model.backbone
+    stop = backbone.depth if layer is None else backbone.resolve(layer) + 1
     import torch
 
     from zooadapt.backbone.staged import channel_means
 
-    engine, carries = placed(model, split, settings, progress)
-    feed = carries.at(ALL, stop)
+    engine, store = placed(model, split, settings, progress)
+    loader = store.at(ALL, stop)
     if layer is None:
         batch_size = settings.batch_size
-        found = engine.features(chain, feed, batch_size=batch_size, progress=progress)
+        found = engine.features(backbone, loader, batch_size=batch_size, progress=progress)
         return found.numpy()
     # A text alone in its batch is not padded: padding would count as places.
     alone = model.source.family.can.variable_length
     rows: dict[int, Tensor] = {}
-    for indices, at in engine.carries(
-        chain,
-        feed,
+    for indices, at in engine.activations(
+        backbone,
+        loader,
         stops=[stop],
         batch_size=1 if alone else settings.batch_size,
         progress=progress,
         what="features",
     ):
         rows |= zip(indices.tolist(), channel_means(at[stop]), strict=True)
-    width = distributed.decided(lambda: len(next(iter(rows.values()))))
+    width = distributed.broadcast(lambda: len(next(iter(rows.values()))))
     whole = torch.zeros(len(split), width)
     for index, row in rows.items():
         whole[index] = row
-    distributed.total(whole)
+    distributed.all_reduce(whole)
     return whole.numpy()
 
 
@@ -175,11 +175,11 @@ def part_of(data: Dataset, name: str | None) -> Split:
 
 
 def _logits(model: Model, split: Split, settings: Settings, progress: Progress) -> Tensor:
-    engine, carries = placed(model, split, settings, progress)
-    carries.prepare(ALL, [model.chain.depth])
+    engine, store = placed(model, split, settings, progress)
+    store.prepare(ALL, [model.backbone.depth])
     return engine.logits(
-        model.chain,
-        carries.at(ALL, model.chain.depth),
+        model.backbone,
+        store.at(ALL, model.backbone.depth),
         batch_size=settings.batch_size,
         progress=progress,
     )
@@ -187,19 +187,19 @@ def _logits(model: Model, split: Split, settings: Settings, progress: Progress) 
 
 def placed(
     model: Model, split: Split, settings: Settings, progress: Progress
-) -> tuple[Engine, Carries]:
+) -> tuple[Engine, ActivationStore]:
     """An engine with the network in place, and feeds of the split under the name `ALL`."""
-    from zooadapt.backbone.activations import Carries
+    from zooadapt.backbone.activations import ActivationStore
     from zooadapt.backbone.cache import Cache
     from zooadapt.backbone.engine import Engine
 
     mode = _mode(model, split, settings, progress)
     engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
-    engine.place(model.chain)
+    engine.place(model.backbone)
     cache = None
     if settings.cache_gb > 0:
         cache = Cache(filesystem.cache_home(), limit=round(settings.cache_gb * 1e9))
-    return engine, Carries(
+    return engine, ActivationStore(
         model, engine, {ALL: split}, batch_size=settings.batch_size, progress=progress, cache=cache
     )
 
@@ -213,6 +213,6 @@ def _mode(model: Model, split: Split, settings: Settings, progress: Progress) ->
     if made is not None:
         return made
     progress.doing("measuring in which precision and layout the network is fastest here")
-    feed = Inputs(split, model.preprocessor, channels=model.channels)
-    batch = next(feed.batches([np.arange(min(4, len(split)))]))
-    return choose(model.chain, batch, wanted=settings.precision, device=device)
+    loader = Inputs(split, model.preprocessor, channels=model.channels)
+    batch = next(loader.batches([np.arange(min(4, len(split)))]))
+    return choose(model.backbone, batch, wanted=settings.precision, device=device)

@@ -161,16 +161,16 @@ def features(
     progress.doing("building the network")
     model = build(usual(source), classes=classes or source.classes or ("class",))
     _say_notes(split, progress)
-    stop = model.chain.depth if at is None else model.chain.resolve(at) + 1
+    stop = model.backbone.depth if at is None else model.backbone.resolve(at) + 1
     import torch
 
-    engine, carries = placed(model, split, settings, progress)
-    carries.prepare(ALL, [stop])
+    engine, store = placed(model, split, settings, progress)
+    store.prepare(ALL, [stop])
     tensors: dict[str, Tensor] = {}
     uneven = False
-    for indices, found in engine.carries(
-        model.chain,
-        carries.at(ALL, stop),
+    for indices, found in engine.activations(
+        model.backbone,
+        store.at(ALL, stop),
         stops=[stop],
         batch_size=settings.batch_size,
         progress=progress,
@@ -184,29 +184,29 @@ def features(
                 whole[indices] = flat.to(whole.dtype)
         if uneven:
             break
-    widths = distributed.decided(lambda: {name: rows.shape[1] for name, rows in tensors.items()})
+    widths = distributed.broadcast(lambda: {name: rows.shape[1] for name, rows in tensors.items()})
     uneven |= any(rows.shape[1] != widths[name] for name, rows in tensors.items())
-    if distributed.anywhere(uneven):
+    if distributed.any_process(uneven):
         raise DataError(
             f"carries at '{at}' differ in length, they make no table",
             thing=str(at),
             remedy="leave out --at",
         )
     for name, width in widths.items():
-        distributed.total(tensors.setdefault(name, torch.zeros(len(split), width)))
+        distributed.all_reduce(tensors.setdefault(name, torch.zeros(len(split), width)))
     if classes:
         tensors["labels"] = torch.from_numpy(split.labels)
     if distributed.is_main():
         model_files.write_weights(out, tensors)
         filesystem.write_json(beside, {"classes": list(classes), "samples": list(split.ids)})
-    distributed.meet()
+    distributed.barrier()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _write(path: Path, listed: tuple[list[str], Iterator[list[Any]]]) -> None:
     if distributed.is_main():
         csv_output.write(path, *listed)
-    distributed.meet()
+    distributed.barrier()
 
 
 def _say_notes(split: Split, progress: Progress) -> None:

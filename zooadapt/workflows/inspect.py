@@ -26,7 +26,7 @@ def inspect(
     raws = synthesise(source.family.modality, batch_size, channels=model.channels)
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     progress.doing("measuring the stages")
-    measured = cost_model.of_stages(model.chain, batch)
+    measured = cost_model.of_stages(model.backbone, batch)
     return {
         "family": source.family.name,
         "modality": source.family.modality,
@@ -36,18 +36,18 @@ def inspect(
             "sha256": source.sha256,
         },
         "license": source.origin.license,
-        "head": model.chain.head_path,
+        "head": model.backbone.head_path,
         "input": {name: list(tensor.shape[1:]) for name, tensor in batch.items()},
         "classes": list(source.classes or ()),
-        "notes": [*model.notes, *model.chain.notes],
-        "parameters": sum(p.numel() for p in model.chain.net.parameters()),
+        "notes": [*model.notes, *model.backbone.notes],
+        "parameters": sum(p.numel() for p in model.backbone.net.parameters()),
         "stages": [
             {
                 "name": cost.name,
                 "cut": k,
                 "parameters": cost.parameters,
                 "milliseconds": 1000 * cost.seconds,
-                "carry_bytes": cost.carry_bytes,
+                "carry_bytes": cost.activation_bytes,
             }
             for k, cost in enumerate(measured)
         ],

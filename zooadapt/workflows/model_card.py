@@ -156,8 +156,8 @@ def _body(
 def _origin(plan: Plan, source: Source) -> str:
     what = "Adapted from"
     if plan.from_scratch:
-        solved = "A head on the network, with random weights, of"
-        what = "Trained from scratch on the network of" if plan.trained else solved
+        fitted = "A head on the network, with random weights, of"
+        what = "Trained from scratch on the network of" if plan.trained else fitted
     if base := _base(source):
         repo, commit = base
         name = f"[{escape(repo)}]({_HUB}/{repo}) at commit `{commit}`"

@@ -106,7 +106,7 @@ def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
         source = Source(origin=nowhere, family=family, config=config)
         model = build(source, classes=("class",), from_scratch=True, seed=request.seed)
         engine = Engine(precision="fp32", channels_last=False)
-        engine.place(model.chain)
+        engine.place(model.backbone)
         reader = LanguageModel(model, engine, seed=request.seed, fresh=True)
     reading = Reading(
         epochs=request.epochs or (1000 if request.budget else 3),
@@ -126,8 +126,8 @@ def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
         sample = reader.generate(held_out[0][: request.window // 2], _SAMPLE)
     with clock.part("export"):
         facts = _report(request, family.name, texts, held_out, history, bits, sample)
-        net = model.chain.net.state_dict()
-        head = f"{model.chain.head_path}."
+        net = model.backbone.net.state_dict()
+        head = f"{model.backbone.head_path}."
         state = {name: t for name, t in net.items() if not name.startswith(head)}
         facts["parameters"] = sum(t.numel() for t in state.values())
         facts["seconds"] = clock.seconds()
@@ -135,7 +135,7 @@ def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
         if distributed.is_main():
             state |= reader.decoder_state()
             export.write(state, request.out, written, overwrite=request.overwrite)
-        distributed.meet()
+        distributed.barrier()
     return facts | {"out": str(request.out), "seconds": clock.seconds()}
 
 

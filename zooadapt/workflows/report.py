@@ -62,7 +62,7 @@ def compose(
     source = model.source
     origin = {"location": source.name, "revision": source.origin.revision, "sha256": source.sha256}
     scores = {"val": val.summary(), "test": test.summary() if test else None}
-    solved = sum(parameter.numel() for parameter in model.chain.head.parameters())
+    fitted = sum(parameter.numel() for parameter in model.backbone.head.parameters())
     read = symbols.of_texts(model, splits.values())
     lost = advice.defeat(
         findings.matches,
@@ -70,7 +70,7 @@ def compose(
         metric=plan.recipe.metric,
         curve=None if plan.trained else findings.curve,
         samples=plan.train_samples,
-        stronger=advice.stronger(source, sum(p.numel() for p in model.chain.net.parameters())),
+        stronger=advice.stronger(source, sum(p.numel() for p in model.backbone.net.parameters())),
     )
     result = {
         "family": plan.family,
@@ -80,7 +80,7 @@ def compose(
         "classes": list(model.classes),
         **scores,
         "seconds": dict(seconds),
-        "trainable_parameters": history.trainable if plan.trained else solved,
+        "trainable_parameters": history.trainable if plan.trained else fitted,
         "frozen": proof.to_json(),
         "carried_classes": [] if plan.from_scratch else list(model.carried),
         "unused_tensors": list(model.unused),
@@ -121,10 +121,10 @@ def compose(
     if tuple(source.family.classes(native) or ()) != model.classes:
         facts["classes"] = list(model.classes)  # the family's own config does not name them
     if findings.temperature is not None:
-        solved_last = refitted and not history.best
+        fitted_last = refitted and not history.best
         facts["temperature"] = {
             "value": findings.temperature,
-            "fitted_on": plan.solved_val if solved_last else plan.val,
+            "fitted_on": plan.fitted_val if fitted_last else plan.val,
             "in_weights": True,
         }
     config = native | {"zooadapt": facts}
@@ -170,7 +170,7 @@ def _facts(
 
 def _notes(plan: Plan, refitted: bool) -> list[str]:
     notes = []
-    if plan.suspects != KEEP and plan.solves:
+    if plan.suspects != KEEP and plan.fits_head:
         notes.append(
             "val flatters a head that did not learn labels as they are: each of them had a say in "
             "which others it did not believe; test is free of that"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.errors import PluginError, ZooadaptError, out_of_memory
-from zooadapt.family import Carry, Family, Language, Preprocessor, Sample, Stage, Variant
+from zooadapt.family import Activations, Family, Language, Preprocessor, Sample, Stage, Variant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {message.splitlines()[0]}"
 
 
-class Guarded(Family):
+class FamilyProxy(Family):
     """A plugin's family as the core holds it; every call into the plugin is contained."""
 
     def __init__(self, plugin: Family, owner: Owner) -> None:
@@ -127,7 +127,7 @@ class Guarded(Family):
         made = self._call(
             "preprocessor", lambda: self._plugin.preprocessor(config, augment=augment)
         )
-        return GuardedPreprocessor(made, self._owner)
+        return PreprocessorProxy(made, self._owner)
 
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         return self._call(
@@ -199,17 +199,17 @@ class Guarded(Family):
     def _watched(self, stage: Stage, *, last: bool) -> Stage:
         where, fresh = f"stage '{stage.name}'", True
 
-        def run(carry: Carry) -> Carry:
+        def run(activations: Activations) -> Activations:
             nonlocal fresh
             if fresh:
-                given = contained(self._owner, where, lambda: stage.run(carry))
+                given = contained(self._owner, where, lambda: stage.run(activations))
                 fresh = False
             else:
                 with blaming(self._owner, where):
-                    given = stage.run(carry)
+                    given = stage.run(activations)
             if not isinstance(given, Mapping):
                 raise self._owner.failed(where, f"it gave a {type(given).__name__}, not a Mapping")
-            _check_rows(self._owner, where, given, len(next(iter(carry.values()))))
+            _check_rows(self._owner, where, given, len(next(iter(activations.values()))))
             if last and ("features" not in given or given["features"].ndim != 2):
                 shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
                 why = f"it gave {shapes}, not 'features' of shape (N, D)"
@@ -219,7 +219,7 @@ class Guarded(Family):
         return replace(stage, run=run)
 
 
-class GuardedPreprocessor:
+class PreprocessorProxy:
     """A plugin's preprocessor; its calls come from several threads, so stdout is left alone."""
 
     def __init__(self, plugin: Preprocessor, owner: Owner) -> None:
@@ -242,11 +242,13 @@ class GuardedPreprocessor:
             raise self._owner.failed(where, f"it gave no list of {len(raws)} samples")
         return samples
 
-    def collate(self, samples: Sequence[Sample]) -> Carry:
+    def collate(self, samples: Sequence[Sample]) -> Activations:
         where = "preprocessor.collate()"
-        carry = contained(self._owner, where, lambda: self._plugin.collate(samples), kind=Mapping)
-        _check_rows(self._owner, where, carry, len(samples))
-        return carry
+        activations = contained(
+            self._owner, where, lambda: self._plugin.collate(samples), kind=Mapping
+        )
+        _check_rows(self._owner, where, activations, len(samples))
+        return activations
 
     def config(self) -> dict:
         return contained(self._owner, "preprocessor.config()", self._plugin.config, kind=dict)
@@ -278,12 +280,12 @@ class GuardedPreprocessor:
         return contained(self._owner, where, lambda: self._plugin.unknowns(raw), kind=tuple)
 
 
-def _check_rows(owner: Owner, where: str, carry: Mapping[str, Any], n: int) -> None:
+def _check_rows(owner: Owner, where: str, activations: Mapping[str, Any], n: int) -> None:
     from torch import Tensor
 
-    if not carry:
+    if not activations:
         raise owner.failed(where, "it gave no tensors")
-    for name, tensor in carry.items():
+    for name, tensor in activations.items():
         if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) != n:
             what = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
             raise owner.failed(where, f"its '{name}' is {what}, not one row for each of {n}")

@@ -20,7 +20,7 @@ from zooadapt.errors import DataError, PluginError, UsageError, ZooadaptError
 from zooadapt.family import API_VERSION, Capabilities, Family
 from zooadapt.runtime.model_files import nested
 from zooadapt.zoo.plugin_code import code_sha256
-from zooadapt.zoo.plugin_proxy import Guarded, Owner, contained
+from zooadapt.zoo.plugin_proxy import FamilyProxy, Owner, contained
 
 GROUP = "zooadapt.families"
 SLOW_IMPORT_SECONDS = 5.0
@@ -48,7 +48,7 @@ def owner_of(family: Family) -> Owner:
 
 def code_of(family: Family) -> str:
     """Hash of the code that a family is, as `plugincode.code_sha256` says."""
-    plugin = family.plugin if isinstance(family, Guarded) else family
+    plugin = family.plugin if isinstance(family, FamilyProxy) else family
     return code_sha256(type(plugin), _distributions.get(type(plugin)))
 
 
@@ -259,7 +259,7 @@ def _described(entry: EntryPoint) -> dict[str, Any]:
 @cache
 def _load(entry: EntryPoint) -> Family:
     plugin, owner = _construct(entry), _owner(entry)
-    return contained(owner, "its attributes", lambda: Guarded(plugin, owner))
+    return contained(owner, "its attributes", lambda: FamilyProxy(plugin, owner))
 
 
 @cache

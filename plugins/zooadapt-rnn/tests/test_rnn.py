@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from zooadapt_rnn import RnnFamily
 
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError
 
 DATA = Path(
@@ -57,51 +57,53 @@ def batch(source: dict, texts=TEXTS) -> dict[str, torch.Tensor]:
     return preprocessor.collate([preprocessor(text, rng=None) for text in texts])
 
 
-def padded(carry: dict[str, torch.Tensor], by: int) -> dict[str, torch.Tensor]:
+def padded(activations: dict[str, torch.Tensor], by: int) -> dict[str, torch.Tensor]:
     """Every sequence `by` steps longer, zeros at its end."""
     return {
         name: torch.cat((t, t.new_zeros(t.shape[0], by, *t.shape[2:])), dim=1) if t.ndim > 1 else t
-        for name, t in carry.items()
+        for name, t in activations.items()
     }
 
 
 @every_variant
 @torch.no_grad()
 def test_the_chain_is_the_network_at_every_cut(source):
-    chain = Chain(FAMILY, seeded(source))
-    carry = batch(source)
-    expected = chain.net(**carry)
+    backbone = StagedBackbone(FAMILY, seeded(source))
+    activations = batch(source)
+    expected = backbone.net(**activations)
     assert expected.shape == (len(TEXTS), 4) and expected.isfinite().all()
-    for cut in range(chain.depth + 1):
-        assert torch.equal(chain.logits(chain.run(carry, stop=cut), start=cut), expected)
+    for freeze_at in range(backbone.depth + 1):
+        assert torch.equal(
+            backbone.logits(backbone.run(activations, stop=freeze_at), start=freeze_at), expected
+        )
 
 
 @every_variant
 def test_the_chain_is_the_network_in_training_too(source):
-    chain, carry = Chain(FAMILY, seeded(source)), batch(source)
-    chain.train()
+    backbone, activations = StagedBackbone(FAMILY, seeded(source)), batch(source)
+    backbone.train()
     torch.manual_seed(1)
-    expected = chain.net(**carry)
+    expected = backbone.net(**activations)
     torch.manual_seed(1)
-    assert torch.equal(chain.logits(carry), expected)
+    assert torch.equal(backbone.logits(activations), expected)
 
 
 @every_variant
 @torch.no_grad()
 def test_more_padding_changes_no_bit_at_any_cut(source):
-    chain, carry = Chain(FAMILY, seeded(source)), batch(source)
-    expected = chain.logits(carry)
-    for cut in range(chain.depth):
-        longer = padded(chain.run(carry, stop=cut), by=7)
-        assert torch.equal(chain.logits(longer, start=cut), expected)
+    backbone, activations = StagedBackbone(FAMILY, seeded(source)), batch(source)
+    expected = backbone.logits(activations)
+    for freeze_at in range(backbone.depth):
+        longer = padded(backbone.run(activations, stop=freeze_at), by=7)
+        assert torch.equal(backbone.logits(longer, start=freeze_at), expected)
 
 
 @every_variant
 @torch.no_grad()
 def test_a_text_gives_the_same_alone_as_in_a_batch(source):
-    chain = Chain(FAMILY, seeded(source))
-    together = chain.logits(batch(source))
-    alone = torch.cat([chain.logits(batch(source, [text])) for text in TEXTS])
+    backbone = StagedBackbone(FAMILY, seeded(source))
+    together = backbone.logits(batch(source))
+    alone = torch.cat([backbone.logits(batch(source, [text])) for text in TEXTS])
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-6)
 
 
@@ -117,14 +119,14 @@ def test_the_layers_compute_what_a_stacked_packed_torch_rnn_computes():
     missing, unexpected = net.load_state_dict(converted, strict=False)
     assert unexpected == [] and set(missing) == {"head.weight", "head.bias"}
 
-    carry = batch(source)
+    activations = batch(source)
     packed = nn.utils.rnn.pack_padded_sequence(
-        net.embed(carry["ids"]), carry["length"], batch_first=True, enforce_sorted=False
+        net.embed(activations["ids"]), activations["length"], batch_first=True, enforce_sorted=False
     )
     states, last = stacked(packed)
     states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
-    features = Chain(FAMILY, net).run(carry)["features"]
-    per_text = [states[row, :length] for row, length in enumerate(carry["length"])]
+    features = StagedBackbone(FAMILY, net).run(activations)["features"]
+    per_text = [states[row, :length] for row, length in enumerate(activations["length"])]
     expected = torch.cat(
         (
             torch.cat((last[-2], last[-1]), dim=1),
@@ -137,15 +139,15 @@ def test_the_layers_compute_what_a_stacked_packed_torch_rnn_computes():
 
 
 def test_dropout_is_on_in_training_only():
-    chain = Chain(FAMILY, seeded(VARIANTS["one-layer-dropout"]))
-    carry = batch(VARIANTS["one-layer-dropout"])
-    assert (chain.run(carry)["features"] != 0).all()
-    chain.train()
-    dropped = (chain.run(carry)["features"] == 0).float().mean()
+    backbone = StagedBackbone(FAMILY, seeded(VARIANTS["one-layer-dropout"]))
+    activations = batch(VARIANTS["one-layer-dropout"])
+    assert (backbone.run(activations)["features"] != 0).all()
+    backbone.train()
+    dropped = (backbone.run(activations)["features"] == 0).float().mean()
     assert 0.3 < dropped < 0.7
-    chain.freeze(chain.depth)
-    chain.train()
-    assert (chain.run(carry)["features"] != 0).all()
+    backbone.freeze(backbone.depth)
+    backbone.train()
+    assert (backbone.run(activations)["features"] != 0).all()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def test_reference_weights_load_and_the_unknown_is_the_mean_character(name):
     # bits per character; a wrong gate order or layer would give 6 bits or more.
     text = "the light of the sun and of the moon is seen from the earth, and the man "
     ids = batch(source, [text])
-    states = Chain(FAMILY, net).run(ids, stop=3)["states"][0, :-1]
+    states = StagedBackbone(FAMILY, net).run(ids, stop=3)["states"][0, :-1]
     logits = states @ state["head.weight"].T + state["head.bias"]
     bits = nn.functional.cross_entropy(logits, ids["ids"][0, 1:]) / torch.log(torch.tensor(2.0))
     assert bits < 3.5
@@ -273,12 +275,12 @@ def test_the_bundled_source_reads_english_whatever_its_case():
     state = load_file(folder / "model.safetensors")
     net = FAMILY.build(source, 3)
     net.load_state_dict(FAMILY.convert(state, source), strict=False)
-    chain, language = Chain(FAMILY, net), FAMILY.language(source)
-    stop = chain.resolve(language.stage) + 1
+    backbone, language = StagedBackbone(FAMILY, net), FAMILY.language(source)
+    stop = backbone.resolve(language.stage) + 1
 
     def bits(text: str) -> float:
         ids = torch.tensor(language.encode(text))
-        states = chain.run(batch(source, [text]), stop=stop)["states"][0, :-1]
+        states = backbone.run(batch(source, [text]), stop=stop)["states"][0, :-1]
         logits = states @ state["decoder.weight"].T + state["decoder.bias"]
         return float(nn.functional.cross_entropy(logits, ids[1:])) / math.log(2)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zooadapt.family import Carry, Stage
+from zooadapt.family import Activations, Stage
 from zooadapt_rnn.settings import Settings
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -59,10 +59,10 @@ class RecurrentClassifier(nn.Module):
 
     def forward(self, ids: Tensor, length: Tensor) -> Tensor:
         """Logits `(N, K)` of `ids` `(N, T)` of which the first `length` `(N,)`, >= 1, count."""
-        carry: Carry = {"ids": ids, "length": length}
+        activations: Activations = {"ids": ids, "length": length}
         for stage in self.stages():
-            carry = stage.run(carry)
-        return self.head(carry["features"])
+            activations = stage.run(activations)
+        return self.head(activations["features"])
 
     def stages(self) -> Sequence[Stage]:
         layers = [
@@ -75,13 +75,16 @@ class RecurrentClassifier(nn.Module):
             Stage(name="pooling", run=self._pool, owns=("dropout",)),
         )
 
-    def _embed(self, carry: Carry) -> Carry:
-        ids, length = _trimmed(carry["ids"], carry["length"]), carry["length"]
+    def _embed(self, activations: Activations) -> Activations:
+        ids, length = _trimmed(activations["ids"], activations["length"]), activations["length"]
         x = self.embed(ids)
         return {"states": x.masked_fill(~_inside(x, length)[..., None], 0), "length": length}
 
-    def _pool(self, carry: Carry) -> Carry:
-        states, length = _trimmed(carry["states"], carry["length"]), carry["length"]
+    def _pool(self, activations: Activations) -> Activations:
+        states, length = (
+            _trimmed(activations["states"], activations["length"]),
+            activations["length"],
+        )
         end = (length - 1)[:, None, None]
         last = states.take_along_dim(end, dim=1)[:, 0]
         if self.rnn[-1].back is not None:
@@ -94,9 +97,9 @@ class RecurrentClassifier(nn.Module):
 
 
 def _recurrence(layer: RecurrentLayer):
-    def run(carry: Carry) -> Carry:
-        length = carry["length"]
-        return {"states": layer(_trimmed(carry["states"], length), length), "length": length}
+    def run(activations: Activations) -> Activations:
+        length = activations["length"]
+        return {"states": layer(_trimmed(activations["states"], length), length), "length": length}
 
     return run
 

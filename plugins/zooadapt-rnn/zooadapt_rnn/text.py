@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from zooadapt.family import Carry, Sample
+from zooadapt.family import Activations, Sample
 from zooadapt_rnn.settings import Settings
 
 
@@ -31,7 +31,7 @@ class TextPreprocessor:
     def __call__(self, raw: str, *, rng: np.random.Generator | None) -> Sample:
         return self.sample(self._rows(raw) or [self._settings.unknown])
 
-    def collate(self, samples: Sequence[Sample]) -> Carry:
+    def collate(self, samples: Sequence[Sample]) -> Activations:
         """`ids` `(N, T)`, zero after each text's end, and `length` `(N,)`."""
         return {
             "ids": pad_sequence([sample["ids"] for sample in samples], batch_first=True),

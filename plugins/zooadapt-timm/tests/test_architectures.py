@@ -49,7 +49,7 @@ def test_the_sample_is_of_sixty_architectures():
 def test_it_is_split_into_stages_that_compute_what_it_computes(family, architecture, size):
     config = {"architecture": architecture, "num_classes": 3, "pretrained_cfg": {}}
     case = Case(family, family.with_input(config, size=size), name=architecture)
-    assert case.chain.depth > 1 and not case.chain.notes
+    assert case.backbone.depth > 1 and not case.backbone.notes
     checks = [check for check in CHECKS if check.__name__ in CHAIN]
     assert len(checks) == len(CHAIN)
     for check in checks:

@@ -107,9 +107,9 @@ def test_it_says_how_large_a_photo_it_needs(family):
 
 def test_samples_are_stacked(family):
     preprocessor = family.preprocessor(BASE)
-    carry = preprocessor.collate([preprocessor(photo(seed=k), rng=None) for k in range(3)])
-    assert carry["x"].shape == (3, 3, 224, 224)
-    assert torch.equal(carry["x"][1], preprocessor(photo(seed=1), rng=None)["x"])
+    activations = preprocessor.collate([preprocessor(photo(seed=k), rng=None) for k in range(3)])
+    assert activations["x"].shape == (3, 3, 224, 224)
+    assert torch.equal(activations["x"][1], preprocessor(photo(seed=1), rng=None)["x"])
 
 
 def ramp(size, *, axis):

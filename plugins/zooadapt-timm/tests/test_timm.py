@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 
 REFERENCES = ("mobilenetv2_035.keras_in1k_headless", "mobilenetv2_100.tf2_in1k_dequant")
 
@@ -80,12 +80,12 @@ def test_reference_weights_load_and_split(family, reference, name):
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(net(x), stock(reference / name)(x))
-        chain = Chain(family, family.build(config, 5))
-        chain.net.load_state_dict(family.convert(state, config) | {
-            f"{chain.head_path}.weight": chain.head.weight, f"{chain.head_path}.bias":
-            chain.head.bias})  # fmt: skip
+        backbone = StagedBackbone(family, family.build(config, 5))
+        backbone.net.load_state_dict(family.convert(state, config) | {
+            f"{backbone.head_path}.weight": backbone.head.weight, f"{backbone.head_path}.bias":
+            backbone.head.bias})  # fmt: skip
         expected = net.forward_head(net.forward_features(x), pre_logits=True)
-        assert torch.equal(chain.run({"x": x})["features"], expected)
+        assert torch.equal(backbone.run({"x": x})["features"], expected)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
@@ -113,8 +113,8 @@ def test_another_input_size_is_adapted_as_timm_adapts_it(family, tmp_path, archi
     x = torch.randn(1, 3, 256, 256)
     with torch.inference_mode():
         assert torch.equal(net(x), stock(folder, img_size=256)(x))
-        chain = Chain(family, net)
-        assert torch.equal(chain.logits({"x": x}), net(x))
+        backbone = StagedBackbone(family, net)
+        assert torch.equal(backbone.logits({"x": x}), net(x))
     assert family.preprocessor(larger).config()["input_size"] == [3, 256, 256]
 
 
@@ -145,7 +145,7 @@ def test_of_two_heads_the_first_is_kept(family, architecture):
     x = torch.randn(2, *two.pretrained_cfg["input_size"])
     with torch.inference_mode():
         two(x)
-        assert torch.equal(Chain(family, net).logits({"x": x}), said[0])
+        assert torch.equal(StagedBackbone(family, net).logits({"x": x}), said[0])
 
 
 @pytest.mark.parametrize(
@@ -163,11 +163,11 @@ def test_several_averaged_heads_are_one(family, tmp_path, architecture):
             nn.init.uniform_(parameter, 0.5, 1.0)
     x = torch.randn(2, *several.pretrained_cfg["input_size"])
     net = loaded(family, config, several.state_dict(), 5)
-    chain = Chain(family, net)
-    assert chain.depth > 1 and isinstance(chain.head, nn.Linear)
+    backbone = StagedBackbone(family, net)
+    assert backbone.depth > 1 and isinstance(backbone.head, nn.Linear)
     with torch.inference_mode():
         logits = several(x)
-        assert torch.equal(chain.logits({"x": x}), net(x))
+        assert torch.equal(backbone.logits({"x": x}), net(x))
         torch.testing.assert_close(net(x), logits, rtol=1e-4, atol=1e-5)
         state = family.native_state(net.state_dict(), config)
         assert state.keys() == several.state_dict().keys()
@@ -188,16 +188,18 @@ def test_an_encoder_takes_the_classifier_of_its_sibling(family, tmp_path):
     given = json.loads(json.dumps({**encoder.pretrained_cfg, "file": None}))
     config = {"architecture": "qwen3_vit_88m_enc", "num_classes": 0, "pretrained_cfg": given}
     config = family.with_input(config | {"global_pool": "merge", "num_features": 7}, size=64)
-    chain = Chain(family, family.build(config, 5))
-    chain.net.load_state_dict(family.convert(encoder.state_dict(), config), strict=False)
+    backbone = StagedBackbone(family, family.build(config, 5))
+    backbone.net.load_state_dict(family.convert(encoder.state_dict(), config), strict=False)
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        expected = chain.net.norm(encoder(x))
-        torch.testing.assert_close(chain.run({"x": x})["features"], expected, rtol=1e-4, atol=1e-5)
+        expected = backbone.net.norm(encoder(x))
+        torch.testing.assert_close(
+            backbone.run({"x": x})["features"], expected, rtol=1e-4, atol=1e-5
+        )
         native = family.native_config(config, list("abcde"))
         assert native["architecture"] == "qwen3_vit_88m" and "global_pool" not in native
-        folder = write(tmp_path / "out", native, chain.net.state_dict())
-        assert torch.equal(stock(folder)(x), chain.logits({"x": x}))
+        folder = write(tmp_path / "out", native, backbone.net.state_dict())
+        assert torch.equal(stock(folder)(x), backbone.logits({"x": x}))
     grey = family.convert(encoder.state_dict(), family.with_input(config, channels=1))
     assert grey["encoder.patch_embed.proj.weight"].shape[1] == 1
 

@@ -14,7 +14,7 @@ from timm.data import create_transform, resolve_data_config
 from timm.data.transforms import center_crop_or_pad, str_to_pil_interp
 from torchvision.transforms import functional as F
 
-from zooadapt.family import Carry, Sample
+from zooadapt.family import Activations, Sample
 from zooadapt_timm.augment import random_box, vary
 
 _SMALLEST_CROP = 0.35
@@ -77,7 +77,7 @@ class ImagePreprocessor:
         ]
         return used[0] * used[1]
 
-    def collate(self, samples: Sequence[Sample]) -> Carry:
+    def collate(self, samples: Sequence[Sample]) -> Activations:
         """`x` `(N, C, H, W)`."""
         return {"x": torch.stack([sample["x"] for sample in samples])}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from zooadapt.family import Carry
+from zooadapt.family import Activations
 from zooadapt_timm.cut import Piece
 
 
@@ -32,18 +32,20 @@ class RunPiece:
         self._modules = modules
         self._changed: dict[bool, frozenset[str]] = {}
 
-    def __call__(self, carry: Carry) -> Carry:
+    def __call__(self, activations: Activations) -> Activations:
         training = any(module.training for module in self._modules)
         if training not in self._changed:
-            return self._first(carry, training)
+            return self._first(activations, training)
         changed = self._changed[training]
-        return self._run({k: _copy(t) if k in changed else t for k, t in carry.items()}, training)
+        return self._run(
+            {k: _copy(t) if k in changed else t for k, t in activations.items()}, training
+        )
 
-    def _first(self, carry: Carry, training: bool) -> Carry:
+    def _first(self, activations: Activations, training: bool) -> Activations:
         """Run on a copy, and learn which of the given tensors the stage works on in place."""
         grad = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            copy = {name: _copy(tensor) for name, tensor in carry.items()}
+            copy = {name: _copy(tensor) for name, tensor in activations.items()}
             before = {name: tensor._version for name, tensor in copy.items()}
             given = self._run(copy, training)
             self._changed[training] = frozenset(
@@ -51,14 +53,14 @@ class RunPiece:
             )
         return given
 
-    def _run(self, carry: Carry, training: bool) -> Carry:
+    def _run(self, activations: Activations, training: bool) -> Activations:
         piece, interpreter = self._pieces[training]
-        n = len(next(iter(carry.values())))
-        values = interpreter.run(*(_unpack(name, carry) for name in piece.inputs), n)
+        n = len(next(iter(activations.values())))
+        values = interpreter.run(*(_unpack(name, activations) for name in piece.inputs), n)
         return {
             key: tensor
             for name, value in zip(piece.outputs, values, strict=True)
-            for key, tensor in _pack(name, value, like=next(iter(carry.values())))
+            for key, tensor in _pack(name, value, like=next(iter(activations.values())))
         }
 
 
@@ -88,17 +90,17 @@ def _pack(name: str, value: object, *, like: Tensor) -> Iterator[tuple[str, Tens
         raise TypeError(f"a {type(value).__name__} cannot be carried from stage to stage")
 
 
-def _unpack(name: str, carry: Carry) -> object:
-    if name in carry:
-        return carry[name]
-    if f"{name}*" in carry:
-        return carry[f"{name}*"].flatten(0, 1)
-    if f"{name}#" in carry:
-        return int(carry[f"{name}#"][0])
+def _unpack(name: str, activations: Activations) -> object:
+    if name in activations:
+        return activations[name]
+    if f"{name}*" in activations:
+        return activations[f"{name}*"].flatten(0, 1)
+    if f"{name}#" in activations:
+        return int(activations[f"{name}#"][0])
     for kind, place in ((tuple, "{}.{}"), (list, "{}[{}]")):
         parts = []
-        while any(key.startswith(place.format(name, len(parts))) for key in carry):
-            parts.append(_unpack(place.format(name, len(parts)), carry))
+        while any(key.startswith(place.format(name, len(parts))) for key in activations):
+            parts.append(_unpack(place.format(name, len(parts)), activations))
         if parts:
             return kind(parts)
     return None
@@ -114,7 +116,7 @@ class RunToHead:
     def __init__(self, net: nn.Module, head: nn.Module) -> None:
         self._net, self._head = net, head
 
-    def __call__(self, carry: Carry) -> Carry:
+    def __call__(self, activations: Activations) -> Activations:
         given: list[Tensor] = []
 
         def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -123,7 +125,7 @@ class RunToHead:
 
         with self._head.register_forward_pre_hook(stop):
             try:
-                self._net(carry["x"])
+                self._net(activations["x"])
             except _Reached:
                 pass
         return {"features": given[0].flatten(1)}

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from zooadapt_transformers import TextFamily, pooling
 
 from zooadapt.backbone.pretrained import build
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES
 from zooadapt.runtime.progress import Progress
@@ -87,9 +87,9 @@ def source():
     return make
 
 
-def chain_of(config, num_classes=3) -> Chain:
+def backbone_of(config, num_classes=3) -> StagedBackbone:
     torch.manual_seed(0)
-    return Chain(TextFamily(), TextFamily().build(config, num_classes))
+    return StagedBackbone(TextFamily(), TextFamily().build(config, num_classes))
 
 
 def batch(config):
@@ -111,13 +111,13 @@ def exported(net: torch.nn.Module, config: dict, out: Path) -> Path:
 @torch.no_grad()
 def test_encode_of_sentence_transformers_gives_an_export_s_logits(source, kind, tmp_path, capfd):
     config = source(kind, modes=("mean",), normalize=kind in ("bert", "mpnet"))
-    chain = chain_of(config)
-    expected = chain.logits(batch(config))
+    backbone = backbone_of(config)
+    expected = backbone.logits(batch(config))
     assert len(expected.unique()) == expected.numel()
-    torch.testing.assert_close(chain.net(**batch(config)).logits, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(backbone.net(**batch(config)).logits, expected, rtol=0, atol=1e-6)
 
     stock = sentence_transformers.SentenceTransformer(
-        str(exported(chain.net, config, tmp_path / "m"))
+        str(exported(backbone.net, config, tmp_path / "m"))
     )
     theirs = torch.from_numpy(stock.encode(TEXTS))
     torch.testing.assert_close(theirs, expected, rtol=0, atol=1e-6)
@@ -127,15 +127,15 @@ def test_encode_of_sentence_transformers_gives_an_export_s_logits(source, kind, 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_weights_are_read_as_they_are(source, dtype, tmp_path):
     config = source("bert", modes=("mean",))
-    folder = exported(chain_of(config).net.to(dtype).float(), config, tmp_path / "full")
+    folder = exported(backbone_of(config).net.to(dtype).float(), config, tmp_path / "full")
     half = tmp_path / "half"
     shutil.copytree(folder, half)
     for path in half.rglob("model.safetensors"):
         save_file({n: t.to(dtype) for n, t in load_file(path).items()}, path, {"format": "pt"})
     models = [build(open_source(str(place)), classes=["a", "b"]) for place in (folder, half)]
-    assert {t.dtype for t in models[1].chain.net.state_dict().values()} == {torch.float32}
+    assert {t.dtype for t in models[1].backbone.net.state_dict().values()} == {torch.float32}
     with torch.no_grad():
-        full, read = (model.chain.run(batch(config))["features"] for model in models)
+        full, read = (model.backbone.run(batch(config))["features"] for model in models)
     assert torch.equal(full, read)
 
 
@@ -143,26 +143,26 @@ def test_half_precision_weights_are_read_as_they_are(source, dtype, tmp_path):
 @torch.no_grad()
 def test_every_way_to_pool_is_the_stock_one(source, mode, tmp_path):
     config = source("bert", modes=("max", mode) if mode != "max" else ("max",))
-    chain = chain_of(config)
+    backbone = backbone_of(config)
     stock = sentence_transformers.SentenceTransformer(
-        str(exported(chain.net, config, tmp_path / "m"))
+        str(exported(backbone.net, config, tmp_path / "m"))
     )
     theirs = torch.from_numpy(stock.encode(TEXTS))
-    torch.testing.assert_close(theirs, chain.logits(batch(config)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(theirs, backbone.logits(batch(config)), rtol=0, atol=1e-6)
 
 
 @torch.no_grad()
 def test_an_export_opens_again_with_its_head(source, tmp_path):
     config = source("mpnet", modes=("mean",), normalize=True)
-    chain = chain_of(config)
-    folder = exported(chain.net, config, tmp_path / "m")
+    backbone = backbone_of(config)
+    folder = exported(backbone.net, config, tmp_path / "m")
     described = json.loads((folder / "config.json").read_text())
     assert described["architectures"] == ["MPNetModel"]
     described["zooadapt"] = {"classes": ["no", "yes", "müde"]}
     (folder / "config.json").write_text(json.dumps(described))
     again = build(open_source(str(folder)))
     assert not again.unused
-    assert torch.equal(again.chain.logits(batch(config)), chain.logits(batch(config)))
+    assert torch.equal(again.backbone.logits(batch(config)), backbone.logits(batch(config)))
 
 
 def test_a_published_encoder_is_read_where_its_files_say(source, tmp_path):
@@ -184,7 +184,7 @@ def test_a_published_encoder_is_read_where_its_files_say(source, tmp_path):
     assert model.preprocessor.config()["max_length"] == 6
     samples = [model.preprocessor(text, rng=None) for text in TEXTS]
     with torch.no_grad():
-        features = model.chain.run(model.preprocessor.collate(samples))["features"]
+        features = model.backbone.run(model.preprocessor.collate(samples))["features"]
     theirs = torch.from_numpy(stock.encode(TEXTS))
     torch.testing.assert_close(features, theirs, rtol=0, atol=1e-6)
     (name,) = model.source.family.poolings(model.source.config)
@@ -236,9 +236,9 @@ def told_by_the_mean(source, tmp_path) -> tuple[Path, Path]:
     """A BERT whose first token attends to itself alone, so that only the mean of the tokens knows
     the text; and texts whose class is in their words."""
     config = source("bert")
-    chain = chain_of(config)
+    backbone = backbone_of(config)
     with torch.no_grad():
-        for name, parameter in chain.net.named_parameters():
+        for name, parameter in backbone.net.named_parameters():
             if ".attention.output.dense" in name:
                 parameter.zero_()
     folder = tmp_path / "source"
@@ -249,7 +249,7 @@ def told_by_the_mean(source, tmp_path) -> tuple[Path, Path]:
     (folder / "config.json").write_text(json.dumps(plain))
     state = {
         name.removeprefix("bert."): tensor
-        for name, tensor in chain.net.state_dict().items()
+        for name, tensor in backbone.net.state_dict().items()
         if name.startswith("bert.")
     }
     save_file(state, folder / "model.safetensors", {"format": "pt"})
@@ -293,9 +293,9 @@ def test_features_of_a_plain_encoder_are_the_mean_of_its_tokens(told_by_the_mean
     model = build(replace(source, config=pooling.with_pool(source.config, pool)), classes=["a"])
     with data.open() as file:
         raws = [row["text"] for row in csv.DictReader(file)]
-    carry = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     with torch.no_grad():
-        expected = model.chain.run(carry)["features"]
+        expected = model.backbone.run(activations)["features"]
     given = load_file(tmp_path / "f.safetensors")["features"]
     torch.testing.assert_close(given, expected, rtol=0, atol=0.02)
     assert torch.nn.functional.cosine_similarity(given, expected).min() > 0.999

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from zooadapt_transformers import TextFamily, VisionFamily, pooling
 
-from zooadapt.backbone.staged import Chain
+from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES, TextPair
 from zooadapt.runtime.progress import Progress
@@ -130,10 +130,10 @@ def family_of(config):
     return claiming[0]
 
 
-def chain_of(config, num_classes=3) -> Chain:
+def backbone_of(config, num_classes=3) -> StagedBackbone:
     torch.manual_seed(0)
     family = family_of(config)
-    return Chain(family, family.build(config, num_classes))
+    return StagedBackbone(family, family.build(config, num_classes))
 
 
 def batch(config, raws=None):
@@ -159,42 +159,44 @@ every_text = pytest.mark.parametrize("kind", TEXT)
 @every_kind
 @torch.no_grad()
 def test_the_chain_is_the_network_at_every_cut(source, kind):
-    chain, carry = chain_of(source(kind)), batch(source(kind))
-    expected = chain.net(**carry).logits
+    backbone, activations = backbone_of(source(kind)), batch(source(kind))
+    expected = backbone.net(**activations).logits
     assert len(expected.unique()) > 3 and expected.isfinite().all()
-    assert [s.name for s in chain.stages][-1] == "pooling"
-    assert chain.depth == 3 if kind == "albert" else chain.depth >= 5
-    for cut in range(chain.depth + 1):
-        assert torch.equal(chain.logits(chain.run(carry, stop=cut), start=cut), expected)
+    assert [s.name for s in backbone.stages][-1] == "pooling"
+    assert backbone.depth == 3 if kind == "albert" else backbone.depth >= 5
+    for freeze_at in range(backbone.depth + 1):
+        assert torch.equal(
+            backbone.logits(backbone.run(activations, stop=freeze_at), start=freeze_at), expected
+        )
 
 
 @every_kind
 def test_the_chain_is_the_network_in_training_too(source, kind):
-    chain, carry = chain_of(source(kind)), batch(source(kind))
-    chain.train()
+    backbone, activations = backbone_of(source(kind)), batch(source(kind))
+    backbone.train()
     torch.manual_seed(1)
-    expected = chain.net(**carry).logits
+    expected = backbone.net(**activations).logits
     torch.manual_seed(1)
-    logits = chain.logits(carry)
+    logits = backbone.logits(activations)
     assert torch.equal(logits, expected)
     logits.sum().backward()
-    reached = {n for n, p in chain.net.named_parameters() if p.grad is not None}
-    unreached = {n for n, _ in chain.net.named_parameters()} - reached
+    reached = {n for n, p in backbone.net.named_parameters() if p.grad is not None}
+    unreached = {n for n, _ in backbone.net.named_parameters()} - reached
     assert all(name.endswith("mask_token") for name in unreached)
 
 
 @every_text
 @torch.no_grad()
 def test_padding_changes_nothing(source, kind):
-    chain, carry = chain_of(source(kind)), batch(source(kind))
-    expected = chain.logits(carry)
-    for cut in range(chain.depth):
+    backbone, activations = backbone_of(source(kind)), batch(source(kind))
+    expected = backbone.logits(activations)
+    for freeze_at in range(backbone.depth):
         longer = {
             name: torch.nn.functional.pad(t, (0, 0) * (t.ndim - 2) + (0, 9))
-            for name, t in chain.run(carry, stop=cut).items()
+            for name, t in backbone.run(activations, stop=freeze_at).items()
         }
-        assert torch.equal(chain.logits(longer, start=cut), expected)
-    alone = torch.cat([chain.logits(batch(source(kind), [text])) for text in SENTENCES])
+        assert torch.equal(backbone.logits(longer, start=freeze_at), expected)
+    alone = torch.cat([backbone.logits(batch(source(kind), [text])) for text in SENTENCES])
     torch.testing.assert_close(alone, expected, rtol=0, atol=1e-6)
 
 
@@ -202,7 +204,7 @@ def test_padding_changes_nothing(source, kind):
 @torch.no_grad()
 def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, tmp_path):
     config = source(kind, num_labels=7)
-    family, chain, carry = family_of(config), chain_of(config), batch(config)
+    family, backbone, activations = family_of(config), backbone_of(config), batch(config)
     names = ["no", "yes", "müde"]
     written = family.native_config(config, names)
     files = written.pop(FILES)
@@ -210,20 +212,20 @@ def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, t
     (tmp_path / "config.json").write_text(json.dumps(written | {"zooadapt": {"format": 1}}))
     for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")
-    save_file(chain.net.state_dict(), tmp_path / "model.safetensors", {"format": "pt"})
+    save_file(backbone.net.state_dict(), tmp_path / "model.safetensors", {"format": "pt"})
 
     if family.modality == "text":
         stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
         tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
         given = tokenizer(SENTENCES, padding=True, truncation=True, return_tensors="pt")
-        assert torch.equal(given["attention_mask"], carry["attention_mask"])
-        assert torch.equal(given["input_ids"] * given["attention_mask"], carry["input_ids"])
+        assert torch.equal(given["attention_mask"], activations["attention_mask"])
+        assert torch.equal(given["input_ids"] * given["attention_mask"], activations["input_ids"])
     else:
         stock = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
         processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
         given = processor(images(), return_tensors="pt")
-        assert torch.equal(given["pixel_values"], carry["pixel_values"])
-    assert torch.equal(stock(**given).logits, chain.logits(carry))
+        assert torch.equal(given["pixel_values"], activations["pixel_values"])
+    assert torch.equal(stock(**given).logits, backbone.logits(activations))
     assert stock.config.id2label == dict(enumerate(names))
 
     again = json.loads((tmp_path / "config.json").read_text()) | {FILES: files}
@@ -247,26 +249,26 @@ def test_pairs_are_encoded_as_stock_transformers_encodes_them(source, kind, tmp_
     ).__getstate__())  # fmt: skip
     config[FILES]["tokenizer.json"] = json.dumps(described)
     pairs = [TextPair(*pair) for pair in zip(SENTENCES, SENTENCES[::-1], strict=True)]
-    chain, carry = chain_of(config), batch(config, pairs)
+    backbone, activations = backbone_of(config), batch(config, pairs)
     joined = batch(config, [str(pair) for pair in pairs])
     for name, text in TextFamily().native_config(config, ["a", "b", "c"])[FILES].items():
         (tmp_path / name).write_text(text, "utf-8")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     given = tokenizer(SENTENCES, SENTENCES[::-1], padding=True, truncation=True,
                       return_tensors="pt")  # fmt: skip
-    assert given.keys() == carry.keys()
-    assert ("token_type_ids" in carry) == (kind != "distilbert")
-    assert torch.equal(chain.net(**given).logits, chain.logits(carry))
-    assert not torch.equal(carry["input_ids"], joined["input_ids"])
-    if "token_type_ids" in carry:
-        assert carry["token_type_ids"].sum(1).min() > 0
-        assert not torch.equal(chain.logits(carry | {"token_type_ids": 0 * carry["input_ids"]}),
-                               chain.logits(carry))  # fmt: skip
-    alone = torch.cat([chain.logits(batch(config, [pair])) for pair in pairs])
-    torch.testing.assert_close(alone, chain.logits(carry), rtol=0, atol=1e-6)
+    assert given.keys() == activations.keys()
+    assert ("token_type_ids" in activations) == (kind != "distilbert")
+    assert torch.equal(backbone.net(**given).logits, backbone.logits(activations))
+    assert not torch.equal(activations["input_ids"], joined["input_ids"])
+    if "token_type_ids" in activations:
+        assert activations["token_type_ids"].sum(1).min() > 0
+        first_alone = activations | {"token_type_ids": 0 * activations["input_ids"]}
+        assert not torch.equal(backbone.logits(first_alone), backbone.logits(activations))
+    alone = torch.cat([backbone.logits(batch(config, [pair])) for pair in pairs])
+    torch.testing.assert_close(alone, backbone.logits(activations), rtol=0, atol=1e-6)
     prepare = TextFamily().preprocessor(config)
     many = prepare.collate(prepare.many(pairs))
-    assert all(torch.equal(many[name], tensor) for name, tensor in carry.items())
+    assert all(torch.equal(many[name], tensor) for name, tensor in activations.items())
     whole = TextFamily().preprocessor(config | {"max_position_embeddings": 500, FILES: config[FILES]
         | {"tokenizer_config.json": json.dumps({"model_max_length": 400})}})  # fmt: skip
     lengths = [prepare.length(pair) for pair in pairs]
@@ -280,12 +282,12 @@ def test_the_code_on_a_card_runs_in_stock_transformers(source, kind, tmp_path, m
     config, data = source("bert" if kind == "sentence" else kind), tmp_path / "data"
     if kind == "sentence":
         config = pooling.with_pool(config, pooling.Pool(("mean",)))
-    chain, files = chain_of(config), config.pop(FILES)
+    backbone, files = backbone_of(config), config.pop(FILES)
     (tmp_path / "source").mkdir()
     for name, text in (files | {"config.json": json.dumps(config)}).items():
         (tmp_path / "source" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "source" / name).write_text(text)
-    state = family_of(config).native_state(chain.net.state_dict(), config | {FILES: files})
+    state = family_of(config).native_state(backbone.net.state_dict(), config | {FILES: files})
     state = {name: tensor for name, tensor in state.items() if "/" not in name}
     save_file(state, tmp_path / "source/model.safetensors", {"format": "pt"})
     if kind != "vit":
@@ -320,15 +322,15 @@ def test_a_headless_checkpoint_of_transformers_is_a_source(source, kind, tmp_pat
     encoder = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**plain)).eval()
     encoder.save_pretrained(tmp_path)
     state = load_file(tmp_path / "model.safetensors")
-    chain = chain_of(config)
+    backbone = backbone_of(config)
     converted = family_of(config).convert(state, config)
-    head = {f"{chain.head_path}.weight", f"{chain.head_path}.bias"}
-    assert set(converted) == set(chain.net.state_dict()) - head
-    chain.net.load_state_dict(converted, strict=False)
+    head = {f"{backbone.head_path}.weight", f"{backbone.head_path}.bias"}
+    assert set(converted) == set(backbone.net.state_dict()) - head
+    backbone.net.load_state_dict(converted, strict=False)
 
     # Layers before the head that an encoder does not have start as the identity.
-    carry = batch(config)
-    theirs = encoder(**carry)
+    activations = batch(config)
+    theirs = encoder(**activations)
     first = theirs.last_hidden_state[:, 0]
     roberta, gelu = first.tanh(), torch.nn.functional.gelu(first)
     expected = {
@@ -338,21 +340,21 @@ def test_a_headless_checkpoint_of_transformers_is_a_source(source, kind, tmp_pat
         "modernbert": torch.nn.functional.layer_norm(gelu, gelu.shape[1:]),
         "vit": first, "deit": first,
     }.get(kind, theirs.get("pooler_output"))  # fmt: skip
-    features = chain.run(carry)["features"]
+    features = backbone.run(activations)["features"]
     torch.testing.assert_close(features[:, : expected.shape[1]], expected, rtol=0, atol=1e-6)
 
 
 def test_tensors_of_other_heads_and_old_names_are_understood(source):
     config = source("bert")
-    chain = chain_of(config)
+    backbone = backbone_of(config)
     state = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma"): tensor
-        for name, tensor in chain.net.state_dict().items()
+        for name, tensor in backbone.net.state_dict().items()
     }
     state |= {"cls.predictions.bias": torch.zeros(120), "classifier.weight": torch.ones(9, 16)}
     state["bert.embeddings.position_ids"] = torch.arange(24)[None]
     converted = TextFamily().convert(state, config)
-    assert set(converted) - set(chain.net.state_dict()) == set()
+    assert set(converted) - set(backbone.net.state_dict()) == set()
     assert converted["classifier.weight"].shape == (9, 16)
     pointers = {tensor.data_ptr() for tensor in state.values()}
     backbone = [t for n, t in converted.items() if n.startswith("bert.")]
@@ -361,7 +363,7 @@ def test_tensors_of_other_heads_and_old_names_are_understood(source):
 
 def test_a_tensor_of_another_shape_keeps_it_for_the_core_to_name(source):
     config = source("bert")
-    state = chain_of(config).net.state_dict()
+    state = backbone_of(config).net.state_dict()
     name = "bert.encoder.layer.1.intermediate.dense.weight"
     state[name] = torch.zeros(5, 16)
     assert TextFamily().convert(state, config)[name].shape == (5, 16)
@@ -376,9 +378,9 @@ def test_a_text_is_cut_to_the_positions_there_are(source, kind):
     counts = {"roberta", "xlm-roberta", "camembert", "mpnet"}
     counted = TEXT[kind]["pad_token_id"] + 1 if kind in counts else 0
     assert preprocessor.max_length == 24 - counted
-    carry = batch(config, ["war " * 400])
-    assert carry["input_ids"].shape == (1, 24 - counted)
-    assert chain_of(config).logits(carry).isfinite().all()
+    activations = batch(config, ["war " * 400])
+    assert activations["input_ids"].shape == (1, 24 - counted)
+    assert backbone_of(config).logits(activations).isfinite().all()
 
 
 def test_unknown_tokens_are_counted_without_the_special_ones(source):
@@ -393,9 +395,9 @@ def test_a_tokenizer_without_special_tokens_takes_an_empty_text(source, tokenize
     config = source("roberta")
     bare = json.loads(tokenizer_json) | {"post_processor": None}
     config[FILES] = config[FILES] | {"tokenizer.json": json.dumps(bare)}
-    carry = batch(config, ["", "war"])
-    assert carry["attention_mask"].sum(dim=1)[0] == 1
-    assert chain_of(config).logits(carry).isfinite().all()
+    activations = batch(config, ["", "war"])
+    assert activations["attention_mask"].sum(dim=1)[0] == 1
+    assert backbone_of(config).logits(activations).isfinite().all()
 
 
 def test_an_export_carries_no_path_and_no_program(source):

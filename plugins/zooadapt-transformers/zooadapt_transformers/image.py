@@ -12,7 +12,7 @@ import transformers
 from PIL import Image
 
 from zooadapt.errors import DataError, UsageError
-from zooadapt.family import FILES, Carry, Sample
+from zooadapt.family import FILES, Activations, Sample
 from zooadapt_transformers import settings
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -73,7 +73,7 @@ class ImagePreprocessor:
             across = down = (to.shortest_edge or high) / share / min(size)
         return min(1.0, wide / (size[0] * across)) * min(1.0, high / (size[1] * down))
 
-    def collate(self, samples: Sequence[Sample]) -> Carry:
+    def collate(self, samples: Sequence[Sample]) -> Activations:
         """`pixel_values`, `(N, C, H, W)`."""
         return {"pixel_values": torch.stack([sample["pixel_values"] for sample in samples])}
 

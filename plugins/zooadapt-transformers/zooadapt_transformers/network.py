@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers.utils import logging
 
 from zooadapt.errors import DataError
-from zooadapt.family import Carry, Stage
+from zooadapt.family import Activations, Stage
 from zooadapt_transformers import pooling, settings
 from zooadapt_transformers.attention import RUN_LAYER
 from zooadapt_transformers.recipes import RECIPES
@@ -226,17 +226,19 @@ def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> C
     padding = encoder.config.pad_token_id
     embeddings, *more = stem
 
-    def run(carry: Carry) -> Carry:
-        mask = carry["attention_mask"]
-        ids = _trimmed(carry["input_ids"], mask)
+    def run(activations: Activations) -> Activations:
+        mask = activations["attention_mask"]
+        ids = _trimmed(activations["input_ids"], mask)
         mask = _trimmed(mask, mask)
         if padding:
             # A batch is padded with zeros, and RoBERTa counts positions by comparing with its own
             # padding token.
             ids = ids.masked_fill(mask == 0, padding)
         types = {}
-        if "token_type_ids" in carry:
-            types["token_type_ids"] = _trimmed(carry["token_type_ids"], carry["attention_mask"])
+        if "token_type_ids" in activations:
+            types["token_type_ids"] = _trimmed(
+                activations["token_type_ids"], activations["attention_mask"]
+            )
         states = embeddings(ids, mask, **types)
         return {"states": _through(more, states, mask), "attention_mask": mask}
 
@@ -246,9 +248,9 @@ def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> C
 def _layer(
     encoder: transformers.PreTrainedModel, layer: nn.Module, run_layer: Callable[..., Tensor]
 ) -> Callable:
-    def run(carry: Carry) -> Carry:
-        mask = carry["attention_mask"]
-        states = _trimmed(carry["states"], mask)
+    def run(activations: Activations) -> Activations:
+        mask = activations["attention_mask"]
+        states = _trimmed(activations["states"], mask)
         mask = _trimmed(mask, mask)
         return {"states": run_layer(encoder, layer, states, mask), "attention_mask": mask}
 
@@ -256,18 +258,18 @@ def _layer(
 
 
 def _read_image(stem: Sequence[Step]) -> Callable:
-    return lambda carry: {"states": _through(stem, carry["pixel_values"], None)}
+    return lambda activations: {"states": _through(stem, activations["pixel_values"], None)}
 
 
 def _step_on_states(layer: nn.Module) -> Callable:
-    return lambda carry: {"states": layer(carry["states"])}
+    return lambda activations: {"states": layer(activations["states"])}
 
 
 def _pool(norm: Sequence[Step], tail: Sequence[Step], *, attends: bool) -> Callable:
-    def run(carry: Carry) -> Carry:
-        states, mask = carry["states"], None
+    def run(activations: Activations) -> Activations:
+        states, mask = activations["states"], None
         if attends:
-            mask = carry["attention_mask"]
+            mask = activations["attention_mask"]
             states, mask = _trimmed(states, mask), _trimmed(mask, mask)
         return {"features": _through([*norm, *tail], states, mask)}
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch.nn.utils.rnn import pad_sequence
 
 from zooadapt.errors import DataError, UsageError
-from zooadapt.family import FILES, Carry, Sample, TextPair
+from zooadapt.family import FILES, Activations, Sample, TextPair
 from zooadapt_transformers import pooling, settings, wordpiece
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -73,7 +73,7 @@ class TextPreprocessor:
         own = sum(len(piece.ids) - special(False) for piece in pieces)
         return own + special(len(texts) > 1)
 
-    def collate(self, samples: Sequence[Sample]) -> Carry:
+    def collate(self, samples: Sequence[Sample]) -> Activations:
         """The same names, `(N, T)`, zero after each text's end."""
         return {
             key: pad_sequence([sample[key] for sample in samples], batch_first=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from zooadapt.backbone.staged import Chain, frozen_proof, state_sha256
+from zooadapt.backbone.staged import StagedBackbone, frozen_proof, state_sha256
 from zooadapt.errors import PluginError, UsageError, ZooadaptError
 from zooadapt.family import Stage
 
@@ -43,65 +43,69 @@ class Toy:
 
 
 @pytest.fixture
-def chain() -> Chain:
+def backbone() -> StagedBackbone:
     torch.manual_seed(0)
-    return Chain(Toy(), Net())
+    return StagedBackbone(Toy(), Net())
 
 
 def batch() -> dict[str, torch.Tensor]:
     return {"x": torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(1))}
 
 
-def test_composes_to_the_network(chain: Chain) -> None:
-    chain.eval()
+def test_composes_to_the_network(backbone: StagedBackbone) -> None:
+    backbone.eval()
     x = batch()
-    assert torch.equal(chain.logits(x), chain.net(x["x"]))
-    half = chain.run(x, stop=1)
-    assert torch.equal(chain.logits(half, start=1), chain.net(x["x"]))
+    assert torch.equal(backbone.logits(x), backbone.net(x["x"]))
+    half = backbone.run(x, stop=1)
+    assert torch.equal(backbone.logits(half, start=1), backbone.net(x["x"]))
 
 
-@pytest.mark.parametrize("cut", [0, 1, 2])
-def test_what_is_before_the_cut_stays_bit_for_bit(chain: Chain, cut: int) -> None:
-    chain.freeze(cut)
-    before = {name: tensor.clone() for name, tensor in chain.frozen_state().items()}
-    moving = {name: p.clone() for name, p in chain.net.named_parameters() if p.requires_grad}
-    groups = chain.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=cut)
+@pytest.mark.parametrize("freeze_at", [0, 1, 2])
+def test_what_is_before_the_cut_stays_bit_for_bit(backbone: StagedBackbone, freeze_at: int) -> None:
+    backbone.freeze(freeze_at)
+    before = {name: tensor.clone() for name, tensor in backbone.frozen_state().items()}
+    moving = {name: p.clone() for name, p in backbone.net.named_parameters() if p.requires_grad}
+    groups = backbone.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=freeze_at)
     optimizer = torch.optim.AdamW(groups, lr=0.1)
     for _ in range(2):
-        chain.train()
-        loss = nn.functional.cross_entropy(chain.logits(batch()), torch.arange(8) % 2)
+        backbone.train()
+        loss = nn.functional.cross_entropy(backbone.logits(batch()), torch.arange(8) % 2)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    after = chain.frozen_state()
+    after = backbone.frozen_state()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    now = dict(chain.net.named_parameters())
+    now = dict(backbone.net.named_parameters())
     assert moving and all(not torch.equal(moving[name], now[name]) for name in moving)
 
 
-def test_frozen_statistics_stay_while_their_affine_parameters_train(chain: Chain) -> None:
-    chain.freeze(0, norm_statistics="frozen")
-    mean = chain.net.low[1].running_mean.clone()
-    chain.train()
-    chain.logits(batch()).sum().backward()
-    assert torch.equal(chain.net.low[1].running_mean, mean)
-    assert chain.net.low[1].weight.grad is not None
+def test_frozen_statistics_stay_while_their_affine_parameters_train(
+    backbone: StagedBackbone,
+) -> None:
+    backbone.freeze(0, norm_statistics="frozen")
+    mean = backbone.net.low[1].running_mean.clone()
+    backbone.train()
+    backbone.logits(batch()).sum().backward()
+    assert torch.equal(backbone.net.low[1].running_mean, mean)
+    assert backbone.net.low[1].weight.grad is not None
 
 
-def test_rates_fall_towards_the_input_and_norms_are_spared(chain: Chain) -> None:
-    groups = chain.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=0)
+def test_rates_fall_towards_the_input_and_norms_are_spared(backbone: StagedBackbone) -> None:
+    groups = backbone.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=0)
     shares = {group["stage"]: group["share"] for group in groups}
     assert shares == {0: 0.25, 1: 0.5, 2: 1.0}
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
-    assert id(chain.net.low[0].weight) in decayed
-    assert id(chain.net.low[1].weight) not in decayed and id(chain.net.head.bias) not in decayed
+    assert id(backbone.net.low[0].weight) in decayed
+    assert (
+        id(backbone.net.low[1].weight) not in decayed and id(backbone.net.head.bias) not in decayed
+    )
 
 
-def test_a_changed_frozen_tensor_fails_the_run(chain: Chain) -> None:
+def test_a_changed_frozen_tensor_fails_the_run(backbone: StagedBackbone) -> None:
     with pytest.raises(ZooadaptError, match="frozen tensor changed"):
-        with frozen_proof(chain, 1):
-            chain.net.low[1].running_mean.add_(1)
+        with frozen_proof(backbone, 1):
+            backbone.net.low[1].running_mean.add_(1)
 
 
 def test_hash_sees_names_types_shapes_and_values() -> None:
@@ -116,13 +120,13 @@ def test_hash_sees_names_types_shapes_and_values() -> None:
     assert all(state_sha256(one) != state_sha256(other) for other in others)
 
 
-def test_an_unknown_stage_is_named_with_the_closest(chain: Chain) -> None:
-    assert [chain.resolve(w) for w in ("start", "low", "high", "end")] == [0, 0, 1, 2]
+def test_an_unknown_stage_is_named_with_the_closest(backbone: StagedBackbone) -> None:
+    assert [backbone.resolve(w) for w in ("start", "low", "high", "end")] == [0, 0, 1, 2]
     with pytest.raises(UsageError, match="no stage 'hihg'. Did you mean 'high'"):
-        chain.resolve("hihg")
+        backbone.resolve("hihg")
 
 
 @pytest.mark.parametrize("owns", [(), ("high", "low.0"), ("high.0",)])
 def test_state_that_nobody_or_two_stages_own_is_refused(owns: tuple[str, ...]) -> None:
     with pytest.raises(PluginError, match="is owned by"):
-        Chain(Toy(owns), Net())
+        StagedBackbone(Toy(owns), Net())
