@@ -78,6 +78,11 @@ class Case:
         return self.model.backbone
 
     @property
+    def chain(self) -> StagedBackbone:
+        """`backbone`, as plugins written before version 0.2 call it."""
+        return self.backbone
+
+    @property
     def preprocessor(self) -> Preprocessor:
         return self.model.preprocessor
 
@@ -90,6 +95,10 @@ class Case:
     def activations(self, k: int = 0) -> Activations:
         """A copy of the eval-mode carry of `N` samples at cut `k`."""
         return {name: tensor.clone() for name, tensor in self._store[k].items()}
+
+    def carry(self, k: int = 0) -> Activations:
+        """`activations`, as plugins written before version 0.2 call them."""
+        return self.activations(k)
 
     @cached_property
     def logits(self) -> Tensor:

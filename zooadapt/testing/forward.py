@@ -14,7 +14,7 @@ from zooadapt.testing.steps import network_logits
 
 
 @foundation
-def check_activations_are_batches(case: Case) -> None:
+def check_carries_are_batches(case: Case) -> None:
     """Every carry is a dict of tensors with one row per sample, finite; the last one holds
     `features`, `(N, D)`."""
     rows = len(case.samples())
@@ -45,7 +45,7 @@ def check_activations_are_batches(case: Case) -> None:
 
 @clause
 @torch.no_grad()
-def check_the_backbone_is_the_network(case: Case) -> None:
+def check_the_chain_is_the_network(case: Case) -> None:
     """Composed and followed by the head, the stages compute what the network computes."""
     expected = network_logits(case.backbone.net, case.activations())
     require(
@@ -58,7 +58,7 @@ def check_the_backbone_is_the_network(case: Case) -> None:
 
 @clause
 @torch.no_grad()
-def check_the_backbone_is_the_network_in_training(case: Case) -> None:
+def check_the_chain_is_the_network_in_training(case: Case) -> None:
     """In train mode too, dropout and running statistics included."""
     with case.workbench() as backbone:
         start = {name: tensor.clone() for name, tensor in backbone.net.state_dict().items()}
@@ -87,7 +87,7 @@ def check_the_backbone_is_the_network_in_training(case: Case) -> None:
 
 @clause
 @torch.no_grad()
-def check_activations_are_all_there_is(case: Case) -> None:
+def check_a_carry_is_all_there_is(case: Case) -> None:
     """Running to a cut and, later, on from there gives the same bits as running through, whatever
     was run in between: that is what makes a stored carry usable."""
     other = case.preprocessor.collate(case.samples(1, seed=1))
