@@ -92,4 +92,4 @@ def test_the_comparison_is_the_exact_sign_test(better: int, worse: int) -> None:
     expected = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
     assert (found.better, found.worse, found.n) == (better, worse, better + worse + 10)
     assert found.p == pytest.approx(expected, rel=1e-6)
-    assert found.told_apart == (expected < 0.05)
+    assert found.significant == (expected < 0.05)

@@ -242,7 +242,7 @@ def test_a_validation_part_is_kept_apart(tmp_path: Path) -> None:
         lines = [f"{part} {k}{separator}{'ab'[k % 2]}" for k in range(8)]
         (tmp_path / name).write_text("\n".join([f"text{separator}label", *lines]))
     data = opened(tmp_path, modality="text")
-    train, val = data.parted()
+    train, val = data.train_and_val()
     assert [len(part) for part in (data.train, train, val, data.test)] == [16, 8, 8, 8]
     assert {val.raw(k)[:3] for k in range(8)} == {"val"}
     assert any(note.startswith("the validation part, 8 samples, is what") for note in data.notes)
@@ -257,7 +257,7 @@ def test_a_validation_part_is_kept_apart(tmp_path: Path) -> None:
     assert opened(tmp_path, modality="text").fingerprint != more.fingerprint
     (tmp_path / "dev.tsv").write_text("text\tlabel\nx\tc\ny\tc\n")
     data = opened(tmp_path, modality="text")
-    assert data.parted() is None
+    assert data.train_and_val() is None
     assert "the validation part joins the training part, which lacks a class of it" in data.notes
 
 

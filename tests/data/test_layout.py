@@ -69,7 +69,7 @@ def test_validation_beside_train_and_test_is_held_out(tmp_path: Path) -> None:
     image_folder(root / "val_images", {"ant": 1, "bee": 1}, first=90)
     data = opened(root)
     assert (len(data.train), len(data.test)) == (8, 4)
-    _, val = data.parted()
+    _, val = data.train_and_val()
     assert {name.split("/")[0] for name in val.ids} == {"val_images"}
     assert any(note.startswith("the validation part, 2 samples") for note in data.notes)
 

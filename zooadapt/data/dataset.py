@@ -196,9 +196,9 @@ class Dataset:
         hub = self.location.startswith("hf:")
         return self.location if hub else Path(self.location).resolve().name
 
-    def parted(self) -> tuple[Split, Split] | None:
-        """The training part without the data's own validation part, and that; None where it has
-        none."""
+    def train_and_val(self) -> tuple[Split, Split] | None:
+        """The training part without the data's own validation part, and the latter; None for data
+        without one."""
         if self.validation is None:
             return None
         held_out = np.flatnonzero(self.validation)
@@ -208,7 +208,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over the sorted (part, label, content) of every sample, names left out: renaming
         files is no other data set."""
-        train, val = self.parted() or (self.train, None)
+        train, val = self.train_and_val() or (self.train, None)
         lines = sorted(
             f"{part} {self.classes[label]} {digest.hex()}"
             for part, split in (("train", train), ("val", val), ("test", self.test))

@@ -1,4 +1,4 @@
-"""What a run found out about its data and its model, beside the scores."""
+"""What a run finds out about its data and its model, beside the scores."""
 
 from __future__ import annotations
 
@@ -9,50 +9,52 @@ from typing import Any
 from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.learning_curve import Curve
 from zooadapt.heads.metrics import Comparison, Metrics
-from zooadapt.heads.text_baseline import Match
+from zooadapt.heads.text_baseline import BaselineResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Findings of one run; what it could not find out is None or empty."""
+    """Findings of one run; a field is None or empty where the run could not measure it."""
 
     baselines: Mapping[str, Metrics]
     comparisons: Sequence[Comparison]
-    """The exported model beside each baseline, on the samples those were measured on. Where what is
-    exported is solved on these samples too, the one solved without them stands for it."""
-    suspects: LabelIssues | None
-    treatment: str
+    """The exported model with each baseline, on the samples the baselines were measured on. Where
+    the exported head is fitted on these samples too, the head fitted without them stands for it."""
+    label_issues: LabelIssues | None
+    action: str
+    """What was done about label issues: keep, drop or relabel."""
     changed: int
-    """Training samples that were left out or relabelled as suspects."""
+    """Training samples that were dropped or relabelled."""
     curve: Curve | None
     temperature: float | None
-    """What the head's logits were divided by, on predictions for samples it was not fitted to."""
+    """The divisor of the head's logits, fitted on held-out predictions."""
     conclusion: str | None = None
-    """What a run that chose by itself says of training, and what to do next time."""
-    matches: Sequence[Match] = ()
-    """The exported model beside models without a network."""
+    """Whether training paid in a run of strategy `auto`, and which strategy to use next time."""
+    text_baselines: Sequence[BaselineResult] = ()
+    """The exported model with baselines that have no network."""
 
     def to_json(self) -> dict[str, Any]:
         """Keys of `report.json`: counts and scores, no sample's name."""
-        suspects, curve = self.suspects, self.curve
-        tested = [match for match in self.matches if "test" in match.metrics]
-        judged = [match for match in self.matches if "val" in match.metrics]
+        issues, curve = self.label_issues, self.curve
+        on_test = [one for one in self.text_baselines if "test" in one.metrics]
+        on_val = [one for one in self.text_baselines if "val" in one.metrics]
+        comparisons = [*self.comparisons, *(one.comparisons["val"] for one in on_val)]
         return {
             "baselines": {name: metrics.summary() for name, metrics in self.baselines.items()}
-            | {m.rival.name: m.metrics["val"].summary() | {"how": m.how} for m in judged},
-            "comparisons": [
-                asdict(one) for one in (*self.comparisons, *(m.comparisons["val"] for m in judged))
-            ],
-            "test_baselines": {m.rival.name: m.metrics["test"].summary() for m in tested},
-            "test_comparisons": [asdict(m.comparisons["test"]) for m in tested],
+            | {
+                one.baseline.name: one.metrics["val"].summary() | {"how": one.how} for one in on_val
+            },
+            "comparisons": [comparison.to_json() for comparison in comparisons],
+            "test_baselines": {one.baseline.name: one.metrics["test"].summary() for one in on_test},
+            "test_comparisons": [one.comparisons["test"].to_json() for one in on_test],
             "suspects": None
-            if suspects is None
+            if issues is None
             else {
-                "count": len(suspects),
-                "of": suspects.of,
-                "treatment": self.treatment,
+                "count": len(issues),
+                "of": issues.of,
+                "treatment": self.action,
                 "changed": self.changed,
-                "reliable": suspects.reliable,
+                "reliable": issues.reliable,
             },
             "conclusion": self.conclusion,
             "learning_curve": None

@@ -83,8 +83,8 @@ def find(probabilities: np.ndarray, labels: np.ndarray) -> LabelIssues:
     )
 
 
-def treat(
-    found: LabelIssues, labels: np.ndarray, treatment: str
+def apply(
+    issues: LabelIssues, labels: np.ndarray, action: str
 ) -> tuple[list[int], list[bool], int]:
     """Labels to learn from, whether each sample is learned from, and how many samples that changes.
 
@@ -95,12 +95,12 @@ def treat(
     learned, kept = labels.copy(), np.ones(len(labels), dtype=bool)
     left = np.bincount(labels) // 2
     changed = 0
-    for index, given, likelier in zip(found.index, found.given, found.likelier, strict=True):
+    for index, given, likelier in zip(issues.index, issues.given, issues.likelier, strict=True):
         if not left[given]:
             continue
         left[given] -= 1
         changed += 1
-        if treatment == DROP:
+        if action == DROP:
             kept[index] = False
         else:
             learned[index] = likelier

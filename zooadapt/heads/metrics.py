@@ -4,7 +4,7 @@ importing a metrics library costs seconds of start-up, more than the work of a w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -240,8 +240,14 @@ class Comparison:
     """Samples that only the other had right."""
     p: float
     """Chance of a difference as large if both were equally good."""
-    told_apart: bool
-    """Whether p is below `LEVEL`."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether p is below `LEVEL`."""
+        return self.p < LEVEL
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"told_apart": self.significant}
 
 
 def compare(name: str, right: np.ndarray, other: np.ndarray) -> Comparison:
@@ -256,7 +262,4 @@ def compare(name: str, right: np.ndarray, other: np.ndarray) -> Comparison:
         for k in range(min(better, worse) + 1)
     ]
     tail = sum(math.exp(one - differ * math.log(2)) for one in logs)
-    p = min(1.0, 2 * tail)
-    return Comparison(
-        name=name, n=len(right), better=better, worse=worse, p=p, told_apart=p < LEVEL
-    )
+    return Comparison(name=name, n=len(right), better=better, worse=worse, p=min(1.0, 2 * tail))

@@ -1,4 +1,4 @@
-"""Models without a network that a practitioner would try in seconds, beside the exported one."""
+"""Baselines without a network, which take seconds, on the samples of the exported model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,34 +17,35 @@ from zooadapt.heads import metrics
 from zooadapt.heads.metrics import Comparison, Metrics
 from zooadapt.runtime import distributed
 
+_Figure = TypeVar("_Figure")
 FOLDS = 5
 MOST_SIZE = 8_000_000
-"""Of a part: eight million characters take some 15 s and half a GB to count."""
+"""Characters of a part, at most: eight million take some 15 s and half a GB to count."""
 MOST_WORK = 40_000_000
-"""Size of what is learned from, times the number of classes: that many take some 12 s to learn."""
+"""Characters of the training part times the number of classes: that many take some 12 s to fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
-    """A model of raw samples. Its module is imported when it is asked for, and has `sizes(samples)`
+class Baseline:
+    """A model of raw samples. Its module is imported only to be measured, and has `sizes(samples)`
     and `Predictor(samples).predict(labels, folds)`, as `bag_of_words` does."""
 
     name: str
     title: str
     module: str
     needs: str
-    """What the module imports and that may be missing."""
+    """The optional dependency that the module imports."""
     package: str
-    """The distribution that has it."""
+    """The distribution of that dependency."""
 
     @property
     def installed(self) -> bool:
         return find_spec(self.needs) is not None
 
 
-RIVALS: Mapping[str, tuple[Rival, ...]] = {
+BASELINES: Mapping[str, tuple[Baseline, ...]] = {
     "text": (
-        Rival(
+        Baseline(
             name="tfidf",
             title="TF-IDF of words and characters with logistic regression",
             module="zooadapt.heads.bag_of_words",
@@ -53,18 +54,18 @@ RIVALS: Mapping[str, tuple[Rival, ...]] = {
         ),
     ),
 }
-"""By modality; a modality that is not here has none."""
+"""By modality; other modalities have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part of the data, and what the exported model says of it."""
+    """A part of the data, with the exported model's predictions."""
 
     split: Split
     learned: np.ndarray
-    """`(n,)` the labels to learn, which may differ from those in the data."""
+    """`(n,)` the labels to train on, which may differ from those in the data."""
     kept: np.ndarray
-    """`(n,)` whether a sample is learned from."""
+    """`(n,)` whether a sample is trained on."""
     predicted: np.ndarray | None
     """`(n,)` the exported model's classes; None where it is measured on other parts."""
     groups: np.ndarray | None = None
@@ -85,80 +86,87 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
-    """A rival beside the exported model, on the same samples. Keys are `val`, and `test` where
-    there is a test part."""
+class BaselineResult:
+    """A baseline and the exported model, measured on the same samples. Keys are `val`, and `test`
+    where there is a test part."""
 
-    rival: Rival
+    baseline: Baseline
     metrics: Mapping[str, Metrics]
     comparisons: Mapping[str, Comparison]
-    """Of the exported model with the rival."""
+    """Of the exported model with the baseline."""
     how: str
-    """How `val` was measured: on a part that is held out, or by cross-validation."""
+    """How `val` was measured: on a held-out part, or by cross-validation."""
     sampled: Mapping[str, tuple[int, int]]
-    """Parts of which only a sample was used: how many samples, and of how many."""
+    """Parts of which a sample was used: its size, and that of the part."""
 
-    def on(self, part: str) -> Match:
-        """What was measured on one part alone."""
-        parts = {"metrics": self.metrics, "comparisons": self.comparisons, "sampled": self.sampled}
+    def on(self, part: str) -> BaselineResult:
+        """The figures of one part alone."""
         return replace(
             self,
-            **{key: {k: v for k, v in of.items() if k == part} for key, of in parts.items()},
+            metrics=_only(part, self.metrics),
+            comparisons=_only(part, self.comparisons),
+            sampled=_only(part, self.sampled),
         )
 
 
-def notes(modality: str, matches: Sequence[Match]) -> list[str]:
+def notes(modality: str, results: Sequence[BaselineResult]) -> list[str]:
     """Which rivals of this modality are not installed, and which used a sample of the data."""
     return [
-        f"{rival.title} was not measured beside the model, since {rival.package} is not "
-        f"installed: pip install {rival.package}"
-        for rival in RIVALS.get(modality, ())
-        if not rival.installed
+        f"{baseline.title} was not measured beside the model, since {baseline.package} is not "
+        f"installed: pip install {baseline.package}"
+        for baseline in BASELINES.get(modality, ())
+        if not baseline.installed
     ] + [
-        f"{match.rival.name} used a stratified sample of the {name} part, {count} of {of} samples"
-        for match in matches
-        for name, (count, of) in match.sampled.items()
+        f"{result.baseline.name} used a stratified sample of the {name} part, {count} of {of} "
+        "samples"
+        for result in results
+        for name, (count, of) in result.sampled.items()
     ]
 
 
-def compete(parts: Mapping[str, Part], *, num_classes: int, seed: int) -> tuple[Match, ...]:
-    """Every installed rival for samples of this modality, measured where the exported model was.
+def measure_baselines(
+    parts: Mapping[str, Part], *, num_classes: int, seed: int
+) -> tuple[BaselineResult, ...]:
+    """Every installed baseline of this modality, measured on the exported model's samples.
 
-    parts: `train`, and `val` and `test` where they are. A rival learns from `train` and predicts
-    `val`; without `val` it predicts each of `FOLDS` folds of `train` by what it learned from the
-    others. For `test` it learns from all that is not test.
+    parts: `train`, and `val` and `test` where there are such. A baseline is fitted on `train` and
+    predicts `val`; without `val` it is cross-validated on `FOLDS` folds of `train`. For `test` it
+    is fitted on all other parts.
     """
     return tuple(
-        _measure(rival, parts, num_classes, seed)
-        for rival in RIVALS.get(parts["train"].split.modality, ())
-        if rival.installed
+        _measure(baseline, parts, num_classes, seed)
+        for baseline in BASELINES.get(parts["train"].split.modality, ())
+        if baseline.installed
     )
 
 
-def _measure(rival: Rival, whole: Mapping[str, Part], num_classes: int, seed: int) -> Match:
-    module = importlib.import_module(rival.module)
+def _measure(
+    baseline: Baseline, whole: Mapping[str, Part], num_classes: int, seed: int
+) -> BaselineResult:
+    module = importlib.import_module(baseline.module)
     parts = {}
     for name, part in whole.items():
         most = min(MOST_SIZE, MOST_WORK // num_classes) if name == "train" else MOST_SIZE
         size = sum(module.sizes(_raw(part.split)))
         parts[name] = part.sample(most / size, seed) if size > most else part
-    judged = {"val": parts.get("val", parts["train"])}
-    judged |= {"test": parts["test"]} if "test" in parts else {}
-    answers = distributed.broadcast(partial(_answers, module.Predictor, parts, seed))
-    predicted = {name: np.array(answer) for name, answer in answers.items()}
-    return Match(
-        rival=rival,
+    measured = {"val": parts.get("val", parts["train"])}
+    measured |= {"test": parts["test"]} if "test" in parts else {}
+    classes = distributed.broadcast(partial(_predict, module.Predictor, parts, seed))
+    predicted = {name: np.array(labels) for name, labels in classes.items()}
+    return BaselineResult(
+        baseline=baseline,
         metrics={
             name: metrics.measure(predicted[name], part.split.labels, num_classes)
-            for name, part in judged.items()
+            for name, part in measured.items()
         },
         comparisons={
             name: metrics.compare(
-                rival.name,
+                baseline.name,
                 part.predicted == part.split.labels,
                 predicted[name] == part.split.labels,
             )
-            for name, part in judged.items()
+            for name, part in measured.items()
+            if part.predicted is not None
         },
         how="held out" if "val" in parts else f"{FOLDS}-fold",
         sampled={
@@ -169,32 +177,37 @@ def _measure(rival: Rival, whole: Mapping[str, Part], num_classes: int, seed: in
     )
 
 
-def _answers(
+def _only(part: str, figures: Mapping[str, _Figure]) -> dict[str, _Figure]:
+    return {name: figure for name, figure in figures.items() if name == part}
+
+
+def _predict(
     predictor: Callable[[Sequence[Any]], Any], parts: Mapping[str, Part], seed: int
 ) -> dict[str, list[int]]:
-    """Predicted classes of the samples of `val` (of `train` where that is not there) and `test`."""
+    """Predicted classes of the samples of `val` (else of `train`) and `test`."""
     ends = np.cumsum([len(part.split) for part in parts.values()])
-    at = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+    rows = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
     labels = np.concatenate([part.learned for part in parts.values()])
     kept = np.concatenate([part.kept for part in parts.values()])
     if "val" in parts:
-        folds = {"val": [(at["train"], at["val"])]}
+        folds = {"val": [(rows["train"], rows["val"])]}
     else:
         train = parts["train"]
         fold = parted(train.split.labels, [1 / FOLDS] * FOLDS, seed, train.groups)
-        folds = {"val": [(at["train"][fold != k], at["train"][fold == k]) for k in range(FOLDS)]}
+        train_rows = rows["train"]
+        folds = {"val": [(train_rows[fold != k], train_rows[fold == k]) for k in range(FOLDS)]}
     if "test" in parts:
-        every = np.concatenate([at[name] for name in parts if name != "test"])
-        folds["test"] = [(every, at["test"])]
+        others = np.concatenate([rows[name] for name in parts if name != "test"])
+        folds["test"] = [(others, rows["test"])]
     names = [name for name, pairs in folds.items() for _ in pairs]
-    pairs = [(learned[kept[learned]], asked) for name in folds for learned, asked in folds[name]]
-    classes = predictor([raw for part in parts.values() for raw in _raw(part.split)]).predict(
-        labels, pairs
-    )
-    answers = {name: np.full(len(labels), -1) for name in folds}
-    for name, (_, asked), answer in zip(names, pairs, classes, strict=True):
-        answers[name][asked] = answer
-    return {name: answer[answer >= 0].tolist() for name, answer in answers.items()}
+    pairs = [(fitted[kept[fitted]], held_out) for name in folds for fitted, held_out in folds[name]]
+    model = predictor([raw for part in parts.values() for raw in _raw(part.split)])
+    predicted = {name: np.full(len(labels), -1) for name in folds}
+    for name, (_, held_out), classes in zip(
+        names, pairs, model.predict(labels, pairs), strict=True
+    ):
+        predicted[name][held_out] = classes
+    return {name: classes[classes >= 0].tolist() for name, classes in predicted.items()}
 
 
 def _raw(split: Split) -> list[Any]:

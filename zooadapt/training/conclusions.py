@@ -11,7 +11,7 @@ from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.heads import metrics
 from zooadapt.heads.findings import Findings
 from zooadapt.heads.metrics import Comparison, Metrics
-from zooadapt.heads.text_baseline import compete
+from zooadapt.heads.text_baseline import measure_baselines
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.wording import counted
 from zooadapt.training.plan import Plan
@@ -39,7 +39,7 @@ def findings(
         for name in measured
         if predicted[name] is not model
     ]
-    matches = compete(
+    text_baselines = measure_baselines(
         fitter.parts_beside({**predicted, part: model}),
         num_classes=plan.num_classes,
         seed=plan.seed,
@@ -49,12 +49,14 @@ def findings(
         baselines=measured,
         comparisons=comparisons if new else [],
         conclusion=conclusion(plan, comparisons) if was_to_train and new else None,
-        suspects=fitter.suspects if new else None,
-        treatment=plan.suspects,
+        label_issues=fitter.suspects if new else None,
+        action=plan.suspects,
         changed=fitter.changed,
         curve=fitter.curve() if new else None,
         temperature=temperature,
-        matches=matches if new else [match.on(TEST) for match in matches if TEST in match.metrics],
+        text_baselines=text_baselines
+        if new
+        else [one.on(TEST) for one in text_baselines if TEST in one.metrics],
     )
 
 
@@ -76,7 +78,7 @@ def conclusion(plan: Plan, comparisons: Sequence[Comparison]) -> str | None:
     beside = next((one for one in comparisons if one.name == "probe"), None)
     if beside is None:
         return None
-    if beside.told_apart and beside.better > beside.worse:
+    if beside.significant and beside.better > beside.worse:
         return (
             f"conclusion: training paid; on {counted(beside.n, 'held-out sample')} it alone is "
             f"right about {beside.better}, the linear probe alone about {beside.worse}"

@@ -155,7 +155,7 @@ class HeadFitter:
         if self._plan.suspects == label_issues.KEEP:
             return
         learned, kept, self.changed = distributed.broadcast(
-            lambda: label_issues.treat(self.suspects, given, self._plan.suspects)
+            lambda: label_issues.apply(self.suspects, given, self._plan.suspects)
         )
         start = 0
         for part in (name, *others):

@@ -74,7 +74,7 @@ def divide(
     spare = request.strategy != AUTO or np.bincount(train.labels).max() > 1
     if holds_out and spare:
         contents = [alike.get(digest, digest) for digest in train.digests]
-        own = data.parted() if request.labels_per_class is None else None
+        own = data.train_and_val() if request.labels_per_class is None else None
         splits[TRAIN], splits[VAL] = own or hold_out(
             train, request.val_fraction, request.seed, contents
         )
@@ -87,7 +87,7 @@ def redivide(
     request: Request, data: Dataset, prepared: Setup, alike: Mapping[bytes, bytes]
 ) -> Setup:
     """What was prepared, with no held-out sample that is nearly equal to one that is trained on."""
-    own = request.labels_per_class is None and data.parted() is not None
+    own = request.labels_per_class is None and data.train_and_val() is not None
     if VAL not in prepared.splits or own:
         return prepared
     train, val = (

@@ -225,8 +225,8 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
         if distributed.is_main():
             export.save(model, request.out, written, overwrite=request.overwrite)
             checkpoint.remove()
-            if request.suspects is not None and findings.suspects is not None:
-                _write_suspects(request.suspects, findings.suspects, data.classes, splits)
+            if request.suspects is not None and findings.label_issues is not None:
+                _write_suspects(request.suspects, findings.label_issues, data.classes, splits)
         distributed.barrier()
     return Result(
         plan=run.plan,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from zooadapt.errors import ZooadaptError
 from zooadapt.heads.learning_curve import Curve
 from zooadapt.heads.metrics import Metrics
-from zooadapt.heads.text_baseline import Match
+from zooadapt.heads.text_baseline import BaselineResult
 from zooadapt.zoo import registry
 from zooadapt.zoo.sources import Source
 
@@ -20,17 +20,17 @@ _PARTS = {"test": "test samples", "val": "samples that it did not learn from"}
 
 @dataclass(frozen=True, kw_only=True)
 class Defeat:
-    """The exported model is significantly worse than a rival."""
+    """The exported model is significantly worse than a baseline."""
 
     name: str
-    """The rival's."""
+    """The baseline's."""
     measured_on: str
     """`test` or `val`."""
     sentence: str
 
 
 def defeat(
-    matches: Sequence[Match],
+    results: Sequence[BaselineResult],
     scores: Mapping[str, Metrics | None],
     *,
     metric: str,
@@ -38,27 +38,27 @@ def defeat(
     samples: int,
     stronger: Sequence[str],
 ) -> Defeat | None:
-    """The rival that beats the exported model beyond noise, if one does, and what to do about it.
-    Of the parts they were both measured on the larger one decides.
+    """The baseline that is significantly better than the exported model, if one is, and what to do
+    about it. Of the parts they were both measured on the larger one decides.
 
-    scores: the model's, by the same keys as the matches'; metric: what it was chosen for, in which
-    the rival has to be ahead too; curve: of the model's own accuracy, None where it has none;
+    scores: the model's, by the same keys as the results'; metric: what it was chosen for, in which
+    the baseline has to be ahead too; curve: of the model's own accuracy, None where it has none;
     samples: how many it learned from; stronger: sources to try.
     """
-    for match in matches:
-        part = max(sorted(match.metrics), key=lambda name: match.metrics[name].n)
-        one, own, rival = match.comparisons[part], scores[part], match.metrics[part]
-        ahead = metric != "balanced-accuracy" or rival.balanced_accuracy > own.balanced_accuracy
-        if not (one.told_apart and one.worse > one.better and ahead):
+    for result in results:
+        part = max(sorted(result.metrics), key=lambda name: result.metrics[name].n)
+        one, own, other = result.comparisons[part], scores[part], result.metrics[part]
+        ahead = metric != "balanced-accuracy" or other.balanced_accuracy > own.balanced_accuracy
+        if not (one.significant and one.worse > one.better and ahead):
             continue
         sentence = (
-            f"{match.rival.title} beats this model: it is right about {rival.accuracy:.3f} of the "
-            f"{_PARTS[part]}, the model about {own.accuracy:.3f} (McNemar's exact test, "
+            f"{result.baseline.title} beats this model: it is right about {other.accuracy:.3f} of "
+            f"the {_PARTS[part]}, the model about {own.accuracy:.3f} (McNemar's exact test, "
             f"p {one.p:.2g})"
         )
-        labels = _labels(curve, samples, own.accuracy, rival.accuracy)
+        labels = _labels(curve, samples, own.accuracy, other.accuracy)
         return Defeat(
-            name=match.rival.name,
+            name=result.baseline.name,
             measured_on=part,
             sentence="; ".join([sentence, _source(stronger), *labels]),
         )

@@ -161,7 +161,7 @@ def part_of(data: Dataset, name: str | None) -> Split:
     """
     if name is None:
         name = "test" if data.has_own_test and data.test else "all"
-    rest, held_out = data.parted() or (data.train, None)
+    rest, held_out = data.train_and_val() or (data.train, None)
     parts = {"train": rest, "val": held_out, "test": data.test, "all": data.everything}
     part = parts[name]
     if part is None:

@@ -16,7 +16,7 @@ from zooadapt import __version__
 from zooadapt.backbone.pretrained import Model
 from zooadapt.data import Dataset
 from zooadapt.heads.metrics import BINS, Metrics
-from zooadapt.heads.text_baseline import Match
+from zooadapt.heads.text_baseline import BaselineResult
 from zooadapt.runtime import model_files
 from zooadapt.runtime.wording import counted
 from zooadapt.training.plan import Plan
@@ -42,12 +42,12 @@ def compose(
     val: Metrics,
     test: Metrics | None,
     *,
-    matches: Sequence[Match],
+    text_baselines: Sequence[BaselineResult],
     notes: Sequence[str],
 ) -> str:
     """The card as Markdown with YAML front matter. The place of the model is `FOLDER`, which a push
     replaces by the repo."""
-    body = "\n".join(_body(plan, model, data, val, test, matches, notes))
+    body = "\n".join(_body(plan, model, data, val, test, text_baselines, notes))
     return join(_front(plan, model, data, val, test), f"\n{BEGIN}\n{body}{END}\n")
 
 
@@ -106,17 +106,17 @@ def _hub_set(data: Dataset) -> str | None:
 
 def _body(
     plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None,
-    matches: Sequence[Match], notes: Sequence[str],
+    text_baselines: Sequence[BaselineResult], notes: Sequence[str],
 ) -> list[str]:  # fmt: skip
     shown, kind = test or val, model.source.family.modality
     figures = [("test", test)] if test else []
     if test is None or not data.train.learned.all():
         figures.append((f"validation ({plan.val})", val))
-    for match in matches:
-        names = {"test": "test", "val": f"validation ({match.how})"}
+    for result in text_baselines:
+        names = {"test": "test", "val": f"validation ({result.how})"}
         figures += [
-            (f"{names[part]}, {match.rival.title} instead", m)
-            for part, m in sorted(match.metrics.items())
+            (f"{names[part]}, {result.baseline.title} instead", m)
+            for part, m in sorted(result.metrics.items())
         ]
     rows = [
         f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {_error(m)} | {m.n} |"

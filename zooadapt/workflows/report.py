@@ -65,7 +65,7 @@ def compose(
     fitted = sum(parameter.numel() for parameter in model.backbone.head.parameters())
     read = symbols.of_texts(model, splits.values())
     lost = advice.defeat(
-        findings.matches,
+        findings.text_baselines,
         {"val": val, "test": test},
         metric=plan.recipe.metric,
         curve=None if plan.trained else findings.curve,
@@ -101,7 +101,7 @@ def compose(
             *notes,
             *(read.notes if read else ()),
             *_notes(plan, refitted),
-            *text_baseline.notes(source.family.modality, findings.matches),
+            *text_baseline.notes(source.family.modality, findings.text_baselines),
         ],
         "data": {
             "fingerprint": data.fingerprint,
@@ -133,7 +133,13 @@ def compose(
         files=files,
         report=result,
         card=model_card.compose(
-            plan, model, data, val, test, matches=findings.matches, notes=result["notes"]
+            plan,
+            model,
+            data,
+            val,
+            test,
+            text_baselines=findings.text_baselines,
+            notes=result["notes"],
         ),
     )
 

@@ -144,8 +144,10 @@ def test_large_parts_are_represented_by_a_sample_and_a_note_says_so(
 def test_without_scikit_learn_a_note_says_what_to_install(
     keywords: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = tuple(replace(rival, needs="no_such_module") for rival in text_baseline.RIVALS["text"])
-    monkeypatch.setattr(text_baseline, "RIVALS", {"text": absent})
+    absent = tuple(
+        replace(baseline, needs="no_such_module") for baseline in text_baseline.BASELINES["text"]
+    )
+    monkeypatch.setattr(text_baseline, "BASELINES", {"text": absent})
     said = run(keywords, tmp_path / "out", strategy="probe")
     assert "tfidf" not in said["baselines"] and said["test_baselines"] == {}
     assert any(note.endswith("pip install scikit-learn") for note in said["notes"])
@@ -176,12 +178,12 @@ def test_texts_that_say_nothing_are_the_most_frequent_class(texts: list[str]) ->
     assert said.tolist() == [1, 1, 1] and len(none) == 2
 
 
-def match(rival: np.ndarray, model: np.ndarray) -> text_baseline.Match:
-    truth = np.zeros(len(rival), dtype=int)
-    return text_baseline.Match(
-        rival=text_baseline.RIVALS["text"][0],
-        metrics={"val": measure(rival, truth, 2)},
-        comparisons={"val": compare("tfidf", model == truth, rival == truth)},
+def result(baseline: np.ndarray, model: np.ndarray) -> text_baseline.BaselineResult:
+    truth = np.zeros(len(baseline), dtype=int)
+    return text_baseline.BaselineResult(
+        baseline=text_baseline.BASELINES["text"][0],
+        metrics={"val": measure(baseline, truth, 2)},
+        comparisons={"val": compare("tfidf", model == truth, baseline == truth)},
         how="held out",
         sampled={},
     )
@@ -193,9 +195,9 @@ def test_advice_names_a_source_and_the_labels_that_are_missing() -> None:
     model = np.arange(100) % 5 < 2
     points = [Point(samples=n, accuracy=1 - 8 / n**0.5, n=10**6) for n in (100, 200, 400)]
     for errors, words in ((20, "label about 1,200 more samples"), (2, "more labels will not do")):
-        rival = np.arange(100) < errors
+        baseline = np.arange(100) < errors
         lost = advice.defeat(
-            [match(rival.astype(int), model.astype(int))],
+            [result(baseline.astype(int), model.astype(int))],
             {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
             metric="accuracy",
             curve=foretell(points),
@@ -205,7 +207,7 @@ def test_advice_names_a_source_and_the_labels_that_are_missing() -> None:
         assert lost is not None and "such as org/larger" in lost.sentence and words in lost.sentence
     few = [Point(samples=10 * 2**k, accuracy=0.6, n=20) for k in range(3)]
     lost = advice.defeat(
-        [match((np.arange(100) < 20).astype(int), model.astype(int))],
+        [result((np.arange(100) < 20).astype(int), model.astype(int))],
         {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
         metric="accuracy",
         curve=foretell(few),  # level, and of so few that it may as well rise
@@ -214,7 +216,7 @@ def test_advice_names_a_source_and_the_labels_that_are_missing() -> None:
     )
     assert lost is not None and "whether more labels would do cannot be told" in lost.sentence
     assert not advice.defeat(
-        [match(model.astype(int), model.astype(int))],
+        [result(model.astype(int), model.astype(int))],
         {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
         metric="accuracy",
         curve=None,

@@ -82,9 +82,9 @@ def test_treatments_leave_half_of_every_class_and_the_given_labels() -> None:
     suspected = label_issues.find(probabilities, labels)
     assert {index % 10 for index in suspected.index.tolist()} == {0, 1, 2, 9}
     assert len(suspected) == 80
-    learned, kept, changed = label_issues.treat(suspected, labels, label_issues.DROP)
+    learned, kept, changed = label_issues.apply(suspected, labels, label_issues.DROP)
     assert learned == labels.tolist() and changed == 50 and sum(kept) == 150
-    learned, kept, changed = label_issues.treat(suspected, labels, label_issues.RELABEL)
+    learned, kept, changed = label_issues.apply(suspected, labels, label_issues.RELABEL)
     assert all(kept) and changed == (np.array(learned) != labels).sum() == 50
     assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0] * 20
 
