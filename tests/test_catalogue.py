@@ -59,12 +59,12 @@ def test_stored_features_are_cleared_but_for_those_in_use(
     for name, size in (("free", 1000), ("used", 70)):
         (tmp_path / "carries" / name).mkdir(parents=True)
         (tmp_path / "carries" / name / "x.safetensors").write_bytes(bytes(size))
-    hold = locks.hold(tmp_path / "carries/used")
+    lock = locks.lock_shared(tmp_path / "carries/used")
     (row,) = [row for row in stored() if row["kind"] == "features"]
     assert row["bytes"] >= 1070 and row["place"] == str(tmp_path / "carries")
     assert clear_features() == 1000
     assert not (tmp_path / "carries/free").exists()
     assert (tmp_path / "carries/used/x.safetensors").exists()
-    del hold
+    del lock
     clear_features()
     assert list((tmp_path / "carries").iterdir()) == []

@@ -221,7 +221,7 @@ def test_an_export_is_of_the_family_that_it_names(plugin, tmp_path):
     plugin(before=f"open({str(marker)!r}, 'w').close()")
     export = CONFIG | {"zooadapt": {"family": "tiles"}}
     assert registry.family_for(export).name == "tiles" and not marker.exists()
-    assert registry.family_for(export, wanted="broken").name == "broken"
+    assert registry.family_for(export, name="broken").name == "broken"
     assert registry.family_for(CONFIG | {"zooadapt": {"family": "broken"}}).name == "broken"
 
 
@@ -244,13 +244,13 @@ def test_a_config_claimed_twice_is_the_user_s_to_decide(plugin):
     with pytest.raises(DataError, match="broken, tiles all claim") as caught:
         registry.family_for(CONFIG)
     assert caught.value.remedy == "say which: broken:SOURCE"
-    assert registry.family_for(CONFIG, wanted="tiles").name == "tiles"
+    assert registry.family_for(CONFIG, name="tiles").name == "tiles"
 
 
 def test_only_the_one_asked_for_is_imported(plugin, tmp_path):
     marker = tmp_path / "imported"
     plugin(before=f"open({str(marker)!r}, 'w').close()")
-    assert registry.load("rnn") and registry.family_for(RNN, wanted="rnn")
+    assert registry.load("rnn") and registry.family_for(RNN, name="rnn")
     assert not marker.exists()
     registry.load("broken")
     assert marker.exists()

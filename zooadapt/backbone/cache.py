@@ -75,7 +75,7 @@ class Cache:
         for _, path, size in sorted(entries):
             if total <= self.limit:
                 break
-            if locks.remove_unheld(path):
+            if locks.remove_unlocked(path):
                 total -= size
 
 
@@ -90,15 +90,15 @@ class Entry:
         """Shards that hold samples which were asked for."""
         self.fault = ""
         """Why nothing more can be stored here, if that is so."""
-        self._hold: locks.Hold | None = None
+        self._lock: locks.SharedLock | None = None
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._verified: set[str] = set()
 
     def missing(self, digests: Sequence[bytes]) -> np.ndarray:
         """Positions of the samples whose carry is not here. New shards are verified on the way: one
         whose bytes do not hash to its name is removed."""
-        self._hold = self._hold or locks.hold(self.folder)
-        if self._hold is not None:
+        self._lock = self._lock or locks.lock_shared(self.folder)
+        if self._lock is not None:
             with suppress(OSError):  # one that may only be read
                 os.utime(self.folder)
             for path in sorted(self.folder.glob("*.safetensors")):
@@ -110,7 +110,7 @@ class Entry:
 
     def rows(self, digests: Sequence[bytes]) -> Stored:
         """The carries of samples that are all here, in this order."""
-        stored = Stored([self._places[digest] for digest in digests], self._hold)
+        stored = Stored([self._places[digest] for digest in digests], self._lock)
         self._in_use.add(stored)
         return stored
 
@@ -121,7 +121,7 @@ class Entry:
         fails or fills, `fault` says so and what is added from then on is lost; what was written
         before stays good."""
         with self._noting_fault():
-            self._hold = locks.hold(self.folder, make=True) or self._hold
+            self._lock = locks.lock_shared(self.folder, make=True) or self._lock
         waiting: list[tuple[Sequence[bytes], Activations]] = []
         size = 0
 
@@ -176,9 +176,9 @@ class Entry:
 class Stored:
     """Carries read from shards, memory-mapped; only a few shards are open at a time."""
 
-    def __init__(self, places: Sequence[tuple[Path, int]], hold: locks.Hold | None) -> None:
+    def __init__(self, places: Sequence[tuple[Path, int]], lock: locks.SharedLock | None) -> None:
         self.paths = sorted({path for path, _ in places})
-        self._hold = hold
+        self._lock = lock
         number = {path: k for k, path in enumerate(self.paths)}
         self._shard = np.array([number[path] for path, _ in places], dtype=np.int32)
         self._row = np.array([row for _, row in places], dtype=np.int64)

@@ -29,7 +29,7 @@ _LEASE = 60.0
 
 @contextmanager
 def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[str]:
-    """Hold an exclusive lock that dies with this process; wait for it at most `wait` seconds.
+    """SharedLock an exclusive lock that dies with this process; wait for it at most `wait` seconds.
     Yields a note where a lease takes its place, else nothing.
 
     Raises: TryAgainError naming the process that holds it; OutputError or FileError when the
@@ -75,16 +75,16 @@ def _acquired(holder: BaseFileLock, path: Path, what: str, wait: float) -> BaseF
     return holder
 
 
-class Hold:
-    """A folder that `remove_unheld` leaves alone for as long as this object lives."""
+class SharedLock:
+    """A folder's lock, released with this object; `remove_unlocked` leaves the folder alone."""
 
     def __init__(self, fd: int) -> None:
         weakref.finalize(self, os.close, fd)
 
 
-def hold(folder: Path, *, make: bool = False) -> Hold | None:
-    """Hold a folder, beside whoever does already; None where there is none to be read. With `make`
-    it is made first.
+def lock_shared(folder: Path, *, make: bool = False) -> SharedLock | None:
+    """Take a folder's lock, which processes share; None for a folder that cannot be read. With
+    `make` it is made first.
 
     Raises: OutputError when the folder is to be made and cannot be made or written to.
     """
@@ -103,12 +103,12 @@ def hold(folder: Path, *, make: bool = False) -> Hold | None:
         with suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH)
         if os.fstat(fd).st_nlink and folder.exists():
-            return Hold(fd)
+            return SharedLock(fd)
         os.close(fd)  # it was removed, and may be there anew
 
 
-def remove_unheld(folder: Path) -> bool:
-    """Remove a folder with all that is in it, unless somebody holds it; whether it is gone."""
+def remove_unlocked(folder: Path) -> bool:
+    """Remove a folder with all that is in it, unless a process has its lock; whether it is gone."""
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY)
         try:

@@ -93,29 +93,28 @@ def families() -> Iterator[Family]:
             yield family
 
 
-def family_for(config: Mapping[str, Any], *, wanted: str | None = None) -> Family:
-    """The family of a `config.json`: the `wanted` one if the user named it, else the one that an
-    export names and that claims it, in which cases no other is imported; else the one that claims
-    it.
+def family_for(config: Mapping[str, Any], *, name: str | None = None) -> Family:
+    """The family of a `config.json`: the one the user named by `name`, else the one that an export
+    names and that claims it; no other is imported in these cases. Else the one that claims it.
 
     Raises: DataError when no installed family or more than one claims it, and as `load`.
     """
-    if wanted is not None:
-        return load(wanted)
+    if name is not None:
+        return load(name)
     maker, installed_names = _maker(config), _names()
     if maker in installed_names:
         family = load(maker)
         if family.claims(config):
             return family
     claims, broken = [], []
-    for name in installed_names:
+    for plugin in installed_names:
         try:
-            family = load(name)
+            family = load(plugin)
             if family.claims(config):
                 claims.append(family)
         except ZooadaptError as error:
             broken.append(str(error))
-            _tell_disabled(name, error)
+            _tell_disabled(plugin, error)
     if len(claims) == 1:
         return claims[0]
     if claims:

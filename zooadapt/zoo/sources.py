@@ -62,7 +62,7 @@ def open_source(spec: str, *, offline: bool = False) -> Source:
     """
     wanted, location, revision = locate(spec, offline=offline)
     config = hub.fetch_config(location, revision=revision, offline=offline)
-    family = registry.family_for(config, wanted=wanted)
+    family = registry.family_for(config, name=wanted)
     origin = hub.fetch(location, revision=revision, names=further_files(family), offline=offline)
     return opened(origin, family, config)
 

@@ -45,7 +45,7 @@ def clear_features() -> int:
     place = filesystem.cache_home() / _FEATURES
     for path in sorted(place.iterdir()) if place.is_dir() else ():
         size = _bytes(path)
-        if path.is_dir() and locks.remove_unheld(path):
+        if path.is_dir() and locks.remove_unlocked(path):
             freed += size
     return freed
 

@@ -404,11 +404,11 @@ def test_without_locks_only_what_is_an_hour_old_is_swept(tmp_path, monkeypatch):
     used.mkdir()
     without_locks(monkeypatch, errno.ENOLCK)
     filesystem.recover(target)
-    assert strays(tmp_path) != [] and not locks.remove_unheld(used)
+    assert strays(tmp_path) != [] and not locks.remove_unlocked(used)
     for path in tmp_path.iterdir():
         os.utime(path, (time.time() - 7200,) * 2)
     filesystem.recover(target)
-    assert strays(tmp_path) == [] and locks.remove_unheld(used)
+    assert strays(tmp_path) == [] and locks.remove_unlocked(used)
 
 
 def test_an_output_is_one_run_s_and_nothing_is_left_of_that(tmp_path):
