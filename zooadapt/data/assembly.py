@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split, decoded
+from zooadapt.data.dataset import Dataset, Labelled, Split, decoded
 from zooadapt.data.labels import lacks
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.splits import divided
 from zooadapt.errors import DataError
 from zooadapt.runtime.wording import counted

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from zooadapt.data import dialects
 from zooadapt.data.columns import Wanted, is_data
-from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.dialects import NAMED, ROWS, SEPARATORS, Dialect
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import line_at, read_text
 from zooadapt.errors import DataError, NotFoundError, UsageError
 

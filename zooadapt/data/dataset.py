@@ -15,43 +15,6 @@ import numpy as np
 from zooadapt.family import TextPair
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How a data set is read; the defaults suit most."""
-
-    text_column: str = "text"
-    """Tables: the text, or two columns with a comma between them, whose texts make pairs."""
-    label_column: str = "label"
-    group_column: str | None = None
-    """Names whose a row is: a patient, an author. Rows of one group are never on both sides of
-    a split, a fold or a held-out sample."""
-    encoding: str = "auto"
-    """`auto`: UTF-8, or what a byte order mark says."""
-    separator: str | None = None
-    """CSV: what sets fields apart; None: what the file shows."""
-    skip_bad: bool = False
-    """Leave broken images out and count them, at the price of decoding all of them once."""
-    allow_tiny: bool = False
-    """Accept classes with a single training sample."""
-    drop_unlabelled: bool = False
-    """Leave out rows without a label."""
-    train_folder: str | None = None
-    """Images: the folder, below the data set's, that holds the class folders to learn from, where
-    names do not say which it is."""
-    test_folder: str | None = None
-    """Likewise what is measured on."""
-    follow_links: bool = False
-    """Follow links that lead out of the data set's folder."""
-    strict: bool = False
-    """Refuse, rather than note, samples that are in train and test, and compare images by their
-    pixels for it, at the price of decoding all of them once."""
-    white: int | None = None
-    """The value of 16-bit images that is white; by default the largest one that there is, rounded
-    up to a power of two, less one."""
-    max_pixels: int = 50_000_000
-    """Images with more are refused by their header, before they are decoded."""
-
-
 class Samples(Protocol):
     """Where raw samples come from: files, a table's column, a Hub data set."""
 

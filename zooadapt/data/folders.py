@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zooadapt.data import depth, images
-from zooadapt.data.dataset import Labelled, ReadOptions
+from zooadapt.data.dataset import Labelled
 from zooadapt.data.listing import files_by_class
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import changed, read_bytes
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError

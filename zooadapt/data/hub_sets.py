@@ -12,10 +12,11 @@ from typing import Any
 
 from zooadapt.data import depth, images
 from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import Labelled, ReadOptions, digest_of
+from zooadapt.data.dataset import Labelled, digest_of
 from zooadapt.data.dialects import ROWS
 from zooadapt.data.labels import by_value
 from zooadapt.data.layout import PARTS
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import read_bytes
 from zooadapt.errors import (
     AccessError,

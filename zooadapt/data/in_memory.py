@@ -14,10 +14,11 @@ import numpy as np
 from zooadapt.data import opening, tables
 from zooadapt.data.assembly import assemble
 from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Split
+from zooadapt.data.dataset import Dataset, Labelled, Split
 from zooadapt.data.frames import SAMPLES, SECOND, Frame, frame_of, images_in, refused
 from zooadapt.data.labels import by_value
 from zooadapt.data.layout import ALL, PARTS
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.pictures import Pictures
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair

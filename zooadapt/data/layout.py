@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError, UsageError
 

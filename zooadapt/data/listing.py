@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.layout import class_folders
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.runtime.wording import counted

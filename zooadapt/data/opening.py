@@ -11,7 +11,8 @@ import numpy as np
 
 from zooadapt.data import folders, tables
 from zooadapt.data.assembly import assemble
-from zooadapt.data.dataset import Dataset, Labelled, ReadOptions, Samples, Split
+from zooadapt.data.dataset import Dataset, Labelled, Samples, Split
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import decoded, existing, lines_of, read_text
 from zooadapt.data.text_folders import TEXT_SUFFIX, TextFiles, TextTree, read_text_folder
 from zooadapt.data.tree import Tree

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zooadapt.data import depth, images
-from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.folders import FileSamples
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import existing, read_bytes
 from zooadapt.errors import DataError
 

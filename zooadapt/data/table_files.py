@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import ReadOptions
 from zooadapt.data.dialects import ROWS
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import lines_of, read_text
 from zooadapt.errors import DataError
 

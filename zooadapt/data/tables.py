@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from zooadapt.data import csv_files, table_files
 from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import Labelled, ReadOptions, digest_of
+from zooadapt.data.dataset import Labelled, digest_of
 from zooadapt.data.labels import by_value, class_names
 from zooadapt.data.layout import PARTS
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import GZIP, changed, of_file
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zooadapt.data.csv_files import MAX_FIELD
-from zooadapt.data.dataset import Labelled, ReadOptions
+from zooadapt.data.dataset import Labelled
 from zooadapt.data.listing import files_by_class
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import GZIP, read_text
 from zooadapt.data.tables import TextSamples
 from zooadapt.data.tree import Tree, valid

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from zooadapt.data import images
-from zooadapt.data.dataset import ReadOptions
+from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import of_file
 from zooadapt.errors import DataError
 from zooadapt.runtime.wording import counted

@@ -1,0 +1,76 @@
+"""How a data set is read, as the user may say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zooadapt.runtime import options
+from zooadapt.runtime.options import Group, option
+from zooadapt.runtime.ranges import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a data set is read; the defaults suit most."""
+
+    text_column: str = option(
+        "text",
+        "Column with the text of a table; A,B reads two columns as pairs of texts.",
+        Group.DATA,
+    )
+    label_column: str = option("label", "Column with the label of a table.", Group.DATA)
+    group_column: str | None = option(
+        None,
+        "Column that identifies the group (patient, author); a group never spans two splits.",
+        Group.DATA,
+        by_default="every row is its own group",
+    )
+    encoding: str = option(
+        "auto",
+        "Encoding of tables and text files; auto: UTF-8, or what a byte order mark says.",
+        Group.READING,
+    )
+    separator: str | None = option(
+        None,
+        "Separator of a CSV file: comma, semicolon, tab, bar or another character.",
+        Group.READING,
+        by_default="detected",
+    )
+    skip_bad: bool = option(
+        False,
+        "Skip and count broken images; every image is decoded once to find them.",
+        Group.READING,
+    )
+    drop_unlabelled: bool = option(False, "Skip table rows without a label.", Group.READING)
+    allow_tiny: bool = option(False, "Accept classes with a single training sample.", Group.READING)
+    train_folder: str | None = option(
+        None,
+        "Folder below DATA with the class folders to train on.",
+        Group.READING,
+        by_default="recognised by its name",
+    )
+    test_folder: str | None = option(
+        None,
+        "Folder below DATA with the class folders to test on.",
+        Group.READING,
+        by_default="recognised by its name",
+    )
+    follow_links: bool = option(False, "Follow links that leave the data folder.", Group.READING)
+    strict: bool = option(
+        False,
+        "Refuse samples that are in train and test; images are compared by their pixels.",
+        Group.READING,
+    )
+    white: int | None = None
+    """The value of 16-bit images that is white; by default the largest one that there is, rounded
+    up to a power of two, less one."""
+    max_pixels: int = option(
+        50_000_000,
+        "Pixels of the largest image that is decoded.",
+        Group.READING,
+        range=Range(1, 10**12),
+    )
+
+    def __post_init__(self) -> None:
+        """Raises: UsageError naming the option whose value cannot be meant."""
+        options.check(self)
