@@ -57,32 +57,6 @@ def parse_config(data: bytes, path: Path) -> dict[str, Any]:
     return config
 
 
-def nested(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The object under a key of a config, empty where there is none.
-
-    Raises: DataError naming the key when something else is there.
-    """
-    value = config.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _wrong(key, value, "an object")
-    return value
-
-
-def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """The names listed under a key of a config, none where there is no list.
-
-    Raises: DataError naming the key when something else is there.
-    """
-    value = config.get(key)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise _wrong(key, value, "a list of names")
-    return tuple(value)
-
-
 def choose(names: Collection[str], *, where: str) -> str:
     """Which of a source's files holds its weights: the one safetensors file, or the index of many.
 
@@ -330,17 +304,4 @@ def _library_errors(path: Path) -> Iterator[None]:
 
 def _bad(path: Path, thing: str, why: str) -> DataError:
     shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in thing)
-    return DataError(
-        f"'{path}': '{shown[:200]}' {why}", thing=shown[:200],
-        remedy=_AGAIN,
-    )  # fmt: skip
-
-
-def _wrong(key: str, value: Any, wanted: str) -> DataError:
-    shown = repr(value)
-    return DataError(
-        f"config.json: '{key}' is {shown if len(shown) <= 60 else shown[:57] + '...'}, "
-        f"expected {wanted}",
-        thing=key,
-        remedy="correct the source's config.json",
-    )
+    return DataError(f"'{path}': '{shown[:200]}' {why}", thing=shown[:200], remedy=_AGAIN)

@@ -15,7 +15,7 @@ import numpy as np
 
 from zooadapt.data import Dataset, Split, sample_per_class
 from zooadapt.errors import ZooadaptError
-from zooadapt.runtime import model_files
+from zooadapt.family import config_keys
 from zooadapt.runtime.wording import counted
 from zooadapt.zoo.sources import Source
 
@@ -105,5 +105,5 @@ def _among(known: frozenset[bytes], split: Split) -> np.ndarray:
 
 def _fingerprint(source: Source) -> str | None:
     with suppress(ZooadaptError):
-        return model_files.nested(source.config, "zooadapt").get("data")
+        return config_keys.nested(source.config, "zooadapt").get("data")
     return None

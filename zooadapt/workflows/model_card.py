@@ -15,9 +15,9 @@ from typing import Any
 from zooadapt import __version__
 from zooadapt.backbone.pretrained import Model
 from zooadapt.data import Dataset
+from zooadapt.family import config_keys
 from zooadapt.heads.metrics import BINS, Metrics
 from zooadapt.heads.text_baseline import BaselineResult
-from zooadapt.runtime import model_files
 from zooadapt.runtime.wording import counted
 from zooadapt.training.plan import Plan
 from zooadapt.zoo.hub import records
@@ -91,7 +91,7 @@ def _license(source: Source) -> dict[str, str]:
 
 def _base(source: Source) -> tuple[str, str] | None:
     """The repo and commit that a source is or, where it was adapted here, was made from."""
-    before = model_files.nested(model_files.nested(source.config, "zooadapt"), "source")
+    before = config_keys.nested(config_keys.nested(source.config, "zooadapt"), "source")
     for place in (vars(source.origin), before):
         repo, commit = str(place.get("location")), str(place.get("revision"))
         if records.is_repo(repo) and records.is_commit(commit):

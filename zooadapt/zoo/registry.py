@@ -18,7 +18,7 @@ from typing import Any
 
 from zooadapt.errors import DataError, PluginError, UsageError, ZooadaptError
 from zooadapt.family import API_VERSION, Capabilities, Family
-from zooadapt.runtime.model_files import nested
+from zooadapt.family.config_keys import nested
 from zooadapt.zoo.plugin_code import code_sha256
 from zooadapt.zoo.plugin_proxy import FamilyProxy, Owner, contained
 

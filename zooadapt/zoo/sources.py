@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.errors import DataError
-from zooadapt.family import FILES, Family, further_files
+from zooadapt.family import FILES, Family, config_keys, further_files
 from zooadapt.runtime import model_files
 from zooadapt.zoo import hub, registry
 from zooadapt.zoo.locations import locate
@@ -29,7 +29,7 @@ class Source:
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Names of the source head's rows, in order; None where nobody wrote them down."""
-        named = model_files.names(model_files.nested(self.config, "zooadapt"), "classes")
+        named = config_keys.names(config_keys.nested(self.config, "zooadapt"), "classes")
         return named or tuple(self.family.classes(self.config) or ()) or None
 
     @property

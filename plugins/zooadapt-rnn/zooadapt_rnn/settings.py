@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zooadapt.errors import DataError
+from zooadapt.family import config_keys
+from zooadapt.family.config_keys import FLAG, FRACTION, choice, get, whole
 
 ARCHITECTURE = "char_rnn"
 """Text classifiers as this family builds and exports them."""
@@ -25,10 +26,6 @@ an unknown one means."""
 
 _BYTES = 256
 _EMBEDDING = 64
-_LIMITS = {
-    "vocab_size": 1 << 21, "embedding_dim": 1 << 14, "hidden_size": 1 << 14, "num_layers": 64,
-    "max_length": 1 << 20,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,25 +98,27 @@ def parse(config: Mapping[str, Any]) -> Settings:
 
     Raises: DataError naming the key that is missing, of a wrong type or out of bounds.
     """
-    architecture = _choice(config, "architecture", (ARCHITECTURE, *LANGUAGE_MODELS))
-    cell = LANGUAGE_MODELS.get(architecture) or _choice(config, "cell", ("lstm", "gru"))
-    unit = _choice(config, "unit", ("char", "byte"), default="char")
-    symbols = _size(config, "vocab_size", default=_BYTES if unit == "byte" else None)
-    if unit == "byte" and symbols < _BYTES:
-        raise _bad("vocab_size", symbols, f"at least {_BYTES}, a row for each byte")
+    architecture = get(config, "architecture", choice(ARCHITECTURE, *LANGUAGE_MODELS))
+    cell = LANGUAGE_MODELS.get(architecture) or get(config, "cell", choice("lstm", "gru"))
+    unit = get(config, "unit", choice("char", "byte"), "char")
+    size = whole(1, 1 << 14)
+    if unit == "byte":
+        symbols = get(config, "vocab_size", whole(_BYTES, 1 << 21), _BYTES)
+    else:
+        symbols = get(config, "vocab_size", whole(1, 1 << 21))
     return Settings(
         cell=cell,
         unit=unit,
         vocab=_vocab(config, symbols) if unit == "char" else {},
         symbols=symbols,
-        unknown=_unknown(config, symbols),
-        embedding_dim=_size(config, "embedding_dim"),
-        hidden_size=_size(config, "hidden_size"),
-        num_layers=_size(config, "num_layers"),
-        bidirectional=_flag(config, "bidirectional"),
-        max_length=_size(config, "max_length", default=DEFAULT_MAX_LENGTH),
-        dropout=_fraction(config, "dropout"),
-        classes=_names(config, "classes"),
+        unknown=get(config, "unknown", whole(0, symbols - 1), symbols),
+        embedding_dim=get(config, "embedding_dim", size),
+        hidden_size=get(config, "hidden_size", size),
+        num_layers=get(config, "num_layers", whole(1, 64)),
+        bidirectional=get(config, "bidirectional", FLAG, False),
+        max_length=get(config, "max_length", whole(1, 1 << 20), DEFAULT_MAX_LENGTH),
+        dropout=float(get(config, "dropout", FRACTION, 0.0)),
+        classes=config_keys.names(config, "classes"),
     )
 
 
@@ -149,70 +148,13 @@ def language_config(text: str, *, unit: str, hidden: int, layers: int) -> dict[s
 
 
 def _vocab(config: Mapping[str, Any], symbols: int) -> dict[str, int]:
-    vocab = config.get("vocab")
-    if not isinstance(vocab, Mapping) or not vocab:
-        raise _bad("vocab", vocab, "an object: character -> embedding row")
-    for character, row in vocab.items():
-        if not _is_int(row) or not 0 <= row < symbols:
-            raise _bad(f"vocab[{character!r}]", row, f"a row below vocab_size = {symbols}")
+    vocab, row = config_keys.nested(config, "vocab"), whole(0, symbols - 1)
+    if not vocab:
+        expected = "an object: character -> embedding row"
+        raise config_keys.error("vocab", config.get("vocab"), expected)
+    for character, value in vocab.items():
+        if not row.accepts(value):
+            raise config_keys.error(
+                f"vocab[{character!r}]", value, f"a row below vocab_size = {symbols}"
+            )
     return dict(vocab)
-
-
-def _unknown(config: Mapping[str, Any], symbols: int) -> int:
-    row = config.get("unknown", symbols)
-    if "unknown" in config and (not _is_int(row) or not 0 <= row < symbols):
-        raise _bad("unknown", row, f"a row below vocab_size = {symbols}")
-    return row
-
-
-def _size(config: Mapping[str, Any], key: str, *, default: int | None = None) -> int:
-    value = config.get(key, default)
-    if not _is_int(value) or not 1 <= value <= _LIMITS[key]:
-        raise _bad(key, value, f"a whole number from 1 to {_LIMITS[key]}")
-    return value
-
-
-def _choice(
-    config: Mapping[str, Any], key: str, choices: tuple[str, ...], *, default: str | None = None
-) -> str:
-    value = config.get(key, default)
-    if value not in choices:
-        raise _bad(key, value, " or ".join(f"'{choice}'" for choice in choices))
-    return value
-
-
-def _flag(config: Mapping[str, Any], key: str) -> bool:
-    value = config.get(key, False)
-    if not isinstance(value, bool):
-        raise _bad(key, value, "true or false")
-    return value
-
-
-def _fraction(config: Mapping[str, Any], key: str) -> float:
-    value = config.get(key, 0.0)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise _bad(key, value, "a number from 0 to below 1")
-    return float(value)
-
-
-def _names(config: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    value = config.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise _bad(key, value, "a list of names")
-    return tuple(value)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _bad(key: str, value: Any, wanted: str) -> DataError:
-    shown = "nothing" if value is None else repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return DataError(
-        f"config.json: '{key}' is {shown}, expected {wanted}",
-        thing=key,
-        remedy="correct the source's config.json",
-    )

@@ -5,92 +5,54 @@ Only what is listed here is read: nothing in a config chooses code, a file or an
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zooadapt.errors import DataError
+from zooadapt.family import CROPS, config_keys
+from zooadapt.family.config_keys import FLAG, FRACTION, Kind, choice, listed, number, text, whole
 from zooadapt_timm.one_head import one_head
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 MAX_SIDE = 4096
 MAX_CLASSES = 1_000_000
 
-Check = tuple[Callable[[Any], bool], str]
+_NAME = text(r"[A-Za-z0-9_]{0,40}", "a name of letters, digits and underscores")
+_PATH = text(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}", "a layer's path")
+_PROSE = text(r"(?s).{0,2000}", "a text")
+_SIDE = whole(1, MAX_SIDE)
+_SIZE = listed(whole(1, MAX_SIDE), 3, 3)
+_PIXELS = _SIDE | listed(_SIDE, 2, 2)
 
-
-def _whole(low: int, high: int) -> Check:
-    return (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
-        f"a whole number from {low} to {high}",
-    )
-
-
-def _number(low: float, high: float) -> Check:
-    return (
-        lambda v: isinstance(v, (int, float)) and not isinstance(v, bool)
-        and math.isfinite(v) and low <= v <= high,
-        f"a number from {low:g} to {high:g}",
-    )  # fmt: skip
-
-
-def _text(pattern: str, said: str) -> Check:
-    return (lambda v: isinstance(v, str) and re.fullmatch(pattern, v) is not None, said)
-
-
-def _listed(item: Check, low: int, high: int) -> Check:
-    return (
-        lambda v: isinstance(v, list) and low <= len(v) <= high and all(map(item[0], v)),
-        f"a list of {low if low == high else f'{low} to {high}'}, each {item[1]}",
-    )
-
-
-def _or(first: Check, second: Check) -> Check:
-    return (lambda v: first[0](v) or second[0](v), f"{first[1]}, or {second[1]}")
-
-
-_FLAG: Check = (lambda v: isinstance(v, bool), "true or false")
-_NAME = _text(r"[A-Za-z0-9_]{0,40}", "a name of letters, digits and underscores")
-_PATH = _text(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}", "a layer's path")
-_PROSE = _text(r"(?s).{0,2000}", "a text")
-_RATE = _number(0, 0.99)
-_SIDE = _whole(1, MAX_SIDE)
-_SIZE = _listed(_whole(1, MAX_SIDE), 3, 3)
-_PIXELS = _or(_SIDE, _listed(_SIDE, 2, 2))
-
-MODEL_ARGS: dict[str, Check] = {
+MODEL_ARGS: dict[str, Kind[Any]] = {
     "act_layer": _NAME, "norm_layer": _NAME, "pad_type": _NAME, "pos_embed": _NAME,
     "global_pool": _NAME, "stem_type": _NAME,
-    "in_chans": _whole(1, 64), "img_size": _PIXELS, "patch_size": _or(_whole(1, 64), _listed(
-        _whole(1, 64), 2, 2)), "window_size": _PIXELS,
-    "output_stride": _whole(1, 64), "reg_tokens": _whole(0, 256), "num_heads": _whole(1, 256),
-    "embed_dim": _whole(1, 8192), "depth": _whole(1, 128), "mlp_ratio": _number(0.1, 16),
-    "init_values": _number(0, 10), "bn_eps": _number(0, 1), "bn_momentum": _number(0, 1),
+    "in_chans": whole(1, 64), "img_size": _PIXELS, "patch_size": whole(1, 64) | listed(
+        whole(1, 64), 2, 2), "window_size": _PIXELS,
+    "output_stride": whole(1, 64), "reg_tokens": whole(0, 256), "num_heads": whole(1, 256),
+    "embed_dim": whole(1, 8192), "depth": whole(1, 128), "mlp_ratio": number(0.1, 16),
+    "init_values": number(0, 10), "bn_eps": number(0, 1), "bn_momentum": number(0, 1),
     **dict.fromkeys(
         ("drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate", "pos_drop_rate",
-         "patch_drop_rate"), _RATE),
+         "patch_drop_rate"), FRACTION),
     **dict.fromkeys(
         ("class_token", "distilled", "distillation", "dynamic_img_pad", "dynamic_img_size",
          "fc_norm", "final_norm", "no_embed_class", "pre_norm", "qk_norm", "qkv_bias",
-         "strict_img_size", "use_aux_head"), _FLAG),
+         "strict_img_size", "use_aux_head"), FLAG),
 }  # fmt: skip
 """The arguments of a network that a config may give, each bounded; `num_classes` is the core's."""
 
-_PRETRAINED: dict[str, Check] = {
+_PRETRAINED: dict[str, Kind[Any]] = {
     "input_size": _SIZE, "test_input_size": _SIZE, "min_input_size": _SIZE,
-    "fixed_input_size": _FLAG,
-    "interpolation": (lambda v: v in ("nearest", "bilinear", "bicubic", "lanczos", "box",
-                                      "hamming"), "the name of an interpolation"),
-    "crop_pct": _number(0.05, 4), "test_crop_pct": _number(0.05, 4),
-    "crop_mode": (lambda v: v in ("center", "squash", "border"), "'center', 'squash' or 'border'"),
-    "mean": _listed(_number(-10, 10), 1, 64), "std": _listed(_number(1e-6, 1000), 1, 64),
-    "pool_size": _listed(_SIDE, 1, 2), "test_pool_size": _listed(_SIDE, 1, 2),
-    "first_conv": _or(_PATH, _listed(_PATH, 0, 8)), "classifier": _or(
-        _PATH, _listed(_PATH, 1, 8)),
-    "tag": _text(r"[\w.\-]{0,200}", "a tag"), "license": _PROSE, "notes": _or(
-        _PROSE, _listed(_PROSE, 0, 20)),
+    "fixed_input_size": FLAG,
+    "interpolation": choice("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
+    "crop_pct": number(0.05, 4), "test_crop_pct": number(0.05, 4),
+    "crop_mode": choice(*CROPS),
+    "mean": listed(number(-10, 10), 1, 64), "std": listed(number(1e-6, 1000), 1, 64),
+    "pool_size": listed(_SIDE, 1, 2), "test_pool_size": listed(_SIDE, 1, 2),
+    "first_conv": _PATH | listed(_PATH, 0, 8), "classifier": _PATH | listed(_PATH, 1, 8),
+    "tag": text(r"[\w.\-]{0,200}", "a tag"), "license": _PROSE, "notes": _PROSE | listed(
+        _PROSE, 0, 20),
 }  # fmt: skip
 
 
@@ -169,68 +131,38 @@ def parse(config: Mapping[str, Any]) -> Settings:
 
     Raises: DataError naming the key that is missing, unknown, of a wrong type or out of bounds.
     """
-    given = config.get("pretrained_cfg", config)
-    if not isinstance(given, Mapping):
-        raise _bad("pretrained_cfg", given, "an object")
-    args = config.get("model_args") or {}
-    if not isinstance(args, Mapping):
-        raise _bad("model_args", args, "an object")
-    unknown = sorted(set(args) - set(MODEL_ARGS) - {"num_classes"})
-    if unknown:
-        raise _bad(f"model_args.{unknown[0]}", args[unknown[0]], "no such argument")
-    names = config.get("label_names") or given.get("label_names") or given.get("labels")
-    described = config.get("label_descriptions", given.get("label_descriptions")) or {}
-    if not isinstance(described, Mapping):
-        raise _bad("label_descriptions", described, "an object")
+    pretrained = (
+        config_keys.nested(config, "pretrained_cfg") if "pretrained_cfg" in config else config
+    )
+    args = config_keys.nested(config, "model_args")
+    if unknown := sorted(set(args) - set(MODEL_ARGS) - {"num_classes"}):
+        key = unknown[0]
+        raise config_keys.error(f"model_args.{key}", args[key], "no such argument")
+    described = config_keys.nested(
+        config if "label_descriptions" in config else pretrained, "label_descriptions"
+    )
     architecture, args = one_head(
-        _get(config, "architecture", _text(r"[A-Za-z0-9_]{1,100}", "a timm model")),
-        {key: _get(args, key, MODEL_ARGS[key], None, "model_args.")
-         for key in args if key != "num_classes"},
-    )  # fmt: skip
+        config_keys.get(config, "architecture", text(r"[A-Za-z0-9_]{1,100}", "a timm model")),
+        config_keys.select(args, MODEL_ARGS, within="model_args."),
+    )
+    count = whole(0, MAX_CLASSES)
+    within = config_keys.get(pretrained, "num_classes", count, 1000, within="pretrained_cfg.")
     return Settings(
         architecture=architecture,
-        num_classes=_get(
-            config, "num_classes", _whole(0, MAX_CLASSES), given.get("num_classes", 1000)),
-        num_features=_get(config, "num_features", _whole(1, 1 << 20), None),
-        global_pool=_get(config, "global_pool", _NAME, None),
-        label_names=tuple(_names(names)) if names else None,
+        num_classes=config_keys.get(config, "num_classes", count, within),
+        num_features=config_keys.get(config, "num_features", whole(1, 1 << 20), None),
+        global_pool=config_keys.get(config, "global_pool", _NAME, None),
+        label_names=config_keys.names(config, "label_names")
+        or config_keys.names(pretrained, "label_names")
+        or config_keys.names(pretrained, "labels")
+        or None,
         label_descriptions={k: v for k, v in described.items() if isinstance(v, str)},
-        model_args={key: value for key, value in args.items() if value is not None},
-        pretrained=parse_pretrained(given),
-        weights_input_size=_get(config, "weights_input_size", _SIZE, None),
-    )  # fmt: skip
+        model_args=args,
+        pretrained=parse_pretrained(pretrained),
+        weights_input_size=config_keys.get(config, "weights_input_size", _SIZE, None),
+    )
 
 
-def parse_pretrained(given: Mapping[str, Any]) -> dict[str, Any]:
+def parse_pretrained(config: Mapping[str, Any]) -> dict[str, Any]:
     """What is read of a `pretrained_cfg`. Raises: DataError naming the key at fault."""
-    return {key: value for key, check in _PRETRAINED.items()
-            if (value := _get(given, key, check, None, "pretrained_cfg.")) is not None}  # fmt: skip
-
-
-_MISSING = object()
-
-
-def _get(
-    config: Mapping[str, Any], key: str, check: Check, default: Any = _MISSING, where: str = ""
-) -> Any:
-    value = config.get(key)
-    if value is None and default is not _MISSING:
-        return default
-    if value is None or not check[0](value):
-        raise _bad(where + key, value, check[1])
-    return value
-
-
-def _names(value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise _bad("label_names", value, "a list of names")
-    return value
-
-
-def _bad(key: str, value: Any, wanted: str) -> DataError:
-    shown = "nothing" if value is None else repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return DataError(
-        f"config.json: '{key}' is {shown}, expected {wanted}", thing=key,
-        remedy="correct the source's config.json",
-    )  # fmt: skip
+    return config_keys.select(config, _PRETRAINED, within="pretrained_cfg.")

@@ -12,7 +12,8 @@ import transformers
 from PIL import Image
 
 from zooadapt.errors import DataError, UsageError
-from zooadapt.family import FILES, Activations, Sample
+from zooadapt.family import FILES, Activations, Sample, config_keys
+from zooadapt.family.config_keys import FLAG, Kind, listed, number, whole
 from zooadapt_transformers import settings
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -22,12 +23,20 @@ _CONVNEXT = "ConvNextImageProcessor"
 _PROCESSORS += (_CONVNEXT,)
 _WARPED = 384
 """The shortest edge from which on ConvNeXT's processor squeezes images."""
-_LARGEST_SIDE = 4096
 _FLAGS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
-_NUMBERS = ("resample", "rescale_factor", "crop_pct")
 _SCALES = ("resample", "rescale_factor")
-_SIZES = ("size", "crop_size")
 _CHANNELS = ("image_mean", "image_std")
+_SIDE = whole(1, 4096)
+_SIDES: Kind[Mapping[str, int]] = Kind(
+    lambda value: isinstance(value, Mapping) and all(map(_SIDE.accepts, value.values())),
+    "an object of such numbers",
+)
+_OPTIONS: dict[str, Kind[Any]] = {
+    **dict.fromkeys(_FLAGS, FLAG),
+    **dict.fromkeys((*_SCALES, "crop_pct"), number(0, 10)),
+    **dict.fromkeys(("size", "crop_size"), _SIDE | _SIDES),
+    **dict.fromkeys(_CHANNELS, listed(number(-1000, 1000), 1, 16)),
+}
 
 
 class ImagePreprocessor:
@@ -134,51 +143,18 @@ def _squashes(kind: str, processor: Any) -> bool:
 
 def _options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The processor's class and its options: known keys with plain values alone."""
-    given = settings.json_file(config, PREPROCESSOR)
+    described = settings.json_file(config, PREPROCESSOR)
     named = (
-        given.get("image_processor_type")
-        or given.get("feature_extractor_type")
+        described.get("image_processor_type")
+        or described.get("feature_extractor_type")
         or settings.recipe(config).processor
     )
     kind = str(named).removesuffix("Fast").removesuffix("Pil")
     kind = kind.replace("FeatureExtractor", "ImageProcessor")
     if kind not in _PROCESSORS:
-        wanted = f"one of {', '.join(_PROCESSORS)}"
-        raise settings.bad("image_processor_type", named, wanted, file=PREPROCESSOR)
-    options: dict[str, Any] = {}
-    for keys, check in ((_FLAGS, _flag), (_NUMBERS, _number), (_SIZES, _size), (_CHANNELS, _list)):
-        for key in keys:
-            if given.get(key) is not None:
-                options[key] = check(key, given[key])
-    return kind, options
-
-
-def _flag(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise settings.bad(key, value, "true or false", file=PREPROCESSOR)
-    return value
-
-
-def _number(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 10:
-        raise settings.bad(key, value, "a number from 0 to 10", file=PREPROCESSOR)
-    return value
-
-
-def _list(key: str, value: Any) -> list[float]:
-    plain = isinstance(value, list) and 1 <= len(value) <= 16
-    if not plain or not all(isinstance(part, (int, float)) for part in value):
-        raise settings.bad(key, value, "a number for each channel", file=PREPROCESSOR)
-    return value
-
-
-def _size(key: str, value: Any) -> int | dict[str, int]:
-    sides = value.values() if isinstance(value, Mapping) else [value]
-    for side in sides:
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE:
-            wanted = f"pixels from 1 to {_LARGEST_SIDE}"
-            raise settings.bad(key, value, wanted, file=PREPROCESSOR)
-    return value
+        expected = f"one of {', '.join(_PROCESSORS)}"
+        raise config_keys.error("image_processor_type", named, expected, file=PREPROCESSOR)
+    return kind, config_keys.select(described, _OPTIONS, file=PREPROCESSOR)
 
 
 def _check_size(shape: tuple[int, ...], wanted: Any) -> None:

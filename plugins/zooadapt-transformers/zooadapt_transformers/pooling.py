@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooadapt.errors import DataError
-from zooadapt.family import FILES
+from zooadapt.family import FILES, config_keys
 from zooadapt_transformers import settings
 
 MODULES, ENCODER = "modules.json", "sentence_bert_config.json"
@@ -70,14 +70,14 @@ def declared(config: Mapping[str, Any]) -> Pool | None:
         return None
     kinds = [kind for kind, _ in modules(config)]
     if kinds[:2] != ["Transformer", "Pooling"]:
-        raise settings.bad("type", ", ".join(kinds), "Transformer, then Pooling", file=MODULES)
+        raise config_keys.error("type", ", ".join(kinds), "Transformer, then Pooling", file=MODULES)
     described = settings.json_file(config, POOLING)
     chosen = described.get("pooling_mode")
     if chosen is None:
         chosen = [mode for key, mode in _OLD_KEYS.items() if described.get(key)] or ["mean"]
     chosen = [chosen] if isinstance(chosen, str) else chosen
     if not isinstance(chosen, list) or not chosen or not all(c in MODES for c in chosen):
-        raise settings.bad("pooling_mode", chosen, f"one of {', '.join(MODES)}", file=POOLING)
+        raise config_keys.error("pooling_mode", chosen, f"one of {', '.join(MODES)}", file=POOLING)
     return Pool(tuple(chosen), normalize=kinds[2:3] == ["Normalize"])
 
 
@@ -99,7 +99,7 @@ def modules(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     for number, (kind, folder) in enumerate(listed):
         usual = "" if number == 0 else f"{number}_{kind}"
         if folder != usual:
-            raise settings.bad("path", folder, f"'{usual}'", file=MODULES)
+            raise config_keys.error("path", folder, f"'{usual}'", file=MODULES)
     return listed
 
 
@@ -160,12 +160,9 @@ def max_length(config: Mapping[str, Any]) -> float:
     """
     if ENCODER not in config.get(FILES, {}):
         return float("inf")
-    length = settings.json_file(config, ENCODER).get("max_seq_length")
-    if length is None:
-        return float("inf")
-    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-        raise settings.bad("max_seq_length", length, "a length", file=ENCODER)
-    return length
+    described = settings.json_file(config, ENCODER)
+    kind = config_keys.whole(1)
+    return config_keys.get(described, "max_seq_length", kind, float("inf"), file=ENCODER)
 
 
 def _pooling_json(chosen: tuple[str, ...], **more: int) -> str:

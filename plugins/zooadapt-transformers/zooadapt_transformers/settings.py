@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.errors import DataError
-from zooadapt.family import FILES
+from zooadapt.family import FILES, config_keys
 from zooadapt_transformers.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
 
     Raises: DataError when the config asks for code, or for a variant that is not supported.
     """
-    kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in RECIPES:
-        raise bad("model_type", kind, f"one of {', '.join(RECIPES)}")
+    kind = config_keys.get(config, "model_type", config_keys.choice(*RECIPES))
     for key in _REMOTE:
         if config.get(key):
             raise DataError(
@@ -52,7 +50,9 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
             )
     for key, harmless in _REFUSED.items():
         if config.get(key) not in harmless:
-            raise bad(key, config[key], f"{harmless[0]}: zooadapt adapts no such variant")
+            raise config_keys.error(
+                key, config[key], f"{harmless[0]}: zooadapt adapts no such variant"
+            )
     return RECIPES[kind]
 
 
@@ -83,11 +83,13 @@ def parse(config: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
     kind, taken = recipe(config), fields(config)
     for key in ("hidden_act", "activation"):
         if key in taken and taken[key] not in list(transformers.activations.ACT2FN):
-            raise bad(key, taken[key], "an activation that transformers knows")
+            raise config_keys.error(key, taken[key], "an activation that transformers knows")
     if kind.padding_token not in (None, taken.get("pad_token_id", kind.padding_token)):
-        raise bad("pad_token_id", taken["pad_token_id"], str(kind.padding_token))
+        raise config_keys.error("pad_token_id", taken["pad_token_id"], str(kind.padding_token))
     if kind.counts_padding and taken.get("pad_token_id", 1) is None:
-        raise bad("pad_token_id", None, "a token's row: positions are counted from it")
+        raise config_keys.error(
+            "pad_token_id", None, "a token's row: positions are counted from it"
+        )
     try:
         return transformers.CONFIG_MAPPING[config["model_type"]](**taken, num_labels=num_classes)
     except (TypeError, ValueError, StrictDataclassError) as error:
@@ -178,33 +180,23 @@ def parsed_json(text: str, name: str) -> dict[str, Any]:
     return parsed
 
 
-def bad(key: str, value: Any, wanted: str, *, file: str = "config.json") -> DataError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return DataError(
-        f"{file}: '{key}' is {shown}, expected {wanted}",
-        thing=key,
-        remedy=f"correct the source's {file}",
-    )
-
-
 def _check_plain(key: str, value: Any) -> None:
     if isinstance(value, list):
         if len(value) > _LONGEST:
-            raise bad(key, value, f"at most {_LONGEST} values")
+            raise config_keys.error(key, value, f"at most {_LONGEST} values")
         for part in value:
             _check_plain(key, part)
     elif isinstance(value, dict) and key.startswith("rope_"):
         if len(value) > _LONGEST:
-            raise bad(key, value, f"at most {_LONGEST} keys")
+            raise config_keys.error(key, value, f"at most {_LONGEST} keys")
         for name, part in value.items():
             _check_plain(f"{key}.{name}", part)
     elif isinstance(value, str):
         if len(value) > _LONGEST:
-            raise bad(key, value, "a short name")
+            raise config_keys.error(key, value, "a short name")
     elif isinstance(value, (int, float)):
         limit = _LONGEST if "layers" in key or "depth" in key else _LARGEST
         if not math.isfinite(value) or abs(value) > limit:
-            raise bad(key, value, f"a number of at most {limit}")
+            raise config_keys.error(key, value, f"a number of at most {limit}")
     elif value is not None:
-        raise bad(key, value, "a number, a name or a list of them")
+        raise config_keys.error(key, value, "a number, a name or a list of them")

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch.nn.utils.rnn import pad_sequence
 
 from zooadapt.errors import DataError, UsageError
-from zooadapt.family import FILES, Activations, Sample, TextPair
+from zooadapt.family import FILES, Activations, Sample, TextPair, config_keys
 from zooadapt_transformers import pooling, settings, wordpiece
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -187,12 +187,11 @@ def _max_length(config: Mapping[str, Any], special: int) -> int:
     limit = getattr(positions, "max_position_embeddings", _DEFAULT_MAX_LENGTH)
     if settings.recipe(config).counts_padding:
         limit -= positions.pad_token_id + 1
-    declared = _tokenizer_config(config).get("model_max_length", limit)
-    if not isinstance(declared, (int, float)) or not declared >= 1:
-        raise settings.bad("model_max_length", declared, "a length", file=TOKENIZER_CONFIG)
+    key, options = "model_max_length", _tokenizer_config(config)
+    declared = config_keys.get(options, key, config_keys.number(1), limit, file=TOKENIZER_CONFIG)
     length = int(min(declared, limit, pooling.max_length(config)))
     if length <= special:
-        raise settings.bad("model_max_length", length, "room for a text", file=TOKENIZER_CONFIG)
+        raise config_keys.error(key, length, "room for a text", file=TOKENIZER_CONFIG)
     return length
 
 

@@ -21,6 +21,7 @@ from zooadapt.errors import (
     UsageError,
     ZooadaptError,
 )
+from zooadapt.family import config_keys
 from zooadapt.runtime import filesystem, model_files
 from zooadapt.zoo import registry
 from zooadapt.zoo.hub import card, digests, privacy, records
@@ -136,7 +137,7 @@ def _unseen(planned: PushResult, why: str) -> PushResult:
 
 def _config(model: Path) -> dict[str, Any]:
     config = local_config(model)
-    if not model_files.nested(config, "zooadapt"):
+    if not config_keys.nested(config, "zooadapt"):
         raise DataError(f"'{model}' was not made by zooadapt adapt", thing=str(model),
                         remedy="push the folder that adapt wrote")  # fmt: skip
     return config
@@ -323,11 +324,11 @@ def _pushed(name: str, content: Path | bytes, there: Mapping[str, str]) -> Pushe
 
 
 def _message(config: Mapping[str, Any]) -> str:
-    ours = model_files.nested(config, "zooadapt")
-    source, scores = model_files.nested(ours, "source"), model_files.nested(ours, "scores")
+    ours = config_keys.nested(config, "zooadapt")
+    source, scores = config_keys.nested(ours, "source"), config_keys.nested(ours, "scores")
     base = str(source.get("location", "a source")).rstrip("/").rpartition("/")[2]
     accuracies = {
-        part: model_files.nested(scores, part).get("accuracy") for part in ("test", "val")
+        part: config_keys.nested(scores, part).get("accuracy") for part in ("test", "val")
     }
     measured = [f", {part} accuracy {value:.3f}" for part, value in accuracies.items()
                 if isinstance(value, float)]  # fmt: skip

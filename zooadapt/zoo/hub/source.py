@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zooadapt.errors import DataError, NotFoundError, UnavailableError
+from zooadapt.family import config_keys
 from zooadapt.runtime import filesystem, model_files
 from zooadapt.zoo.hub import card, digests, records
 from zooadapt.zoo.hub.client import call, is_offline
@@ -232,7 +233,7 @@ def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
         except DataError:
             front = {}
     config = model_files.read_config(folder / CONFIG)
-    inner = [model_files.nested(config, part) for part in ("zooadapt", "pretrained_cfg")]
+    inner = [config_keys.nested(config, part) for part in ("zooadapt", "pretrained_cfg")]
     for place in (front, config, *inner):
         said = {key: place[key] for key in card.LICENSE if isinstance(place.get(key), str)}
         if said.get("license"):

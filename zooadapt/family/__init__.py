@@ -52,7 +52,7 @@ class TextPair(str):
         pair.first, pair.second = first, second
         return pair
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # of `__new__`
         return self.first, self.second
 
 
@@ -144,7 +144,7 @@ class Preprocessor(Protocol):
         """Stack N samples into stage 0's carry, padding with zeros where lengths differ."""
         ...
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """JSON that says all of the eval transform; equal configs give equal tensors."""
         ...
 

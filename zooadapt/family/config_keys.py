@@ -1,0 +1,154 @@
+"""The keys of a source's `config.json`, read one by one: a config is a stranger's file.
+
+    from zooadapt.family import config_keys
+
+    width = config_keys.get(config, "width", config_keys.whole(1, 4096))
+
+An absent key and null are the same. Every function raises DataError, which names the key, for a
+value of another kind. This module imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from zooadapt.errors import DataError
+
+T = TypeVar("T")
+U = TypeVar("U")
+_REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """The values that a key may have, and their name in an error."""
+
+    accepts: Callable[[Any], bool]
+    name: str
+
+    def __or__(self, other: Kind[U]) -> Kind[T | U]:
+        return Kind(
+            lambda value: self.accepts(value) or other.accepts(value),
+            f"{self.name}, or {other.name}",
+        )
+
+
+def whole(low: int, high: float = math.inf) -> Kind[int]:
+    """A whole number, `low` and `high` included; true and false are none."""
+    return Kind(
+        lambda value: type(value) is int and low <= value <= high,
+        f"a whole number {_bounds(low, high)}",
+    )
+
+
+def number(low: float, high: float = math.inf) -> Kind[float]:
+    """A number, `low` and `high` included."""
+    return Kind(
+        lambda value: type(value) in (int, float) and low <= value <= high,
+        f"a number {_bounds(low, high)}",
+    )
+
+
+def text(pattern: str, name: str) -> Kind[str]:
+    """A text that a regular expression matches as a whole; `name` says what it is."""
+    return Kind(
+        lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, name
+    )
+
+
+def choice(*texts: str) -> Kind[str]:
+    """One of these texts."""
+    return Kind(
+        lambda value: isinstance(value, str) and value in texts, f"one of {', '.join(texts)}"
+    )
+
+
+def listed(item: Kind[T], low: int, high: int) -> Kind[list[T]]:
+    """A list of `low` to `high` values of one kind."""
+    return Kind(
+        lambda value: (
+            isinstance(value, list) and low <= len(value) <= high and all(map(item.accepts, value))
+        ),
+        f"a list of {low if low == high else f'{low} to {high}'}, each {item.name}",
+    )
+
+
+FLAG: Kind[bool] = Kind(lambda value: isinstance(value, bool), "true or false")
+FRACTION: Kind[float] = Kind(
+    lambda value: type(value) in (int, float) and 0 <= value < 1, "a number from 0 to below 1"
+)
+_OBJECT: Kind[Mapping[str, Any]] = Kind(lambda value: isinstance(value, Mapping), "an object")
+_NAMES: Kind[list[str]] = Kind(
+    lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "a list of names",
+)
+
+
+def get(
+    config: Mapping[str, Any],
+    key: str,
+    kind: Kind[T],
+    default: U = _REQUIRED,
+    *,
+    file: str = "config.json",
+    within: str = "",
+) -> T | U:
+    """The value of a key, or the default of one that is absent; without a default it is required.
+    file and within: where an error says that the key is, such as `within="model_args."`.
+
+    Raises: DataError naming the key.
+    """
+    value: T | None = config.get(key)
+    if value is None and default is not _REQUIRED:
+        return default
+    if value is None or not kind.accepts(value):
+        raise error(within + key, value, kind.name, file=file)
+    return value
+
+
+def select(
+    config: Mapping[str, Any],
+    kinds: Mapping[str, Kind[Any]],
+    *,
+    file: str = "config.json",
+    within: str = "",
+) -> dict[str, Any]:
+    """The values of those of the keys that are there; a config's other keys are ignored.
+
+    Raises: DataError naming the key.
+    """
+    return {
+        key: get(config, key, kind, file=file, within=within)
+        for key, kind in kinds.items()
+        if config.get(key) is not None
+    }
+
+
+def nested(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under a key, empty where it is absent. Raises: DataError naming the key."""
+    return get(config, key, _OBJECT, {})
+
+
+def names(config: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    """The names listed under a key, None where it is absent. Raises: DataError naming the key."""
+    listing = get(config, key, _NAMES, None)
+    return None if listing is None else tuple(listing)
+
+
+def error(key: str, value: Any, expected: str, *, file: str = "config.json") -> DataError:
+    """What to raise for a value that is not what was expected."""
+    shown = "nothing" if value is None else repr(value)
+    return DataError(
+        f"{file}: '{key}' is {shown if len(shown) <= 60 else shown[:57] + '...'}, "
+        f"expected {expected}",
+        thing=key,
+        remedy=f"correct the source's {file}",
+    )
+
+
+def _bounds(low: float, high: float) -> str:
+    return f"of at least {low}" if high == math.inf else f"from {low} to {high}"
