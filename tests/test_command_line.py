@@ -139,8 +139,8 @@ def test_an_option_given_twice_is_one_line_that_names_it() -> None:
     [
         (["features", "nowhere", "nothing", "-o", "f.json"], 2, "no name of a safetensors file"),
         (["features", "nowhere", "nothing", "-o", "."], 2, "no name of a safetensors file"),
-        (["features", "nowhere", "nothing", "-o", "a.safetensors"], 73, "is no file"),
-        (["features", "nowhere", "nothing", "-o", "b.safetensors"], 73, "'b.json' is no file"),
+        (["features", "nowhere", "nothing", "-o", "a.safetensors"], 73, "is not a file"),
+        (["features", "nowhere", "nothing", "-o", "b.safetensors"], 73, "'b.json' is not a file"),
         (["adapt", "nowhere", "nothing", "-o", "o", "--suspects", "b.json"], 73, "'b.json' is"),
         (["demo", "-o", "file/demo"], 73, "cannot create 'file/demo/adapted'"),
         (["demo", "-o", "taken"], 73, "'taken/adapted' is not a model's folder"),

@@ -261,12 +261,12 @@ def test_a_model_in_parts_is_one_mapping(tmp_path):
 @pytest.mark.parametrize(
     ("places", "error", "message"),
     [
-        ({"a": "../one.safetensors"}, DataError, "no safetensors file beside it"),
-        ({"a": "/tmp/one.safetensors"}, DataError, "no safetensors file beside it"),
-        ({"a": "sub/one.safetensors"}, DataError, "no safetensors file beside it"),
-        ({"a": "..\\one.safetensors"}, DataError, "no safetensors file beside it"),
-        ({"a": "one.bin"}, DataError, "no safetensors file beside it"),
-        ({"a": ["one.safetensors"]}, DataError, "no safetensors file beside it"),
+        ({"a": "../one.safetensors"}, DataError, "not a safetensors file beside it"),
+        ({"a": "/tmp/one.safetensors"}, DataError, "not a safetensors file beside it"),
+        ({"a": "sub/one.safetensors"}, DataError, "not a safetensors file beside it"),
+        ({"a": "..\\one.safetensors"}, DataError, "not a safetensors file beside it"),
+        ({"a": "one.bin"}, DataError, "not a safetensors file beside it"),
+        ({"a": ["one.safetensors"]}, DataError, "not a safetensors file beside it"),
         ({}, DataError, "weight_map"),
         ({"a": "one.safetensors", "c": "two.safetensors"}, DataError, "'b' is not where.*has it"),
         ({"a": "one.safetensors", "c": "one.safetensors"}, DataError, "'c' is not where.*lacks it"),

@@ -1,10 +1,10 @@
-"""Adapt pretrained networks from the public zoos to a small data set of your own.
+"""Adapt pretrained models from the public zoos to your own small data set.
 
 >>> import zooadapt
 >>> texts = ["three red apples", "TEN GREEN PEARS", "four blue plums", "SIX OLD FIGS"] * 5
 >>> labels = ["quiet", "loud"] * 10
 >>> model = zooadapt.adapt("rnn:english", (texts, labels), strategy="probe")
->>> [one.label for one in model.predict(["nine ripe grapes", "ONE DRY DATE"])]
+>>> [prediction.label for prediction in model.predict(["nine ripe grapes", "ONE DRY DATE"])]
 ['quiet', 'loud']
 """
 
@@ -66,7 +66,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Public names, imported when they are first asked for: torch and numpy take seconds."""
+    """Import a public name at its first use: torch and numpy take seconds."""
     if name not in __all__:
         raise AttributeError(f"module 'zooadapt' has no attribute '{name}'")
     return getattr(importlib.import_module(f"zooadapt.{_HOMES.get(name, 'errors')}"), name)

@@ -1,7 +1,20 @@
-"""What can go wrong, as a few typed errors. Only the command line catches and prints them.
+"""Expected failures as typed errors. Only the command line catches and prints them.
 
-Each kind has the exit code that scripts can rely on; the message says what, which thing and why,
-`remedy` says what to do next.
+Scripts can rely on the exit code of each kind:
+
+    ZooadaptError             1
+    ├── UsageError            2
+    ├── DataError            65
+    ├── NotFoundError        66
+    ├── UnavailableError     69
+    ├── PluginError          70
+    ├── ResourceError        71
+    ├── OutputError          73
+    ├── FileError            74
+    ├── TryAgainError        75
+    └── AccessError          77
+
+A message says what failed, which thing and why; `remedy` says what to do next.
 """
 
 from __future__ import annotations
@@ -13,11 +26,10 @@ from typing import ClassVar
 
 
 class ZooadaptError(Exception):
-    """An expected failure, shown to the user as one line and never as a traceback; a line break in
-    a name from the data is spelled out.
+    """An expected failure, shown to the user as one line. A line break in a name is escaped.
 
     `thing` is the file, name or option at fault, for `--json`; `remedy` is the next step to try.
-    `options` and their values would put it right: the command line spells the whole command.
+    `options` and their values correct the command, which the command line spells in full.
 
     >>> try:
     ...     zooadapt.load("./nowhere")
@@ -38,25 +50,25 @@ class ZooadaptError(Exception):
 
 
 class UsageError(ZooadaptError):
-    """Options that contradict each other, or a value that cannot be meant."""
+    """Options that contradict each other, or a value out of range."""
 
     code = 2
 
 
 class DataError(ZooadaptError):
-    """A data set, model file or configuration that is there but not usable."""
+    """A data set, model file or configuration that exists and is unusable."""
 
     code = 65
 
 
 class NotFoundError(ZooadaptError):
-    """An input that is not there."""
+    """An input that does not exist."""
 
     code = 66
 
 
 class UnavailableError(ZooadaptError):
-    """A service that cannot be reached, or must not be while offline."""
+    """A service that cannot be reached, or may not be reached while offline."""
 
     code = 69
 
@@ -68,7 +80,7 @@ class PluginError(ZooadaptError):
 
 
 class ResourceError(ZooadaptError):
-    """Not enough memory, disk or processes for the work asked for."""
+    """Too little memory, disk or processes for the run."""
 
     code = 71
 
@@ -86,7 +98,7 @@ class FileError(ZooadaptError):
 
 
 class TryAgainError(ZooadaptError):
-    """Somebody else got in between; the same command may succeed later."""
+    """Another process or person interfered; the same command may succeed later."""
 
     code = 75
 
@@ -99,16 +111,16 @@ class AccessError(ZooadaptError):
 
 _SHORTAGE = re.compile(
     "out of memory|DefaultCPUAllocator|bad_alloc|cannot allocate memory|failed to map segment"
-    # oneDNN, whose "primitive descriptor" is what a processor cannot do.
+    # oneDNN says "primitive descriptor" where the processor lacks an operation.
     "|could not create a primitive(?! descriptor)|can't start new thread",
     re.IGNORECASE,
 )
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, or threads, each of which takes some. Torch's
-    are RuntimeErrors, those of libraries that find no room ImportErrors, told by what they say,
-    since torch may not be imported."""
+    """Whether an exception says that memory ran out, or threads, each of which takes memory. Torch
+    raises a RuntimeError and a library that does not fit an ImportError: the message decides, since
+    torch may not be imported."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM or bool(_SHORTAGE.search(str(error)))
     if isinstance(error, (RuntimeError, ImportError)):

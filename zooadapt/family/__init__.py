@@ -1,8 +1,8 @@
 """The plugin interface, version 1: what one family of pretrained networks declares about itself.
 
-A family turns its network into an ordered chain of stages. Everything else (freezing, caching,
-training, head surgery, saving) is written once, in the core, on top of that chain. This module
-imports no torch, and importing a plugin's module must not either.
+A family splits its network into stages and a head. The core builds freezing, caching, training,
+head surgery and saving on these once for all families. This module imports no torch, and importing
+a plugin's module must not either.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 API_VERSION = 1
 
 FILES = "$files"
-"""Reserved key of every `config` mapping of a family with `fetches`: `{name: text}` of those files
-that the source has. `native_config` may give it too: the core writes them beside `config.json`."""
+"""Reserved key of every `config` of a family with `fetches`: `{name: text}` of the files that the
+source has. `native_config` may return it too: the core writes the files beside `config.json`."""
 
 CROPS = ("center", "squash", "border")
-"""What a preprocessor makes of an image of another shape than the network's input: it cuts off what
-is beyond it, squeezes it into that shape, or sets it on a ground of that shape."""
+"""How a preprocessor fits an image into the shape of the network's input: it crops the image,
+resizes it to that shape, or pads it."""
 
 Activations = dict[str, "Tensor"]
 """Named tensors between two stages; each has leading dimension N, one row per sample.
 
-Trailing dimensions may be padded with zeros at their end to put samples of different lengths
-into one batch; a family whose inputs vary in length carries what it needs to ignore the padding.
+Trailing dimensions may be padded with zeros at their end to batch samples of different lengths; a
+family whose inputs vary in length adds the tensors by which its stages ignore the padding.
 """
 
 Carry = Activations
-"""What plugins written before version 0.2 call them."""
+"""Their name in plugins written before version 0.2."""
 
 Sample = dict[str, "Tensor"]
-"""One preprocessed input: the tensors of a carry without their leading dimension."""
+"""One preprocessed input: activations without their leading dimension."""
 
 
 class TextPair(str):
-    """Two texts of one sample, such as a question and an answer. As a string, the two with a line
-    break between them; a tokenizer with an encoding for pairs takes `first` and `second`."""
+    """Two texts of one sample, such as a question and an answer. The string joins them by a line
+    break; a tokenizer with an encoding for pairs takes `first` and `second`."""
 
     first: str
     second: str
@@ -52,52 +52,50 @@ class TextPair(str):
         pair.first, pair.second = first, second
         return pair
 
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # of `__new__`
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # str's has one text
         return self.first, self.second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One link of the chain: takes what the stage before it gave and gives the next carry.
+    """One stage of the backbone: maps the activations of the stage before it to its own.
 
-    `run` must not change its input carry, and calls only modules that the stage or one before it
-    owns: what all layers share, such as a table of relative positions, belongs to the first of
-    them. `owns` holds the dotted paths of the submodules, parameters and buffers of the network
-    that belong to this stage; a path covers everything below it. Together with the head, the stages
-    own every entry of the network's `state_dict()` exactly once. Modules without state that behave
-    differently in training (dropout) are owned too, so that a frozen stage can be kept in eval
-    mode.
+    `run` leaves its input unchanged and calls only modules that this stage or an earlier one owns:
+    the first of several stages owns what they share, such as a table of relative positions.
+    `owns` holds the dotted paths of this stage's submodules, parameters and buffers; a path covers
+    everything below it. The stages and the head together own every entry of the network's
+    `state_dict()` exactly once. A stage also owns its modules without state that behave differently
+    in training (dropout), so that a frozen stage can stay in eval mode.
     """
 
     name: str
     run: Callable[[Activations], Activations]
     owns: tuple[str, ...]
     note: str = ""
-    """A sentence that `zooadapt inspect` shows, such as why a network is a single stage."""
+    """A sentence for `zooadapt inspect`, such as why a network is a single stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A source that a family knows of: a name for `zooadapt adapt`, its licence and its size."""
+    """A pretrained model that a family knows: its name for `zooadapt adapt`, licence and size."""
 
     source: str
     license: str | None = None
     parameters: int | None = None
-    """Without its head."""
+    """Those of the head excluded."""
     note: str = ""
     start: str = ""
-    """For the few to start with, a few words on whom they suit: they are listed first."""
+    """Whom a recommended model suits, in a few words. Recommended models are listed first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What a family can do beyond the minimum; the conformance checks prove every flag that is set.
 
-    `input_size`: `with_input` takes another image size. `input_channels`: it takes another channel
-    count. `crop`: `with_crop` takes another crop. `variable_length`: inputs of different lengths
-    share a batch, padding changes nothing.
-    `language_model`: `language` and `language_config` are there, and no state depends on what
-    follows it.
+    `input_size`: `with_input` takes another image size. `input_channels`: `with_input` takes
+    another channel count. `crop`: `with_crop` takes another crop. `variable_length`: inputs of
+    different lengths share a batch, and padding changes no result. `language_model`: `language` and
+    `language_config` are implemented, and a state depends on no later symbol.
     """
 
     input_size: bool = False
@@ -109,51 +107,51 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """A chain read as a language model: a state for each symbol of a text, a function of that
-    symbol and those before it alone, from which a decoder predicts the next."""
+    """A backbone read as a language model: one state per symbol of a text, a function of this
+    symbol and the earlier ones. A decoder predicts the next symbol from it."""
 
     stage: str
-    """The stage whose carry holds the states."""
+    """The stage whose activations hold the states."""
     states: str
-    """Their name in it: `(N, T, H)`, in order, padding at the end."""
+    """Name of the states in these activations: `(N, T, H)`, in order, padding at the end."""
     alphabet: Sequence[bytes]
-    """The UTF-8 that each symbol stands for; empty where it stands for nothing certain, such as the
-    unknown, which is never predicted."""
+    """The UTF-8 of each symbol. It is empty for symbols that stand for no certain text, such as the
+    unknown symbol; these are never predicted."""
     encode: Callable[[str], Sequence[int]]
-    """A text as symbols, however long it is."""
+    """Maps a text of any length to symbols."""
     sample: Callable[[Sequence[int]], Sample]
-    """One or more symbols as the preprocessor gives them."""
+    """Maps one or more symbols to a sample as the preprocessor makes it."""
     decoder: str
-    """The source's own `nn.Linear(H, len(alphabet))`, if there is one: the name of its tensors
-    without `.weight` and `.bias`. It may lack rows at the end for what is never predicted."""
+    """Name of the source's `nn.Linear(H, len(alphabet))`: its tensors end in `.weight` and `.bias`.
+    A source may lack them, or their last rows, those of symbols that are never predicted."""
 
 
 class Preprocessor(Protocol):
-    """Raw samples (a `PIL.Image.Image`, a `str` that may be a `TextPair`) to the carry that stage 0
-    takes."""
+    """Maps raw samples (`PIL.Image.Image`, or `str`, which may be a `TextPair`) to the input of
+    stage 0."""
 
     min_side: int | None
-    """Images: a shorter side, in pixels, that is enough for full quality; None decodes in full."""
+    """Images: pixels of the shorter side that suffice for full quality; None decodes in full."""
 
     def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
-        """One sample. `rng=None` is the deterministic eval transform, otherwise an augmented one
-        that is a function of the sample and `rng` alone; safe to call from several threads."""
+        """One sample. `rng=None` selects the deterministic eval transform, an `rng` the augmented
+        transform, a function of the sample and `rng` alone. Threads may call it concurrently."""
         ...
 
     def collate(self, samples: Sequence[Sample]) -> Activations:
-        """Stack N samples into stage 0's carry, padding with zeros where lengths differ."""
+        """Stack N samples into the input of stage 0, padded with zeros where lengths differ."""
         ...
 
     def config(self) -> dict[str, Any]:
-        """JSON that says all of the eval transform; equal configs give equal tensors."""
+        """JSON that determines the eval transform: equal configs give equal tensors."""
         ...
 
 
 PREPROCESSOR_EXTRAS = ("many", "seen", "length", "unknowns")
-"""What a preprocessor may have besides: `many(raws)`, the eval transform of several samples at
-once, equal to that of each alone; of images `seen(size)`, the share of one of `size` that the eval
-transform uses; of texts `unknowns(raw)`, the symbols that the source does not know and all that it
-reads, and `length(raw)`, the symbols of a text that is not cut."""
+"""Optional methods of a preprocessor. `many(raws)`: the eval transform of several samples, each
+equal to its own. Images: `seen(size)`, the share of an image of `size` that the eval transform
+uses. Texts: `unknowns(raw)`, the number of unknown symbols and of all symbols; `length(raw)`, the
+number of symbols before truncation."""
 
 
 class Family(ABC):
@@ -161,25 +159,25 @@ class Family(ABC):
     `zooadapt.families`, and every command of zooadapt works for the family.
 
     Every `config` is the parsed `config.json` of a source: data, never code. Methods raise
-    `zooadapt.errors.DataError` for a config that they cannot use, naming the key.
+    `zooadapt.errors.DataError` that names the key for a config that they cannot use.
     """
 
     api: ClassVar[int]
-    """The interface version it was written for, as a literal: `api = 1`."""
+    """Version of the interface that the plugin implements, as a literal: `api = 1`."""
     name: ClassVar[str]
-    """Equal to its entry-point name."""
+    """Equal to the entry-point name."""
     modality: ClassVar[str]
     """What the preprocessor takes: `"image"` (`PIL.Image.Image`) or `"text"` (`str`)."""
     library: ClassVar[str] = "zooadapt"
-    """The Hub's `library_name` of an export: the tool that loads it without zooadapt, if any."""
+    """The Hub's `library_name` of an export: a library that loads it without zooadapt, if any."""
     can: ClassVar[Capabilities] = Capabilities()
     imports: ClassVar[tuple[str, ...]] = ()
-    """Modules that its methods import; the core imports them ahead, while it reads the data."""
+    """Modules that the methods import; the core imports them while it reads the data."""
     bundled: ClassVar[Mapping[str, str]] = {}
-    """Sources shipped in the plugin's package: name -> folder relative to the module's file."""
+    """Pretrained models shipped in the plugin's package: name -> folder relative to the module."""
     fetches: ClassVar[tuple[str, ...]] = ()
-    """Names of further UTF-8 files of a source, such as a tokenizer; those that are there arrive as
-    text in `config[FILES]`."""
+    """Names of further UTF-8 files of a source, such as a tokenizer. `config[FILES]` holds the text
+    of those that exist."""
 
     weight_folders: ClassVar[tuple[str, ...]] = ()
     """Folders of a source or an export that may hold a `model.safetensors` of their own: `convert`
@@ -187,27 +185,27 @@ class Family(ABC):
     them so."""
 
     def variants(self) -> Iterable[Variant]:
-        """Known sources, for `zooadapt models`; may be empty, may import what it needs."""
+        """Known pretrained models, for `zooadapt models`; may import what it needs."""
         return ()
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
-        """Small configs by name, one for each kind of network that the family builds: the
-        conformance checks build them with random weights. None: they check the bundled sources."""
+        """Small configs by name, one for each kind of network: the conformance checks build them
+        with random weights. If empty, they check the bundled models."""
         return {}
 
     @abstractmethod
     def claims(self, config: Mapping[str, Any]) -> bool:
-        """Whether this `config.json` is one of this family's. Looks at data only, without torch."""
+        """Whether this `config.json` belongs to this family, decided without torch."""
 
     @abstractmethod
     def build(self, config: Mapping[str, Any], num_classes: int) -> nn.Module:
-        """The native network in eval mode with a fresh head of `num_classes` >= 1 outputs, on the
-        CPU in fp32. No file or network access: weights are loaded by the core."""
+        """The native network in eval mode with a new head of `num_classes` >= 1 outputs, on the
+        CPU in fp32. It accesses no file or network: the core loads the weights."""
 
     @abstractmethod
     def stages(self, net: nn.Module) -> Sequence[Stage]:
-        """The chain, in order. The last stage's carry holds `features`, `(N, D)`: what the head
-        takes. Composed and followed by the head, the stages compute what `net` computes."""
+        """The stages, in order. The last stage's activations hold `features`, `(N, D)`, the head's
+        input. The stages followed by the head compute what `net` computes."""
 
     @abstractmethod
     def head(self, net: nn.Module) -> str:
@@ -215,86 +213,86 @@ class Family(ABC):
 
     @abstractmethod
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> Preprocessor:
-        """The source's own input transform. `augment` says what a given `rng` varies: `"none"`,
+        """The source's own input transform. `augment` says what an `rng` varies: `"none"`,
         `"crop"`, `"flip"` (crop and mirror) or `"rand"` (stronger); families may ignore it."""
 
     @abstractmethod
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-        """What the family's own loader wants in `config.json`, for a head with these `classes` in
-        this order. Claimed by this family, and its preprocessor equals the source's."""
+        """The `config.json` of an export for the family's own library, with these `classes` in this
+        order. This family claims it, and its preprocessor equals the source's."""
 
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        """Source tensors under the names and shapes of `build(config, ...)`. What is left out here
-        is reported as unused; native sources return `state` as it is."""
+        """Source tensors under the names and shapes of `build(config, ...)`. The core reports
+        tensors left out here as unused; native sources return `state` unchanged."""
         return state
 
     def native_state(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        """The inverse of `convert`: a network's tensors under the names and shapes of an export,
-        those of the family's own loader; equal to `state` where the network has the same."""
+        """The inverse of `convert`: a network's tensors under the names and shapes of the family's
+        own library, in which an export is written."""
         return state
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
-        """Names of the source head's rows, in order, where the native config knows them."""
+        """Class names of the source head's rows, in order; None if the config has none."""
         return None
 
     def export_library(self, config: Mapping[str, Any]) -> str:
-        """The Hub's `library_name` of an export of this `config`: `library`, if all are alike."""
+        """The Hub's `library_name` of an export of this `config`; by default `library`."""
         return self.library
 
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str | None:
-        """For the model card: Python by which the family's own library answers one input with an
-        export of this `config`, in the folder `place` or, `on_hub`, in the repo `place`. None where
-        only zooadapt loads it."""
+        """For the model card: Python code by which the family's own library predicts one input with
+        an export of this `config`, in the folder `place` or, `on_hub`, in the repo `place`. None
+        where only zooadapt loads it."""
         return None
 
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None
     ) -> dict[str, Any]:
         """The config of the same network for square inputs of `size` pixels or with `channels`
-        input channels; `convert` then adapts the weights. See `Capabilities`."""
+        input channels; `convert` adapts the weights. See `Capabilities`."""
         raise _unsupported(
             self.name, "takes no other input size or channel count",
             remedy="leave out --input-size and --in-chans",
         )  # fmt: skip
 
     def with_length(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
-        """The config of the same network that reads texts up to so many symbols or tokens."""
+        """The config of the same network for texts of at most `length` symbols or tokens."""
         raise _unsupported(
             self.name, "reads inputs of no other length", remedy="leave out --max-length"
         )
 
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        """Configs of the same network whose last stage makes its features otherwise, by what they
-        are called, the usual one first; all other stages and their weights are equal. `adapt`
-        chooses by leave-one-out. A single one is what the source declares. Without any there is
-        nothing to choose."""
+        """Configs of the same network whose last stage pools its features in another way, by name,
+        the usual one first; all other stages and weights are equal. `adapt` chooses one by
+        leave-one-out. A single entry is what the source declares; an empty mapping leaves nothing
+        to choose."""
         return {}
 
     def with_crop(self, config: Mapping[str, Any], *, crop: str) -> dict[str, Any]:
-        """The config of the same network whose preprocessor makes images fit by one of `CROPS`, and
-        says by `seen` how much of them it uses. See `Capabilities`. Raises: UsageError for a crop
-        that the family's own loader does not know."""
+        """The config of the same network whose preprocessor fits images by one of `CROPS` and has
+        the method `seen`. See `Capabilities`. Raises: UsageError for a crop that the family's own
+        library does not support."""
         raise _unsupported(self.name, "takes no other crop", remedy="leave out --crop")
 
     def language(self, config: Mapping[str, Any]) -> Language:
-        """Where the network's states and symbols lie. See `Capabilities`. Raises: DataError for a
-        network of the family that is no language model, such as one that reads both ways."""
+        """The network's states and symbols. See `Capabilities`. Raises: DataError for a network of
+        the family that is no language model, such as a bidirectional one."""
         raise _unsupported(self.name, "is no language model", remedy="leave out --unlabelled")
 
     def language_config(self, text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
-        """The config, without classes, of a new language model for such a text: by `unit`, `"char"`
-        or `"byte"`, with `layers` layers of `hidden` states. See `Capabilities`."""
+        """The config, without classes, of a new language model for texts such as `text`, with
+        `layers` layers of `hidden` units. `unit`: `"char"` or `"byte"`. See `Capabilities`."""
         raise _unsupported(
             self.name, "is no language model", remedy="name a family that is: zooadapt plugins list"
         )
 
 
 def further_files(family: Family) -> tuple[str, ...]:
-    """Names of the files that a family reads of a source beside `config.json` and its weights."""
+    """Names of the files of a source that a family reads beside `config.json` and the weights."""
     folders = (f"{folder}/model.safetensors" for folder in family.weight_folders)
     return (*family.fetches, *folders)
 

@@ -1,4 +1,4 @@
-"""An automatic choice with the fact it rests on."""
+"""An automatic choice with its reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One automatic choice: what, which value, and the fact it rests on."""
+    """One automatic choice: what was chosen, its value, and the fact that justifies it."""
 
     what: str
     value: str

@@ -1,4 +1,4 @@
-"""Lists of samples as CSV files that a spreadsheet opens: suspected labels, predictions."""
+"""Lists of samples as CSV files for spreadsheets: label issues, predictions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def check_place(path: Path, columns: Sequence[str], *, option: str) -> None:
-    """See that a list may be written there: in the place of an earlier one that begins with the
-    same columns, but of nothing else. option: what names the file on the command line.
+    """Check that a list may be written to `path`, which may hold an earlier list with the same
+    columns and no other file. option: the file's option on the command line.
 
-    Raises: OutputError when another file is there, and as `outputs.check_output_file`.
+    Raises: OutputError when `path` is another file, and as `outputs.check_output_file`.
     """
     outputs.check_output_file(path)
     first = ",".join(columns).encode()
@@ -29,32 +29,32 @@ def check_place(path: Path, columns: Sequence[str], *, option: str) -> None:
             earlier = file.read(len(first)) == first
     if not earlier:
         raise OutputError(
-            f"'{path}' is there and is no list that this command writes",
+            f"'{path}' exists and is not a list that this command wrote",
             thing=str(path),
             remedy=f"choose another {option} file",
         )
 
 
 def text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A list as CSV. A cell that a spreadsheet would take for a formula begins with an apostrophe,
-    numbers have four decimals."""
+    """A list as CSV. Numbers have four decimals. An apostrophe precedes a cell that a spreadsheet
+    would evaluate as a formula."""
     out = io.StringIO()
-    lines = csv.writer(out, lineterminator="\n")
-    lines.writerow(map(_plain, columns))
-    lines.writerows(map(_plain, row) for row in rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(_cell, columns))
+    writer.writerows(map(_cell, row) for row in rows)
     return out.getvalue()
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a list as `text` gives it.
+    """Write a list as `text` formats it.
 
-    Raises: as `fsops.write_file`.
+    Raises: as `filesystem.write_file`.
     """
     filesystem.write_file(path, text(columns, rows).encode("utf-8", "backslashreplace"))
 
 
-def _plain(cell: Any) -> str:
-    if isinstance(cell, float):
-        return f"{cell:.4f}"
-    text = str(cell)
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    text = str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

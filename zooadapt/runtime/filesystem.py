@@ -1,8 +1,8 @@
-"""Every change to a file: into a temporary place beside it, fsync, rename, fsync of the folder.
+"""Atomic changes of files: written to a temporary place beside the target, synced and renamed.
 
-A reader sees the old file or folder or the complete new one, whatever dies and when. What a killed
-process leaves is held by no lock any more and is removed by the next one with the same target; of
-a single file only what is an hour old, since hosts that share it may not see each other's locks.
+A reader sees the old file or folder or the complete new one, whichever process dies and when. The
+next process with the same target removes what a killed one left, which no lock protects any more.
+Of a single file it removes only what is an hour old: hosts may not see each other's locks.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from filelock import lock_descriptor
 from zooadapt.errors import AccessError, FileError, NotFoundError, OutputError, ZooadaptError
 
 ABANDONED = 3600.0
-"""Seconds after which nobody is still writing a file."""
+"""Seconds without a change after which a file counts as abandoned by its writer."""
 HIDDEN = ".zooadapt-"
-"""How names of what is only there while something is written begin."""
+"""Prefix of the names of temporary files and folders."""
 NEW, OLD = "new", "old"
 _READY, _FILLING = "ready", "filling"
 _INSIDE = "inside"
@@ -40,7 +40,7 @@ _REFUSED = {
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, as a whole or not at all; its mode is what the umask says.
+    """Write `data` to `path`, as a whole or not at all; the umask determines its mode.
 
     Raises: OutputError when the place cannot be written to, FileError when writing fails.
     """
@@ -49,24 +49,24 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`write_file` of `json_bytes`.
+    """Write `json_bytes(value)` by `write_file`.
 
-    Raises: as they do.
+    Raises: as these.
     """
     write_file(path, json_bytes(value))
 
 
 def json_bytes(value: Any) -> bytes:
     """Sorted, indented JSON: equal values give equal bytes. Raises: ValueError for NaN and
-    infinities."""
+    infinity."""
     text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
-    # A lone surrogate (a name that was no UTF-8) becomes \udcxx, which is JSON's own spelling.
+    # A lone surrogate (of a name that is not UTF-8) becomes \udcxx, JSON's own escape.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write a file at, which takes the place of `path` when the block succeeds.
+    """A path to write a file to, which replaces `path` when the block succeeds.
 
     Raises: as `write_file`.
     """
@@ -82,8 +82,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def recover(target: Path, *, older: float = -math.inf) -> None:
-    """Undo what a killed process left of a change to `target`, if that is `older` than so many
-    seconds; harmless at any time."""
+    """Undo or finish a killed process's change of `target` that is `older` than so many seconds;
+    safe at any time."""
     with suppress(OSError):
         beside = target.absolute().parent.glob(f"{HIDDEN}{tag(target)}-*")
         for stage in [*beside, *target.glob(f"{HIDDEN}{_INSIDE}-*")]:
@@ -96,8 +96,8 @@ def recover(target: Path, *, older: float = -math.inf) -> None:
 
 
 def is_free(fd: int) -> bool:
-    """Take the lock of an open folder if nobody holds it. Where the file system has no locks, a
-    folder is free that nothing was done to for an hour."""
+    """Take the lock of an open folder unless a process holds it; whether it was free. Where the
+    file system has no locks, a folder is free that did not change for an hour."""
     try:
         return lock_descriptor(fd, blocking=False)
     except OSError:
@@ -105,14 +105,14 @@ def is_free(fd: int) -> bool:
 
 
 def age(fd: int) -> float:
-    """Seconds since an open file or folder was changed."""
+    """Seconds since the last change of an open file or folder."""
     return time.time() - os.fstat(fd).st_mtime
 
 
 def fill(stage: Path, target: Path) -> None:
-    """Put what a staging folder inside `target` holds as new in the place of all that is in
-    `target`, file by file, `config.json` last. From the first move on it is only ever finished,
-    if not by this process then by `recover`."""
+    """Replace the content of `target` by the new content in a staging folder inside it, file by
+    file, `config.json` last. After the first move the change can only be completed, by this process
+    or by `recover`."""
     os.rename(stage / NEW, stage / _READY)
     sync(stage)
     _finish(stage, target)
@@ -136,7 +136,7 @@ def _finish(stage: Path, target: Path) -> None:
 
 
 def cache_home() -> Path:
-    """Where zooadapt keeps what can be made again: `ZOOADAPT_CACHE`, or the platform's folder."""
+    """The cache folder, whose content can be made again: `ZOOADAPT_CACHE` or the platform's."""
     chosen = os.environ.get("ZOOADAPT_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("zooadapt")
 
@@ -149,7 +149,7 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn the system's failures to read `path` into typed errors.
+    """Raise the system's failures to read `path` as typed errors.
 
     Raises: NotFoundError, AccessError or FileError.
     """
@@ -171,7 +171,7 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn the system's failures to write `target` into typed errors.
+    """Raise the system's failures to write `target` as typed errors.
 
     Raises: OutputError when the place cannot be written to, FileError when writing fails.
     """
@@ -183,8 +183,8 @@ def writing(target: Path) -> Iterator[None]:
 
 @contextmanager
 def staging(target: Path, *, inside: bool = False) -> Iterator[Path]:
-    """A private folder beside `target`, or inside of it, locked for as long as this process uses
-    it; it goes with what is left in it.
+    """A private folder beside `target` or inside it, locked while the block runs and removed with
+    its content afterwards.
 
     Raises: OutputError or FileError when it cannot be made or removed.
     """
@@ -219,7 +219,7 @@ def _make_stage(parent: Path, tag: str) -> tuple[Path, int]:
         stage.mkdir()
         with suppress(FileNotFoundError):
             fd = os.open(stage, os.O_RDONLY)
-            # A file system without locks: nobody can lock it, so nobody takes it for an orphan.
+            # Where the file system has no locks, no process takes a new folder for abandoned.
             with suppress(OSError):
                 lock_descriptor(fd, blocking=False)
             if os.fstat(fd).st_nlink and stage.exists():
@@ -228,23 +228,23 @@ def _make_stage(parent: Path, tag: str) -> tuple[Path, int]:
 
 
 def tag(target: Path, *, inside: bool = False) -> str:
-    """What names of hidden files that belong to `target` have in them; inside of it they do not
-    depend on its own name, which may be another on another machine."""
+    """The part of the names of hidden files that identifies `target`. Inside of `target` it does
+    not depend on the folder's name, which may differ between machines."""
     if inside:
         return _INSIDE
     return hashlib.sha256(os.fsencode(target.absolute().name)).hexdigest()[:16]
 
 
 def sync_folder(folder: Path) -> None:
-    """See that a folder and all below it is on disk. Raises: OSError when the disk fails."""
-    for place, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            sync(Path(place, name))
-        sync(Path(place))
+    """Sync a folder and everything below it to disk. Raises: OSError when the disk fails."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(parent, name))
+        sync(Path(parent))
 
 
 def sync(path: Path) -> None:
-    """See that a file, or the names in a folder, are on disk. Raises: OSError when it fails."""
+    """Sync a file, or the names in a folder, to disk. Raises: OSError when the disk fails."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -264,5 +264,5 @@ def _typed(target: Path, error: OSError) -> ZooadaptError:
     return FileError(
         f"cannot write '{target}': {why}",
         thing=str(target),
-        remedy="make room or choose another disk; what was there before is intact",
+        remedy="make room or choose another disk; the earlier content is intact",
     )

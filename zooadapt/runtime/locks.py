@@ -1,8 +1,7 @@
-"""Locks that die with their process: of a file by one process, of a folder by all who use it.
+"""Locks that end with their process: an exclusive one of a file, a shared one of a folder.
 
-Where the file system has no locks (some network disks), a lease takes the place of a file's lock: a
-file that names its owner, who renews it. A folder then counts as used for an hour after its last
-use.
+Where the file system has no locks (some network disks), a lease replaces a file's lock: a file that
+names its owner, who renews it. A folder then counts as locked for an hour after its last change.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from zooadapt.runtime import filesystem
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EIO, errno.ENOTSUP, errno.EOPNOTSUPP}
 _LEASE = 60.0
-"""Seconds without renewal after which the lease of another host's process is over."""
+"""Seconds after its last renewal at which the lease of another host's process expires."""
 
 
 @contextmanager
 def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[str]:
-    """SharedLock an exclusive lock that dies with this process; wait for it at most `wait` seconds.
-    Yields a note where a lease takes its place, else nothing.
+    """Hold an exclusive lock, which ends with this process; wait for it at most `wait` seconds.
+    Yields a note where a lease replaces it, else an empty text.
 
     Raises: TryAgainError naming the process that holds it; OutputError or FileError when the
-    lock's file cannot be made.
+    lock's file cannot be created.
     """
     note, lease = "", path.with_name(f"{path.name}.lease")
     with filesystem.writing(path):
@@ -44,7 +43,7 @@ def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[str]:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            # A disk that fails altogether fails here again.
+            # A disk that fails for another reason fails here again.
             holder = _acquired(SoftFileLease(lease, lease_duration=_LEASE), lease, what, wait)
             note = (
                 f"the file system of '{path.parent}' has no locks ({error.strerror}): a lease file "
@@ -54,7 +53,7 @@ def lock(path: Path, *, what: str, wait: float = 0.0) -> Iterator[str]:
         yield note
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is held: who waits for this file is told and takes a new one
+            path.unlink()  # before its release: a process that waits for this file takes a new one
         holder.release()
 
 
@@ -63,8 +62,8 @@ def _acquired(holder: BaseFileLock, path: Path, what: str, wait: float) -> BaseF
         holder.acquire(timeout=wait)
     except Timeout:
         owner = ""
-        with suppress(OSError):  # it may have ended since
-            # A lock's file holds the number alone, a lease's a line of each fact.
+        with suppress(OSError):  # the owner may have ended since
+            # A lock's file holds the number alone, a lease's file one fact a line.
             line = re.search(r"^(?:pid=)?(\d+)$", path.read_text(errors="replace"), re.MULTILINE)
             owner = line[1] if line else ""
         raise TryAgainError(
@@ -86,7 +85,7 @@ def lock_shared(folder: Path, *, make: bool = False) -> SharedLock | None:
     """Take a folder's lock, which processes share; None for a folder that cannot be read. With
     `make` it is made first.
 
-    Raises: OutputError when the folder is to be made and cannot be made or written to.
+    Raises: OutputError when a folder to make cannot be made or written to.
     """
     while True:
         if make:
@@ -104,7 +103,7 @@ def lock_shared(folder: Path, *, make: bool = False) -> SharedLock | None:
             fcntl.flock(fd, fcntl.LOCK_SH)
         if os.fstat(fd).st_nlink and folder.exists():
             return SharedLock(fd)
-        os.close(fd)  # it was removed, and may be there anew
+        os.close(fd)  # another process removed the folder and may have made it anew
 
 
 def remove_unlocked(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""How much memory a process may have: what the machine holds, and what limits leave of it."""
+"""How much memory a process may use: the machine's, within the limits set on it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _CGROUPS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-"""The limit of a container, as it sees it itself."""
+"""The limit of a container, as its processes see it."""
 
 
 def ceiling() -> tuple[float, str]:
-    """The most bytes that this process can hold in memory, and what sets that limit: the machine,
-    the container, or the limit on addresses (`ulimit -v`), of which libraries take more than they
-    hold. Infinite where nothing says."""
+    """The most bytes that this process can hold in memory, and what limits it: the machine, the
+    container, or the limit on addresses (`ulimit -v`), of which the addresses that libraries map
+    and do not hold are subtracted. Infinite where no limit is known."""
     limits = [(float("inf"), "")]
     with suppress(OSError, ValueError):
         pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
         limits.append((pages * size + _swap(), "the memory of this machine"))
     for path in _CGROUPS:
-        with suppress(OSError, ValueError):  # ValueError: it says "max"
+        with suppress(OSError, ValueError):  # ValueError: the file holds "max"
             limits.append((float(path.read_text()), "the container's memory limit"))
     with suppress(OSError, ValueError, ImportError):
         import resource
@@ -41,9 +41,9 @@ def ceiling() -> tuple[float, str]:
 
 
 def check(needed: int) -> None:
-    """See before the work that a process of so many bytes can be.
+    """Check before the work that a process may hold `needed` bytes.
 
-    Raises: ResourceError where it cannot.
+    Raises: ResourceError when it may not.
     """
     most, limit = ceiling()
     if needed > most:
@@ -56,15 +56,15 @@ def check(needed: int) -> None:
 
 
 def check_libraries() -> None:
-    """See before torch is imported that there is room for it: where there is hardly any, threads
-    that cannot start are waited for in vain.
+    """Check before torch is imported that its libraries fit: where they barely do, torch waits
+    forever for threads that cannot start.
 
     Raises: ResourceError where a limit on addresses leaves less than its largest libraries take.
     """
-    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
-    if found is None or found.origin is None:
+    spec = None if "torch" in sys.modules else importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
         return
-    folder = Path(found.origin).with_name("lib")
+    folder = Path(spec.origin).with_name("lib")
     files = [folder / f"libtorch_{part}.so" for part in ("cpu", "cuda", "python")]
     needed = sum(path.stat().st_size for path in files if path.exists())
     most, limit = ceiling()

@@ -1,6 +1,6 @@
-"""`config.json` and safetensors files as data: bounded and checked before anything relies on them.
+"""`config.json` and safetensors files as data, bounded and checked before their use.
 
-Nothing here runs, imports or opens what a file names, and there is no other weight format.
+Nothing here runs, imports or opens what a file names, and no other weight format is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_CONFIG_BYTES = 1_000_000
 MAX_NAMED_BYTES = 32_000_000
-NAME_BYTES = 1000  # that each value of a config, such as a class's name, adds to what it may have
+NAME_BYTES = 1000  # added to the limit for each value, such as a class name
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 100_000
 MAX_DEPTH = 32
@@ -38,17 +38,17 @@ _AGAIN = "get the source again, or another revision of it"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A `config.json` as plain data: an object of at most 1 MB and `NAME_BYTES` more for each value
-    in it, and of 32 levels, finite numbers, no key twice.
+    """A `config.json` as plain data: an object of at most 1 MB plus `NAME_BYTES` for each value and
+    32 levels, with finite numbers and unique keys.
 
-    Raises: DataError naming the key that is malformed, asks for code of the source's own or names
-    a file outside of it; NotFoundError, AccessError or FileError when it cannot be read.
+    Raises: DataError naming the key that is malformed, asks to run the source's code or names a
+    file outside of the source; NotFoundError, AccessError or FileError when it cannot be read.
     """
     return parse_config(_read(path, MAX_NAMED_BYTES), path)
 
 
 def parse_config(data: bytes, path: Path) -> dict[str, Any]:
-    """What `read_config` gives for a file at `path` with this content. Raises: DataError as it."""
+    """What `read_config` returns for a file at `path` with this content. Raises: DataError."""
     limit = min(MAX_CONFIG_BYTES + NAME_BYTES * _separators(data), MAX_NAMED_BYTES)
     if len(data) > limit:
         raise _bad(path, path.name, f"has more than {limit:,} bytes")
@@ -58,9 +58,9 @@ def parse_config(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def choose(names: Collection[str], *, where: str) -> str:
-    """Which of a source's files holds its weights: the one safetensors file, or the index of many.
+    """The file of a source that holds its weights: a safetensors file or the index of several.
 
-    Raises: DataError when there are only formats that can run code when loaded, or none at all.
+    Raises: DataError when the source has no weights, or only in formats that can run code.
     """
     for name in (WEIGHTS, INDEX):
         if name in names:
@@ -78,9 +78,9 @@ def choose(names: Collection[str], *, where: str) -> str:
 
 
 def shards(index: Path) -> dict[str, frozenset[str]]:
-    """The files of a model in several parts, each with the names of its tensors.
+    """The weight files of a sharded model, each with the names of its tensors.
 
-    Raises: DataError when the index is malformed or names a file that is not beside it.
+    Raises: DataError when the index is malformed or names a file outside its folder.
     """
     text = _read(index, MAX_HEADER_BYTES)
     if (count := text.count(b'.safetensors"')) > MAX_TENSORS:
@@ -91,14 +91,14 @@ def shards(index: Path) -> dict[str, frozenset[str]]:
     parts: dict[str, set[str]] = {}
     for name, file in places.items():
         if not (isinstance(file, str) and _is_plain(file) and file.endswith(".safetensors")):
-            raise _bad(index, name, f"lies in {file!r}, which is no safetensors file beside it")
+            raise _bad(index, name, f"lies in {file!r}, which is not a safetensors file beside it")
         parts.setdefault(file, set()).add(name)
     return {file: frozenset(names) for file, names in sorted(parts.items())}
 
 
 def read_weights(folder: Path, *, folders: Collection[str] = ()) -> Mapping[str, Tensor]:
-    """Every tensor of a model folder, memory-mapped and finite; those of a `model.safetensors` in
-    one of its `folders` are called `FOLDER/NAME`.
+    """Every tensor of a model's folder, memory-mapped and finite; those of a `model.safetensors` in
+    one of its `folders` are named `FOLDER/NAME`.
 
     Raises: DataError naming the tensor or file that is malformed, truncated, missing, named with
     control characters, or holds NaN or an infinity; NotFoundError, AccessError or FileError when
@@ -126,25 +126,25 @@ def read_weights(folder: Path, *, folders: Collection[str] = ()) -> Mapping[str,
 def write_model(
     folder: Path, tensors: Mapping[str, Tensor], *, folders: Collection[str] = ()
 ) -> None:
-    """Write what `read_weights` reads with the same `folders`.
+    """Write tensors that `read_weights` reads with the same `folders`.
 
     Raises: OutputError or FileError when writing fails.
     """
     parts: dict[str, dict[str, Tensor]] = {"": {}}
     for name, tensor in tensors.items():
         inner, slash, rest = name.partition("/")
-        place, key = (inner, rest) if slash and inner in folders else ("", name)
-        parts.setdefault(place, {})[key] = tensor
-    for place, part in parts.items():
-        with filesystem.writing(folder / place):
-            (folder / place).mkdir(exist_ok=True)
-        write_weights(folder / place / WEIGHTS, part)
+        subfolder, key = (inner, rest) if slash and inner in folders else ("", name)
+        parts.setdefault(subfolder, {})[key] = tensor
+    for subfolder, part in parts.items():
+        with filesystem.writing(folder / subfolder):
+            (folder / subfolder).mkdir(exist_ok=True)
+        write_weights(folder / subfolder / WEIGHTS, part)
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file whose bytes depend on names and values alone; whole or not at all.
+    """Write a safetensors file, as a whole or not at all. Its bytes depend on names and values.
 
-    Tensors are written in full even where they share memory, so every name can be loaded strictly.
+    Tensors that share memory are written in full, so that every name can be loaded strictly.
     Raises: OutputError or FileError when writing fails.
     """
     from safetensors.torch import save_file
@@ -171,15 +171,15 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     with filesystem.reading(path), _library_errors(path):
         tensors = load_file(path)
     for name, tensor in tensors.items():
-        wide = tensor.float() if tensor.itemsize == 1 else tensor  # float8 knows no isfinite
+        wide = tensor.float() if tensor.itemsize == 1 else tensor  # float8 has no isfinite
         if tensor.is_floating_point() and not torch.isfinite(wide).all():
             raise _bad(path, name, "holds NaN or an infinity")
     return tensors
 
 
 def check_header(path: Path) -> None:
-    """Check that a file is valid safetensors, and what the library leaves open: sizes, double keys,
-    what names may hold. Needs no torch.
+    """Check that a file is valid safetensors, and what the library does not check: sizes, duplicate
+    keys, characters of names. Needs no torch.
 
     Raises: DataError naming the tensor at fault; NotFoundError, AccessError or FileError when the
     file cannot be read.
@@ -194,7 +194,7 @@ def check_header(path: Path) -> None:
         if length > MAX_HEADER_BYTES:
             raise _bad(path, "header", f"has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
         text = file.read(length)
-    # Counted in the text: objects for a hundred thousand tensors and more take seconds to make.
+    # Counted in the text: parsing a header of more tensors than the limit takes seconds.
     count = text.count(b'"data_offsets"')
     header = {} if count > MAX_TENSORS else _parse(text, path)
     if (count := max(count, len(header))) > MAX_TENSORS:
@@ -211,19 +211,19 @@ def check_header(path: Path) -> None:
     if 8 + length + end > size:
         raise _bad(path, "data", f"is cut off: {size:,} of {8 + length + end:,} bytes are there")
     with filesystem.reading(path), _library_errors(path), safe_open(path, "numpy"):
-        pass  # the library has checked types, shapes, gaps and overlaps; no tensor was read
+        pass  # opening it checks types, shapes, gaps and overlaps; no tensor is read
 
 
 def _check_config(value: Any, path: Path, within: tuple[str, ...], key: str) -> None:
-    """`key` is the nearest key above `value`, `within` all of them and a step for every list."""
+    """`key`: the nearest key above `value`; `within`: all keys and list positions above it."""
     shown = ".".join(within)
     if len(within) >= MAX_DEPTH:
         raise _bad(path, shown, f"is nested more than {MAX_DEPTH} levels deep")
     if key in _RUNS_CODE and value:
-        raise _bad(path, shown, "asks to run code that comes with the source, which is never done")
+        raise _bad(path, shown, "asks to run code of the source, which zooadapt never does")
     if isinstance(value, str) and value and _NAMES_FILE.search(key) and key not in _UNREAD:
         if not _is_plain(value):
-            raise _bad(path, shown, f"names {value!r}, which is not a file of the source's own")
+            raise _bad(path, shown, f"names {value!r}, which is not a file of the source")
         if value.endswith(".py"):
             raise _bad(path, shown, f"names {value!r}, code that comes with the source")
     if isinstance(value, dict):
@@ -252,11 +252,11 @@ def _separators(data: bytes) -> int:
 
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
             counts = Counter(name for name, _ in pairs)
             raise _bad(path, next(n for n in counts if counts[n] > 1), "is there twice")
-        return found
+        return entries
 
     def finite(text: str) -> float:
         number = float(text)
@@ -289,7 +289,7 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _library_errors(path: Path) -> Iterator[None]:
-    """The safetensors library's own error as a DataError, or as the OSError that it wraps."""
+    """Raise the safetensors library's error as a DataError, or as the OSError that it wraps."""
     from safetensors import SafetensorError
 
     try:

@@ -1,10 +1,10 @@
-"""Output folders: refused before any work, held by one run, filled as a whole or not at all.
+"""Output folders: checked before any work, locked by one run, filled as a whole or not at all.
 
-A new folder is made beside its target and takes the target's place by rename. A folder that no
-rename can take the place of (a mount point, the working folder, a link to an empty folder, one
-whose parent may not be written to) is filled in place: what is new is completed in a hidden folder
-inside, then moved file by file, `config.json` last. A move that is cut short is finished by the
-next process that looks there (`fsops.recover`).
+A new folder is written beside its target and renamed to it. A folder that no rename can replace (a
+mount point, the working folder, a link to an empty folder, one whose parent is read-only) is filled
+in place: the new content is completed in a hidden folder inside, then moved file by file,
+`config.json` last. The next process with this target finishes an interrupted move
+(`filesystem.recover`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from zooadapt.runtime.filesystem import HIDDEN, NEW, OLD, writing
 
 @contextmanager
 def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill, which becomes `target` when the block succeeds and is gone when it fails.
+    """A folder to fill, which becomes `target` when the block succeeds and is removed otherwise.
 
-    With `overwrite` a model's folder is replaced once the new one is safe on disk; an empty folder
-    is filled without it.
+    With `overwrite` it replaces a model's folder once it is synced to disk; an empty folder is
+    filled without `overwrite`.
     Raises: OutputError when `target` exists and may not be replaced, lies in the Hub's cache or
     cannot be created; FileError when writing fails.
     """
@@ -43,14 +43,14 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
             if inside:
                 filesystem.fill(stage, target)
             else:
-                _take_place(stage, target, overwrite=overwrite)
+                _replace(stage, target, overwrite=overwrite)
 
 
 def check_output(target: Path, *, overwrite: bool) -> None:
-    """Fail now rather than after an hour's work where `new_folder` would.
+    """Fail before the work where `new_folder` would fail after it.
 
     Raises: OutputError when `target` exists and may not be replaced, or its folder cannot be
-    written to; FileError when the disk refuses.
+    written to; FileError when the disk fails.
     """
     filesystem.recover(target)
     _check_replaceable(target, overwrite=overwrite)
@@ -64,19 +64,21 @@ def check_output(target: Path, *, overwrite: bool) -> None:
 
 
 def check_output_file(path: Path) -> None:
-    """Fail now where `fsops.write_file` would, or would take the place of what is no file.
+    """Fail before the work where `filesystem.write_file` would fail, or `path` is not a file.
 
     Raises: OutputError, and as `check_output`."""
     if os.path.lexists(path) and not path.is_file():
-        raise OutputError(f"'{path}' is no file", thing=str(path), remedy="choose another output")
+        raise OutputError(
+            f"'{path}' is not a file", thing=str(path), remedy="choose another output"
+        )
     check_output(path, overwrite=True)
 
 
 @contextmanager
 def claim(target: Path, *, overwrite: bool) -> Iterator[str]:
-    """Hold an output for this run alone, from before its work until it is written; of several
-    processes of one run the main one holds it. No trace of that is left. Yields a note where the
-    file system has no locks, else nothing.
+    """Lock an output for this run from before its work until it is written. Of several processes
+    of a run the main one holds the lock, and its file is removed at the end. Yields a note where
+    the file system has no locks, else an empty text.
 
     Raises: as `check_output`; TryAgainError naming the process that holds it.
     """
@@ -86,30 +88,30 @@ def claim(target: Path, *, overwrite: bool) -> Iterator[str]:
         return
     inside = in_place(target)
     folder = target.absolute() if inside else target.absolute().parent
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     name = f"{HIDDEN}{filesystem.tag(target, inside=inside)}.lock"
     try:
         with locks.lock(folder / name, what=f"output '{target}'") as note:
-            _check_replaceable(target, overwrite=overwrite)  # another run may just have ended
+            _check_replaceable(target, overwrite=overwrite)  # another run may have written it
             yield note
     finally:
         with suppress(OSError):
-            for parent in made:
+            for parent in missing:
                 parent.rmdir()
 
 
 def companion(target: Path, kind: str) -> Path:
-    """Where something lies that goes with an output while it is made, such as a checkpoint: beside
-    the output, or inside of one that is filled in place."""
+    """The path of something that accompanies an unfinished output, such as a checkpoint: beside
+    the output, or inside one that is filled in place."""
     if in_place(target):
         return target / f"{HIDDEN}{kind}"
     return target.with_name(f"{target.name}.{kind}")
 
 
 def in_place(target: Path) -> bool:
-    """Whether an output has to be filled where it is, since no rename can take its place.
+    """Whether an output has to be filled in place, since no rename can replace it.
 
-    Raises: as `fsops.writing` where it cannot be looked into.
+    Raises: as `filesystem.writing` when it cannot be read.
     """
     with writing(target):
         return target.is_dir() and (
@@ -120,14 +122,14 @@ def in_place(target: Path) -> bool:
         )
 
 
-def _take_place(stage: Path, target: Path, *, overwrite: bool) -> None:
+def _replace(stage: Path, target: Path, *, overwrite: bool) -> None:
     new = stage / NEW
     if os.path.lexists(target):
         if target.is_dir():
             new.chmod(target.stat().st_mode & 0o7777)
         if overwrite:
             os.rename(target, stage / OLD)
-    os.rename(new, target)  # of a folder that is there, only in the place of an empty one
+    os.rename(new, target)  # of existing folders, it replaces empty ones alone
     filesystem.sync(target.absolute().parent)
 
 
@@ -146,7 +148,7 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
     elif not overwrite:
         why = f"output '{target}' exists"
     elif in_use or not is_model:
-        why = f"'{target}' is not a model's folder and will not be replaced"
+        why = f"'{target}' is not a model's folder and is never replaced"
     else:
         return
     or_replace = ", or --overwrite" if exists and is_model and not in_use else ""
@@ -154,32 +156,32 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
 
 
 def _entries(folder: Path) -> list[str]:
-    """What is in a folder beside what file systems and zooadapt itself put there."""
+    """Names in a folder, except those that file systems and zooadapt itself create."""
     own = ("lost+found", HIDDEN)
     return [path.name for path in folder.iterdir() if not path.name.startswith(own)]
 
 
 def _in_use(target: Path) -> bool:
-    """Whether the working folder or the user's own lies there."""
-    home = os.path.expanduser("~")  # which stays as it is for a user without one
-    places = [Path.cwd(), *([Path(home)] if home != "~" else [])]
-    return any(place.resolve().is_relative_to(target.resolve()) for place in places)
+    """Whether the working folder or the user's home lies in the target."""
+    home = os.path.expanduser("~")  # unchanged for a user without a home
+    folders = [Path.cwd(), *([Path(home)] if home != "~" else [])]
+    return any(folder.resolve().is_relative_to(target.resolve()) for folder in folders)
 
 
 def _is_mount(folder: Path) -> bool:
-    """Whether another file system begins there, or a part of the same one is mounted there."""
+    """Whether a file system, or a part of one, is mounted at the folder."""
     if os.path.ismount(folder):
         return True
     with suppress(OSError):
-        where = os.fsencode(folder.resolve())
-        escaped = re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % found[0][0], where)
+        path = os.fsencode(folder.resolve())
+        escaped = re.sub(rb"[ \t\n\\]", lambda match: b"\\%03o" % match[0][0], path)
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
         return any(line.split(b" ")[4] == escaped for line in lines)
     return False
 
 
 def _hub_cache() -> Path:
-    """Where huggingface_hub keeps its files, known without importing it."""
+    """The folder of huggingface_hub's cache, without importing it."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("HF_HOME", f"{cache}/huggingface")
     return Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE", f"{home}/hub")))

@@ -1,4 +1,4 @@
-"""How long work says where it is. The core reports; the command line decides how it looks."""
+"""Progress of a run. The core reports it; the command line displays it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from contextlib import contextmanager
 
 
 class Progress:
-    """Silent. Subclasses show something."""
+    """Reports nothing; subclasses display what they receive."""
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A piece of work of known size; the yielded function says that `n` more are done."""
+        """A task of `total` items; the yielded function reports `n` more as done."""
         yield lambda n: None
 
     def doing(self, what: str, *, shows: bool = False) -> None:
-        """What is being done from now on, until something else is said. shows: it has a way of its
-        own to show how far it is, as a download has."""
+        """The activity from now on, until the next report. shows: the activity displays its own
+        progress, as a download does."""
 
     def plan(self, lines: Sequence[str], *, seconds: float | None) -> None:
-        """The plan, once it is decided and before it is carried out. seconds: what it will take at
-        most, where that is known."""
+        """The plan, before the run carries it out. seconds: the most it will take, if known."""
 
     def say(self, line: str) -> None:
-        """A decision or finding worth a line."""
+        """A decision or result, as one line."""

@@ -1,4 +1,4 @@
-"""Where the numbers that a user gives may lie."""
+"""Ranges and choices of the values of options."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from zooadapt.errors import UsageError
 
 MANY = 1_000_000
-"""More than anybody means, and small enough to be counted and multiplied."""
+"""More than any user means, and small enough to be counted and multiplied."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `least` to `most`, of which `without` are none; NaN never is one."""
+    """The numbers from `least` to `most` except those in `without`; NaN is outside."""
 
     least: float
     most: float = MANY
@@ -28,9 +28,9 @@ class Range:
 
 
 def check(request: object, ranges: Mapping[str, Range], *, command: str) -> None:
-    """Look at the attributes of a request that are named; None is no number and stays.
+    """Check the named attributes of a request; None is valid.
 
-    Raises: UsageError naming the option whose number cannot be meant.
+    Raises: UsageError naming the option whose number is out of range.
     """
     for name, allowed in ranges.items():
         value = getattr(request, name)
@@ -44,25 +44,25 @@ def check(request: object, ranges: Mapping[str, Range], *, command: str) -> None
 
 
 def check_words(request: object, choices: Mapping[str, Sequence[str]]) -> None:
-    """Look at the attributes of a request that are one of a few words.
+    """Check the attributes of a request that take one of a few words.
 
-    Raises: UsageError naming the option that has another one.
+    Raises: UsageError naming the option that has another value.
     """
     for name, words in choices.items():
         value = getattr(request, name)
         if value not in words:
             option = "--" + name.replace("_", "-")
             raise UsageError(
-                f"{option} is '{value}', and it is one of {', '.join(words)}",
+                f"{option} '{value}' must be one of {', '.join(words)}",
                 thing=option,
                 remedy=f"{option} {words[0]}",
             )
 
 
 def seconds(value: str) -> float:
-    """A time such as `90s`, `10m` or `1.5h`, in seconds; a bare number is seconds.
+    """A duration such as `90s`, `10m` or `1.5h`, in seconds; a bare number is seconds.
 
-    Raises: ValueError for what is no time.
+    Raises: ValueError for any other text.
     """
     text, units = value.strip().lower(), {"s": 1.0, "m": 60.0, "h": 3600.0}
     unit = units.get(text[-1:])

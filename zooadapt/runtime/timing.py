@@ -1,4 +1,4 @@
-"""Where the seconds of a run went, and heavy imports hidden behind other work."""
+"""Seconds of a run by part, and heavy imports in a thread beside other work."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _IMPORTS = "imports"
 
 
 def importing() -> bool:
-    """Whether modules are being imported ahead at this moment."""
+    """Whether an `Imports` thread is running."""
     return any(thread.name == _IMPORTS for thread in threading.enumerate())
 
 
 class Clock:
-    """Wall-clock seconds by part, monotonic. `imports` counts as start-up, not as work."""
+    """Wall-clock seconds by part. `imports` counts as start-up and not as work."""
 
     def __init__(self, *, trained: float = 0.0) -> None:
-        """trained: seconds of training that an interrupted run has left to this one."""
+        """trained: seconds that an interrupted run, which this one resumes, has trained."""
         self._started = time.monotonic() - trained
         self._parts = {"train": trained} if trained else {}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to the part of that name."""
+        """Add the time spent inside the block to the part of that name."""
         started = time.monotonic()
         try:
             yield
@@ -34,17 +34,17 @@ class Clock:
             self._parts[name] = self._parts.get(name, 0.0) + time.monotonic() - started
 
     def deadline(self, budget: float) -> float:
-        """The `time.monotonic()` moment at which `budget` seconds of work will be spent."""
+        """The `time.monotonic()` value at which `budget` seconds of work are spent."""
         return self._started + self._parts.get("imports", 0.0) + budget
 
     def seconds(self) -> dict[str, float]:
-        """`total` since the clock was made, without imports, and each part, in seconds."""
+        """`total` since the clock started, without imports, and each part, in seconds."""
         waited = self._parts.get("imports", 0.0)
         return {"total": time.monotonic() - self._started - waited, **self._parts}
 
 
 class Imports:
-    """Modules imported by a thread, so that reading the data need not wait for them."""
+    """A thread that imports modules, so that reading the data need not wait for them."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -52,7 +52,7 @@ class Imports:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return once they are there. A module that cannot be imported raises where it is used."""
+        """Return once the thread has ended. A failed import raises where the module is used."""
         self._thread.join()
 
     def _run(self) -> None:

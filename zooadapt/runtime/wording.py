@@ -1,13 +1,13 @@
-"""Small parts of sentences, and plans as lines."""
+"""Small parts of sentences."""
 
 from __future__ import annotations
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 epoch`, `2 epochs`; many: where more than an s makes the plural."""
+    """`1 epoch`, `2 epochs`; many: an irregular plural."""
     return f"{number} {one}" if number == 1 else f"{number} {many or f'{one}s'}"
 
 
 def printable(text: str) -> str:
-    """Text from data with line breaks, control and direction-changing characters made visible."""
+    """Text from data with line breaks, control and direction-changing characters escaped."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
