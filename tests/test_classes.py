@@ -15,7 +15,7 @@ import torch
 from zooadapt.errors import DataError, FileError
 from zooadapt.heads import fitting
 from zooadapt.heads.calibration import best_scale
-from zooadapt.heads.metrics import MOST_DRAWN, measure
+from zooadapt.heads.metrics import MAX_MATRIX_CLASSES, measure
 from zooadapt.runtime import model_files
 from zooadapt.runtime.filesystem import write_json
 from zooadapt.runtime.progress import Progress
@@ -34,10 +34,10 @@ def test_a_confusion_grows_with_the_samples_alone() -> None:
 
 
 def test_the_confusion_of_few_classes_is_a_matrix() -> None:
-    labels = np.arange(MOST_DRAWN)
-    few = measure(labels, labels, MOST_DRAWN).confusion.to_json()
-    assert few == {"confusion": np.eye(MOST_DRAWN, dtype=int).tolist()}
-    assert measure(labels, labels, MOST_DRAWN + 1).confusion.to_json()["confusion"] is None
+    labels = np.arange(MAX_MATRIX_CLASSES)
+    few = measure(labels, labels, MAX_MATRIX_CLASSES).confusion.to_json()
+    assert few == {"confusion": np.eye(MAX_MATRIX_CLASSES, dtype=int).tolist()}
+    assert measure(labels, labels, MAX_MATRIX_CLASSES + 1).confusion.to_json()["confusion"] is None
 
 
 def test_candidates_for_many_classes_are_compared_on_a_bounded_number_of_predictions(
@@ -78,7 +78,7 @@ def run(out: Path, data: str, **options: Any) -> dict[str, Any]:
 
 
 def test_an_export_of_long_names_is_read_again(tmp_path: Path) -> None:
-    names = [f"{k:03}" + "n" * 5_500 for k in range(MOST_DRAWN + 1)]
+    names = [f"{k:03}" + "n" * 5_500 for k in range(MAX_MATRIX_CLASSES + 1)]
     report = run(tmp_path / "out", table(tmp_path / "t.csv", names, 2))
     text = (tmp_path / "out/config.json").read_text()
     assert len(text) > model_files.MAX_CONFIG_BYTES and text.count(names[0]) == 1

@@ -1,4 +1,4 @@
-"""Solved heads against what they claim to be: brute-force leave-one-out, a reference optimum."""
+"""Fitted heads against brute-force leave-one-out and a reference optimum."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def problem(n: int, dim: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("n", "dim"), [(30, 8), (12, 40)])
-def test_leave_one_out_equals_solving_without_each_sample(n: int, dim: int) -> None:
+def test_leave_one_out_equals_fitting_without_each_sample(n: int, dim: int) -> None:
     x, labels, weights = problem(n, dim, 3)
     ridge = Ridge(lambda: iter(x.split(5)), labels, 3, weights)
-    found = ridge.held_out([4.0])[0]
+    predicted = ridge.held_out([4.0])[0]
     y = nn.functional.one_hot(labels, 3).double() * 2 - 1
     for k in range(n):
         keep = torch.arange(n) != k
@@ -36,16 +36,17 @@ def test_leave_one_out_equals_solving_without_each_sample(n: int, dim: int) -> N
         gram = rows.T @ rows + 4.0 * torch.eye(dim).double()
         fitted = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
         expected = (x[k].double() - mean) @ fitted + target
-        torch.testing.assert_close(found[k], expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(predicted[k], expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("n", "dim", "step"), [(40, 6, 1), (40, 6, 3), (20, 35, 1)])
-def test_out_of_fold_equals_solving_without_each_fold(n: int, dim: int, step: int) -> None:
+def test_out_of_fold_equals_fitting_without_each_fold(n: int, dim: int, step: int) -> None:
     x, labels, weights = problem(n, dim, 3)
     weights[3] = 0.0
     weights *= n / weights.sum()
     fold = torch.arange(n) % 4
-    found = Ridge(lambda: iter(x.split(7)), labels, 3, weights).out_of_fold([2.0], fold, step=step)
+    ridge = Ridge(lambda: iter(x.split(7)), labels, 3, weights)
+    (predicted,) = ridge.out_of_fold([2.0], fold, step=step)
     y = nn.functional.one_hot(labels, 3).double() * 2 - 1
     expected = torch.empty(n, 3).double()
     for number in range(4):
@@ -56,7 +57,7 @@ def test_out_of_fold_equals_solving_without_each_fold(n: int, dim: int, step: in
         gram = rows.T @ rows + 2.0 * torch.eye(dim).double()
         fitted = torch.linalg.solve(gram, rows.T @ ((b - target) * w.sqrt()[:, None]))
         expected[~keep] = (x[~keep].double() - mean) @ fitted + target
-    torch.testing.assert_close(found[0], expected[::step], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(predicted, expected[::step], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_out_of_fold_equals_solving_without_each_fold(n: int, dim: int, step: in
         (20, 35, 1, [2, 2, 8, 8]),
     ],
 )
-def test_leave_one_group_out_equals_solving_without_each_group(
+def test_leave_one_group_out_equals_fitting_without_each_group(
     n: int, dim: int, step: int, sizes: list[int]
 ) -> None:
     x, labels, weights = problem(n, dim, 3)
@@ -77,9 +78,9 @@ def test_leave_one_group_out_equals_solving_without_each_group(
     groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     groups = groups[torch.randperm(n, generator=torch.Generator().manual_seed(1))]
     ridge = Ridge(lambda: iter(x.split(7)), labels, 3, weights)
-    found = ridge.held_out([2.0, 0.1], step=step, groups=groups)
+    predictions = ridge.held_out([2.0, 0.1], step=step, groups=groups)
     y = nn.functional.one_hot(labels, 3).double() * 2 - 1
-    for l2, predicted in zip([2.0, 0.1], found, strict=True):
+    for l2, predicted in zip([2.0, 0.1], predictions, strict=True):
         expected = torch.empty(n, 3).double()
         for number in groups.unique():
             keep = groups != number
@@ -93,7 +94,7 @@ def test_leave_one_group_out_equals_solving_without_each_group(
 
 
 @pytest.mark.parametrize("kind", ["ridge", "logistic"])
-def test_repeats_do_not_tell_each_other_their_label(kind: str) -> None:
+def test_grouped_duplicates_do_not_predict_each_other(kind: str) -> None:
     rng = torch.Generator().manual_seed(0)
     once, labels = torch.randn(60, 80, generator=rng), torch.arange(60) % 3
     x, repeated = once.repeat(3, 1), labels.repeat(3)
@@ -104,28 +105,28 @@ def test_repeats_do_not_tell_each_other_their_label(kind: str) -> None:
         return float((fit.held_out_logits.argmax(1) == labels).double().mean())
 
     assert accuracy(x, repeated, None) > 0.9
-    assert accuracy(x, repeated, groups) < 0.5  # there is nothing to know
-    if kind == "ridge":  # penalties are of a grid, and thrice the samples bear thrice as much
+    assert accuracy(x, repeated, groups) < 0.5  # the labels are random
+    if kind == "ridge":  # the penalties form a grid, and three times the samples bear more of them
         assert abs(accuracy(x, repeated, groups) - accuracy(once, labels, None)) < 0.1
 
 
-def test_samples_that_are_all_one_group_have_nothing_to_be_predicted_by() -> None:
+def test_one_group_of_all_samples_gives_finite_predictions() -> None:
     x, labels, _ = problem(12, 5, 3)
     fit = fitting.fit_head(lambda: iter([x]), labels, 3, groups=np.zeros(12, dtype=int))
     assert fit.held_out_logits.isfinite().all() and fit.weight.isfinite().all()
 
 
-def test_a_sample_without_weight_is_predicted_by_a_head_that_never_saw_it() -> None:
+def test_a_sample_of_weight_zero_is_predicted_and_not_fitted() -> None:
     x, labels, _ = problem(60, 5, 3)
     weights = torch.ones(60)
     weights[::4] = 0
-    kept = weights > 0
+    used = weights > 0
     fit = fitting.fit_head(lambda: iter([x]), labels, 3, weights=weights)
-    alone = fitting.fit_head(lambda: iter([x[kept]]), labels[kept], 3)
-    direct = x[~kept] @ fit.weight.T + fit.bias
-    torch.testing.assert_close(fit.held_out_logits[~kept], direct, rtol=1e-4, atol=1e-4)
+    alone = fitting.fit_head(lambda: iter([x[used]]), labels[used], 3)
+    direct = x[~used] @ fit.weight.T + fit.bias
+    torch.testing.assert_close(fit.held_out_logits[~used], direct, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fit.weight, alone.weight, rtol=1e-3, atol=1e-4)
-    same = fit.held_out_logits[kept]
+    same = fit.held_out_logits[used]
     torch.testing.assert_close(same, alone.held_out_logits, rtol=1e-3, atol=1e-3)
 
 
@@ -140,7 +141,7 @@ def test_both_gram_matrices_give_the_same_solution() -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-def test_logistic_finds_the_optimum() -> None:
+def test_logistic_regression_reaches_the_optimum() -> None:
     x, labels, weights = problem(80, 6, 3)
     rows = lambda: iter(x.split(17))  # noqa: E731
     geometry = Ridge(rows, labels, 3, weights)
@@ -154,20 +155,20 @@ def test_logistic_finds_the_optimum() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ridge", "logistic"])
-def test_a_solved_head_tells_classes_apart_and_is_calibrated(kind: str) -> None:
+def test_a_fitted_head_is_accurate_and_calibrated(kind: str) -> None:
     x, labels, _ = problem(400, 10, 3)
     fit = fitting.fit_head(lambda: iter(x.split(64)), labels, 3, kind=kind)
     layer = nn.Linear(10, 3)
     fitting.install(layer, fit)
-    right = float((layer(x).argmax(1) == labels).float().mean())
-    honest = float((fit.held_out_logits.argmax(1) == labels).float().mean())
-    assert 0.6 < honest <= right
-    probability = fit.held_out_logits.softmax(1).max(1).values.mean()
-    assert abs(float(probability) - honest) < 0.08
+    training = float((layer(x).argmax(1) == labels).float().mean())
+    held_out = float((fit.held_out_logits.argmax(1) == labels).float().mean())
+    assert 0.6 < held_out <= training
+    confidence = fit.held_out_logits.softmax(1).max(1).values.mean()
+    assert abs(float(confidence) - held_out) < 0.08
 
 
-def test_few_samples_told_apart_make_nobody_sure() -> None:
-    """Four right ones of four leave a doubt of a sixth, spread over two classes, at any margin."""
+def test_few_separable_samples_do_not_give_full_confidence() -> None:
+    """Four right predictions of four are smoothed by a sixth over two classes, at any margin."""
     labels, weights = torch.tensor([0, 1, 0, 1]), torch.ones(4, dtype=torch.float64)
     wide = 8.0 * nn.functional.one_hot(labels, 2).double()
     scale, losses = calibration.best_scale(wide, labels, weights)
@@ -180,22 +181,22 @@ def test_few_samples_told_apart_make_nobody_sure() -> None:
     assert again == pytest.approx(scale / 100)
 
 
-def test_class_weights_move_the_balance() -> None:
+def test_class_weights_raise_predictions_of_the_rare_class() -> None:
     rng = torch.Generator().manual_seed(0)
     labels = (torch.arange(300) % 10 == 0).long()
     x = torch.randn(300, 4, generator=rng) + labels[:, None] * 0.7
     plain = fitting.fit_head(lambda: iter([x]), labels, 2)
     even = fitting.fit_head(lambda: iter([x]), labels, 2, weights=torch.tensor([1.0, 9.0])[labels])
-    said = [int((fit.held_out_logits.argmax(1) == 1).sum()) for fit in (plain, even)]
-    assert said[1] > 2 * said[0]
+    counts = [int((fit.held_out_logits.argmax(1) == 1).sum()) for fit in (plain, even)]
+    assert counts[1] > 2 * counts[0]
 
 
-def test_rows_of_known_classes_are_carried_bit_for_bit() -> None:
+def test_rows_of_known_classes_are_copied_bit_for_bit() -> None:
     source, target = nn.Linear(5, 3), nn.Linear(5, 3)
-    carried = head_layer.copy_rows(
+    copied = head_layer.copy_rows(
         target, ("b", "new", "a"), ("a", "b", "c"), source.weight.data, source.bias.data
     )
-    assert carried == ["b", "a"]
+    assert copied == ["b", "a"]
     assert torch.equal(target.weight[0], source.weight[1])
     assert torch.equal(target.bias[2], source.bias[0])
     assert not target.weight[1].any() and target.bias[1] == 0
@@ -211,8 +212,8 @@ def test_folds_are_stratified_and_seeded() -> None:
         assert (np.bincount(drawn[0][labels == label], minlength=5) == count).all()
 
 
-def test_predictions_that_are_all_wrong_leave_a_head_that_tells_classes_apart() -> None:
-    """With one sample a class, each is predicted by a head that knows the others alone."""
+def test_held_out_predictions_all_wrong_leave_classes_distinguishable() -> None:
+    """With one sample a class, each is predicted by a head fitted on the other classes alone."""
     x = torch.eye(8, 16) + 0.1 * torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
     fit = fitting.fit_head(lambda: iter([x]), torch.arange(8), 8)
     logits = x @ fit.weight.T.float() + fit.bias

@@ -1,4 +1,4 @@
-"""Wrong labels that were planted are found, and what is done about them."""
+"""Label issues: planted ones are flagged, dropped or relabelled, and listed."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def planted(seed: int, *, n: int = 400, distance: float = 1.2):
     return x, labels, noisy
 
 
-def found(x: torch.Tensor, noisy: np.ndarray) -> label_issues.LabelIssues:
+def flagged(x: torch.Tensor, noisy: np.ndarray) -> label_issues.LabelIssues:
     fit = fitting.fit_head(lambda: iter([x]), torch.from_numpy(noisy), 4)
     return label_issues.find(fit.held_out_probabilities(len(noisy)).numpy(), noisy)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_planted_noise_is_found(seed: int) -> None:
+def test_planted_label_noise_is_flagged(seed: int) -> None:
     x, labels, noisy = planted(seed)
-    suspected = found(x, noisy)
-    truly = noisy != labels
-    hit = truly[suspected.index]
-    assert hit.sum() >= 0.6 * truly.sum() and hit.mean() > 0.7
-    assert (suspected.likelier[hit] == labels[suspected.index][hit]).mean() > 0.95
-    assert (np.diff(suspected.score) <= 0).all() and (suspected.score > 0.5).all()
+    issues = flagged(x, noisy)
+    wrong = noisy != labels
+    hit = wrong[issues.index]
+    assert hit.sum() >= 0.6 * wrong.sum() and hit.mean() > 0.7
+    assert (issues.likelier[hit] == labels[issues.index][hit]).mean() > 0.95
+    assert (np.diff(issues.score) <= 0).all() and (issues.score > 0.5).all()
     assert hit[: len(hit) // 2].mean() >= hit[len(hit) // 2 :].mean()
-    assert (suspected.given == noisy[suspected.index]).all()
+    assert (issues.given == noisy[issues.index]).all()
 
 
-def test_clean_labels_that_are_easy_are_not_suspected() -> None:
+def test_easy_clean_labels_have_no_issues() -> None:
     x, labels, _ = planted(7, distance=4.0)
-    assert len(found(x, labels)) == 0
+    assert len(flagged(x, labels)) == 0
 
 
-def test_a_class_without_a_sample_suspects_nothing() -> None:
+def test_a_class_without_samples_flags_nothing() -> None:
     probabilities = np.array([[0.6, 0.1, 0.3], [0.2, 0.1, 0.7], [0.9, 0.05, 0.05]])
     assert len(label_issues.find(probabilities, np.array([0, 0, 0]))) == 0
 
@@ -70,27 +70,27 @@ def test_an_inaccurate_head_flags_nothing(right: float, labels: np.ndarray, reli
     answers = np.where(wrong, (labels + 1) % classes, labels)
     probabilities = np.full((len(labels), classes), 0.1 / (classes - 1))
     probabilities[np.arange(len(labels)), answers] = 0.9
-    suspected = label_issues.find(probabilities, labels)
-    assert suspected.reliable is reliable
-    assert len(suspected) == (wrong.sum() if reliable else 0) and suspected.of == 400
+    issues = label_issues.find(probabilities, labels)
+    assert issues.reliable is reliable
+    assert len(issues) == (wrong.sum() if reliable else 0) and issues.of == 400
 
 
-def test_treatments_leave_half_of_every_class_and_the_given_labels() -> None:
+def test_drop_and_relabel_leave_half_of_every_class() -> None:
     probabilities = np.array([[0.05, 0.95]] * 3 + [[0.9, 0.1]] + [[0.05, 0.95]] * 6)
     probabilities = np.tile(probabilities, (20, 1))
     labels = np.tile([0, 0, 0, 0, 1, 1, 1, 1, 1, 0], 20)
-    suspected = label_issues.find(probabilities, labels)
-    assert {index % 10 for index in suspected.index.tolist()} == {0, 1, 2, 9}
-    assert len(suspected) == 80
-    learned, kept, changed = label_issues.apply(suspected, labels, label_issues.DROP)
-    assert learned == labels.tolist() and changed == 50 and sum(kept) == 150
-    learned, kept, changed = label_issues.apply(suspected, labels, label_issues.RELABEL)
-    assert all(kept) and changed == (np.array(learned) != labels).sum() == 50
+    issues = label_issues.find(probabilities, labels)
+    assert {index % 10 for index in issues.index.tolist()} == {0, 1, 2, 9}
+    assert len(issues) == 80
+    targets, used, changed = label_issues.apply(issues, labels, label_issues.DROP)
+    assert targets == labels.tolist() and changed == 50 and sum(used) == 150
+    targets, used, changed = label_issues.apply(issues, labels, label_issues.RELABEL)
+    assert all(used) and changed == (np.array(targets) != labels).sum() == 50
     assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0] * 20
 
 
-def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
-    suspected = label_issues.LabelIssues(
+def test_formulas_are_written_as_text() -> None:
+    issues = label_issues.LabelIssues(
         index=np.array([1, 0]),
         given=np.array([0, 1]),
         likelier=np.array([1, 0]),
@@ -98,7 +98,7 @@ def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
         of=2,
     )
     ids, classes = ['+1, "x".jpg', "@b"], ["=cmd|' /C calc'!A0", "-2"]
-    rows = label_issues.rows(suspected, ids, ["=HYPERLINK(1)", None], classes)
+    rows = label_issues.rows(issues, ids, ["=HYPERLINK(1)", None], classes)
     text = csv_output.text(label_issues.COLUMNS, rows)
     assert list(csv.reader(io.StringIO(text))) == [
         ["sample", "given", "likelier", "score", "text"],
@@ -107,7 +107,7 @@ def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
     ]
 
 
-def test_a_list_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: Path) -> None:
+def test_a_list_overwrites_only_an_earlier_list(tmp_path: Path) -> None:
     place = tmp_path / "list.csv"
     label_issues.check_place(place)
     csv_output.write(place, label_issues.COLUMNS, [])

@@ -1,4 +1,4 @@
-"""Samples that repeat others, byte for byte or nearly so, tell a comparison of models nothing."""
+"""Duplicates and near-duplicates: they are found, and no comparison of models profits by them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zooadapt.training.probe import HeadFitter
 from zooadapt.workflows.adapt import adapt
 
 
-def found(x: torch.Tensor, modality: str = "image") -> dict[int, int]:
+def duplicates(x: torch.Tensor, modality: str = "image") -> dict[int, int]:
     digests = [b"%d" % k for k in range(len(x))]
     pairs = near_duplicates.near_equal(digests, lambda: iter(x.split(50)), modality)
     return {int(later): int(first) for later, first in pairs.items()}
@@ -27,34 +27,36 @@ def found(x: torch.Tensor, modality: str = "image") -> dict[int, int]:
 
 @pytest.fixture
 def rows() -> torch.Tensor:
-    """Features of 300 samples in two hundred directions, most of their length in a few of them."""
+    """Features of 300 samples in 200 directions of uneven variance."""
     rng = torch.Generator().manual_seed(0)
     return torch.randn(300, 200, generator=rng) * torch.linspace(4, 1, 200) + 3
 
 
-def test_what_is_nearly_equal_is_found_and_nothing_else(rows: torch.Tensor) -> None:
+def test_only_near_duplicates_are_found(rows: torch.Tensor) -> None:
     noise = torch.randn(40, 200, generator=torch.Generator().manual_seed(1))
-    again = rows[:40] + 0.4 * noise
-    assert found(rows) == {}
-    assert found(torch.cat([rows, again])) == {300 + k: k for k in range(40)}
-    assert found(torch.cat([rows, again]), "text") == {}  # a word may be another one
-    assert found(torch.cat([rows, rows[:3] + 1e-3]), "text") == {300: 0, 301: 1, 302: 2}
+    copies = rows[:40] + 0.4 * noise
+    assert duplicates(rows) == {}
+    assert duplicates(torch.cat([rows, copies])) == {300 + k: k for k in range(40)}
+    assert duplicates(torch.cat([rows, copies]), "text") == {}  # a word may be another one
+    assert duplicates(torch.cat([rows, rows[:3] + 1e-3]), "text") == {300: 0, 301: 1, 302: 2}
 
 
-def test_chains_of_nearly_equal_samples_are_one(rows: torch.Tensor) -> None:
+def test_a_chain_of_near_duplicates_is_one_cluster(rows: torch.Tensor) -> None:
     step = torch.randn(200, generator=torch.Generator().manual_seed(2)) * 0.75
-    backbone = torch.stack([rows[7] + number * step for number in (1, 2)])
-    assert found(torch.cat([rows, backbone])) == {300: 7, 301: 7}
+    chain = torch.stack([rows[7] + number * step for number in (1, 2)])
+    assert duplicates(torch.cat([rows, chain])) == {300: 7, 301: 7}
 
 
-def test_features_of_few_directions_tell_nothing_apart() -> None:
+def test_features_of_few_directions_have_no_near_duplicates() -> None:
     few = torch.randn(300, 8, generator=torch.Generator().manual_seed(3))
-    assert found(few) == {}
-    assert found(torch.ones(300, 64)) == {} and found(torch.full((30, 64), torch.nan)) == {}
+    assert duplicates(few) == {} and duplicates(torch.ones(300, 64)) == {}
+    assert duplicates(torch.full((30, 64), torch.nan)) == {}
 
 
-def test_photos_saved_or_sized_again_are_found(real_data: Path, tmp_path: Path) -> None:
-    """Twelve photos a class; the first two of each saved again, or a little smaller."""
+def test_recompressed_and_resized_photos_are_near_duplicates(
+    real_data: Path, tmp_path: Path
+) -> None:
+    """Twelve photos a class; the first two of each are recompressed or resized."""
     photos = sorted((real_data / "images/flowers5/train").glob("*/*.jpg"))
     for label in {path.parent.name for path in photos}:
         (tmp_path / "set" / label).mkdir(parents=True)
@@ -79,7 +81,7 @@ def run(source: object, place: Path, **options: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def by_chance(tmp_path: Path) -> Path:
-    """Pictures of noise under labels of chance, once and each five times."""
+    """Pictures of noise with random labels, once and each five times."""
     for number in range(60):
         noise = np.random.default_rng(number).integers(0, 255, (16, 16)).astype(np.uint8)
         for name, times in (("once", 1), ("five", 5)):
@@ -96,7 +98,7 @@ def by_chance(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_repeats_tell_leave_one_out_nothing(by_chance: Path) -> None:
+def test_duplicates_do_not_inflate_leave_one_out(by_chance: Path) -> None:
     once, five = (
         run("digits04", by_chance / name, strategy="probe", precision="fp32")
         for name in ("once", "five")
@@ -115,7 +117,7 @@ def test_repeats_tell_leave_one_out_nothing(by_chance: Path) -> None:
     assert five["suspects"]["count"] == 0
 
 
-def test_a_held_out_part_is_divided_by_contents(by_chance: Path) -> None:
+def test_equal_contents_are_never_split(by_chance: Path) -> None:
     data = open_dataset(str(by_chance / "five/set"), modality="image", seed=0)
     first = {digest: data.train.digests[0] for digest in data.train.digests[:100]}
     contents = [first.get(digest, digest) for digest in data.train.digests]
@@ -124,27 +126,26 @@ def test_a_held_out_part_is_divided_by_contents(by_chance: Path) -> None:
     assert not sides[0] & sides[1] and len(train) + len(val) == 300
 
 
-def test_a_repeat_is_no_second_neighbour(by_chance: Path) -> None:
-    """Of the three nearest samples one is repeated: it has one vote, not three."""
+def test_duplicates_count_as_one_neighbour(by_chance: Path) -> None:
+    """One of the three nearest samples has copies: all of them together have one vote."""
     split = open_dataset(str(by_chance / "five/set"), modality="image", seed=0).train
     layer, weights = torch.nn.Linear(2, 3), torch.ones(3, dtype=torch.float64)
     fitter = HeadFitter(None, layer, lambda name: lambda: iter(()), {"train": split}, weights)
     once = fitter.distinct("train")
     assert len(once) == 60 == len({split.digests[k] for k in once.tolist()})
     angles, labels = torch.zeros(300), torch.from_numpy(split.labels)
-    asked = int(once[labels[once] == 0][0])  # of class 0, five times in the data
+    original = int(once[labels[once] == 0][0])  # of class 0, five times in the data
     angles[:] = 2.0
-    angles[[k for k, one in enumerate(split.digests) if one == split.digests[asked]]] = 0.01
+    angles[[k for k, one in enumerate(split.digests) if one == split.digests[original]]] = 0.01
     near = [int(k) for k in once[labels[once] == 1][:2]]
     angles[near] = 0.02
     features = torch.stack([angles.cos(), angles.sin()], 1)
-    question = torch.tensor([[1.0, 0.0]])
-    assert baselines.nearest(features, labels, question, 3, k=3).tolist() == [0]
-    voted = baselines.nearest(features[once], labels[once], question, 3, k=3)
-    assert voted.tolist() == [1]
+    query = torch.tensor([[1.0, 0.0]])
+    assert baselines.nearest(features, labels, query, 3, k=3).tolist() == [0]
+    assert baselines.nearest(features[once], labels[once], query, 3, k=3).tolist() == [1]
 
 
-def test_intervals_are_those_of_distinct_samples() -> None:
+def test_intervals_count_distinct_samples() -> None:
     labels = np.arange(300) % 3
     predicted = np.where(np.arange(300) % 10 < 7, labels, (labels + 1) % 3)
     once = metrics.measure(predicted[:60], labels[:60], 3)

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from zooadapt.family import TextPair
 from zooadapt.heads import text_baseline
 from zooadapt.heads.bag_of_words import Predictor
-from zooadapt.heads.learning_curve import Point, foretell
+from zooadapt.heads.learning_curve import Point, extrapolate
 from zooadapt.heads.metrics import compare, measure
 from zooadapt.runtime.progress import Progress
 from zooadapt.training.config import Request
@@ -200,7 +200,7 @@ def test_advice_names_a_source_and_the_labels_that_are_missing() -> None:
             [result(baseline.astype(int), model.astype(int))],
             {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
             metric="accuracy",
-            curve=foretell(points),
+            curve=extrapolate(points),
             samples=400,
             stronger=["org/larger"],
         )
@@ -210,7 +210,7 @@ def test_advice_names_a_source_and_the_labels_that_are_missing() -> None:
         [result((np.arange(100) < 20).astype(int), model.astype(int))],
         {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
         metric="accuracy",
-        curve=foretell(few),  # level, and of so few that it may as well rise
+        curve=extrapolate(few),  # level, and of so few that it may as well rise
         samples=40,
         stronger=[],
     )

@@ -1,1 +1,1 @@
-"""Heads fitted in closed form, and all that their held-out predictions tell."""
+"""Heads fitted in closed form, and what is measured on their held-out predictions."""

@@ -1,6 +1,6 @@
-"""What the words and characters of texts tell without any network: TF-IDF and logistic regression.
+"""The baseline of texts: TF-IDF of words and characters with logistic regression.
 
-The only module that imports scikit-learn's models, and only once a run's network has done its work.
+The only module that imports scikit-learn's models; a run imports it after training.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sklearn.multiclass import OneVsRestClassifier
 from zooadapt.family import TextPair
 
 WORDS = {"token_pattern": r"\w+|[^\w\s]", "ngram_range": (1, 2)}
-"""Punctuation is a word of its own: it tells questions and advertisements apart."""
+"""Punctuation counts as words: it distinguishes questions and advertisements."""
 CHARACTERS = {"analyzer": "char_wb", "ngram_range": (1, 4), "lowercase": False}
-"""Words are the same in capitals; what is written in capitals is seen here."""
+"""Words are counted in lower case, characters in the case that they have."""
 INVERSE_L2 = 30.0
-"""Of 10, 30 and 100 none is better throughout: on three sets with 10 and 20 labels a class and with
-all of them they are within half a point of each other in the mean."""
+"""10, 30 and 100 are within half a point of each other in the mean of three data sets with 10 and
+20 labels a class and with all of them."""
 _TOLERANCE = 1e-2
-"""Of liblinear's Newton steps: a tenth of it takes half as long again for the same accuracy."""
+"""Of liblinear: a tenth of it takes half as long again for the same accuracy."""
 
 
 def sizes(samples: Sequence[str]) -> np.ndarray:
@@ -34,7 +34,7 @@ def sizes(samples: Sequence[str]) -> np.ndarray:
 
 
 class Predictor:
-    """Counts of the words and characters of texts; those of the two texts of pairs apart."""
+    """Counts of the words and characters of texts, separate for the two texts of pairs."""
 
     def __init__(self, samples: Sequence[str]) -> None:
         columns = zip(*map(_parts, samples), strict=True)
@@ -48,28 +48,27 @@ class Predictor:
     def predict(
         self, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]]
     ) -> list[np.ndarray]:
-        """For each pair of positions (learned from, asked) the predicted labels of those asked.
-        `labels` is `(n,)`; what is asked tells nothing of what is learned. A function of its
-        arguments alone."""
+        """For each pair of positions (training, held out) the predicted labels of the held-out
+        samples, of which fitting uses nothing. labels: `(n,)`. Deterministic."""
         with ThreadPoolExecutor() as pool:  # liblinear runs without the interpreter's lock
             return list(pool.map(partial(self._predict, labels), *zip(*folds, strict=True)))
 
-    def _predict(self, labels: np.ndarray, learned: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        counts = np.bincount(labels[learned], minlength=1)
-        if (counts > 0).sum() < 2 or not self._counts or not len(asked):
-            return np.full(len(asked), counts.argmax())
+    def _predict(self, labels: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        counts = np.bincount(labels[train], minlength=1)
+        if (counts > 0).sum() < 2 or not self._counts or not len(held_out):
+            return np.full(len(held_out), counts.argmax())
         blocks = []
         for whole in self._counts:
-            used = whole[learned].getnnz(axis=0) > 0
-            weight = TfidfTransformer(sublinear_tf=True).fit(whole[learned][:, used])
-            blocks.append([weight.transform(whole[rows][:, used]) for rows in (learned, asked)])
-        rows, wanted = (hstack(each).tocsr() for each in zip(*blocks, strict=True))
+            used = whole[train].getnnz(axis=0) > 0
+            weight = TfidfTransformer(sublinear_tf=True).fit(whole[train][:, used])
+            blocks.append([weight.transform(whole[rows][:, used]) for rows in (train, held_out)])
+        features, held_out_features = (hstack(each).tocsr() for each in zip(*blocks, strict=True))
         model = OneVsRestClassifier(
             LogisticRegression(
                 C=INVERSE_L2, solver="liblinear", tol=_TOLERANCE, max_iter=100, random_state=0
             )
         )
-        return model.fit(rows, labels[learned]).predict(wanted)
+        return np.asarray(model.fit(features, labels[train]).predict(held_out_features))
 
 
 def _parts(sample: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What any model has to beat: the most frequent class, and the nearest neighbours."""
+"""Baselines of any model: the most frequent class, and the nearest neighbours."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ _CHUNK = 1024
 
 
 def majority(labels: np.ndarray, n: int) -> np.ndarray:
-    """`(n,)` predictions: the most frequent of the training labels, every time."""
+    """`(n,)` predictions: the most frequent of the training labels."""
     return np.full(n, np.bincount(labels).argmax())
 
 
 def nearest(
-    features: Tensor, labels: Tensor, asked: Tensor, num_classes: int, *, k: int = NEIGHBOURS
+    features: Tensor, labels: Tensor, queries: Tensor, num_classes: int, *, k: int = NEIGHBOURS
 ) -> np.ndarray:
-    """`(m,)` predictions for `(m, D)` features by the `k` most alike of `(n, D)` training features:
-    each votes with its cosine."""
+    """`(m,)` predictions for `(m, D)` queries by the `k` nearest of `(n, D)` training features,
+    each of which votes with its cosine."""
     rows = nn.functional.normalize(features, dim=1)
-    said = []
-    for part in asked.split(_CHUNK):
-        alike, which = (nn.functional.normalize(part, dim=1) @ rows.T).topk(min(k, len(rows)))
+    predicted = []
+    for part in torch.split(queries, _CHUNK):
+        cosines, neighbours = (nn.functional.normalize(part, dim=1) @ rows.T).topk(
+            min(k, len(rows))
+        )
         votes = torch.zeros(len(part), num_classes)
-        votes.scatter_add_(1, labels[which], alike.clamp_min(1e-6))
-        said.append(votes.argmax(1))
-    return torch.cat(said).numpy()
+        votes.scatter_add_(1, labels[neighbours], cosines.clamp_min(1e-6))
+        predicted.append(votes.argmax(1))
+    return torch.cat(predicted).numpy()

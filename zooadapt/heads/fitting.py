@@ -1,12 +1,13 @@
-"""The head: rows kept for classes the source already knows, and a frozen backbone's head solved.
+"""Heads fitted on the features of a frozen backbone, in closed form.
 
-A head on frozen features is a convex problem, so it is solved, not stepped: by ridge regression,
-whose leave-one-out predictions are exact and free, or by logistic regression with cross-validation.
-Both choose their L2 and give an honest accuracy without holding anything out.
+Fitting a head on frozen features is a convex problem: ridge regression, whose leave-one-out
+predictions are exact and free, or logistic regression with cross-validation. Both choose their L2
+and estimate the accuracy without a held-out part.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,46 +27,46 @@ row, which is what one sample adds to the Gram matrix."""
 LOGISTIC_PATH = tuple(10.0**exponent for exponent in np.arange(0.0, -6.01, -0.5))
 """The same for logistic regression, large to small: the path ends where the loss rises again."""
 FOLDS = 5
-_COMPARED = 8192
-_CELLS = 1 << 21
-"""Predictions that candidates are compared on, at most: of so many samples, and so many times the
-number of classes."""
+_MAX_COMPARED = 8192
+_MAX_LOGITS = 1 << 21
+"""Bounds of what candidates are compared on: samples, and samples times classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFit:
-    """A solved head, and what it would have said of each sample had it not seen that sample."""
+    """A fitted head and its held-out predictions."""
 
     weight: Tensor
     """`(K, D)`, fp32."""
     bias: Tensor
     """`(K,)`, fp32."""
     held_out_logits: Tensor
-    """`(n, K)`: logits of each training sample by a head that was solved without it; where folds
-    were drawn anew several times, `(R * n, K)`, one drawing after the other."""
+    """`(n, K)`: logits of each training sample by a head fitted without it; for R drawings of the
+    folds `(R * n, K)`, one drawing after the other."""
     l2: float
     scale: float
-    """Factor already folded into weight and bias so that softmax gives probabilities."""
+    """The factor of calibration, which weight and bias contain already."""
 
     def held_out_probabilities(self, n: int) -> Tensor:
-        """`(n, K)` probabilities of the n training samples, each without having learned from it;
-        the mean over the drawings of the folds."""
+        """`(n, K)` held-out probabilities of the n training samples, the mean over the drawings of
+        the folds."""
         probabilities = self.held_out_logits.softmax(1).view(-1, n, len(self.bias))
         return probabilities[0] if len(probabilities) == 1 else probabilities.mean(0)
 
 
 def adjusted(fit: HeadFit, logits: Tensor) -> HeadFit:
-    """A solved head whose logits are raised by `(K,)` for each class."""
-    raised = logits.float()
-    return replace(fit, bias=fit.bias + raised, held_out_logits=fit.held_out_logits + raised)
+    """A fitted head with `(K,)` added to its logits."""
+    added = logits.float()
+    return replace(fit, bias=fit.bias + added, held_out_logits=fit.held_out_logits + added)
 
 
 def install(head: nn.Module, fit: HeadFit) -> None:
-    """Write a solved head into the network's own layer."""
+    """Write a fitted head into the network's own layer."""
+    parameters = dict(head.named_parameters(recurse=False))
     with torch.no_grad():
-        head.weight.copy_(fit.weight.view_as(head.weight))
-        if head.bias is not None:
-            head.bias.copy_(fit.bias)
+        parameters["weight"].copy_(fit.weight.view_as(parameters["weight"]))
+        if "bias" in parameters:
+            parameters["bias"].copy_(fit.bias)
 
 
 def fit_head(
@@ -77,32 +78,32 @@ def fit_head(
     weights: Tensor | None = None,
     folds: Sequence[np.ndarray] = (),
     groups: np.ndarray | None = None,
-    judged: Tensor | None = None,
+    compared: Tensor | None = None,
     seed: int = 0,
 ) -> HeadFit:
-    """A head for frozen features, its L2 chosen on predictions for samples not seen.
+    """A head for frozen features, its L2 chosen on held-out predictions.
 
-    rows: `(n, D)` in chunks. labels: `(n,)` int64. weights: `(n,)`, a sample of weight 0 counts for
-    nothing and is predicted all the same. folds: `(n,)` the fold of each sample, once or several
-    times; without them `ridge` predicts by leave-one-out, which is exact and free, and `logistic`
-    by `FOLDS` folds drawn by `seed`. groups: `(n,)`, equal for samples that are left out together.
-    Candidates are compared by cross-entropy, each at the temperature that suits it best (Guo et al.
-    2017), and that temperature is folded into the head. judged: `(n,)` bool, the samples they are
-    compared on; all, if not given.
+    rows: `(n, D)` in chunks. labels: `(n,)` int64. weights: `(n,)`; a sample of weight 0 is not
+    fitted, but predicted. folds: for each drawing the `(n,)` folds of the samples; without them
+    `ridge` predicts by leave-one-out, which is exact and free, and `logistic` by `FOLDS` folds
+    drawn by `seed`. groups: `(n,)`, equal for samples that are left out together. compared: `(n,)`
+    bool, the samples that candidates are compared on, by default all. Candidates are compared by
+    cross-entropy, each at its best temperature (Guo et al. 2017), which the head then contains.
     """
     shares = torch.ones(len(labels)) if weights is None else weights
     shares = shares.double() * (shares.count_nonzero() / shares.double().sum())
-    asked = shares if judged is None else shares * judged
+    importance = shares if compared is None else shares * compared
     if kind == "ridge":
-        return _fit_ridge(rows, labels, num_classes, shares, asked, folds, groups)
+        return _fit_ridge(rows, labels, num_classes, shares, importance, folds, groups)
     drawn = folds or draw_folds(labels.numpy(), FOLDS, repeats=1, seed=seed, groups=groups)
-    return _fit_logistic(rows, labels, num_classes, shares, asked, drawn)
+    return _fit_logistic(rows, labels, num_classes, shares, importance, drawn)
 
 
 def draw_folds(
     labels: np.ndarray, count: int, *, repeats: int, seed: int, groups: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """`repeats` times the fold of each sample: stratified by class, groups whole, by seed."""
+    """The `(n,)` folds of the samples, drawn `repeats` times by seed: stratified by class, no group
+    in two folds."""
     shares = [1 / count] * count
     return [parted(labels, shares, seed + 7919 * number, groups) for number in range(repeats)]
 
@@ -112,7 +113,7 @@ def _fit_ridge(
     labels: Tensor,
     num_classes: int,
     weights: Tensor,
-    asked: Tensor,
+    importance: Tensor,
     folds: Sequence[np.ndarray],
     groups: np.ndarray | None,
 ) -> HeadFit:
@@ -127,12 +128,12 @@ def _fit_ridge(
 
     l2s = [multiple * ridge.mean_square for multiple in RIDGE_PATH]
     times = max(1, len(folds))
-    step = max(1, times * len(labels) // min(_COMPARED, 1 + _CELLS // num_classes))
-    found = held_out_by(l2s, step)
-    truth, shares = labels[::step].repeat(times), asked[::step].repeat(times)
-    scales, losses = zip(*(best_scale(logits, truth, shares) for logits in found), strict=True)
+    step = max(1, times * len(labels) // min(_MAX_COMPARED, 1 + _MAX_LOGITS // num_classes))
+    candidates = held_out_by(l2s, step)
+    truth, shares = labels[::step].repeat(times), importance[::step].repeat(times)
+    scales, losses = zip(*(best_scale(logits, truth, shares) for logits in candidates), strict=True)
     best = min(range(len(l2s)), key=lambda k: float(losses[k].mean()))
-    held_out = found[best] if step == 1 else held_out_by([l2s[best]], 1)[0]
+    held_out = candidates[best] if step == 1 else held_out_by([l2s[best]], 1)[0]
     weight, bias = ridge.solution(l2s[best])
     return _scaled(weight, bias, held_out, l2s[best], scales[best])
 
@@ -142,7 +143,7 @@ def _fit_logistic(
     labels: Tensor,
     num_classes: int,
     weights: Tensor,
-    asked: Tensor,
+    importance: Tensor,
     folds: Sequence[np.ndarray],
 ) -> HeadFit:
     geometry = Ridge(rows, labels, num_classes, weights)
@@ -162,28 +163,28 @@ def _fit_logistic(
         )
         for fold in folds
     ]
-    truth, shares = labels.repeat(len(folds)), asked.repeat(len(folds))
-    best: tuple[float, float, float, Tensor] | None = None
-    for l2 in LOGISTIC_PATH:
+    truth, shares = labels.repeat(len(folds)), importance.repeat(len(folds))
+    best_loss = math.inf
+    for candidate in LOGISTIC_PATH:
         held_out = torch.cat(
             [
-                _out_of_fold(rows, fold, [part.fit_head(l2) for part in parts])
+                _out_of_fold(rows, fold, [part.fit_head(candidate) for part in parts])
                 for fold, parts in drawn
             ]
         )
         scale, losses = best_scale(held_out.double(), truth, shares)
         loss = float(losses.mean())
-        if best is not None and loss > best[0]:
+        if loss > best_loss:
             break
-        best = (loss, l2, scale, held_out)
-    _, l2, scale, held_out = best
+        best_loss, best = loss, (candidate, scale, held_out)
+    l2, scale, held_out = best
     weight, bias = Logistic(rows, labels, num_classes, weights, geometry).fit_head(l2)
     return _scaled(weight, bias, held_out, l2, scale)
 
 
 def _scaled(weight: Tensor, bias: Tensor, held_out: Tensor, l2: float, scale: float) -> HeadFit:
-    """The head at its best scale, which takes `held_out` over; held-out predictions that only
-    mislead become even ones."""
+    """The head at its best scale; scales `held_out` in place. Where the best scale is below
+    `LEAST_SCALE`, the held-out probabilities are uniform."""
     least = max(scale, LEAST_SCALE)
     held_out *= scale if scale == least else 0.0
     return HeadFit(
@@ -199,10 +200,10 @@ def _out_of_fold(rows: Rows, fold: Tensor, heads: list[tuple[Tensor, Tensor]]) -
     """`(n, K)` logits of each sample by the head of its own fold."""
     out, start = [], 0
     for part in rows():
-        mine = fold[start : start + len(part)]
+        folds = fold[start : start + len(part)]
         start += len(part)
         logits = part.new_empty(len(part), len(heads[0][1]))
         for number, (weight, bias) in enumerate(heads):
-            logits[mine == number] = part[mine == number] @ weight.T + bias
+            logits[folds == number] = part[folds == number] @ weight.T + bias
         out.append(logits)
     return torch.cat(out)

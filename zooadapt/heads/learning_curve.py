@@ -1,4 +1,4 @@
-"""A learning curve from features that are there already: what more labels would likely bring."""
+"""A learning curve from stored features: the accuracy that more labels would likely bring."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from zooadapt.data.splits import parted
 from zooadapt.heads.fitting import HeadFit
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
-"""Of the samples looked at: what is learned from; the last half is what is measured on."""
+"""Of the samples used, those that heads are fitted on; all are measured on the other half."""
 MOST = 4000
-"""Samples looked at: a head on half of them is solved in a fraction of a second."""
+"""Samples used, at most: a head on half of them is fitted in a fraction of a second."""
 _DRAWS = 10
-"""Drawings of a small set; larger ones are drawn less often, so that the work stays the same."""
+"""Drawings of a small set; larger ones are drawn less often, for the same work."""
 _LEAST = 40
 _Z = 1.959964
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A head solved on `samples` training samples."""
+    """A head fitted on `samples` training samples."""
 
     samples: int
     accuracy: float
     """Mean over the drawings."""
     n: int
-    """Samples that each drawing was measured on."""
+    """Samples that each drawing is measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Accuracy by number of labels, the power law through the errors, and what it foretells."""
+    """Accuracy by number of labels, the power law through the errors, and its extrapolation."""
 
     points: tuple[Point, ...]
     exponent: float
     """b of error = a * samples ** -b."""
     exponent_interval: tuple[float, float]
     twice: float
-    """Accuracy foretold for twice as many labels as there are."""
+    """Accuracy predicted for twice the labels."""
     twice_interval: tuple[float, float]
-    """95 %, of the gain: how well the accuracy of today is known is not part of it."""
+    """95 %, of the gain alone, without the uncertainty of the present accuracy."""
 
     @property
     def sentence(self) -> str:
-        """What twice the labels would likely bring, in words."""
+        """The accuracy that twice the labels would likely bring, in words."""
         last = self.points[-1]
         low, high = (round(100 * (bound - last.accuracy), 1) + 0.0 for bound in self.twice_interval)
         return (
@@ -64,71 +64,72 @@ class Curve:
 def measure(
     rows: Rows,
     labels: np.ndarray,
-    learned: np.ndarray,
-    kept: np.ndarray,
+    targets: np.ndarray,
+    used: np.ndarray,
     fit: HeadFit,
     *,
     seed: int,
     groups: np.ndarray | None = None,
 ) -> Curve | None:
     """The learning curve of a ridge head on growing stratified parts of `(n, D)` features, each
-    measured on the same half that none of them holds; its last point is `fit` on all of them, by
-    what it says of samples it was solved without. None for fewer than a few dozen samples, or than
-    classes among those that are looked at.
+    measured on the same half, which no head is fitted on; the last point is `fit` on all samples,
+    by its held-out predictions. None for fewer than a few dozen samples, or fewer samples used than
+    classes.
 
-    labels: `(n,)` true classes, to measure by; learned: what to learn instead; kept: whether to
-    learn from a sample at all. The L2 stays the same throughout: how large weights may be, not how
-    many samples there are.
+    labels: `(n,)` true classes, to measure on; targets: `(n,)` classes to fit; used: `(n,)` whether
+    to fit a sample. Every head has the L2 of `fit`: it bounds the weights, whatever the number of
+    samples.
     """
-    if min(len(labels), MOST) < max(_LEAST, fit.weight.shape[0]):
+    classes = fit.weight.shape[0]
+    if min(len(labels), MOST) < max(_LEAST, classes):
         return None
-    looked = np.arange(len(labels))
+    sampled = np.arange(len(labels))
     if len(labels) > MOST:
         share = MOST / len(labels)
-        looked = np.flatnonzero(parted(labels, (share, 1 - share), seed, groups) == 0)
-    x, true, learned = chosen(rows, looked).double(), labels[looked], learned[looked]
-    kept, groups = kept[looked], None if groups is None else groups[looked]
-    found: dict[float, list[tuple[int, float, int]]] = {share: [] for share in SHARES}
-    steps = np.diff((0.0, *SHARES, 1.0))
-    for number in range(max(1, min(_DRAWS, MOST // len(looked)))):
+        sampled = np.flatnonzero(parted(labels, (share, 1 - share), seed, groups) == 0)
+    x, true, targets = chosen(rows, sampled).double(), labels[sampled], targets[sampled]
+    used, groups = used[sampled], None if groups is None else groups[sampled]
+    drawn: dict[float, list[tuple[int, float, int]]] = {share: [] for share in SHARES}
+    steps = np.diff((0.0, *SHARES, 1.0)).tolist()
+    for number in range(max(1, min(_DRAWS, MOST // len(sampled)))):
         part = parted(true, steps, seed + number, groups)
-        asked = part == len(SHARES)
+        held_out = part == len(SHARES)
         for k, share in enumerate(SHARES):
-            here = np.flatnonzero((part <= k) & kept)
-            if not len(here) or not asked.any():
+            train = np.flatnonzero((part <= k) & used)
+            if not len(train) or not held_out.any():
                 return None
-            logits = _fitted(x[here], learned[here], fit.weight.shape[0], fit.l2, x[asked])
-            right = float((logits.argmax(1).numpy() == true[asked]).mean())
-            found[share].append((len(here), right, int(asked.sum())))
+            logits = _ridge_logits(x[train], targets[train], classes, fit.l2, x[held_out])
+            accuracy = float((logits.argmax(1).numpy() == true[held_out]).mean())
+            drawn[share].append((len(train), accuracy, int(held_out.sum())))
     points = [
         Point(
             samples=round(float(np.mean([size for size, _, _ in each]))),
-            accuracy=float(np.mean([right for _, right, _ in each])),
+            accuracy=float(np.mean([accuracy for _, accuracy, _ in each])),
             n=each[0][2],
         )
-        for each in found.values()
+        for each in drawn.values()
     ]
-    said = fit.held_out_logits.argmax(1).numpy()
-    right = float((said == np.tile(labels, len(said) // len(labels))).mean())
-    points.append(Point(samples=len(labels), accuracy=right, n=len(labels)))
-    return foretell(points)
+    predicted = fit.held_out_logits.argmax(1).numpy()
+    accuracy = float((predicted == np.tile(labels, len(predicted) // len(labels))).mean())
+    points.append(Point(samples=len(labels), accuracy=accuracy, n=len(labels)))
+    return extrapolate(points)
 
 
-def foretell(points: Sequence[Point]) -> Curve:
+def extrapolate(points: Sequence[Point]) -> Curve:
     """The power law through errors at several sizes, by weighted least squares on logarithms
     (Cortes et al. 1994; Hestness et al. 2017, arXiv 1712.00409), and the accuracy for twice the
-    last size. Where the points scatter more than their sizes explain, so does the exponent; more
-    labels are never foretold to harm."""
+    last size. Scatter beyond that of the samples widens the interval; the predicted accuracy is
+    never below the last one."""
     n = np.array([point.n for point in points], dtype=float)
     error = (n * (1 - np.array([point.accuracy for point in points])) + 0.5) / (n + 1)
     weights = n * error / (1 - error)
-    at = np.log([point.samples for point in points])
-    inside = at - np.average(at, weights=weights)
+    sizes = np.log([point.samples for point in points])
+    x = sizes - np.average(sizes, weights=weights)
     y = np.log(error)
-    spread = float(weights @ inside**2)
-    slope = float(weights @ (inside * y)) / spread
-    left = y - np.average(y, weights=weights) - slope * inside
-    excess = max(1.0, float(weights @ left**2) / (len(points) - 2))
+    spread = float(weights @ x**2)
+    slope = float(weights @ (x * y)) / spread
+    residuals = y - np.average(y, weights=weights) - slope * x
+    excess = max(1.0, float(weights @ residuals**2) / (len(points) - 2))
     width = _Z * math.sqrt(excess / spread)
     exponent, low, high = (max(0.0, b) for b in (-slope, -slope - width, -slope + width))
     now = 1 - points[-1].accuracy
@@ -141,15 +142,17 @@ def foretell(points: Sequence[Point]) -> Curve:
     )
 
 
-def _fitted(x: Tensor, labels: np.ndarray, classes: int, l2: float, asked: Tensor) -> Tensor:
-    """`(m, K)` predictions of ridge regression for `asked`, in the smaller of the two forms."""
+def _ridge_logits(
+    x: Tensor, labels: np.ndarray, classes: int, l2: float, held_out: Tensor
+) -> Tensor:
+    """`(m, K)` predictions of ridge regression for held-out rows, by the smaller Gram matrix."""
     y = nn.functional.one_hot(torch.from_numpy(labels), classes).double()
     mean, target = x.mean(0), y.mean(0)
-    x, y, asked = x - mean, y - target, asked - mean
+    x, y, held_out = x - mean, y - target, held_out - mean
     primal = len(x) > x.shape[1]
     gram = x.T @ x if primal else x @ x.T
     gram.diagonal().add_(l2)
     root = torch.linalg.cholesky(gram)
     if primal:
-        return asked @ torch.cholesky_solve(x.T @ y, root) + target
-    return asked @ (x.T @ torch.cholesky_solve(y, root)) + target
+        return held_out @ torch.cholesky_solve(x.T @ y, root) + target
+    return held_out @ (x.T @ torch.cholesky_solve(y, root)) + target

@@ -1,5 +1,5 @@
 """Accuracy, macro-F1, calibration and the confusion matrix, each with its uncertainty, in NumPy:
-importing a metrics library costs seconds of start-up, more than the work of a whole probe."""
+importing a metrics library takes seconds, more than a whole linear probe."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any
 import numpy as np
 
 BINS = 15
-MOST_DRAWN = 200
-"""Classes up to which a confusion is written as a matrix: 40,000 numbers."""
+MAX_MATRIX_CLASSES = 200
+"""A confusion of more classes is written as cells: the matrix would have over 40,000 numbers."""
 _DRAWS = 1000
 _CELLS_DRAWN = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How far the confidence in a prediction is from how often such predictions are right."""
+    """The gap between the confidence of predictions and their accuracy."""
 
     error: float
-    """Expected calibration error over `BINS` bins of equally many predictions each (equal mass)."""
+    """Expected calibration error over `BINS` bins of equal mass."""
     by_chance: float
-    """What that error would be expected to be for as many predictions if the confidences were
-    exactly right: few samples alone make one."""
+    """The value expected of that error for as many predictions with exact confidences: it is above
+    0 for few samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Which of K classes were predicted for which: the cells that are not empty, in order. Their
-    number grows with that of the samples, not with the square of K."""
+    """The confusion matrix of K classes as its cells above 0, in order. Their number grows with
+    that of the samples, not with the square of K."""
 
     classes: int
     """K."""
     true: np.ndarray
-    """`(m,)` classes of the samples of each cell."""
+    """`(m,)` true class of each cell."""
     predicted: np.ndarray
-    """`(m,)` classes predicted for them."""
+    """`(m,)` predicted class of each cell."""
     counts: np.ndarray
-    """`(m,)` predictions; a sample predicted R times counts R times."""
+    """`(m,)`; a sample predicted R times counts R times."""
 
     @property
     def of_class(self) -> np.ndarray:
@@ -63,9 +63,9 @@ class Confusion:
         return whole
 
     def to_json(self) -> dict[str, Any]:
-        """`confusion` is the matrix of up to `MOST_DRAWN` classes; of more it is None and
+        """`confusion` is the matrix; above `MAX_MATRIX_CLASSES` classes it is None and
         `confusion_cells` has true class, predicted class and count of each cell."""
-        if self.classes <= MOST_DRAWN:
+        if self.classes <= MAX_MATRIX_CLASSES:
             return {"confusion": self.matrix().tolist()}
         cells = np.stack([self.true, self.predicted, self.counts], axis=1)
         return {"confusion": None, "confusion_cells": cells.tolist()}
@@ -76,7 +76,7 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """What a model got right on `n` labelled samples."""
+    """The scores of a model on `n` labelled samples."""
 
     accuracy: float
     macro_f1: float
@@ -90,7 +90,7 @@ class Metrics:
     """95 % bootstrap interval."""
     balanced_accuracy_interval: tuple[float, float]
     calibration: Calibration | None
-    """None where only labels were predicted."""
+    """None for predictions without confidence."""
     confusion: Confusion
 
     def summary(self) -> dict[str, Any]:
@@ -116,9 +116,9 @@ def measure(
 ) -> Metrics:
     """Metrics of predicted against `(n,)` true class indices; n >= 1.
 
-    predicted: `(R * n,)`, every sample R times over, as repeated cross-validation gives; intervals
-    are those of n samples, or of as many `distinct` ones where some repeat others. confidence: the
-    probability given to each prediction.
+    predicted: `(R * n,)`, every sample R times over, as from repeated cross-validation; intervals
+    are those of n samples, or of `distinct` ones where some are duplicates. confidence: the
+    probability of each prediction.
     """
     n, times = len(labels), len(predicted) // len(labels)
     distinct = n if distinct is None else distinct
@@ -128,7 +128,7 @@ def measure(
     interval = wilson(float(right.mean()) * distinct, distinct)
     f1, balanced = _class_means(confusion)
     f1_interval, balanced_interval = _bootstrap(confusion, distinct)
-    if right.all():  # redrawing what has no error shows none, however few samples there are
+    if right.all():  # a bootstrap of samples without an error has none, however few they are
         f1_interval = balanced_interval = interval
     return Metrics(
         accuracy=float(right.mean()),
@@ -146,8 +146,7 @@ def measure(
 def of_probabilities(
     probabilities: np.ndarray, labels: np.ndarray, *, distinct: int | None = None
 ) -> Metrics:
-    """Metrics, the calibration among them, of `(R * n, K)` probabilities of the classes, against
-    `(n,)` true ones, as `measure` says."""
+    """Metrics, with calibration, of `(R * n, K)` probabilities, as `measure`."""
     return measure(
         probabilities.argmax(1),
         labels,
@@ -166,58 +165,60 @@ def confuse(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> Confus
 
 def _class_means(confusion: Confusion) -> tuple[float, float]:
     """Macro-F1 and balanced accuracy."""
-    hits, true, said = (c[None] for c in (confusion.hits, confusion.of_class, confusion.as_class))
-    f1, balanced = _means(hits, true, said)
+    counts = confusion.hits, confusion.of_class, confusion.as_class
+    f1, balanced = _means(*(each[None] for each in counts))
     return float(f1[0]), float(balanced[0])
 
 
-def _means(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _means(
+    hits: np.ndarray, true: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):
-        f1, recall = 2 * hits / (true + said), hits / true
+        f1, recall = 2 * hits / (true + predicted), hits / true
     return np.nanmean(f1, axis=1), np.nanmean(recall, axis=1)
 
 
 def _bootstrap(confusion: Confusion, n: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """95 % intervals of macro-F1 and balanced accuracy from redrawn sets of n samples (Efron 1979),
-    less the bias that redrawing has. To redraw samples is to redraw the counts of the cells."""
+    """95 % bootstrap intervals of macro-F1 and balanced accuracy for n samples (Efron 1979), less
+    the bootstrap's bias. Resampling samples is resampling the counts of the cells."""
     counts = confusion.counts
     # Classes that occur in neither have no score.
     occurring, number = np.unique([confusion.true, confusion.predicted], return_inverse=True)
-    (true, said), classes = number.reshape(2, -1), len(occurring)
+    (true, predicted), classes = number.reshape(2, -1), len(occurring)
     draws = min(_DRAWS, max(100, _CELLS_DRAWN // len(counts)))
     drawn = np.random.default_rng(0xB007).multinomial(n, counts / counts.sum(), size=draws)
 
     def by_class(cells: np.ndarray, of: np.ndarray) -> np.ndarray:
-        found = np.zeros((draws, classes))
+        sums = np.zeros((draws, classes))
         order = np.argsort(of, kind="stable")
         names, starts = np.unique(of[order], return_index=True)
-        found[:, names] = np.add.reduceat(cells[:, order], starts, axis=1)
-        return found
+        sums[:, names] = np.add.reduceat(cells[:, order], starts, axis=1)
+        return sums
 
-    hits = by_class(drawn * (true == said), true)
-    scores = _means(hits, by_class(drawn, true), by_class(drawn, said))
+    hits = by_class(drawn * (true == predicted), true)
+    scores = _means(hits, by_class(drawn, true), by_class(drawn, predicted))
     f1, balanced = (
-        tuple(np.clip(np.quantile(each, [0.025, 0.975]) + at - each.mean(), 0, 1).tolist())
-        for each, at in zip(scores, _class_means(confusion), strict=True)
+        tuple(np.clip(np.quantile(each, [0.025, 0.975]) + score - each.mean(), 0, 1).tolist())
+        for each, score in zip(scores, _class_means(confusion), strict=True)
     )
     return f1, balanced
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> Calibration:
-    """Expected calibration error of `(n,)` confidences in predictions that were right or not:
-    equal-mass bins (Nixon et al. 2019, arXiv 1904.01685), weighted by their size."""
+    """Expected calibration error of `(n,)` confidences of predictions that are right or not, in
+    bins of equal mass (Nixon et al. 2019, arXiv 1904.01685)."""
     order = np.argsort(confidence, kind="stable")
     error = chance = 0.0
-    for part in np.array_split(order, min(BINS, len(order))):
-        said = confidence[part]
-        error += abs(float(said.mean() - right[part].mean())) * len(part)
-        spread = float((said * (1 - said)).sum())
-        chance += math.sqrt(2 / math.pi * spread)  # mean distance of a sum from its expectation
+    for bin in np.array_split(order, min(BINS, len(order))):
+        inside = confidence[bin]
+        error += abs(float(inside.mean() - right[bin].mean())) * len(bin)
+        variance = float((inside * (1 - inside)).sum())
+        chance += math.sqrt(2 / math.pi * variance)  # mean distance of a sum from its expectation
     return Calibration(error=error / len(order), by_chance=chance / len(order))
 
 
 def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927): honest at small n and near 0 and 1."""
+    """95 % interval of a proportion (Wilson 1927), which holds at small n and near 0 and 1."""
     p, z2 = right / n, z * z / n
     centre = (p + z2 / 2) / (1 + z2)
     half = z / (1 + z2) * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
@@ -232,14 +233,14 @@ class Comparison:
     """Two models on the same samples."""
 
     name: str
-    """The other one's."""
+    """The second one's."""
     n: int
     better: int
-    """Samples that only the first had right."""
+    """Samples that only the first one has right."""
     worse: int
-    """Samples that only the other had right."""
+    """Samples that only the second one has right."""
     p: float
-    """Chance of a difference as large if both were equally good."""
+    """Of McNemar's exact test."""
 
     @property
     def significant(self) -> bool:
@@ -251,10 +252,8 @@ class Comparison:
 
 
 def compare(name: str, right: np.ndarray, other: np.ndarray) -> Comparison:
-    """A model beside another by `(n,)` truth values: which samples each got right.
-
-    McNemar's test in its exact form, a sign test on the samples where they differ.
-    """
+    """Two models by `(n,)` bools, whether each has a sample right: McNemar's exact test, which is a
+    sign test on the samples where they differ."""
     better, worse = int((right & ~other).sum()), int((other & ~right).sum())
     differ = better + worse
     logs = [

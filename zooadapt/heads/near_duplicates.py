@@ -1,4 +1,4 @@
-"""Samples that are nearly equal by their features, as a photo is that was saved or sized again."""
+"""Near-duplicates by features, such as a photo that was recompressed or resized."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from torch import Tensor, nn
 
 from zooadapt.backbone.rows import Rows, chosen
 
-IMAGES_ALIKE, OTHERS_ALIKE = 0.9, 0.999
-"""Cosine of whitened features from which two samples are nearly equal. Measured on flowers5 and
+IMAGE_THRESHOLD, OTHER_THRESHOLD = 0.9, 0.999
+"""Cosine of whitened features from which two samples are near-duplicates. Measured on flowers5 and
 trashnet6 with two networks: of 1,408 photos different ones have at most 0.87, three pairs that
-show one thing from one place 0.91 and more; of 300 photos saved or sized again, all are found at
+show one thing from one place 0.91 and more; of 300 photos recompressed or resized, all are found at
 JPEG quality 90 or 95 % of the size, 0.94 to 0.97 at quality 75, 0.96 to 0.98 at 80 % of the size.
 Questions of trec6 that differ in a word have up to 0.998."""
 LEAST_DIRECTIONS = 24
-"""Effective dimensions of features that can tell the same sample from one alike. Photos have 58 and
-73, pen-drawn letters, which they take for one another, 17; sentences 100 by a transformer, 19 by a
-character LSTM, which sees little but their last words."""
+"""Effective dimensions of features, at least, that distinguish a near-duplicate from a similar
+sample. Photos have 58 and 73; pen-drawn letters, which these features confuse, 17; sentences 100 by
+a transformer, 19 by a character LSTM, which sees little but their last words."""
 _DAMPING = 0.1
-"""Of the largest variance, added to every variance that features are whitened by."""
-_DRAWN = 1024
-_MOST = 256
+"""Share of the largest variance that is added to every variance before whitening."""
+_BASIS_SAMPLES = 1024
+_MAX_DIRECTIONS = 256
 _COARSE = 64
 _CHUNK = 1024
 
 
 def near_equal(digests: Sequence[bytes], rows: Rows, modality: str) -> dict[bytes, bytes]:
-    """For every content that comes after one nearly equal to it, or to one nearly equal to that and
-    so on, the first such content. digests: the content of each of the `(n, D)` rows."""
-    known: dict[bytes, int] = {}
-    first = np.array([k for k, one in enumerate(digests) if known.setdefault(one, k) == k])
+    """For the content of every near-duplicate the first content of its cluster; a chain of
+    near-duplicates is one cluster. digests: the content of each of the `(n, D)` rows."""
+    position: dict[bytes, int] = {}
+    first = np.array([k for k, one in enumerate(digests) if position.setdefault(one, k) == k])
     if len(first) < 2:
         return {}
     whitened = _whitened(rows, first)
@@ -41,50 +41,52 @@ def near_equal(digests: Sequence[bytes], rows: Rows, modality: str) -> dict[byte
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = _pairs(whitened, IMAGES_ALIKE if modality == "image" else OTHERS_ALIKE)
+    pairs = _pairs(whitened, IMAGE_THRESHOLD if modality == "image" else OTHER_THRESHOLD)
     size = (len(first),) * 2
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=size)
-    group = connected_components(links, directed=False)[1]
-    leader = np.unique(group, return_index=True)[1][group]
+    cluster = connected_components(links, directed=False)[1]
+    leader = np.unique(cluster, return_index=True)[1][cluster]
     return {
         digests[first[k]]: digests[first[leader[k]]]
         for k in np.flatnonzero(leader != np.arange(len(first))).tolist()
     }
 
 
-def _whitened(rows: Rows, wanted: np.ndarray) -> Tensor | None:
-    """`(m, r)` unit rows, in directions found on some of them; None where they are too few to tell
-    samples apart."""
-    some = wanted[np.linspace(0, len(wanted) - 1, min(len(wanted), _DRAWN)).astype(int)]
-    sample = chosen(rows, some).double()
+def _whitened(rows: Rows, positions: np.ndarray) -> Tensor | None:
+    """`(m, r)` whitened unit rows, in directions of a sample of them; None where the directions are
+    too few to distinguish samples."""
+    count = min(len(positions), _BASIS_SAMPLES)
+    drawn = positions[np.linspace(0, len(positions) - 1, count).astype(int)]
+    sample = chosen(rows, drawn).double()
     mean = sample.mean(0)
     values, vectors = torch.linalg.eigh((sample - mean) @ (sample - mean).T)
-    values, vectors = values.flip(0).clamp_min(0)[:_MOST], vectors.flip(1)[:, :_MOST]
+    values = values.flip(0).clamp_min(0)[:_MAX_DIRECTIONS]
+    vectors = vectors.flip(1)[:, :_MAX_DIRECTIONS]
     damped = values + _DAMPING * values[0]
     if not values.isfinite().all() or not float((values / damped).sum()) >= LEAST_DIRECTIONS:
         return None
-    kept = values > 1e-9 * values[0]
-    basis = (sample - mean).T @ (vectors[:, kept] / values[kept].sqrt())
-    basis = (basis / damped[kept].sqrt()).float()
+    significant = values > 1e-9 * values[0]
+    basis = (sample - mean).T @ (vectors[:, significant] / values[significant].sqrt())
+    basis = (basis / damped[significant].sqrt()).float()
     parts, start = [], 0
     for chunk in rows():
-        here = wanted[(wanted >= start) & (wanted < start + len(chunk))]
-        parts.append((chunk[here - start] - mean.float()) @ basis)
+        inside = positions[(positions >= start) & (positions < start + len(chunk))]
+        parts.append((chunk[inside - start] - mean.float()) @ basis)
         start += len(chunk)
     return nn.functional.normalize(torch.cat(parts), dim=1)
 
 
-def _pairs(unit: Tensor, alike: float) -> np.ndarray:
-    """`(p, 2)` positions of rows whose cosine is at least `alike`, each pair once. The first
-    directions and the length of the rest bound the cosine: few pairs are looked at in full."""
+def _pairs(unit: Tensor, threshold: float) -> np.ndarray:
+    """`(p, 2)` positions of rows whose cosine is at least `threshold`, each pair once. The first
+    directions and the length of the rest bound the cosine: few cosines are computed in full."""
     rest = unit[:, _COARSE:].norm(dim=1, keepdim=True)
     coarse = torch.cat([unit[:, :_COARSE], rest], 1)
-    found = [np.empty((0, 2), dtype=np.int64)]
+    pairs = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(unit), _CHUNK):
         bound = coarse[start : start + _CHUNK] @ coarse[start:].T
-        near = (bound >= alike - 1e-6).nonzero() + start
+        near = (bound >= threshold - 1e-6).nonzero() + start
         near = near[near[:, 0] < near[:, 1]]
-        for part in near.split(1 << 16):
+        for part in torch.split(near, 1 << 16):
             cosine = (unit[part[:, 0]] * unit[part[:, 1]]).sum(1)
-            found.append(part[cosine >= alike].numpy())
-    return np.concatenate(found)
+            pairs.append(part[cosine >= threshold].numpy())
+    return np.concatenate(pairs)

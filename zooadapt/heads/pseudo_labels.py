@@ -117,7 +117,7 @@ def _twice(
         kind=kind,
         weights=torch.cat([mean_one, _as_much(mean_one, labels, confident, guessed)]),
         groups=_each_alone(groups, len(guessed)),
-        judged=judged,
+        compared=judged,
         seed=seed,
     )
     return first, second, count, len(sure)

@@ -15,8 +15,8 @@ class Ridge:
 
     One eigendecomposition of the smaller of the `n x n` and the `D x D` Gram matrix, in float64,
     serves every L2; memory does not grow with `n` beyond labels and weights once `n > D`. `mean`
-    `(D,)`, `basis` `(D, r)` and `values` `(r,)` are the rows' mean and the centred Gram matrix's
-    eigenvectors and eigenvalues, as far as they are not zero.
+    `(D,)` is that of the rows; `basis` `(D, r)` and `values` `(r,)` are the eigenvectors and the
+    eigenvalues above 0 of the centred Gram matrix.
     """
 
     def __init__(self, rows: Rows, labels: Tensor, num_classes: int, weights: Tensor) -> None:
@@ -45,38 +45,38 @@ class Ridge:
         without it: the residual over 1 - leverage (Allen 1974, PRESS). With `groups`, `(n,)`, by
         the solution without its whole group, exact as well."""
         count = -(-len(self._labels) // step)
-        found = [torch.empty(count, self._classes, dtype=torch.float64) for _ in l2s]
+        predictions = [torch.empty(count, self._classes, dtype=torch.float64) for _ in l2s]
         done = 0
         for x, y, w in self._chunks(step):
             inside = (x - self.mean) @ self.basis
-            for l2, out in zip(l2s, found, strict=True):
+            for l2, out in zip(l2s, predictions, strict=True):
                 shrink = 1 / (self.values + l2)
                 fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
                 leverage = w * (inside.square() @ shrink + 1 / self._total)
-                left = (y - fitted) / (1 - leverage).clamp_min(_LEAST)[:, None]
-                out[done : done + len(x)] = y - left
+                residual = (y - fitted) / (1 - leverage).clamp_min(_LEAST)[:, None]
+                out[done : done + len(x)] = y - residual
             done += len(x)
         if groups is not None:
-            for members in _alike_in_size(groups):
-                asked = members % step == 0
-                if asked.any():
-                    self._without_groups(members[asked.any(1)], step, l2s, found)
-        return found
+            for members in _groups_by_size(groups):
+                sampled = members % step == 0
+                if sampled.any():
+                    self._predict_groups(members[sampled.any(1)], step, l2s, predictions)
+        return predictions
 
-    def _without_groups(
-        self, members: Tensor, step: int, l2s: Sequence[float], found: list[Tensor]
+    def _predict_groups(
+        self, members: Tensor, step: int, l2s: Sequence[float], predictions: list[Tensor]
     ) -> None:
-        """Put the predictions for the members, `(m, g)` positions of m groups, in their places: the
-        block of residuals solved by the block of 1 - leverage; for groups larger than the number of
-        directions, the normal equations less what the group brought into them."""
+        """Write the predictions for the members, `(m, g)` positions of m groups: the block of
+        residuals solved by the block of 1 - leverage; for groups larger than the number of
+        directions, the normal equations less the group's part of them."""
         order = members.flatten().sort()
         x = chosen(self._rows, order.values.numpy()).double()
         inside = torch.empty(len(x), self.basis.shape[1], dtype=torch.float64)
         inside[order.indices] = (x - self.mean) @ self.basis
         inside = inside.view(*members.shape, -1)
         y, w = self._targets(self._labels[members]), self._weights[members]
-        asked = members % step == 0
-        for l2, out in zip(l2s, found, strict=True):
+        sampled = members % step == 0
+        for l2, out in zip(l2s, predictions, strict=True):
             shrink = 1 / (self.values + l2)
             if members.shape[1] <= len(self.values):
                 fitted = inside @ (shrink[:, None] * self._moment) + self._target_mean
@@ -89,40 +89,40 @@ class Ridge:
                 total = torch.tensor([self._total], dtype=torch.float64)
                 whole = torch.diag(torch.cat([self.values + l2, total]))
                 moment = torch.cat([self._moment, self._total * self._target_mean[None]])
-                left = whole - weighted @ rows
-                left[:, -1, -1].clamp_min_(_LEAST)
-                predicted = rows @ torch.linalg.solve(left, moment - weighted @ y)
-            out[members[asked] // step] = predicted[asked]
+                rest = whole - weighted @ rows
+                rest[:, -1, -1].clamp_min_(_LEAST)
+                predicted = rows @ torch.linalg.solve(rest, moment - weighted @ y)
+            out[members[sampled] // step] = predicted[sampled]
 
     def out_of_fold(self, l2s: Sequence[float], fold: Tensor, *, step: int = 1) -> list[Tensor]:
         """The same by the solution without the sample's whole fold, exact as well: the normal
-        equations in the eigenbasis, less what the fold brought into them. fold: `(n,)` from 0."""
+        equations in the eigenbasis, less the fold's part of them. fold: `(n,)` from 0."""
         size = len(self.values) + 1
         count = int(fold.max()) + 1
         grams = torch.zeros(count, size, size, dtype=torch.float64)
         moments = torch.zeros(count, size, self._classes, dtype=torch.float64)
         for rows, y, w, numbers in self._folded(fold, 1):
-            for number in numbers.unique().tolist():
-                mine = numbers == number
-                weighted = rows[mine] * w[mine, None]
-                grams[number].addmm_(weighted.T, rows[mine])
-                moments[number].addmm_(weighted.T, y[mine])
+            for number in torch.unique(numbers).tolist():
+                inside = numbers == number
+                weighted = rows[inside] * w[inside, None]
+                grams[number].addmm_(weighted.T, rows[inside])
+                moments[number].addmm_(weighted.T, y[inside])
         whole = torch.cat([self._moment, self._total * self._target_mean[None]]) - moments
         solutions = []
         for l2 in l2s:
             diagonal = torch.cat([self.values + l2, torch.tensor([self._total]).double()])
             solutions.append(torch.linalg.solve(torch.diag(diagonal) - grams, whole))
-        found: list[list[Tensor]] = [[] for _ in l2s]
+        predictions: list[list[Tensor]] = [[] for _ in l2s]
         for rows, y, _, numbers in self._folded(fold, step):
-            for fitted, parts in zip(solutions, found, strict=True):
-                said = torch.empty_like(y)
-                for number in numbers.unique().tolist():
-                    said[numbers == number] = rows[numbers == number] @ fitted[number]
-                parts.append(said)
-        return [torch.cat(parts) for parts in found]
+            for fitted, parts in zip(solutions, predictions, strict=True):
+                predicted = torch.empty_like(y)
+                for number in torch.unique(numbers).tolist():
+                    predicted[numbers == number] = rows[numbers == number] @ fitted[number]
+                parts.append(predicted)
+        return [torch.cat(parts) for parts in predictions]
 
     def _folded(self, fold: Tensor, step: int) -> Iterator[tuple[Tensor, ...]]:
-        """Rows in the eigenbasis, with a 1 for the bias; targets, weights and folds of them."""
+        """Rows in the eigenbasis, with a 1 for the bias; their targets, weights and folds."""
         start = 0
         for x, y, w in self._chunks(step):
             inside = (x - self.mean) @ self.basis
@@ -144,10 +144,10 @@ class Ridge:
     def _from_dimensions(self, dim: int) -> None:
         gram = torch.zeros(dim, dim, dtype=torch.float64)
         sums = torch.zeros(self._classes, dim, dtype=torch.float64)
-        for x, here in self._parts():
-            weighted = x * self._weights[here, None]
+        for x, positions in self._parts():
+            weighted = x * self._weights[positions, None]
             gram.addmm_(weighted.T, x)
-            sums.index_add_(0, self._labels[here], weighted)
+            sums.index_add_(0, self._labels[positions], weighted)
         first = sums.sum(0)
         moment = 2 * sums.T - first[:, None]
         self.mean = first / self._total
@@ -160,35 +160,35 @@ class Ridge:
         return nn.functional.one_hot(labels, self._classes).double() * 2 - 1
 
     def _chunks(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for x, here in self._parts(step):
-            yield x, self._targets(self._labels[here]), self._weights[here]
+        for x, positions in self._parts(step):
+            yield x, self._targets(self._labels[positions]), self._weights[positions]
 
     def _parts(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """Every `step`-th row, and the positions of these rows."""
         start = 0
         for part in self._rows():
-            here = torch.arange(-(-start // step) * step, start + len(part), step)
-            if len(here):
-                yield part[here - start].double(), here
+            positions = torch.arange(-(-start // step) * step, start + len(part), step)
+            if len(positions):
+                yield part[positions - start].double(), positions
             start += len(part)
 
 
 _LEAST = 1e-9
-"""Of what is divided by, where nothing is left to learn from."""
+"""Of a divisor, where no sample is left to fit."""
 _ROUNDING = 1e-12
-_AT_ONCE = 8192
-"""Members of groups whose rows are taken at once."""
+_CHUNK = 8192
+"""Members of groups whose rows are read at once."""
 
 
-def _alike_in_size(groups: Tensor) -> Iterator[Tensor]:
-    """`(m, g)` positions of the members of groups of the same size, each more than one sample."""
+def _groups_by_size(groups: Tensor) -> Iterator[Tensor]:
+    """`(m, g)` positions of the members of m groups of g samples, for every g above 1."""
     order = torch.sort(groups, stable=True).indices
     sizes = torch.unique_consecutive(groups[order], return_counts=True)[1]
-    parts = order.split(sizes.tolist())
-    for size in sizes.unique().tolist():
+    parts = torch.split(order, sizes.tolist())
+    for size in torch.unique(sizes).tolist():
         if size > 1:
             members = torch.stack([part for part in parts if len(part) == size])
-            yield from members.split(max(1, _AT_ONCE // size))
+            yield from torch.split(members, max(1, _CHUNK // size))
 
 
 def _significant(values: Tensor) -> Tensor:

@@ -62,9 +62,9 @@ class Part:
     """A part of the data, with the exported model's predictions."""
 
     split: Split
-    learned: np.ndarray
+    targets: np.ndarray
     """`(n,)` the labels to train on, which may differ from those in the data."""
-    kept: np.ndarray
+    used: np.ndarray
     """`(n,)` whether a sample is trained on."""
     predicted: np.ndarray | None
     """`(n,)` the exported model's classes; None where it is measured on other parts."""
@@ -78,8 +78,8 @@ class Part:
         return replace(
             self,
             split=self.split.subset(rows),
-            learned=self.learned[rows],
-            kept=self.kept[rows],
+            targets=self.targets[rows],
+            used=self.used[rows],
             predicted=None if self.predicted is None else self.predicted[rows],
             groups=None if self.groups is None else self.groups[rows],
         )
@@ -110,7 +110,7 @@ class BaselineResult:
 
 
 def notes(modality: str, results: Sequence[BaselineResult]) -> list[str]:
-    """Which rivals of this modality are not installed, and which used a sample of the data."""
+    """Which baselines of this modality are not installed, and which used a sample of the data."""
     return [
         f"{baseline.title} was not measured beside the model, since {baseline.package} is not "
         f"installed: pip install {baseline.package}"
@@ -187,8 +187,8 @@ def _predict(
     """Predicted classes of the samples of `val` (else of `train`) and `test`."""
     ends = np.cumsum([len(part.split) for part in parts.values()])
     rows = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
-    labels = np.concatenate([part.learned for part in parts.values()])
-    kept = np.concatenate([part.kept for part in parts.values()])
+    labels = np.concatenate([part.targets for part in parts.values()])
+    used = np.concatenate([part.used for part in parts.values()])
     if "val" in parts:
         folds = {"val": [(rows["train"], rows["val"])]}
     else:
@@ -200,7 +200,7 @@ def _predict(
         others = np.concatenate([rows[name] for name in parts if name != "test"])
         folds["test"] = [(others, rows["test"])]
     names = [name for name, pairs in folds.items() for _ in pairs]
-    pairs = [(fitted[kept[fitted]], held_out) for name in folds for fitted, held_out in folds[name]]
+    pairs = [(fitted[used[fitted]], held_out) for name in folds for fitted, held_out in folds[name]]
     model = predictor([raw for part in parts.values() for raw in _raw(part.split)])
     predicted = {name: np.full(len(labels), -1) for name in folds}
     for name, (_, held_out), classes in zip(

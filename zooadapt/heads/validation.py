@@ -1,4 +1,4 @@
-"""What a model says of the samples that were held out, in one loss that compares models."""
+"""The figures of one epoch on the validation part, and the loss that compares epochs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from zooadapt.heads import calibration
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The validation part at one moment: the loss at the temperature that suits it best, which
-    tells epochs apart by what they know and not by how sure they are of it."""
+    """Figures on the validation part. The loss is that at the best temperature: it compares epochs
+    by how well they separate the classes, whatever their confidence."""
 
     loss: float
     accuracy: float
     score: float
-    """What was asked for: the accuracy, or that with every class counting the same."""
+    """The chosen metric: accuracy, or balanced accuracy."""
     scale: float
     losses: Tensor
-    """`(n,)` loss of each sample, at that temperature."""
+    """`(n,)`, at that temperature."""
 
 
 def validate(logits: Tensor, labels: Tensor, class_weights: Tensor, metric: str) -> Validation:
-    """What `(n, K)` logits say of `(n,)` labels; for balanced accuracy, classes count alike."""
+    """Figures of `(n, K)` logits against `(n,)` labels; for balanced accuracy every class has the
+    same weight in total."""
     weights = torch.ones(len(logits), dtype=torch.float64)
     if metric != "accuracy":
         weights = class_weights[labels]

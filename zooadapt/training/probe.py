@@ -256,8 +256,8 @@ class HeadFitter:
         return {
             name: Part(
                 split=self._splits[name],
-                learned=self.learned[name].numpy(),
-                kept=self.kept[name].numpy(),
+                targets=self.learned[name].numpy(),
+                used=self.kept[name].numpy(),
                 predicted=predicted.get(name),
                 groups=self.groups(name) if name == TRAIN else None,
             )
