@@ -27,12 +27,14 @@ from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.config import Request
 from zooadapt.training.cost_model import Costs, Sizes
 from zooadapt.training.loop import Training
+from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import (
     ALWAYS,
     GAINED,
     IN_DOUBT,
     LOST,
     FitHead,
+    FitPhase,
     Recipe,
     Train,
     TrainPhase,
@@ -63,7 +65,7 @@ def costs(depth: int, stage: float = 1e-3) -> Costs:
 
 def planned(backbone, seconds: float, *, pilots: bool = True) -> list:
     sizes = Sizes(train=320, val=80, test=0, batch=32)
-    found, choices = policy.phases(
+    found, choices = policy.Policy(chooses=True).phases(
         backbone,
         costs(backbone.depth),
         sizes,
@@ -221,31 +223,42 @@ def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
     unknown = rng.normal(0, 0.5, (120, 3))
     last, early = (unknown, known) if lost else (known, unknown)
     rows = {name: torch.from_numpy(x).float() for name, x in (("early", early), ("last", last))}
-    better, fact = transferability.room(rows["last"], rows, torch.from_numpy(labels), 3)
-    assert better is lost
-    assert "standard error" in fact
+    losses = transferability.stage_losses(rows["last"], rows, torch.from_numpy(labels), 3)
+    phases = (FitPhase(), phase(3, IN_DOUBT), phase(3, LOST), phase(0, GAINED), phase(0, LOST))
+    after, choice = policy.Policy(chooses=True).start(plan(*phases), *losses)
+    assert after.phases == ((FitPhase(), *phases[3:]) if lost else phases)
+    assert "standard error" in choice.why
 
 
 @pytest.mark.parametrize("untrained", ["knows nothing", "knows as much", "overflows"])
-def test_a_source_teaches_nothing_where_its_network_untrained_knows_as_much(untrained: str):
-    found, better, fact = taught({"knows nothing": 9.0, "knows as much": 0.3}.get(untrained), 1200)
-    assert found is (untrained == "knows as much") and not better
-    assert "1.099 with none" in fact  # the logarithm of three
+def test_an_untrained_network_that_knows_as_much_is_trained(untrained: str):
+    answer = departure({"knows nothing": 9.0, "knows as much": 0.3}.get(untrained), 1200)
+    assert answer.retrains is (untrained == "knows as much")
+    assert answer.trains and not answer.untrained
+    assert "1.099 with none" in answer.why  # the logarithm of three
+    assert answer.plan.from_scratch is answer.retrains
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.3, None])
 def test_with_few_labels_its_network_untrained_has_to_know_more(noise: float | None):
-    found, better, fact = taught(noise, 150)
-    assert found is better is (noise == 0.1)
-    assert "standard error" in fact
+    answer = departure(noise, 150)
+    assert answer.untrained is (noise == 0.1) and answer.trains is not answer.untrained
+    assert not answer.retrains and "standard error" in answer.why
 
 
 def test_with_many_labels_an_untrained_network_may_be_better_as_it_is():
-    assert taught(0.1, 1200)[:2] == (True, True)
+    answer = departure(0.1, 1200)
+    assert answer.untrained and answer.retrains
 
 
-def taught(noise: float | None, count: int) -> tuple[bool, bool, str]:
-    """What is said of a source whose features have a noise of 0.3, its network untrained having
+def test_a_plan_that_freezes_stages_trains_no_random_weights():
+    answer = departure(0.1, 1200, freeze_at=2)
+    assert answer.untrained and not answer.retrains and not answer.trains
+    assert departure(0.3, 1200, freeze_at=2).plan.from_scratch is False
+
+
+def departure(noise: float | None, count: int, freeze_at: int = 0) -> policy.Departure:
+    """The answer about a source whose features have a noise of 0.3, its network untrained having
     features with this noise, or such as overflow."""
     rng = np.random.default_rng(2)
     labels = np.arange(count) % 3
@@ -255,7 +268,23 @@ def taught(noise: float | None, count: int) -> tuple[bool, bool, str]:
     )
     untrained = untrained * np.inf if noise is None else untrained
     rows = (torch.from_numpy(x).float() for x in (source, untrained))
-    return transferability.teaches_nothing(*rows, torch.from_numpy(labels), 3)
+    losses = transferability.source_losses(*rows, torch.from_numpy(labels), 3)
+    return policy.Policy(chooses=True).leave_source(
+        plan(FitPhase(), phase(freeze_at, ALWAYS)), losses
+    )
+
+
+def phase(freeze_at: int, when: str) -> TrainPhase:
+    return TrainPhase(freeze_at=freeze_at, epochs=4, lr=1e-3, warmup=0.1, when=when)
+
+
+def plan(*phases: FitPhase | TrainPhase) -> Plan:
+    return Plan(
+        source="s", revision=None, sha256="", family="f", data="d", strategy="auto", phases=phases,
+        head="ridge", recipe=Recipe(), precision="fp32", channels_last=False, device="cpu", seed=0,
+        depth=5, num_classes=3, train_samples=1200, val="held out", val_fraction=0.2, refit=True,
+        folds=0, repeats=0, grouped=False, suspects="keep", from_scratch=False, choices=(),
+    )  # fmt: skip
 
 
 def test_a_source_of_no_use_is_left_for_random_weights(tmp_path: Path):

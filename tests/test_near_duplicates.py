@@ -15,7 +15,7 @@ from zooadapt.data.splits import hold_out
 from zooadapt.heads import baselines, metrics, near_duplicates
 from zooadapt.runtime.progress import Progress
 from zooadapt.training.config import Request
-from zooadapt.training.probe import HeadFitter
+from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.workflows.adapt import adapt
 
 

@@ -23,7 +23,7 @@ from zooadapt.heads.validation import Validation
 from zooadapt.runtime.progress import Progress
 from zooadapt.training import cost_model, policy, strategies
 from zooadapt.training.config import Request
-from zooadapt.training.probe import HeadFitter
+from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.training.strategies import ALWAYS, LOST, Recipe, TrainPhase
 from zooadapt.training.trainer import Trainer
 from zooadapt.workflows.adapt import adapt
@@ -82,32 +82,38 @@ def said(loss: float, accuracy: float) -> Validation:
     return Validation(loss=loss, accuracy=accuracy, score=accuracy, scale=1.0, losses=losses)
 
 
-def test_a_mean_that_is_not_finite_is_not_chosen():
-    losses = {0.0: 1.0, 0.5: float("nan"), 0.75: float("inf"), 1.0: 0.5}
+def chosen(validations: dict[float, Validation]) -> policy.Candidate:
+    """The policy's model of the linear probe (0), the fine-tuned one (1) and averages of both."""
+    auto = policy.Policy(chooses=True)
+    return auto.model(validations.__getitem__, trained=True, from_scratch=False)
 
-    def measured(share: float) -> Validation:
-        return said(losses[share], 0)
 
-    assert policy.choose(measured, (0.5, 0.75, 1.0))[0] == 1.0
+def test_a_weight_average_that_is_not_finite_is_not_chosen():
+    losses = {0.0: 1.0, 0.25: 2.0, 0.5: float("nan"), 0.75: float("inf"), 1.0: 0.5}
+    assert chosen({share: said(loss, 0) for share, loss in losses.items()}).share == 1.0
     losses[1.0] = 2.0
-    assert policy.choose(measured, (0.5, 0.75, 1.0))[0] == 0.0
+    assert chosen({share: said(loss, 0) for share, loss in losses.items()}).share == 0.0
 
 
-def test_a_solved_head_that_is_right_throughout_remains():
-    found = {0.0: said(0.3, 8 / 9), 0.5: said(0.2, 1.0), 1.0: said(0.1, 1.0)}
-    assert policy.choose(found.__getitem__, (0.5, 1.0))[0] == 1.0
-    found[0.0] = said(0.3, 1.0)
-    share, one, fact = policy.choose(found.__getitem__, (0.5, 1.0))
-    assert (share, one) == (0, found[0.0])
-    assert fact == "it is right on all 9 held-out samples"
+def test_a_probe_that_is_right_throughout_remains():
+    validations = {0.0: said(0.3, 8 / 9), 0.25: said(0.3, 8 / 9), 0.5: said(0.2, 1.0),
+                   0.75: said(0.2, 1.0), 1.0: said(0.1, 1.0)}  # fmt: skip
+    assert chosen(validations).share == 1.0
+    validations[0.0] = said(0.3, 1.0)
+    answer = chosen(validations)
+    assert (answer.share, answer.validation) == (0, validations[0.0])
+    assert answer.why == "it is right on all 9 held-out samples"
 
 
-def test_what_is_right_about_fewer_than_the_solved_head_is_not_chosen():
-    found = {0.0: said(0.3, 7 / 9), 0.5: said(0.2, 7 / 9), 1.0: said(0.1, 6 / 9)}
-    assert policy.choose(found.__getitem__, (0.5, 1.0))[:2] == (0.5, found[0.5])
-    found[0.5] = said(0.2, 5 / 9)
-    share, one, fact = policy.choose(found.__getitem__, (0.5, 1.0))
-    assert (share, one) == (0, found[0.0]) and "0.100 after training, which is worse" in fact
+def test_what_is_right_about_fewer_than_the_probe_is_not_chosen():
+    validations = {0.0: said(0.3, 7 / 9), 0.25: said(0.3, 5 / 9), 0.5: said(0.2, 7 / 9),
+                   0.75: said(0.1, 6 / 9), 1.0: said(0.1, 6 / 9)}  # fmt: skip
+    answer = chosen(validations)
+    assert (answer.share, answer.validation) == (0.5, validations[0.5])
+    validations[0.5] = said(0.2, 5 / 9)
+    answer = chosen(validations)
+    assert (answer.share, answer.validation) == (0, validations[0.0])
+    assert "0.100 after training, which is worse" in answer.why
 
 
 def test_a_refit_goes_on_for_a_while_and_slower():
@@ -178,7 +184,7 @@ def test_the_time_for_it_is_planned():
     assert each.refit(0, 2, sizes) == pytest.approx(2 * (epoch - 200 * each.through(0)) / 0.8)
 
     def epochs(refits: bool) -> int:
-        phases, _ = policy.phases(
+        phases, _ = policy.Policy(chooses=True).phases(
             backbone,
             each,
             sizes,

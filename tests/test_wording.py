@@ -6,14 +6,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from zooadapt.cli import adapt as command
 from zooadapt.heads.learning_curve import Curve, Point
+from zooadapt.heads.validation import Validation
 from zooadapt.runtime.wording import counted
 from zooadapt.training import policy, setup
 from zooadapt.training.config import Request
-from zooadapt.training.plan import _imbalance
 from zooadapt.training.plan_lines import plan_lines
+from zooadapt.training.planning import _imbalance
 from zooadapt.training.strategies import ALWAYS, GAINED, IN_DOUBT, LOST, FitPhase, TrainPhase
 
 
@@ -104,4 +106,10 @@ def test_a_learning_curve_says_what_its_accuracy_is_of() -> None:
     ],
 )
 def test_a_model_between_two_is_an_average(share: float, from_scratch: bool, model: str) -> None:
-    assert policy.described(share, from_scratch=from_scratch) == model
+    def measure(one: float) -> Validation:
+        loss = 0.1 if one == share else 1.0
+        return Validation(loss=loss, accuracy=0.5, score=0.5, scale=1.0,
+                          losses=torch.full((9,), loss))  # fmt: skip
+
+    answer = policy.Policy(chooses=True).model(measure, trained=True, from_scratch=from_scratch)
+    assert answer.name == model

@@ -14,8 +14,8 @@ from zooadapt.heads.metrics import Comparison, Metrics
 from zooadapt.heads.text_baseline import measure_baselines
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.wording import counted
+from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.training.plan import Plan
-from zooadapt.training.probe import HeadFitter
 from zooadapt.training.strategies import AUTO
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zooadapt.backbone.engine import ROWS
-from zooadapt.training import policy, strategies, transferability
+from zooadapt.training import strategies
 from zooadapt.training.cost_model import Costs, Sizes
 from zooadapt.training.plan import Plan
-from zooadapt.training.strategies import AUTO, GAINED, LOST
+from zooadapt.training.policy import Policy
+from zooadapt.training.strategies import LOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Estimate:
 
 def estimate(
     plan: Plan,
+    policy: Policy,
     costs: Costs,
     sizes: Sizes,
     *,
@@ -38,55 +40,51 @@ def estimate(
     spent: float,
     budget: float,
 ) -> Estimate:
-    """The costs of a plan, from those of one sample; weights: bytes of the network's state; kept:
-    bytes of decoded samples that each part of the data may keep; spent: seconds until now; budget:
-    seconds after which nothing more is trained."""
-    freeze_points = {phase.freeze_at for phase in plan.trained} | (
-        {plan.depth} if plan.fits_head else set()
-    )
-    epochs = sum(phase.epochs for phase in plan.trained if phase.when != LOST)
-    chosen = 1 + len(policy.WEIGHTS) if plan.strategy == AUTO and plan.trained else 1
+    """The costs of a plan, from those of one sample and from what the policy may decide on the way;
+    weights: bytes of the network's state; kept: bytes of decoded samples that each part of the data
+    may keep; spent: seconds until now; budget: seconds after which nothing more is trained."""
     around = spent + costs.passes(sizes.everything)
-    if plan.may_leave_source:
-        # Some of them go through the network untrained, too.
-        around += costs.passes(min(sizes.train, transferability.COMPARED))
-    around += (chosen * sizes.val + sizes.test) * costs.through(plan.freeze_at)
-    training = [phase.epochs * costs.epoch(phase.freeze_at, sizes) for phase in plan.trained]
-    deep = next((k for k, phase in enumerate(plan.trained) if phase.when == GAINED), 0)
-    shortest = sum(
-        min(phase.epochs, plan.recipe.patience or phase.epochs)
-        * costs.epoch(phase.freeze_at, sizes)
-        for phase in plan.trained
-        if phase.when not in (GAINED, LOST)
-    )
-    if plan.strategy == AUTO and plan.fits_head:
-        shortest = 0.0  # a fitted head that is right on all held-out samples is not trained on
-    again = 0.0
+    around += costs.passes(policy.untrained_samples(plan, sizes.train))
+    evaluated = policy.compared(plan) * sizes.val + sizes.test
+    around += evaluated * costs.through(plan.freeze_at)
+    epoch = [costs.epoch(phase.freeze_at, sizes) for phase in plan.trained]
+    patience = plan.recipe.patience
+    whole = [phase.epochs * s for phase, s in zip(plan.trained, epoch, strict=True)]
+    least = [
+        min(phase.epochs, patience or phase.epochs) * s
+        for phase, s in zip(plan.trained, epoch, strict=True)
+    ]
+    refit = 0.0
     if plan.refit and plan.trained:
         last = strategies.refit(plan.trained[-1])
-        again = costs.refit(last.freeze_at, last.epochs, sizes)
-        shortest += 0.0 if plan.strategy == AUTO else again  # a solved head needs none
-    stored = sum(
-        sizes.everything * costs.activation_bytes[freeze_at - 1]
-        for freeze_at in freeze_points
-        if freeze_at
+        refit = costs.refit(last.freeze_at, last.epochs, sizes)
+    end = max(around, budget)
+    return Estimate(
+        seconds=min(around + policy.longest(plan, whole, refit), end),
+        least_seconds=min(around + policy.shortest(plan, least, refit), end),
+        memory_bytes=_memory(plan, policy, costs, sizes, weights=weights, kept=kept),
+        disk_bytes=_stored(plan, costs, sizes) + weights,
+        steps=sizes.steps * sum(phase.epochs for phase in plan.trained if phase.when != LOST),
+        frozen_stages=plan.freeze_at,
     )
-    copies = (1 + plan.recipe.soup + 2 * (plan.strategy == AUTO)) if plan.trained else 0
+
+
+def _memory(
+    plan: Plan, policy: Policy, costs: Costs, sizes: Sizes, *, weights: int, kept: int
+) -> int:
+    copies = 1 + plan.recipe.soup + 2 * policy.chooses if plan.trained else 0
     parts = (sizes.train, sizes.val, sizes.test)
     decoded = sum(min(kept, samples * costs.sample_bytes) for samples in parts)
-    fitter = 0
+    head = 0
     if plan.fits_head:
         # All features, and the temporaries in float64 of the rows that are taken at once.
         features = costs.activation_bytes[-1]
-        fitter = (sizes.train + sizes.val + 8 * min(sizes.train, ROWS)) * features
-    # Either all that is tried first and what that earned, or that at once, and again.
-    longest = max(sum(training[: deep + 1]), sum(training[deep:])) + again
-    end = max(around, budget)
-    return Estimate(
-        seconds=min(around + longest, end),
-        least_seconds=min(around + shortest, end),
-        memory_bytes=costs.peak_bytes + copies * weights + decoded + fitter,
-        disk_bytes=stored + weights,
-        steps=epochs * sizes.steps,
-        frozen_stages=plan.freeze_at,
-    )
+        head = (sizes.train + sizes.val + 8 * min(sizes.train, ROWS)) * features
+    return costs.peak_bytes + copies * weights + decoded + head
+
+
+def _stored(plan: Plan, costs: Costs, sizes: Sizes) -> int:
+    """Bytes of activations at every freeze point of the plan."""
+    points = {phase.freeze_at for phase in plan.trained}
+    points |= {plan.depth} if plan.fits_head else set()
+    return sum(sizes.everything * costs.activation_bytes[k - 1] for k in points if k)

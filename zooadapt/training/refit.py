@@ -10,50 +10,50 @@ from torch import Tensor
 
 from zooadapt.backbone import head_layer
 from zooadapt.backbone.staged import StagedBackbone
-from zooadapt.runtime import distributed
 from zooadapt.runtime.choice import Choice
-from zooadapt.runtime.wording import counted
 from zooadapt.training import strategies, weight_averaging
 from zooadapt.training.loop import Training
+from zooadapt.training.policy import Policy
 from zooadapt.training.strategies import TrainPhase
 
 
 def refit(
     backbone: StagedBackbone,
     training: Callable[[TrainPhase], Training],
-    taught: TrainPhase,
+    fine_tuned: TrainPhase,
+    policy: Policy,
     *,
     temperature: float,
     truth: np.ndarray,
-    counted_on: np.ndarray,
+    counted: np.ndarray,
     before: np.ndarray,
     after: Callable[[], Tensor],
 ) -> tuple[bool, Choice]:
-    """Train on over all samples; whether the chain is left so, and that as a choice. It is left as
-    it was where the time was over first, or where it would be less accurate on the held-out samples
-    than before it had learned them.
+    """Train on over all samples; whether the policy keeps that, and its choice. The backbone is
+    left as it was where it does not.
 
-    training: one in a phase; taught: the phase that trained the model, with the epochs that it
+    training: one in a phase; fine_tuned: the phase that trained the model, with the epochs that it
     took; temperature: what the head's logits were divided by; truth: `(n,)` labels of the held-out
-    samples, counted_on: `(n,)` whether one counts, before: `(n,)`
-    classes that the model gave them, after: `(n, K)` logits that it gives them then.
+    samples; counted: `(n,)`, whether one counts; before: `(n,)` classes that the model predicted;
+    after: `(n, K)` logits of the model that learned them.
     """
-    phase = strategies.refit(taught)
+    phase = strategies.refit(fine_tuned)
     chosen = weight_averaging.copy(backbone.net)
     head_layer.rescale(backbone.head, temperature)
     in_time = training(phase).refit()
     head_layer.rescale(backbone.head, 1 / temperature)
 
-    def right(classes: np.ndarray) -> float:
-        return float((classes == truth)[counted_on].mean())
+    def accuracy(classes: np.ndarray) -> float:
+        return float((classes == truth)[counted].mean())
 
-    logits, was = after(), right(before)
-    accuracy = right(logits.argmax(1).numpy()) if logits.isfinite().all() else -math.inf
-    learned = in_time and distributed.broadcast(lambda: accuracy >= was)
-    value = f"{counted(phase.epochs, 'more epoch')} on all samples"
-    if not learned:
+    logits = after()
+    finite = bool(logits.isfinite().all())
+    keeps, choice = policy.keep_refit(
+        phase,
+        in_time=in_time,
+        before=accuracy(before),
+        after=accuracy(logits.argmax(1).numpy()) if finite else -math.inf,
+    )
+    if not keeps:
         backbone.net.load_state_dict(chosen)
-        cause = "it made the model worse" if in_time else "the budget was spent"
-        value = f"discarded, {cause}: the model from before it is exported"
-    why = f"accuracy {was:.3f} on the held-out samples before it, {max(accuracy, 0):.3f} after"
-    return learned, Choice(what="refit", value=value, why=why)
+    return keeps, choice

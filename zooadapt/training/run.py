@@ -1,11 +1,10 @@
-"""One adaptation at work: the phases of a plan carried out over the splits of a data set."""
+"""One adaptation at work: the phases of a plan carried out over the parts of a data set."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from itertools import dropwhile
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,32 +16,58 @@ from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.features import Features
 from zooadapt.backbone.staged import POOLED, StagedBackbone
 from zooadapt.data import Split
-from zooadapt.data.splits import TRAIN, VAL
+from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.heads import baselines
 from zooadapt.heads.findings import Findings
 from zooadapt.heads.metrics import Metrics
 from zooadapt.heads.validation import Validation
-from zooadapt.runtime import distributed
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.progress import Progress
-from zooadapt.training import conclusions, plan_json, policy, refit, weight_averaging
+from zooadapt.training import conclusions, plan_json, weight_averaging
 from zooadapt.training.checkpoint import Checkpoint
+from zooadapt.training.head_fitter import HeadFitter, read_at
 from zooadapt.training.history import History
 from zooadapt.training.loop import Training
 from zooadapt.training.plan import Plan
-from zooadapt.training.probe import HeadFitter, read_at
-from zooadapt.training.strategies import ALWAYS, AUTO, GAINED, IN_DOUBT, FitPhase, TrainPhase
+from zooadapt.training.policy import Policy
+from zooadapt.training.refit import refit
+from zooadapt.training.strategies import FitPhase, TrainPhase
 from zooadapt.training.trainer import Trainer
 from zooadapt.training.transferability import Transferability
 from zooadapt.training.weight_averaging import State
 
 
+@dataclass(frozen=True, kw_only=True)
+class Progressed:
+    """How far a run has come. Every step of a `Run` takes one and gives the next."""
+
+    plan: Plan
+    """What was done in the end: decisions on the way may make less of what was planned."""
+    decisions: tuple[Choice, ...] = ()
+    """What was decided on the way, each with the fact it rests on."""
+    left_source: bool = False
+    """Whether the network has random weights in place of the source's."""
+    temperature: float | None = None
+    """What the head's logits are divided by."""
+    baselines: Mapping[str, Metrics] = field(default_factory=dict)
+    predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """`(n,)` classes by baseline, and of the model, where the baselines were measured; and of the
+    model on other parts."""
+    history: History = field(default_factory=History)
+    fine_tuned: TrainPhase | None = None
+    """The phase of the best epoch, with the epochs that it took."""
+    val: Metrics | None = None
+    refitted: bool = False
+    test: Metrics | None = None
+
+
 class Run:
-    """Carries out a plan on a chain that is already in place; the chain is left as it ends."""
+    """Carries out a plan on a backbone that is already in place, which is left as it ends."""
 
     def __init__(
         self,
         plan: Plan,
+        policy: Policy,
         backbone: StagedBackbone,
         engine: Engine,
         store: ActivationStore,
@@ -55,37 +80,30 @@ class Run:
     ) -> None:
         """untrained: the state of the same network with random weights; deadline and trained: as
         `Trainer` takes them."""
-        self.plan = plan
-        """What was done in the end, which `select` may make less of."""
-        self.decisions: list[Choice] = []
-        """What was decided on the way, each with the fact it rests on."""
+        self._planned, self._policy = plan, policy
         self._backbone, self._engine, self._store = backbone, engine, store
         self._splits, self._progress = splits, progress
         self._untrained = untrained
         self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
-        self._weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
+        weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
         self._rows = Features(
             backbone, engine, store, batch_size=plan.recipe.batch_size, progress=progress
         )
-        self._fitter = HeadFitter(plan, backbone.head, self._rows, splits, self._weights)
+        self._fitter = HeadFitter(plan, backbone.head, self._rows, splits, weights)
         self._trainer = Trainer(
-            backbone, engine, store, self._fitter, self._weights, progress, deadline=deadline,
+            backbone, engine, store, self._fitter, weights, progress, deadline=deadline,
             trained=trained,
         )  # fmt: skip
-        self._predicted: dict[str, np.ndarray] = {}
-        self._temperature: float | None = None
-        self._taught: TrainPhase | None = None
-        self._left = False  # the source, for its network with random weights
-        self._was_to_train = bool(plan.trained)
 
     def prepare(self) -> None:
-        """Run what stays frozen, once: the carries of every split at every cut of the plan."""
-        learned = (TRAIN, VAL) if self.plan.refit else (TRAIN,)
-        for name, freeze_points in read_at(self.plan).items():
+        """Run what stays frozen, once: the activations of every part at every freeze point."""
+        plan = self._planned
+        learned = (TRAIN, VAL) if plan.refit else (TRAIN,)
+        for name, points in read_at(plan).items():
             if name in self._splits:
-                self._store.prepare(name, sorted(freeze_points), views=name in learned)
-        if self.plan.fits_head:
+                self._store.prepare(name, sorted(points), views=name in learned)
+        if plan.fits_head:
             self._fitter.find_repeats()
 
     @property
@@ -98,187 +116,198 @@ class Run:
         """Contents that are nearly equal to another one, each with that one."""
         return self._fitter.alike
 
-    def fit_head(self) -> None:
-        """Solve the head on the training part's features, if the plan does; see whose label it
-        does not believe, and where that is asked for, learn from those no more or otherwise."""
-        if self.plan.fits_head:
-            self._fitter.fit_head(TRAIN)
-            if self._fitter.taught is not None:
-                self._record(self._fitter.taught)
-            self._fitter.suspect(*self._fitter.labelled)
-            self._temperature = 1 / self._fitter.fit.scale
+    def fit(self) -> Progressed:
+        """Fit the head on the training part's features, if the plan does; find label issues, and
+        where that is asked for, drop or relabel them and fit it again."""
+        at = Progressed(plan=self._planned)
+        if not at.plan.fits_head:
+            return at
+        self._fitter.fit_head(TRAIN)
+        if self._fitter.taught is not None:
+            at = self._decided(at, self._fitter.taught)
+        return replace(at, temperature=1 / self._fitter.suspect(*self._fitter.labelled).scale)
 
-    def baselines(self) -> dict[str, Metrics]:
+    def baselines(self, at: Progressed) -> Progressed:
         """What the frozen source gives without training, on the held-out part: the most frequent
-        class, the nearest neighbours among the features, and the solved head. Where nothing is held
-        out, or no head is solved, the most frequent class alone."""
-        labels, part = self._labels[TRAIN], VAL if VAL in self._splits else TRAIN
-        said = baselines.majority(labels.numpy(), len(self._labels[part]))
-        self._predicted = {"majority": said}
-        if part == TRAIN or not self.plan.fits_head:
-            return {"majority": self._fitter.measure_labels(said, part)}
+        class, the nearest neighbours among the features, and the linear probe. Where nothing is
+        held out, or no head is fitted, the most frequent class alone."""
+        fitter, labels = self._fitter, self._labels[TRAIN]
+        part = VAL if VAL in self._splits else TRAIN
+        predicted = {"majority": baselines.majority(labels.numpy(), len(self._labels[part]))}
+        if part == TRAIN or not at.plan.fits_head:
+            measured = {"majority": fitter.measure_labels(predicted["majority"], part)}
+            return replace(at, predicted=predicted, baselines=measured)
         train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
         logits = self._engine.head_logits(self._backbone, val)
-        once = self._fitter.distinct(TRAIN)
-        self._predicted |= {
-            "knn": baselines.nearest(train[once], labels[once], val, self.plan.num_classes),
-            "probe": logits.argmax(1).numpy(),
-        }
-        score = self._fitter.measure_labels
-        simple = {name: score(self._predicted[name], VAL) for name in ("majority", "knn")}
-        return simple | {"probe": self._fitter.measure(logits, VAL)}
+        once = fitter.distinct(TRAIN)
+        predicted["knn"] = baselines.nearest(train[once], labels[once], val, at.plan.num_classes)
+        measured = {name: fitter.measure_labels(one, VAL) for name, one in predicted.items()}
+        measured["probe"] = fitter.measure(logits, VAL)
+        predicted["probe"] = logits.argmax(1).numpy()
+        return replace(at, predicted=predicted, baselines=measured)
 
-    def train(self, checkpoint: Checkpoint, *, resume: bool) -> History:
-        """Train through the plan's phases; the best epoch on the validation part is kept, the
-        solved head's before the first epoch included. What there is to choose is seen from features
-        first: whether to leave a source that teaches nothing, and whether to train at once. An
-        interrupted run has seen it."""
-        before = len(self.decisions)
-        if resume:
-            self.plan, decisions, left = plan_json.from_json(checkpoint.settled())
-            for choice in decisions:
-                self._record(choice)
-            if left:
-                self._leave_source()
-        else:
-            self._look()
-        checkpoint.settle(plan_json.to_json(self.plan, self.decisions[before:], left=self._left))
-        if not (phases := self.plan.trained):
-            return History()
-        fitted = weight_averaging.copy(self._backbone.net) if self._chooses else None
-        if self._chooses and self.plan.from_scratch:
+    def train(self, at: Progressed, checkpoint: Checkpoint, *, resume: bool) -> Progressed:
+        """Train through the plan's phases and leave the backbone with the model to export: the best
+        epoch on the validation part, the linear probe before the first one included. The policy is
+        asked before: an interrupted run has asked it already."""
+        before = len(at.decisions)
+        at = self._resumed(at, checkpoint) if resume else self._look_ahead(at)
+        checkpoint.settle(plan_json.to_json(at.plan, at.decisions[before:], left=at.left_source))
+        if not (phases := at.plan.trained):
+            return at
+        chooses = self._policy.chooses
+        probe = weight_averaging.copy(self._backbone.net) if chooses else None
+        if chooses and at.plan.from_scratch:
             self._backbone.net.load_state_dict(self._untrained())
-        training = self._trainer.training(self.plan, phases, TRAIN)
+        training = self._trainer.training(at.plan, phases, TRAIN)
         history = training.run(
-            keep_start=self.plan.fits_head and fitted is None, checkpoint=checkpoint, resume=resume
+            keep_start=at.plan.fits_head and not chooses, checkpoint=checkpoint, resume=resume
         )
+        at = replace(at, history=history)
         if history.best:
             number = history.epochs[history.best - 1].phase
-            done = sum(epoch.phase == number for epoch in history.epochs)
-            self._taught = replace(phases[number], epochs=done)
+            epochs = sum(epoch.phase == number for epoch in history.epochs)
+            at = replace(at, fine_tuned=replace(phases[number], epochs=epochs))
         if history.scale is not None:
-            self._temperature = 1 / history.scale
-        if fitted is not None:
-            self._select(fitted, training, history)
-        return history
+            at = replace(at, temperature=1 / history.scale)
+        return at if probe is None else self._choose(at, probe, training)
 
-    def refit(self) -> bool:
-        """Teach the chosen model the held-out samples too, after `validation`; whether it was. It
-        is left as it is where the time is over, or where it would then be right about fewer of
-        these samples than before it had learned them."""
-        if not (self.plan.refit and self.plan.trained):
-            return False
-        if self._taught is None:
-            if self.plan.fits_head:
-                self._fit_all()
-                self._decide("refit", "the head fitted on all samples", "no epoch was better")
-            return self.plan.fits_head
-        learned, choice = refit.refit(
-            self._backbone,
-            lambda phase: self._trainer.training(self.plan, (phase,), TRAIN, VAL),
-            self._taught,
-            temperature=self._temperature,
-            truth=self._fitter.learned[VAL].numpy(),
-            counted_on=self._fitter.kept[VAL].numpy(),
-            before=self._predicted["model"],
-            after=lambda: self._logits(VAL, ""),
-        )
-        self._record(choice)
-        return learned
-
-    def validation(self) -> Metrics:
-        """Accuracy on what was not trained on: the held-out part, or, where only a head was solved
-        and nothing had to be held out, each sample by the head solved without it."""
-        fitter = self._fitter
-        if fitter.fit is None or self.plan.trained:
-            logits = self._logits(VAL, f"evaluating {VAL}")
-            self._predicted["model"] = logits.argmax(1).numpy()
-            return self._fitter.measure(logits, VAL)
-        logits = fitter.fit.held_out_logits
+    def validate(self, at: Progressed) -> Progressed:
+        """Accuracy on what was not trained on: the held-out part, or, where only a head was fitted
+        and nothing had to be held out, each sample by the head fitted without it."""
+        fit, predicted = self._fitter.fit, dict(at.predicted)
+        if fit is None or at.plan.trained:
+            logits = self._logits(at, VAL, f"evaluating {VAL}")
+            predicted["model"] = logits.argmax(1).numpy()
+            return replace(at, predicted=predicted, val=self._fitter.measure(logits, VAL))
+        logits = fit.held_out_logits
         if VAL not in self._splits:
-            self._predicted["model"] = logits[: len(self._labels[TRAIN])].argmax(1).numpy()
-        return self._fitter.measure(logits, *fitter.parts)
+            predicted["model"] = logits[: len(self._labels[TRAIN])].argmax(1).numpy()
+        val = self._fitter.measure(logits, *self._fitter.parts)
+        return replace(at, predicted=predicted, val=val)
 
-    def findings(self, measured: Mapping[str, Metrics]) -> Findings:
-        """What there is to say beside the scores, after `validation`; measured: the baselines."""
-        if self.plan.trained and "probe" in measured:
-            right = conclusions.model_answers(self._predicted) == self._fitter.given(VAL)
-            if harm := conclusions.harm(float(right.mean()), measured["probe"].accuracy):
-                self._record(harm)
-        return conclusions.findings(
-            self.plan,
+    def refit(self, at: Progressed) -> Progressed:
+        """Train the chosen model on the held-out samples too, after `validate`, if the policy keeps
+        that; where no epoch was better, fit the head on all samples."""
+        if not (at.plan.refit and at.plan.trained):
+            return at
+        if at.fine_tuned is not None:
+            keeps, choice = refit(
+                self._backbone,
+                lambda phase: self._trainer.training(at.plan, (phase,), TRAIN, VAL),
+                at.fine_tuned,
+                self._policy,
+                temperature=at.temperature,
+                truth=self._fitter.learned[VAL].numpy(),
+                counted=self._fitter.kept[VAL].numpy(),
+                before=at.predicted["model"],
+                after=lambda: self._logits(at, VAL, ""),
+            )
+            return self._decided(replace(at, refitted=keeps), choice)
+        if not at.plan.fits_head:
+            return at
+        fit = self._fitter.fit_head(TRAIN, VAL)
+        at = replace(at, temperature=1 / fit.scale, refitted=True)
+        value, why = "the head fitted on all samples", "no epoch was better"
+        return self._decided(at, Choice(what="refit", value=value, why=why))
+
+    def test(self, at: Progressed) -> Progressed:
+        """Metrics of the model on the test part."""
+        logits = self._logits(at, TEST, f"evaluating {TEST}")
+        predicted = {**at.predicted, TEST: logits.argmax(1).numpy()}
+        return replace(at, predicted=predicted, test=self._fitter.measure(logits, TEST))
+
+    def conclude(self, at: Progressed) -> tuple[Progressed, Findings]:
+        """What there is to say beside the scores, after `validate` and `test`."""
+        if at.plan.trained and "probe" in at.baselines:
+            right = conclusions.model_answers(at.predicted) == self._fitter.given(VAL)
+            harm = conclusions.harm(float(right.mean()), at.baselines["probe"].accuracy)
+            at = self._decided(at, harm) if harm else at
+        return at, conclusions.findings(
+            at.plan,
             self._fitter,
             self._splits,
-            self._predicted,
-            measured,
-            temperature=self._temperature,
-            was_to_train=self._was_to_train,
+            at.predicted,
+            at.baselines,
+            temperature=at.temperature,
+            was_to_train=bool(self._planned.trained),
         )
 
-    def score(self, name: str) -> Metrics:
-        """Metrics of the chain on a split."""
-        logits = self._logits(name, f"evaluating {name}")
-        self._predicted[name] = logits.argmax(1).numpy()
-        return self._fitter.measure(logits, name)
+    def _resumed(self, at: Progressed, checkpoint: Checkpoint) -> Progressed:
+        plan, decisions, left = plan_json.from_json(checkpoint.settled())
+        at = replace(at, plan=plan)
+        for choice in decisions:
+            at = self._decided(at, choice)
+        return self._leave_source(at) if left else at
 
-    @property
-    def _chooses(self) -> bool:
-        return self.plan.strategy == AUTO and self.plan.fits_head
+    def _look_ahead(self, at: Progressed) -> Progressed:
+        """Ask the policy what features tell before anything is trained: whether to leave the
+        source, whether the linear probe will do, whether to train at once."""
+        if self._policy.asks_source(at.plan):
+            losses = self._transferability().of_source(self._untrained(), self._store.at(TRAIN, 0))
+            answer = self._policy.leave_source(at.plan, losses)
+            at = self._leave_source(at) if answer.untrained else at
+            if not answer.trains:
+                return self._keep_probe(at, weight_averaging.copy(self._backbone.net), answer.why)
+            if answer.retrains:
+                value = "from random weights, the source teaches next to nothing"
+                choice = Choice(what="train", value=value, why=answer.why)
+                at = self._decided(replace(at, plan=answer.plan), choice)
+        if self._policy.chooses and at.plan.trained and not at.left_source:
+            right = at.predicted["probe"] == self._labels[VAL].numpy()
+            if why := self._policy.keep_probe(right):
+                return self._keep_probe(at, weight_averaging.copy(self._backbone.net), why)
+        stages = self._store.at(TRAIN, POOLED) if self._policy.asks_stages(at.plan) else None
+        if stages is not None and stages.freeze_at == POOLED:  # else not stored: stays in doubt
+            last, whole = self._transferability().of_stages(stages)
+            plan, choice = self._policy.start(at.plan, last, whole)
+            at = self._decided(replace(at, plan=plan), choice)
+        return at
 
-    def _look(self) -> None:
-        if self.plan.may_leave_source:
-            self._look_at_source()
-        if self._chooses and self.plan.trained and not self._left:
-            self._keep_right()
-        if any(phase.when == IN_DOUBT for phase in self.plan.trained):
-            self._look_at_stages()
-
-    def _leave_source(self) -> None:
-        self._left = True
+    def _leave_source(self, at: Progressed) -> Progressed:
         self._store.forget()
         self._rows.forget()
         self._backbone.net.load_state_dict(self._untrained())
-        self._fitter.fit_head(TRAIN)
-        self._temperature = 1 / self._fitter.fit.scale
+        fit = self._fitter.fit_head(TRAIN)
+        return replace(at, left_source=True, temperature=1 / fit.scale)
 
-    def _look_at_source(self) -> None:
-        """Where its features tell hardly more than those of the same network untrained, train that
-        one, if all of it is to be trained and there is enough to learn features from. Where they
-        tell significantly less, its place as the model without training is taken by a head on the
-        untrained network, whatever is trained."""
-        plan = self.plan
-        useless, better, fact = self._transferability().of_source(
-            self._untrained(), self._store.at(TRAIN, 0)
+    def _choose(self, at: Progressed, probe: State, training: Training) -> Progressed:
+        """Leave the backbone at the model that the policy chooses between the linear probe and the
+        fine-tuned one."""
+        tuned = weight_averaging.copy(self._backbone.net)
+        begun = {epoch.phase for epoch in at.history.epochs} or {0}
+        phases = tuple(phase for k, phase in enumerate(at.plan.trained) if k in begun)
+        at = replace(at, plan=replace(at.plan, phases=(FitPhase(), *phases)))
+
+        def measure(share: float) -> Validation:
+            state = weight_averaging.blend(probe, tuned, share)
+            return training.measure(state, mean=0 < share < 1)[0]
+
+        answer = self._policy.model(
+            measure, trained=bool(at.history.epochs), from_scratch=at.plan.from_scratch
         )
-        if better:
-            self._leave_source()
-        if better and (plan.freeze_at or len(self._labels[TRAIN]) < policy.LEARNABLE):
-            self._keep_probe(weight_averaging.copy(self._backbone.net), fact)
-        elif useless and not plan.freeze_at:
-            deepest = min(plan.trained, key=lambda phase: phase.freeze_at)
-            phases = (FitPhase(), replace(deepest, when=ALWAYS))
-            recipe = replace(plan.recipe, norm_statistics="train", stage_decay=1.0)
-            self.plan = replace(plan, from_scratch=True, phases=phases, recipe=recipe)
-            self._decide("train", "from random weights, the source teaches next to nothing", fact)
+        if not answer.share:
+            return self._keep_probe(at, probe, answer.why)
+        scale = answer.validation.scale
+        head_layer.rescale(self._backbone.head, scale)
+        at = replace(at, temperature=at.temperature / scale)
+        return self._decided(at, Choice(what="model", value=answer.name, why=answer.why))
 
-    def _keep_right(self) -> None:
-        """Where the solved head is right on all held-out samples, no training can be seen to gain
-        anything: it is kept, as it would be after training."""
-        right = self._predicted["probe"] == self._labels[VAL].numpy()
-        if distributed.broadcast(lambda: bool(right.all())):
-            fact = f"it is right on all {len(right)} held-out samples: training cannot gain there"
-            self._keep_probe(weight_averaging.copy(self._backbone.net), fact)
-
-    def _look_at_stages(self) -> None:
-        """Where all of them together tell more than the last one, train at once."""
-        stages = self._store.at(TRAIN, POOLED)
-        if stages.freeze_at != POOLED:
-            return  # not stored, so it stays in doubt
-        better, fact = self._transferability().of_stages(stages)
-        if better:
-            at_once = dropwhile(lambda phase: phase.when != GAINED, self.plan.trained)
-            self.plan = replace(self.plan, phases=(FitPhase(), *at_once))
-        self._decide("train", "at once" if better else "in doubt, the last stages first", fact)
+    def _keep_probe(self, at: Progressed, state: State, why: str) -> Progressed:
+        """Nothing is trained: the head is fitted on the held-out samples, too."""
+        self._backbone.net.load_state_dict(state)
+        fit = self._fitter.fit_head(TRAIN, VAL)
+        train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
+        plan = replace(at.plan, phases=(FitPhase(),), from_scratch=at.left_source)
+        plan = replace(plan, val=plan.fitted_val, train_samples=train + val)
+        at = replace(at, plan=plan, temperature=1 / fit.scale)
+        network = "the linear probe"
+        if at.left_source:
+            answers = fit.held_out_logits[train : train + val].argmax(1).numpy()
+            at = replace(at, predicted={**at.predicted, "model": answers})
+            network = "the untrained network"
+        value = f"{network}, its head fitted on all samples"
+        return self._decided(at, Choice(what="model", value=value, why=why))
 
     def _transferability(self) -> Transferability:
         return Transferability(
@@ -287,64 +316,19 @@ class Run:
             self._rows(TRAIN),
             self._labels[TRAIN],
             self._fitter.groups(TRAIN),
-            batch_size=self.plan.recipe.batch_size,
+            batch_size=self._planned.recipe.batch_size,
             progress=self._progress,
         )
 
-    def _decide(self, what: str, value: str, why: str) -> None:
-        self._record(Choice(what=what, value=value, why=why))
-
-    def _record(self, choice: Choice) -> None:
-        self.decisions.append(choice)
-        self._progress.say(f"{choice.what}: {choice.value} ({choice.why})")
-
-    def _select(self, fitted: State, training: Training, history: History) -> None:
-        """Leave the chain at the best of the models between the solved and the trained one, by the
-        validation part; from scratch there is nothing between them. Where training gained nothing
-        that could not be chance, the solved head remains, solved on the held-out samples too."""
-        trained = weight_averaging.copy(self._backbone.net)
-        done = {epoch.phase for epoch in history.epochs} or {0}
-        begun = tuple(phase for k, phase in enumerate(self.plan.trained) if k in done)
-        self.plan = replace(self.plan, phases=(FitPhase(), *begun))
-
-        def measured(share: float) -> Validation:
-            state = weight_averaging.blend(fitted, trained, share)
-            return training.measure(state, mean=0 < share < 1)[0]
-
-        shares = (1.0,) if self.plan.from_scratch else policy.WEIGHTS
-        share, found, fact = policy.choose(measured, shares if history.epochs else ())
-        if share:
-            head_layer.rescale(self._backbone.head, found.scale)
-            self._temperature /= found.scale
-            what = policy.described(share, from_scratch=self.plan.from_scratch)
-        else:
-            return self._keep_probe(fitted, fact)
-        self._decide("model", what, fact)
-
-    def _keep_probe(self, state: State, fact: str) -> None:
-        """Nothing is trained: the head is fitted on the held-out samples, too."""
-        self._backbone.net.load_state_dict(state)
-        self._fit_all()
-        plan = replace(self.plan, phases=(FitPhase(),), from_scratch=self._left)
-        train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
-        self.plan = replace(plan, val=plan.fitted_val, train_samples=train + val)
-        network = "the linear probe"
-        if self._left:
-            answers = self._fitter.fit.held_out_logits[train : train + val]
-            self._predicted["model"] = answers.argmax(1).numpy()
-            network = "the untrained network"
-        self._decide("model", f"{network}, its head fitted on all samples", fact)
-
-    def _fit_all(self) -> None:
-        self._fitter.fit_head(TRAIN, VAL)
-        self._temperature = 1 / self._fitter.fit.scale
-
-    def _logits(self, name: str, what: str) -> Tensor:
-        loader = self._store.at(name, self.plan.freeze_at)
+    def _logits(self, at: Progressed, name: str, what: str) -> Tensor:
         return self._engine.logits(
             self._backbone,
-            loader,
-            batch_size=self.plan.recipe.batch_size,
+            self._store.at(name, at.plan.freeze_at),
+            batch_size=self._planned.recipe.batch_size,
             progress=self._progress if what else Progress(),
             what=what,
         )
+
+    def _decided(self, at: Progressed, choice: Choice) -> Progressed:
+        self._progress.say(f"{choice.what}: {choice.value} ({choice.why})")
+        return replace(at, decisions=(*at.decisions, choice))

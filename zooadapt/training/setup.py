@@ -30,8 +30,9 @@ from zooadapt.training.config import Request
 from zooadapt.training.cost_model import Sizes, measure
 from zooadapt.training.estimate import Estimate, estimate
 from zooadapt.training.operation_counts import count
-from zooadapt.training.plan import Plan, holds_out, resolve
-from zooadapt.training.policy import BUDGET
+from zooadapt.training.plan import Plan
+from zooadapt.training.planning import holds_out, resolve
+from zooadapt.training.policy import BUDGET, Policy
 from zooadapt.training.resume import Interrupted
 from zooadapt.training.strategies import AUTO, LOST
 from zooadapt.zoo.sources import Source
@@ -176,6 +177,7 @@ def refine(
 
 def decide(
     request: Request,
+    policy: Policy,
     source: Source,
     data: Dataset,
     model: Model,
@@ -225,6 +227,7 @@ def decide(
     planned = partial(
         resolve,
         request,
+        policy,
         source=source,
         data=data,
         backbone=model.backbone,
@@ -251,6 +254,7 @@ def decide(
         sizes = _sizes(decided.recipe.batch_size, splits)
         expected = estimate(
             decided,
+            policy,
             costs,
             sizes,
             weights=_bytes(model),

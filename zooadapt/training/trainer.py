@@ -16,9 +16,9 @@ from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.data.splits import VAL
 from zooadapt.runtime.progress import Progress
 from zooadapt.training import strategies
+from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.training.loop import Training
 from zooadapt.training.plan import Plan
-from zooadapt.training.probe import HeadFitter
 from zooadapt.training.strategies import TrainPhase
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,27 +13,39 @@ from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Loader, Part
 from zooadapt.backbone.rows import Rows, chosen
 from zooadapt.backbone.staged import StagedBackbone
-from zooadapt.heads import fitting, selection
-from zooadapt.runtime import distributed
+from zooadapt.heads import fitting
 from zooadapt.runtime.progress import Progress
-from zooadapt.training import policy, weight_averaging
+from zooadapt.training import weight_averaging
 from zooadapt.training.weight_averaging import State
 
-LOOKED_AT = 1024
+OF_STAGES = 1024
 """Samples whose features of all stages are compared with the last ones."""
 COMPARED = 4096
 """Samples on which the source is compared with its network untrained. The more there are, the less
 a source is worth."""
-TAUGHT = 0.75
-"""Share of what the source's features tell of the classes from which on those of the same network
-untrained count as nearly as good."""
-CERTAIN = 2.0
-"""Standard errors by which they have to be better where labels are few. One was wrong in two of 18
-runs on texts with ten labels a class, by 6 and 12 points of accuracy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceLosses:
+    """Leave-one-out losses `(n,)` of heads on the features of a source and of the same network with
+    random weights."""
+
+    source: Tensor
+    untrained: Tensor
+    entropy: float
+    """Of the classes: the loss without any features."""
+
+    @property
+    def fact(self) -> str:
+        return (
+            f"leave-one-out loss {float(self.source.mean()):.3f} with the source's features, "
+            f"{float(self.untrained.mean()):.3f} with those of the same network untrained, "
+            f"{self.entropy:.3f} with none"
+        )
 
 
 class Transferability:
-    """What some of the training samples tell."""
+    """Measures it on some of the training samples."""
 
     def __init__(
         self,
@@ -51,30 +64,33 @@ class Transferability:
         self._labels, self._groups = labels, groups
         self._batch_size, self._progress = batch_size, progress
 
-    def of_stages(self, stages: Loader) -> tuple[bool, str]:
-        """`room`. stages: means of every stage's channels, by name."""
-        some, labels, groups = self._some(LOOKED_AT)
-        rows, parts = chosen(self._last, some), next(stages.batches([some]))
-        classes = len(self._backbone.head.weight)
-        return distributed.broadcast(lambda: room(rows, parts, labels, classes, groups))
+    def of_stages(self, stages: Loader) -> tuple[Tensor, Tensor]:
+        """`stage_losses` of at most `OF_STAGES` samples. stages: means of every stage's channels,
+        by name."""
+        some, labels, groups = self._some(OF_STAGES)
+        rows, parts = chosen(self._last, some), next(iter(stages.batches([some])))
+        return stage_losses(rows, parts, labels, self._classes, groups)
 
-    def of_source(self, untrained: State, inputs: Loader) -> tuple[bool, bool, str]:
-        """`teaches_nothing`. untrained: the state with random weights, of which nothing stays in
-        the chain; inputs: at cut 0."""
-        backbone = self._backbone
+    def of_source(self, untrained: State, inputs: Loader) -> SourceLosses:
+        """`source_losses` of at most `COMPARED` samples. untrained: the state with random weights,
+        which the network has only meanwhile; inputs: loads samples, not activations."""
+        net = self._backbone.net
         some, labels, groups = self._some(COMPARED)
-        source = weight_averaging.copy(backbone.net)
-        backbone.net.load_state_dict(untrained)
+        source = weight_averaging.copy(net)
+        net.load_state_dict(untrained)
         random = self._engine.features(
-            backbone,
+            self._backbone,
             Part(inputs, some),
             batch_size=self._batch_size,
             progress=self._progress,
             what="features of the untrained network",
         )
-        backbone.net.load_state_dict(source)
-        rows, classes = chosen(self._last, some), len(backbone.head.weight)
-        return distributed.broadcast(lambda: teaches_nothing(rows, random, labels, classes, groups))
+        net.load_state_dict(source)
+        return source_losses(chosen(self._last, some), random, labels, self._classes, groups)
+
+    @property
+    def _classes(self) -> int:
+        return len(self._backbone.head.weight)
 
     def _some(self, most: int) -> tuple[np.ndarray, Tensor, np.ndarray | None]:
         """Positions of at most so many samples, evenly spread, their labels and groups."""
@@ -83,73 +99,53 @@ class Transferability:
         return some, self._labels[some], None if self._groups is None else self._groups[some]
 
 
-def room(
+def stage_losses(
     last: Tensor,
     stages: Mapping[str, Tensor],
     labels: Tensor,
     num_classes: int,
     groups: np.ndarray | None = None,
-) -> tuple[bool, str]:
-    """Whether features of all stages tell classes apart better than the last ones, by more than
-    chance, and the fact. What the network knows and its last stage lost, training can bring back;
-    the features themselves are of no use to a head that other tools load (Head2Toe, Evci et al.
-    2022, arXiv 2201.03529, puts a head on them).
+) -> tuple[Tensor, Tensor]:
+    """Leave-one-out losses `(n,)` of a ridge head on the last features, and of one on the features
+    of all stages, each scaled to the same total variance. (Head2Toe, Evci et al. 2022, arXiv
+    2201.03529, keeps the latter head; no other tool would load it.)
 
     last: `(n, D)`; stages: `(n, C)` by name; labels: `(n,)`; groups: `(n,)`, equal for samples that
-    are left out together. Compared on the leave-one-out losses
-    of ridge heads, each stage scaled to the same total variance.
+    are left out together.
     """
     scaled = []
     for rows in stages.values():
         centred = rows - rows.mean(0)
         scaled.append(centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12))
-    losses = []
-    for rows in (last, torch.cat(scaled, 1)):
-        fit = fitting.fit_head(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
-        losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
-    better, gain, noise = selection.simplest(losses)
-    fact = (
-        f"leave-one-out loss {float(losses[1].mean()):.3f} with features of all stages, "
-        f"{float(losses[0].mean()):.3f} with the last ones: {gain:.3f} less, "
-        f"its standard error {noise:.3f}"
+    return (
+        _held_out_losses(last, labels, num_classes, groups),
+        _held_out_losses(torch.cat(scaled, 1), labels, num_classes, groups),
     )
-    return bool(better), fact
 
 
-def teaches_nothing(
+def source_losses(
     source: Tensor,
     untrained: Tensor,
     labels: Tensor,
     num_classes: int,
     groups: np.ndarray | None = None,
-) -> tuple[bool, bool, str]:
-    """Whether the source teaches next to nothing of these classes: features of its network with
-    random weights tell them apart nearly as well. Its weights are then a worse start than none, or
-    no better, as was measured on texts. Then, whether the features of the untrained network are
-    significantly better as they are, which they have to be where samples are too few for a network
-    to learn features of its own; and the fact.
-
-    source and untrained: `(n, D)`; labels and groups: as in `room`. Compared by how far the
-    leave-one-out losses of ridge heads fall below the entropy of the classes. An untrained network
-    whose features are not finite, as a deep one without norms may give, tells nothing.
-    """
+) -> SourceLosses:
+    """How well ridge heads tell the classes apart by `(n, D)` features of the source, and by those
+    of its network with random weights; the arguments as in `stage_losses`. An untrained network
+    whose features are not finite, as a deep one without norms may give, tells nothing."""
     shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
     entropy = float(torch.special.entr(shares).sum())
-    losses = []
-    for rows in (source, untrained):
-        if not rows.isfinite().all():
-            losses.append(torch.full((len(labels),), entropy))
-            continue
-        fit = fitting.fit_head(lambda rows=rows: iter([rows]), labels, num_classes, groups=groups)
-        losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
-    means = [float(each.mean()) for each in losses]
-    fact = (
-        f"leave-one-out loss {means[0]:.3f} with the source's features, {means[1]:.3f} with "
-        f"those of the same network untrained, {entropy:.3f} with none"
+    known, random = (
+        _held_out_losses(rows, labels, num_classes, groups)
+        if rows.isfinite().all()
+        else torch.full((len(labels),), entropy)
+        for rows in (source, untrained)
     )
-    _, gain, noise = selection.simplest(losses)
-    better, fact = gain > CERTAIN * noise, f"{fact}; standard error of the difference {noise:.3f}"
-    if len(labels) < policy.LEARNABLE:
-        return better, better, fact
-    taught, random = (max(0.0, entropy - mean) for mean in means)
-    return random >= TAUGHT * taught, better, fact
+    return SourceLosses(source=known, untrained=random, entropy=entropy)
+
+
+def _held_out_losses(
+    rows: Tensor, labels: Tensor, num_classes: int, groups: np.ndarray | None
+) -> Tensor:
+    fit = fitting.fit_head(lambda: iter([rows]), labels, num_classes, groups=groups)
+    return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")

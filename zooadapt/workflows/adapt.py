@@ -23,8 +23,10 @@ from zooadapt.runtime.timing import Imports
 from zooadapt.training import crops, pooling, target_adaptation, weight_averaging
 from zooadapt.training.checkpoint import Checkpoint, source_of
 from zooadapt.training.config import Request
-from zooadapt.training.plan import Plan, holds_out
+from zooadapt.training.plan import Plan
 from zooadapt.training.plan_lines import plan_lines
+from zooadapt.training.planning import holds_out
+from zooadapt.training.policy import Policy
 from zooadapt.training.resume import options_of
 from zooadapt.training.run import Run
 from zooadapt.training.setup import (
@@ -71,7 +73,7 @@ def adapt(request: Request, progress: Progress, *, opened: Opened | None = None)
 
 def _adapt(progress: Progress, opened: Opened) -> Result:
     request, source, data, clock = opened.request, opened.source, opened.data, opened.clock
-    interrupted = opened.interrupted
+    interrupted, policy = opened.interrupted, Policy.of(request)
     imports = Imports(source.family.imports)
     with clock.part("data"):
         splits = divide(request, data, holds_out=holds_out(request.strategy))
@@ -126,6 +128,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     with clock.part("plan"):
         prepared = decide(
             request,
+            policy,
             source,
             data,
             model,
@@ -151,6 +154,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     def begin(prepared: Setup) -> Run:
         return Run(
             prepared.plan,
+            policy,
             model.backbone,
             engine,
             open_store(request, prepared, model, engine, progress),
@@ -186,35 +190,34 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
                 run.prepare()
         progress.doing("fitting the head")
         with clock.part("solve"):
-            run.fit_head()
-            baselines = run.baselines()
+            at = run.baselines(run.fit())
         with clock.part("train"):
-            history = run.train(checkpoint, resume=interrupted is not None)
-        proof.freeze_at = run.plan.freeze_at
+            at = run.train(at, checkpoint, resume=interrupted is not None)
+        proof.freeze_at = at.plan.freeze_at
     with clock.part("evaluate"):
-        val = run.validation()
+        at = run.validate(at)
     with clock.part("refit"):
-        refitted = run.refit()
+        at = run.refit(at)
     with clock.part("evaluate"):
-        test = run.score(TEST) if TEST in splits else None
+        at = run.test(at) if TEST in splits else at
     progress.doing("comparing with the baselines")
     with clock.part("findings"):
-        findings = run.findings(baselines)
+        at, findings = run.conclude(at)
     progress.doing(f"writing {request.out}")
     with clock.part("export"):
         written = report.compose(
-            plan=run.plan,
+            plan=at.plan,
             model=model,
             data=data,
             splits=splits,
             proof=proof,
-            history=history,
-            val=val,
-            test=test,
+            history=at.history,
+            val=at.val,
+            test=at.test,
             seconds=clock.seconds(),
             findings=findings,
-            decisions=run.decisions,
-            refitted=refitted,
+            decisions=at.decisions,
+            refitted=at.refitted,
             notes=[
                 *request.notes,
                 *framed.notes,
@@ -229,9 +232,9 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
                 _write_suspects(request.suspects, findings.label_issues, data.classes, splits)
         distributed.barrier()
     return Result(
-        plan=run.plan,
-        val=val,
-        test=test,
+        plan=at.plan,
+        val=at.val,
+        test=at.test,
         report=written.report
         | {"out": str(request.out), "seconds": clock.seconds()}
         | ({"suspects_file": str(request.suspects)} if request.suspects is not None else {}),

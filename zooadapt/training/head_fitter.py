@@ -77,8 +77,8 @@ class HeadFitter:
         self.alike: Mapping[bytes, bytes] = {}
         """Contents that are nearly equal to another one, each with that one."""
 
-    def fit_head(self, *names: str) -> None:
-        """Solve the head on the features of these parts together."""
+    def fit_head(self, *names: str) -> HeadFit:
+        """Fit the head on the features of these parts together, and put it into the network."""
         plan, imbalance = self._plan, self._plan.recipe.imbalance
         labels = torch.cat([self.learned[name] for name in names])
         weights = torch.cat([self.kept[name] for name in names]).double()
@@ -109,6 +109,7 @@ class HeadFitter:
             fit = fitting.adjusted(fit, self._weights.log())
         self.fit, self.parts = fit, names
         fitting.install(self._layer, fit)
+        return fit
 
     def _teach(
         self,
@@ -142,7 +143,7 @@ class HeadFitter:
             self.taught = Choice(what="own labels", value=value, why=taught.fact)
         return taught.fit if self._teaches else fit
 
-    def suspect(self, name: str, *others: str) -> None:
+    def suspect(self, name: str, *others: str) -> HeadFit:
         """Look for wrong labels in the part that the head was solved on and in others that it was
         not; where the plan says so, learn from none of them, or from the likelier label, and solve
         again."""
@@ -153,7 +154,7 @@ class HeadFitter:
         given = self.given(name, *others)
         self.suspects = label_issues.find(np.concatenate(found) if others else found[0], given)
         if self._plan.suspects == label_issues.KEEP:
-            return
+            return self.fit
         learned, kept, self.changed = distributed.broadcast(
             lambda: label_issues.apply(self.suspects, given, self._plan.suspects)
         )
@@ -163,7 +164,7 @@ class HeadFitter:
             self.learned[part] = torch.tensor(learned[start:end])
             self.kept[part] = torch.tensor(kept[start:end])
             start = end
-        self.fit_head(name)
+        return self.fit_head(name)
 
     def curve(self) -> learning_curve.Curve | None:
         """The learning curve of a plain ridge head's accuracy; None for another head, whose L2,

@@ -1,0 +1,279 @@
+"""The plan of a request: every default filled in for this data and this network, with reasons."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zooadapt.data import Dataset
+from zooadapt.errors import DataError, UsageError
+from zooadapt.heads.fitting import FOLDS
+from zooadapt.runtime.choice import Choice
+from zooadapt.runtime.wording import counted
+from zooadapt.training import strategies
+from zooadapt.training.config import Request
+from zooadapt.training.cost_model import Costs, Sizes
+from zooadapt.training.plan import Plan
+from zooadapt.training.policy import BUDGET, Policy
+from zooadapt.training.strategies import (
+    ALWAYS,
+    AUTO,
+    GAINED,
+    LOST,
+    FitHead,
+    FitPhase,
+    Phase,
+    Recipe,
+    Train,
+    TrainPhase,
+)
+
+if TYPE_CHECKING:
+    from zooadapt.backbone.precision import Mode
+    from zooadapt.backbone.staged import StagedBackbone
+    from zooadapt.zoo.sources import Source
+
+
+MIN_STEPS = 300
+"""Optimiser steps below which fine-tuning a small set stops short (Zhang et al. 2021, arXiv
+2006.05987: hundreds of updates even on a thousand examples)."""
+MAX_EPOCHS = 60
+REPEATS = 3
+"""Drawings of the folds: what one drawing decides by chance evens out."""
+
+
+def resolve(
+    request: Request,
+    policy: Policy,
+    *,
+    source: Source,
+    data: Dataset,
+    backbone: StagedBackbone,
+    mode: Mode,
+    counts: np.ndarray,
+    sizes: Sizes,
+    groups: int = 0,
+    costs: Costs | None = None,
+    seconds: float = BUDGET,
+) -> Plan:
+    """Every default filled in for this data and this network, with the reason for each.
+
+    counts: `(K,)` training samples of each class. groups: how many groups there are that must not
+    be split, 0 where every sample stands for itself. costs and seconds (what is left of the
+    budget) decide the phases of `auto`.
+    Raises: UsageError for a strategy or stage that is not there, or mixing what cannot be mixed;
+    DataError for too few groups.
+    """
+    if (request.mixup or request.cutmix) and source.family.can.variable_length:
+        raise UsageError(
+            "samples of different lengths cannot be mixed",
+            thing="--mixup",
+            remedy="leave out --mixup and --cutmix",
+        )
+    choices = [Choice(what="precision", value=_mode_name(mode), why=mode.why)]
+    phases = strategies.phases(request.strategy, from_scratch=request.from_scratch)
+    if policy.chooses and costs is not None:
+        phases, chosen = policy.phases(
+            backbone,
+            costs,
+            sizes,
+            steps=MIN_STEPS,
+            most_epochs=MAX_EPOCHS,
+            seconds=seconds,
+            refits=request.refit,
+            pilots=not source.family.can.variable_length,
+        )
+        choices += chosen
+    trains = any(isinstance(phase, Train) for phase in phases)
+    if request.epochs is None and trains and request.strategy != AUTO:
+        phases, choice = _enough_steps(phases, sizes)
+        choices += choice
+    elif request.epochs is not None:
+        phases = _with_epochs(phases, request.epochs)
+    if request.lr is not None:
+        phases = tuple(
+            replace(p, lr=request.lr) if isinstance(p, Train) else p
+            for p in phases
+            if getattr(p, "when", None) != LOST  # there is no other rate to try
+        )
+    norm, why = _norm_statistics(request)
+    augment, why_augment = _augment(request, data.modality, trains)
+    imbalance, why_imbalance = _imbalance(request, counts)
+    choices.append(Choice(what="imbalance", value=imbalance, why=why_imbalance))
+    if trains:
+        choices += [
+            Choice(what="norm statistics", value=norm, why=why),
+            Choice(what="augment", value=augment, why=why_augment),
+        ]
+    folds, repeats, why_folds = _folds(request, groups)
+    if why_folds:
+        choices.append(Choice(what="folds", value=f"{folds}, {repeats} times", why=why_folds))
+    defaults = Recipe()
+    recipe = Recipe(
+        optimizer=request.optimizer,
+        batch_size=sizes.batch,
+        norm_statistics=norm,
+        augment=augment,
+        patience=request.patience,
+        stage_decay=_or(request.stage_decay, 1.0 if request.from_scratch else defaults.stage_decay),
+        weight_decay=_or(request.weight_decay, defaults.weight_decay),
+        label_smoothing=_or(request.label_smoothing, defaults.label_smoothing),
+        tune=request.tune,
+        lora_rank=request.lora_rank,
+        ema=request.ema,
+        soup=request.soup,
+        mixup=request.mixup,
+        cutmix=request.cutmix,
+        l2sp=request.l2sp,
+        imbalance=imbalance,
+        metric=request.metric,
+    )
+    plan = Plan(
+        source=source.name,
+        revision=source.origin.revision,
+        sha256=source.sha256,
+        family=source.family.name,
+        data=data.name,
+        strategy=request.strategy,
+        phases=tuple(_resolved(phase, backbone) for phase in phases),
+        head=request.head,
+        recipe=recipe,
+        precision=mode.precision,
+        channels_last=mode.channels_last,
+        device=mode.device,
+        seed=request.seed,
+        depth=backbone.depth,
+        num_classes=len(data.classes),
+        train_samples=sizes.train,
+        val="held out",
+        val_fraction=request.val_fraction,
+        refit=request.refit,
+        folds=folds,
+        repeats=repeats,
+        grouped=groups > 0,
+        suspects=request.treatment,
+        from_scratch=request.from_scratch,
+        choices=tuple(choices),
+    )
+    return plan if trains else replace(plan, val=plan.fitted_val)
+
+
+def holds_out(strategy_name: str) -> bool:
+    """Whether a strategy compares epochs and so needs a part of the data held out."""
+    return any(isinstance(phase, Train) for phase in strategies.phases(strategy_name))
+
+
+def _resolved(phase: Phase, backbone: StagedBackbone) -> FitPhase | TrainPhase:
+    if isinstance(phase, FitHead):
+        return FitPhase()
+    freeze_at = (
+        phase.freeze_at
+        if isinstance(phase.freeze_at, str)
+        else round(phase.freeze_at * backbone.depth)
+    )
+    return TrainPhase(
+        freeze_at=backbone.resolve(freeze_at),
+        epochs=phase.epochs,
+        lr=phase.lr,
+        warmup=phase.warmup,
+        when=phase.when,
+    )
+
+
+def _enough_steps(
+    phases: tuple[Phase, ...], sizes: Sizes
+) -> tuple[tuple[Phase, ...], list[Choice]]:
+    epochs = sum(phase.epochs for phase in phases if isinstance(phase, Train))
+    wanted = min(MAX_EPOCHS, math.ceil(MIN_STEPS / sizes.steps))
+    if wanted <= epochs:
+        return phases, []
+    why = f"{sizes.train} samples make {sizes.steps} steps an epoch, {MIN_STEPS} steps are wanted"
+    return _with_epochs(phases, wanted), [Choice(what="epochs", value=str(wanted), why=why)]
+
+
+def _with_epochs(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
+    """The same phases with this many epochs in all, shared out as before; what is tried again where
+    it lost takes as many as before. A phase for which none are left is left out; the first one that
+    remains has no other to wait for."""
+    total = sum(p.epochs for p in phases if isinstance(p, Train) and p.when != LOST)
+    done, given, shared = 0, 0, []
+    for phase in phases:
+        if isinstance(phase, Train) and phase.when == LOST:
+            phase = replace(phase, epochs=shared[-1].epochs)
+        elif isinstance(phase, Train):
+            done += phase.epochs
+            upto = round(epochs * done / total)
+            phase, given = replace(phase, epochs=upto - given), upto
+        shared.append(phase)
+    if not epochs:
+        return tuple(shared)
+    fits_head = [phase for phase in shared if isinstance(phase, FitHead)]
+    trained = [phase for phase in shared if isinstance(phase, Train) and phase.epochs]
+    if trained and trained[0].when == GAINED:
+        trained[0] = replace(trained[0], when=ALWAYS)
+    return (*fits_head, *trained)
+
+
+def _norm_statistics(request: Request) -> tuple[str, str]:
+    if request.norm_statistics != "auto":
+        return request.norm_statistics, "asked for"
+    if request.from_scratch:
+        return "train", "from scratch there are no statistics to keep"
+    return "frozen", "a small target estimates them worse than the source did"
+
+
+def _augment(request: Request, modality: str, trains: bool) -> tuple[str, str]:
+    if request.augment != "auto":
+        return request.augment, "asked for"
+    if modality != "image" or not trains:
+        return "none", "nothing to vary"
+    return (
+        "crop",
+        "cropped anew in every epoch; mirroring is left to --augment flip, since "
+        "letters and signs do not survive it",
+    )
+
+
+def _folds(request: Request, groups: int) -> tuple[int, int, str]:
+    wanted = request.folds or min(FOLDS, max(2, groups))
+    if groups and groups < wanted:
+        raise DataError(
+            f"{groups} groups of training samples cannot be divided into {wanted} folds",
+            thing="--group-column",
+            remedy=f"--folds {groups}" if groups > 1 else "name a column of more groups",
+        )
+    if request.folds is not None:
+        return wanted, REPEATS, "asked for"
+    if request.head == "ridge":
+        return 0, 0, ""
+    return (wanted, REPEATS, "groups stay whole") if groups else (FOLDS, 1, "")
+
+
+_UNEVEN = 1.5
+"""Ratio of the largest to the smallest class from which classes count as imbalanced."""
+
+
+def _imbalance(request: Request, counts: np.ndarray) -> tuple[str, str]:
+    if request.imbalance != "auto":
+        return request.imbalance, "asked for"
+    most, least = int(counts.max()), int(counts.min())
+    ratio = most / max(least, 1)
+    fact = f"the largest class has {most} training samples, the smallest {least}"
+    if most == least:
+        fact = f"each class has {counted(most, 'training sample')}"
+    if request.metric == "accuracy":
+        return "none", f"{fact}; for --metric accuracy every sample counts the same"
+    if ratio < _UNEVEN:
+        return "none", fact
+    return "weights", f"{fact}, and --metric {request.metric} counts classes alike"
+
+
+def _mode_name(mode: Mode) -> str:
+    return mode.precision + (", channels-last" if mode.channels_last else "")
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
