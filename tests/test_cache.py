@@ -316,7 +316,7 @@ def test_stored_views_are_a_function_of_the_seed(
         # The measured precision and layout stay: they may differ from one measurement to the next.
         shutil.rmtree(tmp_path / "cache/carries", ignore_errors=True)
         said = run(name, seed=seed, **options)
-        assert said["notes"].count("epochs draw among 2 stored views of each sample") == 1
+        assert said["notes"].count("epochs draw among 2 stored augmentations of each sample") == 1
         # One of train, val and test at the cut, of train and val in each view, and their features.
         assert len(list((tmp_path / "cache/carries").glob("*/*.safetensors"))) == 3 + 4 + 2
         losses.append([epoch["train_loss"] for epoch in said["epochs"]])

@@ -141,7 +141,8 @@ def test_two_processes_give_what_one_gives(
     )
     assert report["plan"]["phases"] == alone["plan"]["phases"]
     apart = (
-        "carries at cut 4 are not in the cache of every process: they are computed in every epoch"
+        "activations at freeze point 4 are not in the cache of every process: they are computed in "
+        "every epoch"
     )
     assert (apart in report["notes"]) == (name == "hosts")
     assert [e["val_accuracy"] for e in report["epochs"]] == pytest.approx(

@@ -100,8 +100,10 @@ def backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StagedBackbone:
     return StagedBackbone(Toy(), Net())
 
 
-def chosen(backbone: StagedBackbone, *, wanted: str = "auto", trains: bool = False) -> Mode:
-    return choose(backbone, {"x": torch.randn(4, 8)}, wanted=wanted, device=CPU, trains=trains)
+def chosen(backbone: StagedBackbone, *, precision: str = "auto", trains: bool = False) -> Mode:
+    return choose(
+        backbone, {"x": torch.randn(4, 8)}, precision=precision, device=CPU, trains=trains
+    )
 
 
 def slow(seconds: float) -> Callable[[Tensor], Tensor]:
@@ -134,11 +136,11 @@ def test_a_candidate_that_fails_is_out_with_its_reason(backbone: StagedBackbone)
 def test_bf16_that_is_asked_for_and_fails_is_one_line(backbone: StagedBackbone) -> None:
     backbone.net.in_bf16 = refuse
     with pytest.raises(UsageError, match="cannot run the network in bf16: could not") as caught:
-        chosen(backbone, wanted="bf16")
+        chosen(backbone, precision="bf16")
     assert (caught.value.thing, caught.value.remedy) == ("--precision", "--precision fp32")
     backbone.net.in_fp32 = refuse  # then it is no fault of the precision
     with pytest.raises(RuntimeError, match="could not") as caught:
-        chosen(backbone, wanted="bf16")
+        chosen(backbone, precision="bf16")
     assert not isinstance(caught.value, ZooadaptError)
 
 
@@ -157,7 +159,7 @@ def test_forward_without_backward_is_not_for_training(backbone: StagedBackbone) 
     mode = chosen(backbone, trains=True)
     assert mode.precision == "fp32" and mode.why.endswith("bf16 here: no backward in bf16")
     with pytest.raises(UsageError, match="no backward in bf16"):
-        chosen(backbone, wanted="bf16", trains=True)
+        chosen(backbone, precision="bf16", trains=True)
     assert all(p.grad is None and p.requires_grad for p in backbone.net.parameters())
 
 

@@ -268,7 +268,7 @@ class Model:
         source = self._network.source
         if source.classes is None:
             raise DataError(
-                f"'{source.name}' has no class names, it is a source and not an adapted model",
+                f"'{source.name}' has no class names: it is no adapted model",
                 thing=source.name,
                 remedy="zooadapt.adapt(SOURCE, DATA) makes a model of it",
             )

@@ -1,7 +1,8 @@
-"""The carries of a model's samples at any cut: from the cache where that pays, else from the data.
+"""The activations of a model's samples at any freeze point: from the cache where that pays, else
+computed from the data.
 
-Whether a stored carry is the right one is decided by what it depends on and nothing else: the
-weights before the cut, the modules they sit in, the preprocessing, the precision, the sample.
+Stored activations are valid for exactly what they depend on: the weights before the freeze point,
+their modules, the preprocessing, the precision and the sample.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 
 from zooadapt.backbone.cache import Cache, Entry
 from zooadapt.backbone.engine import Engine
-from zooadapt.backbone.loaders import FromCache, Inputs, Joined, Loader, Views
+from zooadapt.backbone.loaders import FromCache, Inputs, Joined, Loader, StoredAugmentations
 from zooadapt.backbone.pretrained import Model
 from zooadapt.backbone.staged import POOLED, prefix_sha256
 from zooadapt.data import Split
@@ -27,8 +28,8 @@ from zooadapt.zoo import registry
 
 
 class ActivationStore:
-    """Feeds of a model's splits. With a cache, one pass over a split stores its carries at every
-    cut that is asked for together, and later passes, runs and commands start from there."""
+    """Loaders of a model's splits. With a cache, one pass over a split stores its activations at
+    several freeze points at once; later passes, runs and commands start from there."""
 
     def __init__(
         self,
@@ -44,16 +45,16 @@ class ActivationStore:
         seed: int = 0,
         keep: int = 0,
     ) -> None:
-        """augment: how training varies samples; views: how many augmented views of each sample are
-        stored where training starts from a stored carry; keep: bytes of decoded samples that may
-        stay in memory, for runs that visit them again."""
+        """augment: how training varies samples; views: the number of augmentations of each sample
+        that are stored where training starts from stored activations; keep: bytes of decoded
+        samples that may stay in memory for later epochs."""
         self._backbone, self._engine, self._cache = model.backbone, engine, cache
         self._batch_size, self._progress = batch_size, progress
         self._augment, self._views, self._seed = augment, views, seed
-        self._varied: Preprocessor | None = None
+        self._augmenting: Preprocessor | None = None
         if augment != "none":
             source = model.source
-            self._varied = source.family.preprocessor(source.config, augment=augment)
+            self._augmenting = source.family.preprocessor(source.config, augment=augment)
         self._inputs = {
             name: Inputs(
                 split,
@@ -67,59 +68,64 @@ class ActivationStore:
         self._splits = splits
         self._facts = _facts(model, engine)
         if cache is not None:
-            cache.trim()  # what was in use until now may be more than the cache may hold
-        self._ready: dict[tuple[str, int], FromCache | Views] = {}
+            cache.trim()  # entries of the run before may still exceed the limit
+        self._ready: dict[tuple[str, int], Loader] = {}
         self._stores = True
         self.notes: list[str] = []
 
     def at(self, name: str, freeze_at: int) -> Loader:
-        """A split's carries under the eval transform: stored ones at `cut`, or at the deepest cut
-        below it that was prepared, else fresh ones at cut 0, from which the network has to run."""
+        """A split's activations under the eval transform: those stored at the deepest prepared
+        freeze point up to `freeze_at`, else the inputs, which are freeze point 0."""
         stored = [c for n, c in self._ready if n == name and (c == freeze_at or 0 < c < freeze_at)]
         return self._ready[name, max(stored)] if stored else self._inputs[name]
 
     def training(self, freeze_at: int, *names: str) -> Loader:
-        """The carries of splits, one after the other, as an epoch sees them: augmented, if they are
-        fresh or in views."""
+        """The activations of splits, one after the other, as an epoch sees them: augmented where
+        they are computed from the data or stored augmentations exist."""
         if all((name, freeze_at) in self._ready for name in names):
-            loaders = [
-                self._ready.get((f"{n} views", freeze_at), self._ready[n, freeze_at]) for n in names
+            loaders: list[Loader] = [
+                self._ready.get((_augmented(name), freeze_at), self._ready[name, freeze_at])
+                for name in names
             ]
-        elif self._varied is None:
+        elif self._augmenting is None:
             loaders = [self._inputs[name] for name in names]
         else:
-            loaders = [self._inputs[name].augmented(self._varied) for name in names]
+            loaders = [self._inputs[name].augmented(self._augmenting) for name in names]
         return loaders[0] if len(loaders) == 1 else Joined(loaders)
 
     def forget(self) -> None:
-        """Give only fresh carries from now on: the network before the cuts is another one."""
+        """Compute all activations anew from now on: the frozen stages changed."""
         self._ready.clear()
 
     def prepare(self, name: str, freeze_points: Sequence[int], *, views: bool = False) -> None:
-        """Store a split's carries at these cuts, in one pass over what is not stored yet. A cut
-        whose carries would not fit, or cannot be written, is left to be computed, and a note says
-        so. With `POOLED` the means of every stage's channels are stored too; with `views` what
-        epochs draw among, if they vary samples."""
+        """Store a split's activations at these freeze points, in one pass over the missing samples.
+        Activations that do not fit, or cannot be written, are computed in every epoch, and a note
+        says so. With `POOLED` the channel means of every stage are stored too; with `views` the
+        augmentations that epochs draw among."""
         freeze_points = sorted({freeze_at for freeze_at in freeze_points if freeze_at})
-        if self._cache is None or not freeze_points or not len(self._splits[name]):
+        cache = self._cache
+        if cache is None or not freeze_points or not len(self._splits[name]):
             return
         inputs = self._inputs[name]
         digests = self._splits[name].digests
-        self._store(name, inputs, digests, freeze_points, {})
-        if views and self._views and self._varied is not None:
-            varied = inputs.augmented(self._varied)
+        self._store(cache, name, inputs, digests, freeze_points, {})
+        if views and self._views and self._augmenting is not None:
+            augmented = inputs.augmented(self._augmenting)
             for freeze_at in freeze_points:
                 if 0 < freeze_at < self._backbone.depth and (name, freeze_at) in self._ready:
-                    self._store_views(name, varied, digests, freeze_at)
-        self._cache.trim()
+                    self._store_augmentations(cache, name, augmented, digests, freeze_at)
+        cache.trim()
 
-    def _store_views(self, name: str, varied: Inputs, digests: list[bytes], freeze_at: int) -> None:
+    def _store_augmentations(
+        self, cache: Cache, name: str, inputs: Inputs, digests: list[bytes], freeze_at: int
+    ) -> None:
         loaders = []
         for view in range(self._views):
             label = f"{name} view {view + 1}"
             self._store(
+                cache,
                 label,
-                varied.fixed((self._seed, view)),
+                inputs.fixed((self._seed, view)),
                 digests,
                 [freeze_at],
                 {"augment": self._augment, "seed": self._seed, "view": view},
@@ -127,8 +133,8 @@ class ActivationStore:
             if (label, freeze_at) in self._ready:
                 loaders.append(self._ready.pop((label, freeze_at)))
         if len(loaders) == self._views:
-            self._ready[f"{name} views", freeze_at] = Views(loaders)
-            self._note(f"epochs draw among {self._views} stored views of each sample")
+            self._ready[_augmented(name), freeze_at] = StoredAugmentations(loaders)
+            self._note(f"epochs draw among {self._views} stored augmentations of each sample")
 
     def _note(self, line: str) -> None:
         if line not in self.notes:
@@ -136,29 +142,30 @@ class ActivationStore:
 
     def _store(
         self,
+        cache: Cache,
         name: str,
         inputs: Inputs,
         digests: list[bytes],
         freeze_points: list[int],
         more: Mapping[str, Any],
     ) -> None:
-        entries = {freeze_at: self._entry(freeze_at, more) for freeze_at in freeze_points}
+        entries = {freeze_at: self._entry(cache, freeze_at, more) for freeze_at in freeze_points}
         missing = {freeze_at: _missing(entry, digests) for freeze_at, entry in entries.items()}
-        wanted = [freeze_at for freeze_at in freeze_points if len(missing[freeze_at])]
-        if wanted and self._stores:
-            todo = np.unique(np.concatenate([missing[freeze_at] for freeze_at in wanted]))
-            wanted = distributed.broadcast(lambda: self._fitting(inputs, wanted, len(todo)))
-            fault = self._pass(
-                name, inputs, digests, {freeze_at: entries[freeze_at] for freeze_at in wanted}, todo
+        incomplete = [freeze_at for freeze_at in freeze_points if len(missing[freeze_at])]
+        if incomplete and self._stores:
+            todo = np.unique(np.concatenate([missing[freeze_at] for freeze_at in incomplete]))
+            incomplete = distributed.broadcast(
+                lambda: self._fitting(cache, inputs, incomplete, len(todo))
             )
+            fault = self._pass(name, inputs, digests, {k: entries[k] for k in incomplete}, todo)
             if distributed.any_process(bool(fault)):
                 self._stop_storing(fault)
         for freeze_at, entry in entries.items():
             if len(_missing(entry, digests)):
-                if freeze_at in wanted and self._stores:
+                if freeze_at in incomplete and self._stores:
                     self._note(
-                        f"carries at cut {freeze_at} are not in the cache of every process: they "
-                        "are computed in every epoch"
+                        f"activations at freeze point {freeze_at} are not in the cache of every "
+                        "process: they are computed in every epoch"
                     )
             else:
                 lengths = None if freeze_at in (POOLED, self._backbone.depth) else inputs.lengths()
@@ -172,7 +179,8 @@ class ActivationStore:
         entries: Mapping[int, Entry],
         todo: np.ndarray,
     ) -> str:
-        """Store what is to do, until the cache cannot be written to; why that is, if so."""
+        """Store the activations of the samples `todo`. Returns why the cache cannot be written to,
+        or an empty text."""
         if not entries:
             return ""
         with ExitStack() as stack:
@@ -180,7 +188,7 @@ class ActivationStore:
                 freeze_at: stack.enter_context(entry.writing())
                 for freeze_at, entry in entries.items()
             }
-            for indices, found in self._engine.activations(
+            for indices, by_freeze_point in self._engine.activations(
                 self._backbone,
                 inputs,
                 stops=list(entries),
@@ -191,20 +199,22 @@ class ActivationStore:
             ):
                 if any(entry.fault for entry in entries.values()):
                     break
-                for freeze_at, activations in found.items():
+                for freeze_at, activations in by_freeze_point.items():
                     add[freeze_at]([digests[k] for k in indices], activations)
         return next((entry.fault for entry in entries.values() if entry.fault), "")
 
     def _stop_storing(self, fault: str) -> None:
         self._stores = False
-        self._note("the cache cannot be written to: what is not in it is computed in every epoch")
+        self._note("the cache cannot be written to: other activations are computed in every epoch")
         if fault:
             self._progress.say(fault)
 
-    def _fitting(self, inputs: Inputs, freeze_points: list[int], samples: int) -> list[int]:
-        """The cuts whose carries of so many samples fit together, the deepest first: that one saves
-        the most and is the smallest."""
-        _, found = next(
+    def _fitting(
+        self, cache: Cache, inputs: Inputs, freeze_points: list[int], samples: int
+    ) -> list[int]:
+        """The freeze points whose activations of so many samples fit together. The deepest comes
+        first: it saves the most and is the smallest."""
+        _, by_freeze_point = next(
             self._engine.activations(
                 self._backbone,
                 inputs,
@@ -217,28 +227,33 @@ class ActivationStore:
         )
         fitting, total = [], 0
         for freeze_at in sorted(freeze_points, reverse=True):
-            activations = found[freeze_at]
+            activations = by_freeze_point[freeze_at]
             n = len(next(iter(activations.values())))
             size = samples * sum(t.numel() * t.element_size() for t in activations.values()) // n
-            if self._cache.room_for(total + size):
+            if cache.room_for(total + size):
                 total += size
                 fitting.append(freeze_at)
             else:
                 self._note(
-                    f"carries at cut {freeze_at} need {size / 1e9:.1f} GB, more than the "
-                    "cache may take: they are computed in every epoch"
+                    f"activations at freeze point {freeze_at} need {size / 1e9:.1f} GB, more than "
+                    "the cache may take: they are computed in every epoch"
                 )
         return sorted(fitting)
 
-    def _entry(self, freeze_at: int, more: Mapping[str, Any]) -> Entry:
+    def _entry(self, cache: Cache, freeze_at: int, more: Mapping[str, Any]) -> Entry:
         prefix = prefix_sha256(
             self._backbone, self._backbone.depth if freeze_at == POOLED else freeze_at
         )
-        return self._cache.entry(self._facts | dict(more) | {"cut": freeze_at, "prefix": prefix})
+        return cache.entry(self._facts | dict(more) | {"cut": freeze_at, "prefix": prefix})
+
+
+def _augmented(name: str) -> str:
+    """The key of a split's stored augmentations."""
+    return f"{name} views"
 
 
 def _missing(entry: Entry, digests: list[bytes]) -> np.ndarray:
-    """Positions of the samples whose carry is not in the entry as one of the processes sees it."""
+    """Positions of the samples that the entry lacks in the cache of any process."""
     missing = torch.zeros(len(digests))
     missing[entry.missing(digests)] = 1
     distributed.all_reduce(missing)
@@ -261,7 +276,7 @@ def _facts(model: Model, engine: Engine) -> dict[str, Any]:
 
 
 def _version(module: str) -> str:
-    """Of the distribution a module comes from. Most have its name; to look into all takes 0.2 s."""
+    """Of a module's distribution. Most have the module's name; to search all takes 0.2 s."""
     package = module.partition(".")[0]
     with suppress(PackageNotFoundError):
         return version(package)

@@ -1,9 +1,9 @@
-"""Carries on disk: what a frozen prefix gave for a sample, so that it is never computed twice.
+"""Activations on disk: frozen stages run once for each sample.
 
-An entry is a folder named by everything its carries depend on; it holds safetensors shards, each
-named by the hash of its own bytes and carrying the content hashes of its samples. A shard is there
-completely or not at all, so that nothing has to be repaired after a crash, processes may write side
-by side, and a flipped bit is a shard that is not used.
+An entry is a folder whose name hashes everything that its activations depend on. It holds
+safetensors shards; each has the content hashes of its samples and is named by the hash of its own
+bytes. A shard is complete or absent: a crash leaves nothing to repair, processes may write side by
+side, and a shard with a flipped bit is ignored.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _SHARD = "shard"
 
 
 class Cache:
-    """All entries below a folder, together at most `limit` bytes: least recently used go first,
-    but none that a run is using, so that it may be more for as long as there are such."""
+    """All entries below a folder, at most `limit` bytes together. The least recently used go first;
+    entries that a run is using stay, even beyond the limit."""
 
     def __init__(self, folder: Path, *, limit: int) -> None:
         self.folder, self.limit = folder / "carries", limit
@@ -46,8 +46,8 @@ class Cache:
         return Entry(self.folder / name, self._in_use)
 
     def room_for(self, size: int) -> bool:
-        """Whether `size` more bytes, beside the carries from here that are in use, fit under the
-        limit, and leave a tenth of the disk free."""
+        """Whether `size` more bytes fit under the limit beside the activations in use, and leave a
+        tenth of the disk free."""
         shards = {path for user in self._in_use for path in user.paths}
         size_in_use = sum(map(_size, shards))
         place = next(p for p in (self.folder, *self.folder.parents) if os.path.exists(p))
@@ -56,11 +56,11 @@ class Cache:
 
     def trim(self) -> None:
         """Remove the least recently used entries that nobody is using until the rest is within the
-        limit, and what killed processes left half-written. What cannot be removed stays, and what
-        others write or remove meanwhile does no harm."""
+        limit, and what killed processes left half-written. What cannot be removed stays; other
+        processes may write and remove meanwhile."""
         if not os.path.isdir(self.folder):
             return
-        with suppress(ZooadaptError, OSError):  # a cache that may only be read, or is being trimmed
+        with suppress(ZooadaptError, OSError):  # read-only, or being trimmed
             with locks.lock(self.folder / "trim.lock", what="the cache", wait=10.0):
                 self._trim()
 
@@ -80,26 +80,26 @@ class Cache:
 
 
 class Entry:
-    """The stored carries of one cut. It is in use, and not removed, from the first look into it for
-    as long as this object lives or carries that it gave."""
+    """The stored activations of one freeze point. The entry is in use, and so kept, from the first
+    call of `missing` for as long as this object or a `Stored` of it lives."""
 
     def __init__(self, folder: Path, in_use: WeakSet[Entry | Stored]) -> None:
-        """in_use: who uses which shards of the cache; this entry and what it gives are added."""
+        """in_use: the users of the cache's shards; this entry and its `Stored` are added."""
         self.folder, self._in_use = folder, in_use
         self.paths: set[Path] = set()
-        """Shards that hold samples which were asked for."""
+        """Shards that hold samples of a call of `missing`."""
         self.fault = ""
-        """Why nothing more can be stored here, if that is so."""
+        """Why nothing more can be stored, if so."""
         self._lock: locks.SharedLock | None = None
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._verified: set[str] = set()
 
     def missing(self, digests: Sequence[bytes]) -> np.ndarray:
-        """Positions of the samples whose carry is not here. New shards are verified on the way: one
-        whose bytes do not hash to its name is removed."""
+        """Positions of the samples that are not stored. New shards are verified: one whose bytes do
+        not hash to its name is removed."""
         self._lock = self._lock or locks.lock_shared(self.folder)
         if self._lock is not None:
-            with suppress(OSError):  # one that may only be read
+            with suppress(OSError):  # a read-only entry
                 os.utime(self.folder)
             for path in sorted(self.folder.glob("*.safetensors")):
                 if path.name not in self._verified:
@@ -109,17 +109,16 @@ class Entry:
         return np.array([k for k, d in enumerate(digests) if d not in self._places], dtype=np.int64)
 
     def rows(self, digests: Sequence[bytes]) -> Stored:
-        """The carries of samples that are all here, in this order."""
+        """The activations of samples that are all stored, in this order."""
         stored = Stored([self._places[digest] for digest in digests], self._lock)
         self._in_use.add(stored)
         return stored
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Sequence[bytes], Activations], None]]:
-        """A function that adds a batch of carries under their samples' content hashes. Shards hold
-        carries of like shapes, about 32 MiB each, and are written as they fill. Where the disk
-        fails or fills, `fault` says so and what is added from then on is lost; what was written
-        before stays good."""
+        """A function that adds a batch of activations under their samples' content hashes. Shards
+        hold activations of like shapes, about 32 MiB each, and are written as they fill. If the
+        disk fails or fills, `fault` says so; later batches are lost, earlier ones stay good."""
         with self._noting_fault():
             self._lock = locks.lock_shared(self.folder, make=True) or self._lock
         waiting: list[tuple[Sequence[bytes], Activations]] = []
@@ -174,7 +173,7 @@ class Entry:
 
 
 class Stored:
-    """Carries read from shards, memory-mapped; only a few shards are open at a time."""
+    """Activations read from shards, memory-mapped; only a few shards are open at a time."""
 
     def __init__(self, places: Sequence[tuple[Path, int]], lock: locks.SharedLock | None) -> None:
         self.paths = sorted({path for path, _ in places})
@@ -188,20 +187,20 @@ class Stored:
         return len(self._row)
 
     def gather(self, indices: np.ndarray) -> Activations:
-        """One carry of these samples; where they differ in length, padded with zeros at the end."""
+        """The activations of these samples; where they differ in length, zeros pad the end."""
         shards, rows = self._shard[indices], self._row[indices]
         parts, order = [], []
         for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
+            positions = np.flatnonzero(shards == shard)
             tensors = self._mapped(int(shard))
             parts.append(
                 {
-                    name: t[torch.from_numpy(rows[here])]
+                    name: t[torch.from_numpy(rows[positions])]
                     for name, t in tensors.items()
                     if name != _SAMPLES
                 }
             )
-            order.append(here)
+            order.append(positions)
         back = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable"))
         return {name: cat([part[name] for part in parts])[back] for name in parts[0]}
 
@@ -223,16 +222,16 @@ def _open(path: Path) -> Activations:
         raise DataError(
             f"cached shard '{path.name}' cannot be read",
             thing=str(path),
-            remedy="run it again; the shard will be made anew",
+            remedy="run the same command again: it computes the shard anew",
         ) from error
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, none if it is gone."""
+    """Bytes of a file, 0 if another process removed it."""
     with suppress(OSError):
         return path.stat().st_size
     return 0
 
 
-def _shapes(activations: Activations) -> dict[str, tuple]:
+def _shapes(activations: Activations) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     return {name: (t.dtype, tuple(t.shape[1:])) for name, t in activations.items()}

@@ -1,4 +1,4 @@
-"""One loop: carries in, features, logits or a trained chain out, on whatever devices there are."""
+"""Forward passes of a staged backbone over a loader: activations, features, logits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from zooadapt.runtime import distributed
 from zooadapt.runtime.progress import Progress
 
 ROWS = 1024
-"""Feature rows that are taken at once. Of four times as many, blocks that the allocator could not
-put together again added up with the number of samples."""
+"""Feature rows in a chunk. With four times as many, memory fragments grew with the number of
+samples."""
 
 
 class Engine:
-    """Runs chains on the device, precision and processes that `accelerate` was given."""
+    """Runs staged backbones on the device and processes of `accelerate`, in one precision."""
 
     def __init__(self, *, precision: str, channels_last: bool) -> None:
         self.device = distributed.device()
@@ -31,7 +31,7 @@ class Engine:
         self.channels_last = channels_last
 
     def place(self, backbone: StagedBackbone) -> StagedBackbone:
-        """Move the network to the device, in the memory layout that suits it."""
+        """Move the network to the device, in this engine's memory layout."""
         backbone.net.to(self.device)
         if self.channels_last:
             backbone.net.to(memory_format=torch.channels_last)
@@ -49,36 +49,37 @@ class Engine:
         what: str,
         only: np.ndarray | None = None,
     ) -> Iterator[tuple[np.ndarray, dict[int, Activations]]]:
-        """Every sample's carries at each of the cuts `stops`, in one pass, on the CPU and in the
-        precision they were computed in, with the samples' indices; batches come in order of length.
-        Of several processes each gets its share of the batches. `only` leaves out other samples.
-        With `POOLED` among the stops, the means of every stage's channels too. In eval mode, so
-        nothing of the network moves."""
+        """The samples' indices and activations at each of the freeze points `stops`, batch by batch
+        in one pass: on the CPU, in the precision of the engine, in order of length. Each process
+        gets its shard of the batches. `only` restricts the samples. With `POOLED` among the stops,
+        the channel means of every stage too. The network runs in eval mode, so nothing of it
+        changes."""
         backbone.eval()
-        wanted = np.arange(len(loader)) if only is None else only
+        samples = np.arange(len(loader)) if only is None else only
         lengths = loader.lengths()
-        lengths = None if lengths is None else lengths[wanted]
-        order = [wanted[k] for k in distributed.shard(in_order(len(wanted), batch_size, lengths))]
+        lengths = None if lengths is None else lengths[samples]
+        order = [samples[k] for k in distributed.shard(in_order(len(samples), batch_size, lengths))]
         freeze_points = sorted({backbone.depth if stop == POOLED else stop for stop in stops})
         with progress.task(what, sum(map(len, order))) as advance:
             folded: FoldedNorms | None = None
             for indices, activations in zip(order, loader.batches(order), strict=True):
-                activations, at, found = self.to_device(activations), loader.freeze_at, {}
+                activations, at = self.to_device(activations), loader.freeze_at
+                by_freeze_point: dict[int, Activations] = {}
                 means: Activations | None = {} if POOLED in stops else None
                 if folded is None:
-                    with self.autocast():  # a stored carry may be bf16
+                    with self.autocast():  # stored activations may be bf16
                         folded = fold(backbone, activations, start=at, stop=freeze_points[-1])
                 with self.autocast(), folded:
                     for freeze_at in freeze_points:
-                        activations, at = (
-                            backbone.run(activations, start=at, stop=freeze_at, means=means),
-                            freeze_at,
+                        activations = backbone.run(
+                            activations, start=at, stop=freeze_at, means=means
                         )
+                        at = freeze_at
                         if freeze_at in stops:
-                            found[freeze_at] = {name: t.cpu() for name, t in activations.items()}
+                            by_freeze_point[freeze_at] = _on_cpu(activations)
                     if means is not None:
-                        found[POOLED] = {name: t.cpu() for name, t in means.items()}
-                yield indices, found
+                        by_freeze_point[POOLED] = _on_cpu(means)
+                yield indices, by_freeze_point
                 advance(len(indices))
 
     def features(
@@ -92,7 +93,7 @@ class Engine:
     ) -> Tensor:
         """`(n, D)` fp32 features on the CPU, in the order of the samples."""
         out = torch.zeros(len(loader), backbone.head.weight.shape[1])
-        for indices, found in self.activations(
+        for indices, by_freeze_point in self.activations(
             backbone,
             loader,
             stops=[backbone.depth],
@@ -100,22 +101,22 @@ class Engine:
             progress=progress,
             what=what,
         ):
-            out[indices] = found[backbone.depth]["features"].float()
+            out[indices] = by_freeze_point[backbone.depth]["features"].float()
         distributed.all_reduce(out)
         return out
 
     def feature_rows(
         self, backbone: StagedBackbone, loader: Loader, *, batch_size: int, progress: Progress
     ) -> Rows:
-        """`(n, D)` features in chunks, in the order of the samples, as often as asked for: stored
-        ones are read anew each time, others are computed once and kept."""
+        """`(n, D)` features in chunks, in the order of the samples. Each call reads stored features
+        anew; others are computed once and stay in memory."""
         if loader.freeze_at == backbone.depth:
             chunks = in_order(len(loader), ROWS)
             return lambda: (
                 activations["features"].float() for activations in loader.batches(chunks)
             )
         features = self.features(backbone, loader, batch_size=batch_size, progress=progress)
-        return lambda: iter(features.split(ROWS))
+        return lambda: iter(torch.split(features, ROWS))
 
     def logits(
         self,
@@ -134,7 +135,7 @@ class Engine:
 
     @torch.inference_mode()
     def head_logits(self, backbone: StagedBackbone, features: Tensor) -> Tensor:
-        """`(n, K)` fp32 logits of the head alone, on the CPU, from `(n, D)` features."""
+        """`(n, K)` fp32 logits on the CPU of the head alone, from `(n, D)` features."""
         weight = backbone.head.weight.detach().cpu().float().flatten(1)
         bias = backbone.head.bias
         return nn.functional.linear(
@@ -146,7 +147,7 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def to_device(self, activations: Activations) -> Activations:
-        """A carry on the device, images in the memory layout that suits the network."""
+        """Activations on the device, images in this engine's memory layout."""
         placed = {name: tensor.to(self.device) for name, tensor in activations.items()}
         if self.channels_last:
             placed = {
@@ -154,3 +155,7 @@ class Engine:
                 for name, t in placed.items()
             }
         return placed
+
+
+def _on_cpu(activations: Activations) -> Activations:
+    return {name: tensor.cpu() for name, tensor in activations.items()}

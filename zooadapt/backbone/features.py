@@ -1,4 +1,4 @@
-"""Features of the frozen source, which a head is solved on."""
+"""Features of the frozen backbone, on which heads are fitted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zooadapt.runtime.progress import Progress
 
 
 class Features:
-    """The features of each part of the data, computed once even where nothing is stored."""
+    """The features of each split, computed once even without a cache."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Features:
         self._rows: dict[str, Rows] = {}
 
     def __call__(self, name: str) -> Rows:
-        """`(n, D)` in chunks, those of the part of that name."""
+        """The `(n, D)` features of the split of that name, in chunks."""
         if name not in self._rows:
             self._rows[name] = self._engine.feature_rows(
                 self._backbone,
@@ -37,5 +37,5 @@ class Features:
         return self._rows[name]
 
     def forget(self) -> None:
-        """Compute them anew when they are asked for again: the network is another."""
+        """Compute all features anew from now on: the network changed."""
         self._rows.clear()

@@ -1,4 +1,4 @@
-"""The network's own head layer: its rows for classes that the source knows, its temperature."""
+"""The network's own head layer: rows of classes that the source knows, and temperature."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+HeadLayer = nn.Linear | nn.Conv2d
+"""A network's last layer: linear, or a 1x1 convolution, which is the same."""
 
-def rescale(head: nn.Module, scale: float) -> None:
-    """Multiply a head's logits by a factor, which is folded into its weights."""
+
+def rescale(head: HeadLayer, scale: float) -> None:
+    """Multiply a head's logits by a factor, folded into its weights."""
     with torch.no_grad():
         head.weight.mul_(scale)
         if head.bias is not None:
@@ -17,15 +20,16 @@ def rescale(head: nn.Module, scale: float) -> None:
 
 
 def copy_rows(
-    head: nn.Module,
+    head: HeadLayer,
     classes: Sequence[str],
     source_classes: Sequence[str] | None,
     source_weight: Tensor | None,
     source_bias: Tensor | None,
 ) -> list[str]:
-    """Start a head: the source's rows, bit for bit, for classes it knows by name, zeros elsewhere.
+    """Initialise a head: the source's rows, bit for bit, for classes that it knows by name, and
+    zeros elsewhere, which give even probabilities.
 
-    Returns the names of the carried classes; a zero head starts from even probabilities.
+    Returns the names of the classes whose rows are the source's.
     """
     carried = []
     with torch.no_grad():

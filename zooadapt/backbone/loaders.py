@@ -1,10 +1,11 @@
-"""Where a pass over samples gets its carries: fresh from the data, at cut 0, or stored at a cut."""
+"""Data loaders: batches of inputs, which are freeze point 0, or of activations stored at a deeper
+freeze point."""
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import tee
 from typing import Any, Protocol
@@ -20,32 +21,32 @@ from zooadapt.runtime import distributed
 WORKERS = max(1, (os.cpu_count() or 1) // distributed.on_host())
 _AHEAD = 3
 _AT_ONCE = 256
-"""Samples that a preprocessor is given at once, where it takes several."""
+"""Samples in one call of a preprocessor that takes several."""
 
 
 class Loader(Protocol):
-    """Carries of a fixed list of samples at one cut, batch by batch, in any order asked for."""
+    """Activations of a fixed list of samples at one freeze point, in batches of any order."""
 
     freeze_at: int
 
     def __len__(self) -> int: ...
 
     def lengths(self) -> np.ndarray | None:
-        """`(n,)` cost of each sample in a batch, where samples differ; None where all are alike."""
+        """`(n,)` lengths of the samples; None where all have the same shape."""
         ...
 
     def batches(
         self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
     ) -> Iterator[Activations]:
-        """One carry for each array of sample indices. `key` (seed, epoch) chooses the augmented
-        views, if there are any, as a function of key and sample alone."""
+        """A batch of activations for each array of sample indices. Augmentations, if any, are a
+        function of `key` (seed, epoch) and sample alone."""
         ...
 
 
 class Inputs:
-    """Cut 0: samples decoded and preprocessed by threads while the network computes.
+    """Freeze point 0: samples that threads decode and preprocess while the network computes.
 
-    Decoded raw samples are kept, up to `memory` bytes, so that later epochs decode nothing twice.
+    Up to `memory` bytes of decoded samples stay in memory for later epochs.
     """
 
     freeze_at = 0
@@ -61,20 +62,20 @@ class Inputs:
     ) -> None:
         self.split, self.preprocessor, self.channels = split, preprocessor, channels
         self.variable_length = variable_length
-        self._varied: Preprocessor | None = None
+        self._augmenting: Preprocessor | None = None
         self._fixed: tuple[int, ...] | None = None
         self._lengths: np.ndarray | None = None
-        self._has_many = hasattr(preprocessor, "many")
-        self._raws = _Kept(memory)
+        self._many: Callable[[list[Any]], list[Sample]] | None = getattr(preprocessor, "many", None)
+        self._raws = _Decoded(memory)
 
-    def augmented(self, varied: Preprocessor) -> Inputs:
-        """The same samples, varied anew for every key; what is decoded is shared."""
+    def augmented(self, preprocessor: Preprocessor) -> Inputs:
+        """The same samples, augmented anew for every key; the two share decoded samples."""
         other = copy.copy(self)
-        other._varied = varied
+        other._augmenting = preprocessor
         return other
 
     def fixed(self, key: tuple[int, ...]) -> Inputs:
-        """The same augmented samples, in the one view that `key` chooses."""
+        """The same samples in the one augmentation that `key` chooses."""
         other = copy.copy(self)
         other._fixed = key
         return other
@@ -83,8 +84,8 @@ class Inputs:
         return len(self.split)
 
     @property
-    def kept_bytes(self) -> int:
-        """Bytes of the decoded samples that are kept."""
+    def decoded_bytes(self) -> int:
+        """Bytes of decoded samples in memory."""
         return self._raws.size
 
     def lengths(self) -> np.ndarray | None:
@@ -104,7 +105,7 @@ class Inputs:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="decode") as pool:
             waiting: list[list[Future[list[Sample]]]] = []
             # An image takes long enough for a thread; texts are prepared a batch at a time.
-            at_once = _AT_ONCE if self._varied is None and self._has_many else 1
+            at_once = _AT_ONCE if self._augmenting is None and self._many else 1
             try:
                 for indices in order:
                     parts = np.split(indices, range(at_once, len(indices), at_once))
@@ -121,13 +122,13 @@ class Inputs:
         return self.preprocessor.collate([s for future in futures for s in future.result()])
 
     def _samples(self, indices: np.ndarray, key: tuple[int, ...]) -> list[Sample]:
-        if self._varied is None:
+        if self._augmenting is None:
             raws = [self._raw(int(index)) for index in indices]
-            if self._has_many:
-                return self.preprocessor.many(raws)
+            if self._many is not None:
+                return self._many(raws)
             return [self.preprocessor(raw, rng=None) for raw in raws]
         return [
-            self._varied(
+            self._augmenting(
                 self._raw(int(index)),
                 rng=np.random.default_rng((*(self._fixed or key), int(index))),
             )
@@ -138,26 +139,27 @@ class Inputs:
         raw = self._raws.get(index)
         if raw is None:
             raw = self.split.raw(index, min_side=self.preprocessor.min_side, channels=self.channels)
-            self._raws.keep(index, raw)
+            self._raws.add(index, raw)
         return raw
 
 
-class _Kept:
-    """Decoded samples up to a number of bytes; first come, first kept: an epoch visits them all."""
+class _Decoded:
+    """The first decoded samples up to a number of bytes: an epoch visits all of them alike."""
 
-    def __init__(self, room: int) -> None:
-        self._room, self._items, self.size = room, {}, 0
+    def __init__(self, limit: int) -> None:
+        self._limit, self.size = limit, 0
+        self._items: dict[int, Any] = {}
         self.get = self._items.get
 
-    def keep(self, index: int, raw: Any) -> None:
+    def add(self, index: int, raw: Any) -> None:
         size = len(raw) if isinstance(raw, str) else raw.width * raw.height * len(raw.getbands())
-        if self.size + size <= self._room:
+        if self.size + size <= self._limit:
             self.size += size
             self._items[index] = raw
 
 
 class FromCache:
-    """Carries at a cut, read from the cache."""
+    """Activations at a freeze point, read from the cache."""
 
     def __init__(self, freeze_at: int, stored: Stored, lengths: np.ndarray | None) -> None:
         self.freeze_at, self._stored, self._lengths = freeze_at, stored, lengths
@@ -176,7 +178,7 @@ class FromCache:
 
 
 class Part:
-    """Some samples of a feed, in a given order."""
+    """Some samples of a loader, in a given order."""
 
     def __init__(self, loader: Loader, indices: np.ndarray) -> None:
         self._loader, self._indices = loader, indices
@@ -196,7 +198,7 @@ class Part:
 
 
 class Joined:
-    """The samples of several feeds at one cut, one feed after the other."""
+    """The samples of several loaders at one freeze point, one loader after the other."""
 
     def __init__(self, loaders: Sequence[Loader]) -> None:
         self._loaders = loaders
@@ -207,25 +209,25 @@ class Joined:
         return int(self._starts[-1])
 
     def lengths(self) -> np.ndarray | None:
-        lengths = [loader.lengths() for loader in self._loaders]
-        return None if lengths[0] is None else np.concatenate(lengths)
+        lengths = [n for loader in self._loaders if (n := loader.lengths()) is not None]
+        return np.concatenate(lengths) if lengths else None
 
     def batches(
         self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
     ) -> Iterator[Activations]:
         order, *own = tee(order, 1 + len(self._loaders))
         streams = [
-            loader.batches(self._shares(k, own[k]), key=(*key, k))
+            loader.batches(self._own_samples(k, own[k]), key=(*key, k))
             for k, loader in enumerate(self._loaders)
         ]
         for indices in order:
-            of = self._loader_of(indices)
-            parts = [next(streams[k]) for k in np.unique(of)]
-            back = np.argsort(np.argsort(of, kind="stable"))
+            numbers = self._loader_of(indices)
+            parts = [next(streams[k]) for k in np.unique(numbers)]
+            back = np.argsort(np.argsort(numbers, kind="stable"))
             yield {name: cat([part[name] for part in parts])[back] for name in parts[0]}
 
-    def _shares(self, loader: int, order: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """A feed's own samples of each batch that has any."""
+    def _own_samples(self, loader: int, order: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """A loader's own samples of each batch that has any."""
         for indices in order:
             own = indices[self._loader_of(indices) == loader]
             if len(own):
@@ -235,10 +237,10 @@ class Joined:
         return np.searchsorted(self._starts, indices, side="right") - 1
 
 
-class Views:
-    """Stored augmented views of the same samples; every epoch draws one of them for each sample."""
+class StoredAugmentations:
+    """Stored augmentations of the same samples; every epoch draws one for each sample."""
 
-    def __init__(self, views: Sequence[FromCache]) -> None:
+    def __init__(self, views: Sequence[Loader]) -> None:
         self._views = views
         self.freeze_at = views[0].freeze_at
 
@@ -256,32 +258,32 @@ class Views:
             views = drawn[indices]
             parts, places = [], []
             for view in np.unique(views):
-                here = np.flatnonzero(views == view)
-                parts.append(next(self._views[view].batches([indices[here]])))
-                places.append(here)
+                positions = np.flatnonzero(views == view)
+                parts.append(next(self._views[view].batches([indices[positions]])))
+                places.append(positions)
             back = np.argsort(np.concatenate(places), kind="stable")
             yield {name: cat([part[name] for part in parts])[back] for name in parts[0]}
 
 
 def in_order(n: int, batch_size: int, lengths: np.ndarray | None = None) -> list[np.ndarray]:
-    """Every index once; sorted by length where lengths differ, which wastes the least padding."""
+    """Batches of every index once, sorted by length where lengths differ: the least padding."""
     order = np.arange(n) if lengths is None else np.argsort(lengths, kind="stable")
     return [order[k : k + batch_size] for k in range(0, n, batch_size)]
 
 
 def steps(n: int, batch_size: int) -> int:
-    """How many batches `shuffled` makes of `n` samples: a single one that is left over joins the
-    last batch, since nothing can be normalised over it alone."""
-    left_over = 1 < batch_size < n and n % batch_size == 1
-    return -(-n // batch_size) - left_over
+    """The number of batches that `shuffled` makes of `n` samples. A single remaining sample joins
+    the last batch: batch norm cannot normalise over it alone."""
+    remainder = 1 < batch_size < n and n % batch_size == 1
+    return -(-n // batch_size) - remainder
 
 
 def shuffled(
     n: int, batch_size: int, *, key: tuple[int, ...], lengths: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """Every index once in an order that is a function of `key`. Where lengths differ, samples of
-    like length share a batch: runs of 16 batches are sorted by length, then the batches shuffled.
-    """
+    """Batches of every index once, in an order that is a function of `key`. Where lengths differ,
+    samples of like length share a batch: runs of 16 batches are sorted by length, then the batches
+    are shuffled."""
     rng = np.random.default_rng(key)
     order = rng.permutation(n)
     if lengths is not None:

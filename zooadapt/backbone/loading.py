@@ -1,4 +1,4 @@
-"""A source's tensors into a network: every tensor of the backbone in its place, or an error."""
+"""Load a source's tensors into a network: all of them fit, or an error names those that do not."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What became of a source's tensors."""
+    """The result of loading a source's tensors."""
 
     head: tuple[Tensor | None, Tensor | None]
-    """The source's own head: weight and bias, under whatever classes it has."""
+    """Weight and bias of the source's own head, for its own classes."""
     unused: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -36,33 +36,33 @@ def load(
 ) -> Loaded:
     """Load a source's tensors into the network; the head too with `keep_head`.
 
-    One prefix that all names share, as wrappers of a network leave it (`module.`, `model.`), is
-    left out where the names fit then and not before.
+    If the names fit only without a prefix that all share (wrappers of a network leave `module.` or
+    `model.`), the prefix is removed.
     Raises: DataError naming the tensors that are missing, unknown or of another shape.
     """
-    misfit: ZooadaptError | None = None
+    first_error: ZooadaptError | None = None
     for prefix in _prefixes(tensors):
         bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
         try:
             state = family.convert(bare, config)
             expected = _check_fit(backbone, state, keep_head=keep_head, where=where)
         except ZooadaptError as error:
-            misfit = misfit or error
+            first_error = first_error or error
             continue
         backbone.net.load_state_dict({name: state[name] for name in expected}, strict=False)
         weight, bias = (state.get(f"{backbone.head_path}.{part}") for part in ("weight", "bias"))
-        noted = f"every tensor of the source is named '{prefix}...', which was left out"
+        note = f"every tensor of the source is named '{prefix}...': zooadapt removed the prefix"
         return Loaded(
             head=(weight, bias),
             unused=_unused(bare, state),
-            notes=(noted,) if prefix else (),
+            notes=(note,) if prefix else (),
         )
-    assert misfit is not None
-    raise misfit
+    assert first_error is not None
+    raise first_error
 
 
 def _prefixes(tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """Nothing, then what begins every name, up to each of its dots."""
+    """The empty prefix, then those that all names share, each ending in a dot."""
     yield ""
     names = [name.split(".") for name in tensors]
     shared = 0
@@ -76,19 +76,19 @@ def _prefixes(tensors: Mapping[str, Tensor]) -> Iterator[str]:
 def _check_fit(
     backbone: StagedBackbone, state: Mapping[str, Tensor], *, keep_head: bool, where: str
 ) -> frozenset[str]:
-    """The names of the tensors to load, when all of them are there and nothing else is."""
+    """The names of the tensors to load. Raises: DataError unless `state` has exactly these."""
     own = backbone.net.state_dict()
     head = {name for name in own if name.startswith(backbone.head_path + ".")}
     expected = set(own) if keep_head else set(own) - head
     missing, extra = sorted(expected - set(state)), sorted(set(state) - set(own))
     if missing or extra:
-        told = [
+        differences = [
             f"{label} {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
             for label, names in (("lacks", missing), ("does not know", extra))
             if names
         ]
         raise DataError(
-            f"the weights of '{where}' do not fit the network: {'; '.join(told)}",
+            f"the weights of '{where}' do not fit the network: {'; '.join(differences)}",
             thing=(missing or extra)[0],
             remedy="check that config.json and the weights belong together",
         )
@@ -110,12 +110,12 @@ def _check_fit(
     return frozenset(expected)
 
 
-def _unused(given: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def _unused(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, ...]:
     used = {tensor.data_ptr() for tensor in state.values()}
     return tuple(
         sorted(
             name
-            for name, tensor in given.items()
+            for name, tensor in tensors.items()
             if name not in state and tensor.data_ptr() not in used
         )
     )

@@ -1,8 +1,8 @@
 """Batch norms folded into the convolutions before them, while a network only runs forward.
 
-In eval mode a batch norm is a fixed affine map of each channel, so that it can be part of the
-convolution's own weights (Jacob et al. 2018, arXiv 1712.05877, section 3.2). It saves a pass over
-memory for each, half the time of a small network on a CPU. The network itself is not touched.
+In eval mode a batch norm is a fixed affine map of each channel, which the convolution's own weights
+can include (Jacob et al. 2018, arXiv 1712.05877, section 3.2). Each saves a pass over memory: half
+the time of a small network on a CPU. The network itself stays as it is.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from torch.overrides import TorchFunctionMode
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.family import Activations
 
+Arguments = tuple[Any, ...]
+"""The arguments of a call of a convolution or a batch norm, in order."""
+
 
 class FoldedNorms(TorchFunctionMode):
-    """Inside, every pair of a convolution and the batch norm that alone takes what it gives is one
-    convolution, equal up to fp32 rounding, as long as weights and statistics stay as they are."""
+    """Inside this context, a convolution whose output goes to one batch norm alone runs with it as
+    one convolution, equal up to fp32 rounding, while weights and statistics stay the same."""
 
     def __init__(self, run: Callable[[], object]) -> None:
-        """run: one forward pass in eval mode, which shows the pairs."""
+        """run: a forward pass in eval mode, in which the pairs are found."""
         super().__init__()
-        watch = _Watch()
-        with torch.no_grad(), watch:
+        recorder = _PairRecorder()
+        with torch.no_grad(), recorder:
             run()
-        pairs = watch.pairs()
+        pairs = recorder.pairs()
         self._weights = {id(conv[1]): _fold(conv, norm) for conv, norm in pairs}
         self._skipped = {id(norm[1]) for _, norm in pairs}
 
@@ -39,32 +42,32 @@ class FoldedNorms(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.conv2d:
-            found = _convolution(*args, **kwargs)
-            if id(found[1]) in self._weights:
-                return func(found[0], *self._weights[id(found[1])], *found[3:])
+            conv = _convolution(*args, **kwargs)
+            if id(conv[1]) in self._weights:
+                return func(conv[0], *self._weights[id(conv[1])], *conv[3:])
         elif func is F.batch_norm:
-            found = _normalisation(*args, **kwargs)
-            if id(found[1]) in self._skipped:
-                return found[0]
+            norm = _normalisation(*args, **kwargs)
+            if id(norm[1]) in self._skipped:
+                return norm[0]
         return func(*args, **kwargs)
 
 
 def fold(
     backbone: StagedBackbone, activations: Activations, *, start: int = 0, stop: int | None = None
 ) -> FoldedNorms:
-    """What is to be entered around forward passes of these stages; found on the first sample of
-    `carry`, the carry at cut `start`. The chain is in eval mode."""
+    """The context for forward passes of these stages in eval mode. A pass over the first sample of
+    `activations`, those at freeze point `start`, finds the pairs."""
     first = {name: tensor[:1] for name, tensor in activations.items()}
     return FoldedNorms(lambda: backbone.run(first, start=start, stop=stop))
 
 
-class _Watch(TorchFunctionMode):
-    """Sees which convolution's output goes to which batch norm and nowhere else."""
+class _PairRecorder(TorchFunctionMode):
+    """Records which convolution's output goes to one batch norm and nowhere else."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[int, tuple[Tensor, tuple]] = {}
-        self._norms: dict[int, tuple] = {}
+        self._convolutions: dict[int, tuple[Tensor, Arguments]] = {}
+        self._norms: dict[int, Arguments] = {}
         self._uses: Counter[int] = Counter()
 
     def __torch_function__(
@@ -72,23 +75,23 @@ class _Watch(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if _holds_tensor(out):  # a shape or a device is no use of the numbers
+        if _tensors([out]):  # to read a shape or a device does not use the values
             self._uses.update(id(t) for t in _tensors([*args, *kwargs.values()]))
         if func is F.conv2d:
-            # Kept, so that no later tensor gets its id; an earlier one may have had it.
-            self._made[id(out)] = (out, _convolution(*args, **kwargs))
+            # A reference keeps later tensors from getting its id; an earlier one may have had it.
+            self._convolutions[id(out)] = (out, _convolution(*args, **kwargs))
             self._uses[id(out)] = 0
             self._norms.pop(id(out), None)
         elif func is F.batch_norm:
-            found = _normalisation(*args, **kwargs)
-            self._norms[id(found[0])] = found
+            norm = _normalisation(*args, **kwargs)
+            self._norms[id(norm[0])] = norm
         return out
 
-    def pairs(self) -> list[tuple[tuple, tuple]]:
+    def pairs(self) -> list[tuple[Arguments, Arguments]]:
         """Arguments of each convolution and of its batch norm."""
         return [
             (conv, norm)
-            for key, (_, conv) in self._made.items()
+            for key, (_, conv) in self._convolutions.items()
             if (norm := self._norms.get(key)) is not None
             and isinstance(conv[1], nn.Parameter)
             and norm[1] is not None
@@ -100,7 +103,7 @@ class _Watch(TorchFunctionMode):
 def _convolution(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
-) -> tuple:  # fmt: skip
+) -> Arguments:  # fmt: skip
     return input, weight, bias, stride, padding, dilation, groups
 
 
@@ -108,11 +111,11 @@ def _normalisation(
     input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
     weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
     momentum: float = 0.1, eps: float = 1e-5,
-) -> tuple:  # fmt: skip
+) -> Arguments:  # fmt: skip
     return input, running_mean, running_var, weight, bias, training, momentum, eps
 
 
-def _fold(conv: tuple, norm: tuple) -> tuple[Tensor, Tensor]:
+def _fold(conv: Arguments, norm: Arguments) -> tuple[Tensor, Tensor]:
     _, weight, bias, *_ = conv
     _, mean, variance, gain, shift, _, _, eps = norm
     scale = (variance.double() + eps).rsqrt()
@@ -126,14 +129,10 @@ def _fold(conv: tuple, norm: tuple) -> tuple[Tensor, Tensor]:
 
 
 def _tensors(values: Sequence[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, (list, tuple)):
-            found += _tensors(value)
-    return found
-
-
-def _holds_tensor(out: Any) -> bool:
-    return bool(_tensors([out]))
+            tensors += _tensors(value)
+    return tensors

@@ -1,4 +1,4 @@
-"""Precision and memory layout: what the machine can do, and of that what is fastest on it."""
+"""Precision and memory layout: the fastest mode that the machine supports."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from zooadapt.family import Activations
 from zooadapt.runtime.measurements import remember
 
 TOLERANCE = 0.02
-"""Largest relative error of bf16 features, `|x - x32| / |x32|`, that counts as the same."""
+"""Largest relative error of bf16 features, `|x - x32| / |x32|`, that is tolerated."""
 PRECISIONS = ("fp32", "bf16")
 _WORTH = 1.25
-"""Gain below which the plain mode is kept: less is noise, and plain surprises nobody."""
+"""Smallest speed-up for which another mode replaces plain fp32; less is noise."""
 _ROUNDS = 3
 _LOST = 2.0
-"""Times as slow as the fastest, from which a mode is not run again."""
+"""A mode that takes this many times as long as the fastest is dropped."""
 _CHEAP = 0.5
-"""Seconds within which a mode may be slow without being out: a first run is, for other reasons."""
+"""Seconds within which no mode is dropped: first runs are slow for other reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """How the network is run, and why."""
+    """How the network runs, and why."""
 
     precision: str
     channels_last: bool
@@ -38,8 +38,7 @@ class Mode:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What measurements on this machine depend on, for the keys under which they are remembered: a
-    cache folder may be shared by machines of several kinds."""
+    """What measurements on this machine depend on: machines of several kinds may share a cache."""
     cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if cuda else device.type,
@@ -52,13 +51,13 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bf16 by itself. Other CPUs emulate it, many times as slowly as
-    fp32, and have no LSTM in it at all."""
+    """Whether the device computes bf16 natively. Other CPUs emulate it, many times as slowly as
+    fp32, and have no bf16 LSTM."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return True
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch's own
         return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
@@ -67,39 +66,38 @@ def choose(
     backbone: StagedBackbone,
     activations: Activations,
     *,
-    wanted: str,
+    precision: str,
     device: torch.device,
     trains: bool = False,
 ) -> Mode:
     """The fastest of fp32 and bf16 autocast, plain and channels-last, on a small batch of real
-    inputs. bf16 is a candidate only where the device has it, and taken only where its features stay
-    within `TOLERANCE` of fp32's and, if the network `trains`, a training step works in it and takes
-    no longer. `wanted` may fix the precision; the layout is measured all the same, for inputs that
-    are images.
-    `torch.compile` is not among them: a training step got 1.2 to 1.5 times as fast by it, after 64
-    to 80 seconds of compilation on two cores, which a usual run's 300 steps do not bring back.
+    inputs. bf16 is a candidate if the device has it and its features stay within `TOLERANCE` of
+    fp32's; if the network `trains`, a training step must also work in it and take no longer.
+    `precision` may fix the precision; the layout of images is measured all the same.
+    `torch.compile` is no candidate: it made a training step 1.2 to 1.5 times as fast after 64 to 80
+    seconds of compilation on two cores, more than the 300 steps of a usual run save.
 
-    Measured once for a network and kind of input on a machine, then remembered: a run that is
-    repeated is the same run.
+    The choice is measured once for a network and kind of input on a machine, then remembered, so
+    that a repeated run is the same run.
 
-    Raises: UsageError where bf16 is wanted and cannot work here.
+    Raises: UsageError where `precision` is bf16 and the device cannot run the network in it.
     """
     facts = {
         **machine(device),
         "network": prefix_sha256(backbone, backbone.depth),
         "inputs": {name: [str(t.dtype), *t.shape[2:]] for name, t in activations.items()},
-        "wanted": wanted,
+        "wanted": precision,
     }
     trial = _Trial(backbone, activations, device)
-    mode = Mode(**remember("modes", facts, lambda: asdict(trial.choose(wanted))))
+    mode = Mode(**remember("modes", facts, lambda: asdict(trial.choose(precision))))
     if not trains or mode.precision != "bf16":
         return mode
     facts |= {"trains": True}
-    return Mode(**remember("modes", facts, lambda: asdict(trial.train(mode, wanted))))
+    return Mode(**remember("modes", facts, lambda: asdict(trial.train(mode, precision))))
 
 
 def of_export(config: Mapping[str, Any], device: torch.device) -> Mode | None:
-    """The mode that an export was made and measured with, if it says so and the device can."""
+    """The mode that an export was measured with, if it names one that the device supports."""
     facts = config.get("zooadapt")
     mode = facts.get("inference") if isinstance(facts, Mapping) else None
     if not isinstance(mode, Mapping) or mode.get("precision") not in PRECISIONS:
@@ -110,40 +108,41 @@ def of_export(config: Mapping[str, Any], device: torch.device) -> Mode | None:
         precision=mode["precision"],
         channels_last=mode.get("channels_last") is True,
         device=device.type,
-        why="the model was made with it",
+        why="the model was measured with it",
     )
 
 
 @dataclass
 class _Trial:
-    """Modes tried out on one batch. The network is left as it was."""
+    """Runs of the network on one batch in several modes, after which it is as it was."""
 
     backbone: StagedBackbone
     activations: Activations
     device: torch.device
     folded: dict[tuple[str, bool], FoldedNorms] = field(default_factory=dict)
 
-    def choose(self, wanted: str) -> Mode:
-        """The fastest of the modes that the device can run the network in."""
+    def choose(self, precision: str) -> Mode:
+        """The fastest of the modes in which the device can run the network."""
         native = has_bf16(self.device)
-        precisions = [wanted] if wanted != "auto" else ["fp32", "bf16"] if native else ["fp32"]
+        candidates = ["fp32", "bf16"] if native else ["fp32"]
+        precisions = candidates if precision == "auto" else [precision]
         image = any(t.ndim == 4 for t in self.activations.values())
         modes = [
             (p, layout) for layout in ((False, True) if image else (False,)) for p in precisions
         ]
-        lacks = "" if native or wanted != "auto" else f"this {self.device.type} has no bf16"
+        lacks = "" if native or precision != "auto" else f"this {self.device.type} has no bf16"
         if modes == [("fp32", False)]:
             return self._mode(modes[0], lacks or "asked for")
         before = [(p, p.data) for p in self.backbone.net.parameters()]
         try:
             return self._measure(modes, lacks)
         except Exception as error:
-            if wanted != "bf16":
+            if precision != "bf16":
                 raise
-            self._run(("fp32", False))  # raises what is no fault of the precision
+            self._run(("fp32", False))  # raises if the precision is not to blame
             raise _unable(self.device, error) from error
         finally:
-            for parameter, data in before:  # strides of 1x1 kernels do not survive the way back
+            for parameter, data in before:  # a change back would lose strides of 1x1 kernels
                 parameter.data = data
 
     def _measure(self, modes: list[tuple[str, bool]], lacks: str) -> Mode:
@@ -155,7 +154,7 @@ class _Trial:
             for mode in list(running):
                 limit = max(_CHEAP, _LOST * min(seconds.values())) if seconds else float("inf")
                 try:
-                    spent, given = self._run(mode, limit)
+                    spent, output = self._run(mode, limit)
                 except Exception as error:
                     if mode == plain:
                         raise
@@ -163,13 +162,13 @@ class _Trial:
                     notes.append(f"{_name(mode)} does not work here: {_first_line(error)}")
                     continue
                 seconds[mode] = min(spent, seconds.get(mode, spent))
-                if given is None:
+                if output is None:
                     running.remove(mode)
                 else:
-                    features[mode] = given
+                    features[mode] = output
         size = features[plain].norm().clamp_min(1e-12)
         errors = {
-            m: float((given - features[plain]).norm() / size) for m, given in features.items()
+            m: float((output - features[plain]).norm() / size) for m, output in features.items()
         }
         fixed = len({precision for precision, _ in modes}) == 1
         allowed = [m for m in features if fixed or m[0] == "fp32" or errors[m] <= TOLERANCE]
@@ -178,7 +177,7 @@ class _Trial:
             best = plain
         if refused := [errors[m] for m in features if m not in allowed]:
             notes.append(
-                f"bf16 moves the features by {max(refused):.1%}, {TOLERANCE:.0%} are allowed"
+                f"bf16 changes the features by {max(refused):.1%}, {TOLERANCE:.0%} are allowed"
             )
         times = ", ".join(
             f"{_name(m)} {'' if m in features else 'over '}{1000 * spent:.0f} ms"
@@ -186,13 +185,13 @@ class _Trial:
         )
         return self._mode(best, "; ".join([f"measured on one batch: {times}", *notes]))
 
-    def train(self, mode: Mode, wanted: str) -> Mode:
-        """This bf16 mode, or the same in fp32 where a step of training does not work in it or takes
-        longer; that it takes longer is no reason where it was asked for."""
+    def train(self, mode: Mode, precision: str) -> Mode:
+        """This bf16 mode, or the same in fp32 if a training step fails in bf16 or, unless the user
+        asked for bf16, takes longer."""
         before = [(p, p.data) for p in self.backbone.net.parameters()]
         try:
             seconds = self._step("bf16", mode.channels_last)
-            if wanted == "bf16":
+            if precision == "bf16":
                 return mode
             plain = self._step("fp32", mode.channels_last)
             if min(seconds, self._step("bf16", mode.channels_last)) <= plain:
@@ -201,7 +200,7 @@ class _Trial:
                 f"a training step takes {1000 * seconds:.0f} ms in bf16, {1000 * plain:.0f} in fp32"
             )
         except Exception as error:
-            if wanted == "bf16":
+            if precision == "bf16":
                 self._step("fp32", mode.channels_last)
                 raise _unable(self.device, error) from error
             why = f"no training step works in bf16 here: {_first_line(error)}"
@@ -214,8 +213,8 @@ class _Trial:
     def _run(
         self, mode: tuple[str, bool], limit: float = float("inf")
     ) -> tuple[float, torch.Tensor | None]:
-        """Seconds in a mode, and its features in fp32, or none if it took longer than the limit and
-        was stopped; norms are folded when it is first seen."""
+        """Seconds in a mode and its features in fp32, None after the time limit. The first run of a
+        mode folds the norms."""
         activations = self._placed(mode[1])
         self.backbone.eval()
         if mode not in self.folded:
@@ -230,7 +229,7 @@ class _Trial:
         return time.perf_counter() - started, features
 
     def _step(self, precision: str, channels_last: bool) -> float:
-        """Seconds forward and backward through the whole network, of which nothing moves."""
+        """Seconds forward and backward through the whole network, which stays as it is."""
         activations, backbone = self._placed(channels_last), self.backbone
         backbone.freeze(0, norm_statistics="frozen")
         backbone.train()
@@ -240,7 +239,7 @@ class _Trial:
                 with self._autocast(precision):
                     logits = backbone.logits(activations)
                 loss = logits.float().logsumexp(1).mean()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             float(loss.detach())
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
@@ -250,7 +249,7 @@ class _Trial:
             backbone.eval()
 
     def _placed(self, channels_last: bool) -> Activations:
-        """The batch in this layout and on the device, as the network then is."""
+        """The batch on the device in this layout; the network is moved there too."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.net.to(self.device)
         self.backbone.net.to(memory_format=layout)
@@ -280,7 +279,7 @@ def _name(mode: tuple[str, bool]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """What the library said in the end, not who it is laid to."""
+    """The first line of the library's own error, under those raised from it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{error}".partition(". ")[0].partition("\n")[0][:200] or type(error).__name__

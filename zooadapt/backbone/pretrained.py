@@ -1,4 +1,4 @@
-"""A source opened: its family, its network as a chain with the weights in it, its preprocessing."""
+"""A pretrained model: its staged backbone with weights, its family and its preprocessing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from zooadapt.backbone.staged import StagedBackbone
 
 WIDENED = 4
-"""Times that a network in fp32 may be as large as its weights: they may have one byte a number."""
+"""Largest ratio of a network in fp32 to its weights, which may have one byte a number."""
 MAX_ADDED_BYTES = 1 << 30
-"""Of a network beyond that: a head for new classes, positions of larger images."""
+"""Beyond that, for a head for new classes or positions of larger images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A network with weights, seen as a chain, and what belongs to it."""
+    """A staged backbone with weights, and what belongs to it."""
 
     source: Source
     backbone: StagedBackbone
@@ -36,9 +36,9 @@ class Model:
     carried: tuple[str, ...] = ()
     """Classes whose head rows are the source's, bit for bit."""
     unused: tuple[str, ...] = ()
-    """Source tensors that the network has no place for, its old head apart."""
+    """Source tensors without a place in the network; the old head is not among them."""
     notes: tuple[str, ...] = ()
-    """What was understood of the source's weights that they do not say."""
+    """What zooadapt assumed about the source's weights."""
 
     def untrained(self, seed: int) -> dict[str, Tensor]:
         """The state of the same network with random weights, a function of `seed`."""
@@ -64,12 +64,12 @@ def build(
 ) -> Model:
     """The source's network with its weights, for `classes` or, by default, the source's own.
 
-    With new classes the head is new: zeros, but for the rows of classes that the source knows by
-    name. `from_scratch` leaves the network at its random initialisation, a function of `seed`.
-    Every tensor of the backbone must be in the source with its shape, and the other way round.
-    Raises: DataError naming the tensors at fault, for a network far larger than its weights, when a
-    source without classes is to be used as it is, or for one that takes images of neither one nor
-    three channels; UsageError for such `in_chans`.
+    With `classes` the head is new: zeros, except the rows of classes that the source knows by name.
+    `from_scratch` leaves the network at its random initialisation, a function of `seed`. The
+    tensors of the source and of the backbone must match by name and shape.
+    Raises: DataError naming the tensors at fault; for a network far larger than its weights; for a
+    source without class names where `classes` is None; for a network that takes images of neither
+    one nor three channels. UsageError for such `in_chans`.
     """
     import torch
 
@@ -93,8 +93,7 @@ def build(
     names = tuple(classes) if classes is not None else source.classes
     if names is None:
         raise DataError(
-            f"'{source.origin.location}' has no class names, it is a source and not an adapted "
-            "model",
+            f"'{source.origin.location}' has no class names: it is no adapted model",
             thing=source.origin.location,
             remedy="zooadapt adapt it to your data first",
         )
@@ -140,25 +139,27 @@ def build(
 
 
 def _check_size(source: Source, config: Mapping[str, Any], num_classes: int) -> None:
-    """See that a network is about as large as the weights for it before memory is taken for it: a
-    config of a few bytes can describe one that no machine holds. On the meta device, where tensors
-    are shapes alone; a family that cannot build there is not measured."""
+    """Compare the size of a network with that of its weights before it takes memory: a config of a
+    few bytes can describe one that no machine holds. Built on the meta device, where tensors are
+    shapes alone; networks that cannot be built there pass.
+
+    Raises: DataError for a network far larger than its weights."""
     import torch
 
     files = [name for name in source.origin.files if name.endswith(".safetensors")]
     if not files:
         return
-    there = sum((source.origin.folder / name).stat().st_size for name in files)
+    stored = sum((source.origin.folder / name).stat().st_size for name in files)
     try:
         with torch.device("meta"):
             net = source.family.build(config, num_classes)
     except PluginError:
         return
     size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
-    if size > WIDENED * there + MAX_ADDED_BYTES:
+    if size > WIDENED * stored + MAX_ADDED_BYTES:
         raise DataError(
             f"config.json of '{source.origin.location}' describes a network of {size / 1e9:,.1f} "
-            f"GB, and its weights have {there / 1e9:,.3f} GB",
+            f"GB, and its weights have {stored / 1e9:,.3f} GB",
             thing="config.json",
             remedy="check that config.json and the weights belong together",
         )

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 Rows = Callable[[], Iterator[Tensor]]
-"""Feature rows in order, `(m, D)` at a time, as often as they are asked for."""
+"""Each call gives an iterator over feature rows in order, `(m, D)` at a time."""
 
 
 def chosen(rows: Rows, indices: np.ndarray) -> Tensor:
-    """`(m, D)` rows at indices `(m,)`, which ascend."""
+    """`(m, D)` rows at ascending indices `(m,)`."""
     parts, start = [], 0
     for chunk in rows():
-        here = indices[(indices >= start) & (indices < start + len(chunk))]
-        parts.append(chunk[here - start])
+        inside = indices[(indices >= start) & (indices < start + len(chunk))]
+        parts.append(chunk[inside - start])
         start += len(chunk)
     return torch.cat(parts)

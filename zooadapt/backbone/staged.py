@@ -1,7 +1,7 @@
-"""A network as a chain of stages and a head, and the cut: stages before it frozen, others trained.
+"""A network as stages and a head, and its freeze point: stages before it are frozen.
 
-From the cut alone come freezing, feature extraction at any depth, layer-wise learning rates and
-the cost of a plan.
+Freezing, feature extraction at any depth, layer-wise learning rates and the cost of a plan depend
+on the freeze point alone.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zooadapt.backbone.head_layer import HeadLayer
 from zooadapt.errors import PluginError, UsageError, ZooadaptError
 from zooadapt.family import Activations, Family, Stage
 from zooadapt.zoo import registry
 
 POOLED = -1
-"""In place of a cut: what every stage gave, each as the mean of its channels."""
+"""In place of a freeze point: the channel means of every stage's activations."""
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -32,7 +33,7 @@ class StagedBackbone:
         """Raises: PluginError when the stages and the head do not partition the network's state."""
         self.net = net
         self.code = registry.code_of(family)
-        """Hash of the plugin's code, which computes what its modules do not say."""
+        """Hash of the plugin's code: its modules alone do not determine the activations."""
         self.stages: Sequence[Stage] = tuple(family.stages(net))
         self.head_path = family.head(net)
         self._check(family.name)
@@ -41,28 +42,35 @@ class StagedBackbone:
 
     @property
     def depth(self) -> int:
-        """The number of stages: the cut that freezes them all."""
+        """The number of stages: the freeze point that freezes them all."""
         return len(self.stages)
 
     @property
-    def head(self) -> nn.Module:
-        return self.net.get_submodule(self.head_path)
+    def head(self) -> HeadLayer:
+        """The network's last layer. Raises: PluginError when it is not linear."""
+        layer = self.net.get_submodule(self.head_path)
+        if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+            raise PluginError(
+                f"head '{self.head_path}' is a {type(layer).__name__}, not a linear layer",
+                thing=self.head_path,
+            )
+        return layer
 
     @property
     def notes(self) -> list[str]:
         return [stage.note for stage in self.stages if stage.note]
 
     def resolve(self, where: str | int) -> int:
-        """The cut before the stage of that name; `start` is 0, `end` the depth.
+        """The freeze point before the stage of that name; `start` is 0, `end` the depth.
 
         Raises: UsageError naming the stages when there is none of that name.
         """
         names = [stage.name for stage in self.stages]
-        places = {"start": 0, "end": self.depth} | {name: k for k, name in enumerate(names)}
+        by_name = {"start": 0, "end": self.depth} | {name: k for k, name in enumerate(names)}
         if isinstance(where, int) and 0 <= where <= self.depth:
             return where
-        if where in places:
-            return places[where]
+        if where in by_name:
+            return by_name[str(where)]
         close = difflib.get_close_matches(str(where), names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise UsageError(
@@ -79,8 +87,8 @@ class StagedBackbone:
         stop: int | None = None,
         means: Activations | None = None,
     ) -> Activations:
-        """The carry at cut `stop` (default: the end) from the one at cut `start`. What each stage
-        gave on the way is added to `means` under its name, `(N, C)`, if that is asked for."""
+        """The activations at freeze point `stop` (default: the end) from those at `start`. The
+        channel means of each stage, `(N, C)`, are added to `means` under its name."""
         for stage in self.stages[start:stop]:
             activations = stage.run(activations)
             if means is not None:
@@ -88,45 +96,45 @@ class StagedBackbone:
         return activations
 
     def logits(self, activations: Activations, *, start: int = 0) -> Tensor:
-        """`(N, K)` from the carry at cut `start`."""
+        """`(N, K)` from the activations at freeze point `start`."""
         return apply_head(self.head, self.run(activations, start=start)["features"])
 
     def freeze(self, freeze_at: int, *, norm_statistics: str = "train", tune: str = "all") -> None:
-        """Freeze the stages before `cut` and make the rest and the head trainable.
+        """Freeze the stages before `freeze_at` and make the other stages and the head trainable.
 
-        `norm_statistics="frozen"` keeps the running statistics of the trained stages' norm layers
-        too (their affine parameters are trained), which small data sets want. `tune` narrows what
-        is trained of the stages after the cut to their norm layers (`norm`), biases (`bias`) or
-        low-rank updates (`lora`, see `zooadapt.training.lora`).
+        `norm_statistics="frozen"` keeps the running statistics of the trained stages' norm layers,
+        for small data sets; their affine parameters are trained. `tune` restricts training of
+        stages to their norm layers (`norm`), biases (`bias`) or low-rank updates (`lora`, see
+        `zooadapt.training.lora`).
         """
         self.freeze_at, self.norm_statistics = freeze_at, norm_statistics
         self.net.requires_grad_(True)
         for stage in self.stages[:freeze_at]:
             for path in stage.owns:
-                found = _get(self.net, path)
-                if isinstance(found, (nn.Module, nn.Parameter)):
-                    found.requires_grad_(False)
+                owned = _get(self.net, path)
+                if isinstance(owned, (nn.Module, nn.Parameter)):
+                    owned.requires_grad_(False)
         if tune != "all":
             norms = self._norm_parameters()
             for name, parameter in self.net.named_parameters():
                 leaf = name.rpartition(".")[2]
-                kept = {
+                trained = {
                     "norm": id(parameter) in norms,
                     "bias": leaf.startswith("bias"),
                     "lora": ".parametrizations." in name and leaf != "original",
                 }[tune]
-                if not kept and self.stage_of(name) < self.depth:
+                if not trained and self.stage_of(name) < self.depth:
                     parameter.requires_grad_(False)
 
     def train(self) -> None:
-        """Train mode for what is trained, eval mode for what is frozen: no gradient flows into a
-        frozen stage, none of its buffers moves, and its dropout is off."""
+        """Put trained stages into train mode and frozen ones into eval mode: no gradient flows into
+        a frozen stage, its buffers stay the same and its dropout is off."""
         self.net.train()
         for stage in self.stages[: self.freeze_at]:
             for path in stage.owns:
-                found = _get(self.net, path)
-                if isinstance(found, nn.Module):
-                    found.eval()
+                owned = _get(self.net, path)
+                if isinstance(owned, nn.Module):
+                    owned.eval()
         if self.norm_statistics == "frozen":
             for module in self.net.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -136,12 +144,12 @@ class StagedBackbone:
         self.net.eval()
 
     def moving_statistics(self) -> list[Tensor]:
-        """The running statistics that a forward pass in the present mode moves."""
+        """The running statistics that a forward pass in the present mode updates."""
         norms = (m for m in self.net.modules() if m.training and isinstance(m, _NORMS))
         return [b for m in norms for b in m.buffers(recurse=False) if b.is_floating_point()]
 
     def frozen_state(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the stages before the cut, by `state_dict()` name."""
+        """Parameters and buffers of the frozen stages, by `state_dict()` name."""
         owned = tuple(path for stage in self.stages[: self.freeze_at] for path in stage.owns)
         return {k: v for k, v in self.net.state_dict().items() if _below(k, owned)}
 
@@ -155,16 +163,16 @@ class StagedBackbone:
     def parameter_groups(
         self, *, stage_decay: float, weight_decay: float, lowest: int
     ) -> list[dict[str, Any]]:
-        """Optimiser groups for everything from cut `lowest` on, built once for a whole run: one per
-        stage and weight-decay setting. A group's `share` of the rate shrinks by `stage_decay` per
-        stage towards the input; norms and biases are spared the weight decay. The head's group is
-        the last."""
-        spared = self._norm_parameters()
+        """Optimiser groups of the stages from freeze point `lowest` on, built once for a run: one
+        per stage and weight-decay setting, the head's last. A group's `share` of the learning rate
+        shrinks by `stage_decay` per stage towards the input. Norms and biases have no weight
+        decay."""
+        norms = self._norm_parameters()
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.net.named_parameters():
             stage = self.stage_of(name)
             if stage >= lowest:
-                decays = parameter.ndim > 1 and id(parameter) not in spared
+                decays = parameter.ndim > 1 and id(parameter) not in norms
                 groups.setdefault((stage, decays), []).append(parameter)
         return [
             {
@@ -191,11 +199,11 @@ class StagedBackbone:
         owners = [(path, stage.name) for stage in self.stages for path in stage.owns]
         owners.append((self.head_path, "head"))
         for key in self.net.state_dict():
-            found = {owner for path, owner in owners if _below(key, (path,))}
-            if len(found) != 1:
-                who = " and ".join(sorted(found)) or "no stage"
+            matches = {owner for path, owner in owners if _below(key, (path,))}
+            if len(matches) != 1:
+                names_of_owners = " and ".join(sorted(matches)) or "no stage"
                 raise PluginError(
-                    f"family '{family}': tensor '{key}' is owned by {who}",
+                    f"family '{family}': tensor '{key}' is owned by {names_of_owners}",
                     thing=key,
                     remedy=f"zooadapt plugins check {family}",
                 )
@@ -203,10 +211,10 @@ class StagedBackbone:
 
 @dataclass(kw_only=True)
 class FrozenProof:
-    """That what a run froze is what it was, by hash."""
+    """Hashes that prove that a run left its frozen stages unchanged."""
 
     freeze_at: int
-    """May be raised while it is watched, to what was frozen in the end."""
+    """May be raised before the proof ends, to what was frozen in the end."""
     tensors: int = 0
     sha256_before: str = ""
     sha256_after: str = ""
@@ -221,7 +229,7 @@ class FrozenProof:
 
 @contextmanager
 def frozen_proof(backbone: StagedBackbone, freeze_at: int) -> Iterator[FrozenProof]:
-    """Hash what lies before the cut, buffers included, before and after the block.
+    """Hash the stages before the freeze point, buffers included, before and after the block.
 
     Raises: ZooadaptError when a byte of it changed, which no input can cause.
     """
@@ -252,26 +260,29 @@ def _stage_hashes(backbone: StagedBackbone) -> list[tuple[int, str]]:
     return [(len(state), state_sha256(state)) for state in states]
 
 
-def apply_head(head: nn.Module, features: Tensor) -> Tensor:
+def apply_head(head: HeadLayer, features: Tensor) -> Tensor:
     """`(N, K)` logits of an `nn.Linear` or 1x1 `nn.Conv2d` head on `(N, D)` features."""
+    logits: Tensor
     if isinstance(head, nn.Conv2d):
-        return head(features[:, :, None, None]).flatten(1)
-    return head(features)
+        logits = head(features[:, :, None, None]).flatten(1)
+    else:
+        logits = head(features)
+    return logits
 
 
 def channel_means(activations: Activations) -> Tensor:
-    """`(N, C)` means of a carry's tensors over all their `places`, next to each other, in fp32."""
+    """`(N, C)` fp32 means of activations over all their `places`, concatenated."""
     means = []
     for tensor in activations.values():
         if tensor.is_floating_point() and tensor.ndim > 1:
-            over = places(tensor)
-            means.append(tensor.float().mean(over) if over else tensor.float())
+            dimensions = places(tensor)
+            means.append(tensor.float().mean(dimensions) if dimensions else tensor.float())
     return torch.cat(means, 1)
 
 
 def places(tensor: Tensor) -> tuple[int, ...]:
     """The dimensions of a tensor that are neither samples nor channels. Channels come last, or
-    second in an image `(N, C, H, W)`, which is told by its height being its width."""
+    second in an image `(N, C, H, W)`, for which a square shape is the sign."""
     image = tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]
     return (2, 3) if image else tuple(range(1, tensor.ndim - 1))
 
@@ -287,9 +298,8 @@ def state_sha256(state: dict[str, Tensor]) -> str:
 
 
 def prefix_sha256(backbone: StagedBackbone, freeze_at: int) -> str:
-    """Hash of everything that computes the carry at `cut`: the weights and buffers of the stages
-    before it, the modules they sit in with their settings, and the plugin's code, the preprocessing
-    included."""
+    """Hash of everything that determines the activations at `freeze_at`: weights and buffers of the
+    stages before it, modules and their settings, the plugin's code and its preprocessing."""
     names = [stage.name for stage in backbone.stages[:freeze_at]]
     state = {
         name: tensor

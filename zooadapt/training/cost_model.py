@@ -164,7 +164,7 @@ def measure(
 
     def reading() -> dict[str, float]:
         prepare, _ = _timed(lambda: next(inputs.batches([chosen])))
-        size = inputs.kept_bytes // count
+        size = inputs.decoded_bytes // count
         return {"decode": decode / count, "prepare": prepare / count, "sample_bytes": size}
 
     def running() -> dict[str, Any]:

@@ -41,7 +41,7 @@ def count(backbone: StagedBackbone, engine: Engine, inputs: Inputs, *, batch_siz
             forward.append((counter.get_total_flops() + size) / n / OPERATIONS)
             sizes.append(size // n)
     parameters = sum(p.numel() for p in backbone.net.parameters())
-    read = inputs.kept_bytes // n
+    read = inputs.decoded_bytes // n
     return Costs(
         decode=read / _READ,
         prepare=read / _PREPARED,

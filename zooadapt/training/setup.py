@@ -141,7 +141,7 @@ def choose_mode(request: Request, model: Model, train: Split, resumed: Plan | No
     return choose(
         model.backbone,
         batch,
-        wanted=request.precision,
+        precision=request.precision,
         device=distributed.device(),
         trains=holds_out(request.strategy),
     )

@@ -215,4 +215,4 @@ def _mode(model: Model, split: Split, settings: Settings, progress: Progress) ->
     progress.doing("measuring in which precision and layout the network is fastest here")
     loader = Inputs(split, model.preprocessor, channels=model.channels)
     batch = next(loader.batches([np.arange(min(4, len(split)))]))
-    return choose(model.backbone, batch, wanted=settings.precision, device=device)
+    return choose(model.backbone, batch, precision=settings.precision, device=device)
