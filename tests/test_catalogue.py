@@ -1,4 +1,4 @@
-"""What `zooadapt models` and `cache` say of the sources there are and of what is stored."""
+"""The models that `zooadapt models` lists, and the cache that `zooadapt cache` lists and clears."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zooadapt.zoo.catalogue import models
 from zooadapt.zoo.stored import clear_features, stored
 
 
-def test_what_to_start_with_comes_first_then_what_is_here_then_the_smallest() -> None:
+def test_recommended_models_come_first_then_bundled_then_smallest() -> None:
     listed = models("", limit=10_000)
     rows = listed["models"]
     first = [row for row in rows if row["start"]]
@@ -33,26 +33,26 @@ def test_what_to_start_with_comes_first_then_what_is_here_then_the_smallest() ->
     assert all(row["license"] for row in first)
 
 
-def test_the_limit_says_how_many_more_there_are() -> None:
+def test_a_limited_list_counts_the_models_left_out() -> None:
     listed = models("resnet50", limit=3)
     assert len(listed["models"]) == 3
     assert listed["more"] == len(models("resnet50", limit=10_000)["models"]) - 3
 
 
-def test_the_list_of_timm_is_that_of_the_installed_timm() -> None:
+def test_the_catalogue_of_timm_equals_the_installed_timm() -> None:
     path = Path(zooadapt_timm.__file__).with_name("variants.csv")
     with path.open(newline="") as file:
         rows = {row["source"]: row for row in csv.DictReader(file)}
     configs = map(get_pretrained_cfg, timm.list_pretrained())
-    there = {cfg.hf_hub_id: cfg.license or "" for cfg in configs if cfg.hf_hub_id}
-    there = {name: license for name, license in there.items() if name.startswith("timm/")}
-    assert {name: row["license"] for name, row in rows.items()} == there
+    licenses = {cfg.hf_hub_id: cfg.license or "" for cfg in configs if cfg.hf_hub_id}
+    licenses = {name: value for name, value in licenses.items() if name.startswith("timm/")}
+    assert {name: row["license"] for name, row in rows.items()} == licenses
     for name in ("timm/resnet18.a1_in1k", "timm/mobilenetv3_small_100.lamb_in1k"):
         net = timm.create_model(name.partition("/")[2], num_classes=0)
         assert sum(p.numel() for p in net.parameters()) == int(rows[name]["parameters"])
 
 
-def test_stored_features_are_cleared_but_for_those_in_use(
+def test_clearing_features_spares_those_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path))

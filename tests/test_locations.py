@@ -1,4 +1,4 @@
-"""Sources as people write and copy them: understood, or answered with the name to use."""
+"""Sources as users spell and copy them: parsed, or refused with the name to use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         (f"https://mirror.example/{X}/tree/v3", (None, X, "v3")),
     ],
 )
-def test_what_other_tools_write_is_understood(
+def test_spellings_of_other_tools_are_parsed(
     spec: str, expected: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example")
@@ -55,13 +55,13 @@ def test_what_other_tools_write_is_understood(
         "@v1",
     ],
 )
-def test_another_address_is_answered_with_the_form_of_a_name(spec: str) -> None:
+def test_the_error_for_another_address_shows_the_form(spec: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(spec)
     assert "repo id" in caught.value.remedy
 
 
-def test_a_folder_is_taken_as_it_is_whatever_its_name(
+def test_an_existing_folder_is_itself_whatever_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,7 +89,7 @@ def test_a_folder_is_taken_as_it_is_whatever_its_name(
         ("xyzzy", "give a folder that exists, or ORG/NAME"),
     ],
 )
-def test_a_name_that_is_none_is_answered_without_a_network(spec: str, remedy: str) -> None:
+def test_similar_names_are_suggested_without_a_network(spec: str, remedy: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         locate(spec, offline=True)
     assert caught.value.code == 66
@@ -105,14 +105,14 @@ def test_a_name_that_is_none_is_answered_without_a_network(spec: str, remedy: st
         ("somebody/something", "zooadapt pull somebody/something"),
     ],
 )
-def test_a_repo_that_is_not_to_be_had_is_answered_with_one_alike(spec: str, remedy: str) -> None:
+def test_an_unavailable_repo_suggests_a_similar_one(spec: str, remedy: str) -> None:
     with pytest.raises(ZooadaptError) as caught:
         locate(spec, offline=True)
     assert caught.value.code == 69
     assert re.match(remedy, caught.value.remedy), caught.value.remedy
 
 
-def test_what_is_known_needs_no_torch_and_is_spelled_once() -> None:
+def test_known_names_are_unique() -> None:
     names = known()
     assert len(names) == len(set(names)) > 1700
     assert similar("digits4", ["digits04", "english"]) == ["digits04"]
@@ -120,15 +120,15 @@ def test_what_is_known_needs_no_torch_and_is_spelled_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "words", "remedy"),
+    ("files", "message", "remedy"),
     [
         (["a/1.png", "b/1.png"], "is no model: it has no config.json", "source comes before"),
         (["model.safetensors"], "is no model: it has no config.json", "beside them"),
         (["last/config.json", "x.txt"], "is no model: it has no config.json", "place/last"),
     ],
 )
-def test_a_folder_that_is_no_model_is_told_so(
-    files: list[str], words: str, remedy: str, tmp_path: Path
+def test_a_folder_without_a_model_is_refused_with_a_remedy(
+    files: list[str], message: str, remedy: str, tmp_path: Path
 ) -> None:
     for name in files:
         (tmp_path / "place" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -137,12 +137,12 @@ def test_a_folder_that_is_no_model_is_told_so(
         lambda: fetch_config(str(tmp_path / "place")),
         lambda: local_config(tmp_path / "place"),
     ):
-        with pytest.raises(DataError, match=words) as caught:
+        with pytest.raises(DataError, match=message) as caught:
             call()
         assert remedy in caught.value.remedy
 
 
-def test_a_file_is_answered_with_its_folder(tmp_path: Path) -> None:
+def test_the_remedy_for_a_file_is_its_folder(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(NotFoundError, match="is a file, and a model is a folder") as caught:
         locate(str(tmp_path / "model.safetensors"))

@@ -1,4 +1,4 @@
-"""While a plugin is edited: nothing that its earlier code computed is used again."""
+"""After an edit of a plugin, results of its earlier code are not used again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIG = {"model_type": "tiles", "side": 32, "channels": 3, "widths": [8, 8], "d
 
 
 class Author:
-    """The guide's plugin as somebody's own, `mynet`, in a folder where it is edited."""
+    """The guide's plugin under the name `mynet`, in a folder where its author edits it."""
 
     def __init__(self, folder: Path, toys: Path) -> None:
         self.package, self.info = folder / "zooadapt_mynet", folder / "zooadapt_mynet-1.dist-info"
@@ -51,8 +51,8 @@ class Author:
         """Forget the package as a new process does."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "zooadapt_mynet"]:
             del sys.modules[name]
-        for remembered in (registry._load, registry._construct, registry._import):
-            remembered.cache_clear()
+        for cached in (registry._load, registry._construct, registry._import):
+            cached.cache_clear()
 
 
 @pytest.fixture
@@ -75,15 +75,15 @@ def features(author, pictures, tmp_path) -> Callable[..., torch.Tensor]:
 
     def features(**settings: float) -> torch.Tensor:
         out = tmp_path / "features.safetensors"
-        chosen = inference.Settings(precision="fp32", **settings)
-        inference.features(f"mynet:{folder}", str(pictures), out, chosen, Progress())
+        options = inference.Settings(precision="fp32", **settings)
+        inference.features(f"mynet:{folder}", str(pictures), out, options, Progress())
         return load_file(out)["features"]
 
     return features
 
 
 @pytest.mark.parametrize("edit", [PREPROCESSING, POOLING], ids=["preprocessing", "pooling"])
-def test_features_are_those_of_the_code_as_it_is(author, features, tmp_path, edit):
+def test_features_follow_the_current_code(author, features, tmp_path, edit):
     cache = tmp_path / "cache"
     before = features()
     assert torch.equal(features(), before)
@@ -95,7 +95,7 @@ def test_features_are_those_of_the_code_as_it_is(author, features, tmp_path, edi
     assert [len(list((cache / kind).iterdir())) for kind in ("carries", "modes")] == [2, 2]
 
 
-def test_code_that_was_edited_after_its_import_is_neither_the_old_nor_the_new(author):
+def test_code_edited_after_its_import_has_a_hash_of_its_own(author):
     before = author.code()
     author.edit(*POOLING)
     between = author.code()
@@ -103,7 +103,7 @@ def test_code_that_was_edited_after_its_import_is_neither_the_old_nor_the_new(au
     assert len({before, between, author.code()}) == 3
 
 
-def test_a_file_that_is_put_back_is_the_same_code(author):
+def test_a_restored_file_has_the_same_hash(author):
     before = author.code()
     author.edit(*POOLING)
     author.edit(POOLING[0], POOLING[2], POOLING[1])
@@ -118,7 +118,7 @@ def test_a_file_that_is_put_back_is_the_same_code(author):
     assert author.code() != before
 
 
-def test_an_editable_install_is_all_that_its_folder_has_to_import(author, tmp_path):
+def test_an_editable_install_covers_all_importable_code(author, tmp_path):
     project = tmp_path / "a project"
     for name in ("src/layers/__init__.py", "helpers.py", ".venv/x.py", "data/x.py"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def test_an_editable_install_is_all_that_its_folder_has_to_import(author, tmp_pa
         assert (codes[-1] != codes[-2]) is part, name
 
 
-def test_other_packages_of_the_distribution_and_of_bases_count(author, tmp_path):
+def test_the_distribution_and_base_classes_count(author, tmp_path):
     other = tmp_path / "site" / "mynet_layers.py"
     other.touch()
     (author.info / "RECORD").write_text("mynet_layers.py,,\nzooadapt_mynet/gone.py,,\n")

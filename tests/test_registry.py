@@ -1,4 +1,4 @@
-"""Plugins that misbehave, installed by real metadata: each breaks only itself, and is named."""
+"""Plugins that misbehave, installed by real metadata: an error names each and affects no other."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plugin(toys, tmp_path, monkeypatch) -> Callable[..., Path]:
     def write(
         body: str = "", *, before: str = "", name: str = "broken", by: str = "zooadapt-broken"
     ) -> Path:
-        registry._tell.cache_clear()
+        registry._print_once.cache_clear()
         site = tmp_path / by
         module = f"{by}_{tmp_path.name}".replace("-", "_")
         info = site / f"{by.replace('-', '_')}-2.7.dist-info"
@@ -72,12 +72,12 @@ def source(toys, tmp_path) -> Path:
 
 
 def listed(name: str) -> dict:
-    (found,) = [one for one in registry.describe() if one["name"] == name]
-    return found
+    (plugin,) = [plugin for plugin in registry.describe() if plugin["name"] == name]
+    return plugin
 
 
 @pytest.mark.parametrize(
-    ("before", "said"),
+    ("before", "message"),
     [
         ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
@@ -86,46 +86,44 @@ def listed(name: str) -> dict:
         ("raise KeyboardInterrupt", "KeyboardInterrupt: no message"),
     ],
 )
-def test_one_that_fails_at_import_is_named_and_the_others_work(plugin, before, said):
+def test_a_failed_import_is_named_and_other_plugins_work(plugin, before, message):
     plugin(before=before)
     with pytest.raises(PluginError) as caught:
         registry.load("broken")
-    assert said in str(caught.value) and "'broken' of zooadapt-broken 2.7" in str(caught.value)
+    assert message in str(caught.value) and "'broken' of zooadapt-broken 2.7" in str(caught.value)
     assert caught.value.code == 70 and "zooadapt-broken" in caught.value.remedy
     assert registry.family_for(RNN).name == "rnn"
     assert "broken" not in [family.name for family in registry.families()]
-    found = listed("broken")
-    assert found["distribution"] == "zooadapt-broken" and found["version"] == "2.7"
-    assert said in found["error"] and found["remedy"]
+    broken = listed("broken")
+    assert broken["distribution"] == "zooadapt-broken" and broken["version"] == "2.7"
+    assert message in broken["error"] and broken["remedy"]
     assert listed("rnn")["error"] is None
 
 
 @pytest.mark.parametrize(
     ("before", "body"), [("1 / 0", ""), ("", "def variants(self): return 1 / 0")]
 )
-def test_one_that_cannot_list_its_models_is_named_and_the_others_are_listed(
-    plugin, capsys, before, body
-):
+def test_a_plugin_without_a_list_of_models_is_named_beside_the_others(plugin, capsys, before, body):
     plugin(body, before=before)
     root.main(["models"], standalone_mode=False)
     out = capsys.readouterr().out
     assert "digits04" in out and "ZeroDivisionError: division by zero" in out
     assert "broken: broken\n" in out and "try: update zooadapt-broken" in out
     root.main(["models", "--json"], standalone_mode=False)
-    said = json.loads(capsys.readouterr().out)
-    (named,) = said["broken"]
-    assert named["name"] == "broken" and "zooadapt-broken 2.7" in named["error"]
-    families = {one["family"] for one in said["models"]}
+    catalogue = json.loads(capsys.readouterr().out)
+    (broken,) = catalogue["broken"]
+    assert broken["name"] == "broken" and "zooadapt-broken 2.7" in broken["error"]
+    families = {model["family"] for model in catalogue["models"]}
     assert {"timm", "rnn"} <= families and "broken" not in families
 
 
-def test_a_source_that_a_broken_plugin_might_have_claimed_says_so(plugin):
+def test_the_error_for_an_unclaimed_source_names_broken_plugins(plugin):
     plugin(before="1 / 0")
     with pytest.raises(DataError, match="broken plugins: .*zooadapt-broken 2.7.*ZeroDivision"):
         registry.family_for({"model_type": "nobody's"})
 
 
-def test_what_one_prints_stays_off_stdout(plugin, capfd):
+def test_what_a_plugin_prints_goes_to_stderr(plugin, capfd):
     plugin(
         before="import warnings; print('hello'); warnings.warn('old')",
         body="""
@@ -144,30 +142,30 @@ def test_what_one_prints_stays_off_stdout(plugin, capfd):
 
 
 @pytest.mark.parametrize(
-    ("body", "before", "said"),
+    ("body", "before", "message"),
     [
         ("build = Family.build; head = Family.head", "", "it lacks build, head"),
         ("modality = 'sound'", "", "its modality 'sound' is neither image nor text"),
-        ("name = 'other'", "", "the class calls itself 'other'"),
-        ("can = {'input_size': True}", "", "no Capabilities"),
-        ("bundled = ['weights']", "", "its 'bundled' is ['weights'], no mapping of names"),
-        ("imports = 'torch'", "", "its 'imports' is 'torch', no tuple of names"),
-        ("fetches = ('a.txt', 1)", "", "its 'fetches' is ('a.txt', 1), no tuple of names"),
+        ("name = 'other'", "", "the class is named 'other'"),
+        ("can = {'input_size': True}", "", "not Capabilities"),
+        ("bundled = ['weights']", "", "its 'bundled' is ['weights'], not a mapping of names"),
+        ("imports = 'torch'", "", "its 'imports' is 'torch', not a tuple of names"),
+        ("fetches = ('a.txt', 1)", "", "its 'fetches' is ('a.txt', 1), not a tuple of names"),
         ("api = 2", "", "written for plugin interface 2, this zooadapt has 1"),
         ("", "class TilesFamily(Family): api = None", "plugin interface None"),
         ("def __init__(self): raise OSError('no disk')", "", "OSError: no disk"),
         ("def __init__(self, more): pass", "", "failed in its construction: TypeError"),
     ],
 )
-def test_one_that_does_not_keep_the_interface_is_refused(plugin, body, before, said):
+def test_a_plugin_that_violates_the_interface_is_refused(plugin, body, before, message):
     plugin(body, before=before)
     with pytest.raises(PluginError) as caught:
         registry.load("broken")
-    assert said in str(caught.value) and "zooadapt-broken 2.7" in str(caught.value)
+    assert message in str(caught.value) and "zooadapt-broken 2.7" in str(caught.value)
     assert caught.value.code == 70 and caught.value.remedy
 
 
-def test_one_for_a_newer_interface_says_what_to_install(plugin, capsys):
+def test_a_plugin_of_a_newer_interface_names_what_to_install(plugin, capsys):
     plugin("api = 2")
     with pytest.raises(PluginError) as caught:
         registry.load("broken")
@@ -176,26 +174,28 @@ def test_one_for_a_newer_interface_says_what_to_install(plugin, capsys):
     assert "interface 2, this zooadapt has 1" in capsys.readouterr().out
 
 
-def test_a_name_taken_twice_is_refused_with_both_owners(plugin, capsys):
+def test_a_name_claimed_twice_is_refused_with_both_owners(plugin, capsys):
     plugin(by="acme-nets")
     plugin(by="other-nets")
     with pytest.raises(DataError) as caught:
         registry.load("broken")
-    told = "'broken' is claimed by acme-nets 2.7 and other-nets 2.7, and none of them is used"
-    assert told in str(caught.value) and caught.value.code == 65
+    message = (
+        "'broken' is claimed by acme-nets 2.7 and other-nets 2.7, so zooadapt uses none of them"
+    )
+    assert message in str(caught.value) and caught.value.code == 65
     assert "tiles" in [family.name for family in registry.families()]
     assert "digits04" in registry.bundled()
-    assert capsys.readouterr().err.count(told) == 1
+    assert capsys.readouterr().err.count(message) == 1
 
 
-def test_a_second_owner_of_a_bundled_name_is_left_out_with_a_note(plugin, capsys):
+def test_a_second_owner_of_a_bundled_name_is_ignored_with_a_note(plugin, capsys):
     plugin(name="rnn", by="acme-nets")
     assert registry.family_for(RNN).name == "rnn" and "english" in registry.bundled()
     assert registry.load_class("rnn").__module__.startswith("zooadapt_rnn")
     assert registry.version_of(registry.load("rnn")) == "0.1.0"
-    told = "plugin 'rnn' is that of zooadapt-rnn 0.1.0; the one of acme-nets 2.7, which claims the"
-    assert capsys.readouterr().err.count(told) == 1
-    first, second = [one for one in registry.describe() if one["name"] == "rnn"]
+    note = "plugin 'rnn' is that of zooadapt-rnn 0.1.0; zooadapt ignores the one of acme-nets 2.7"
+    assert capsys.readouterr().err.count(note) == 1
+    first, second = [plugin for plugin in registry.describe() if plugin["name"] == "rnn"]
     assert first["distribution"] == "acme-nets" and "that of zooadapt-rnn 0.1" in first["error"]
     assert second["distribution"] == "zooadapt-rnn" and second["error"] is None
 
@@ -206,17 +206,17 @@ def test_a_second_owner_of_a_bundled_name_is_left_out_with_a_note(plugin, capsys
      ("zooadapt-nets", "nets-text", True), ("zooadapt-net", "nets", False),
      ("zooadapt-nets-text", "nets", False), ("nets", "nets", False)],
 )  # fmt: skip
-def test_a_name_is_that_of_the_distribution_called_after_it(plugin, by, name, entitled):
+def test_a_name_belongs_to_the_distribution_named_after_it(plugin, by, name, entitled):
     plugin(name=name, by=by)
     plugin(name=name, by="acme-nets")
     if entitled:
         assert registry.load_class(name).__module__.startswith(by.replace("-", "_"))
     else:
-        with pytest.raises(DataError, match="none of them is used"):
+        with pytest.raises(DataError, match="uses none of them"):
             registry.load_class(name)
 
 
-def test_an_export_is_of_the_family_that_it_names(plugin, tmp_path):
+def test_an_export_belongs_to_the_family_that_it_names(plugin, tmp_path):
     marker = tmp_path / "imported"
     plugin(before=f"open({str(marker)!r}, 'w').close()")
     export = CONFIG | {"zooadapt": {"family": "tiles"}}
@@ -225,29 +225,29 @@ def test_an_export_is_of_the_family_that_it_names(plugin, tmp_path):
     assert registry.family_for(CONFIG | {"zooadapt": {"family": "broken"}}).name == "broken"
 
 
-@pytest.mark.parametrize("ours", [{"family": "rnn"}, {"family": ["tiles"]}, {}, None])
-def test_a_family_that_an_export_names_wrongly_decides_nothing(toys, ours):
-    assert registry.family_for(CONFIG | {"zooadapt": ours}).name == "tiles"
+@pytest.mark.parametrize("facts", [{"family": "rnn"}, {"family": ["tiles"]}, {}, None])
+def test_a_wrong_family_name_in_an_export_is_ignored(toys, facts):
+    assert registry.family_for(CONFIG | {"zooadapt": facts}).name == "tiles"
 
 
-def test_an_export_of_a_broken_or_missing_plugin_says_so(plugin):
+def test_an_export_of_a_broken_or_missing_plugin_names_it(plugin):
     plugin(before="1 / 0")
     with pytest.raises(PluginError, match="'broken' of zooadapt-broken 2.7 failed in its import"):
         registry.family_for(CONFIG | {"zooadapt": {"family": "broken"}})
     other = {"model_type": "gone", "zooadapt": {"family": "gone"}}
-    with pytest.raises(DataError, match="plugin 'gone', which made it, is not installed"):
+    with pytest.raises(DataError, match="plugin 'gone', which exported it, is not installed"):
         registry.family_for(other)
 
 
-def test_a_config_claimed_twice_is_the_user_s_to_decide(plugin):
+def test_the_user_decides_on_a_config_claimed_twice(plugin):
     plugin()
     with pytest.raises(DataError, match="broken, tiles all claim") as caught:
         registry.family_for(CONFIG)
-    assert caught.value.remedy == "say which: broken:SOURCE"
+    assert caught.value.remedy == "name one of them: broken:SOURCE"
     assert registry.family_for(CONFIG, name="tiles").name == "tiles"
 
 
-def test_only_the_one_asked_for_is_imported(plugin, tmp_path):
+def test_a_named_plugin_is_imported_alone(plugin, tmp_path):
     marker = tmp_path / "imported"
     plugin(before=f"open({str(marker)!r}, 'w').close()")
     assert registry.load("rnn") and registry.family_for(RNN, name="rnn")
@@ -256,7 +256,7 @@ def test_only_the_one_asked_for_is_imported(plugin, tmp_path):
     assert marker.exists()
 
 
-def test_the_environment_chooses_who_is_seen(plugin, monkeypatch):
+def test_the_environment_selects_plugins(plugin, monkeypatch):
     plugin()
     monkeypatch.setenv("ZOOADAPT_PLUGINS", "rnn, broken")
     assert [owner.name for owner in registry.installed()] == ["broken", "rnn"]
@@ -264,11 +264,11 @@ def test_the_environment_chooses_who_is_seen(plugin, monkeypatch):
         registry.load("rmn")
 
 
-def test_the_list_shows_what_a_sound_one_claims(toys, capsys):
-    found = listed("tiles")
-    assert found["claims"] == "Small convolutional networks that halve the image block by block."
-    assert found["can"] == ["input_size", "input_channels"] and found["api"] == 1
-    assert Path(found["where"]) == toys / "zooadapt_tiles"
+def test_the_list_shows_what_a_plugin_claims(toys, capsys):
+    tiles = listed("tiles")
+    assert tiles["claims"] == "Small convolutional networks that halve the image block by block."
+    assert tiles["can"] == ["input_size", "input_channels"] and tiles["api"] == 1
+    assert Path(tiles["where"]) == toys / "zooadapt_tiles"
     root.main(["plugins", "list"], standalone_mode=False)
     out = capsys.readouterr().out
     assert "tiles: zooadapt-tiles 0.1.0, interface 1, image, input_size, input_channels" in out
@@ -276,7 +276,7 @@ def test_the_list_shows_what_a_sound_one_claims(toys, capsys):
 
 
 def test_the_core_names_no_bundled_plugin():
-    """In its code: no string, name or attribute of it but a docstring's."""
+    """In its code: strings, names and attributes, docstrings excepted."""
     names = {"timm", "rnn", "transformers"}
     assert {name.partition("-")[0] for name in BUNDLED} == names
     for path in Path(zooadapt_package.__file__).parent.rglob("*.py"):
@@ -295,18 +295,18 @@ MISBEHAVIOUR = {
     "stage 'rows'": """
         def stages(self, net):
             first, *others = super().stages(net)
-            run = lambda carry: {"x": first.run(carry)["x"].flatten(0, 1)}
+            run = lambda batch: {"x": first.run(batch)["x"].flatten(0, 1)}
             return (Stage(name="rows", run=run, owns=first.owns), *others)
         """,
     "stage 'last'": """
         def stages(self, net):
             *others, last = super().stages(net)
-            return (*others, Stage(name="last", run=lambda carry: carry, owns=()))
+            return (*others, Stage(name="last", run=lambda batch: batch, owns=()))
         """,
     "stage 'exits'": """
         def stages(self, net):
             first, *others = super().stages(net)
-            return (Stage(name="exits", run=lambda carry: exit(3), owns=first.owns), *others)
+            return (Stage(name="exits", run=lambda batch: exit(3), owns=first.owns), *others)
         """,
     "head()": "def head(self, net): return 'blocks.0'",
     "preprocessor()": "def preprocessor(self, config, *, augment): raise KeyError('side')",
@@ -334,16 +334,16 @@ MISBEHAVIOUR = {
 
 
 @pytest.mark.parametrize("place", MISBEHAVIOUR)
-def test_a_method_that_fails_or_gives_the_wrong_thing_is_named(plugin, source, place):
+def test_a_method_that_fails_or_returns_another_type_is_named(plugin, source, place):
     plugin(MISBEHAVIOUR[place])
     with pytest.raises(PluginError) as caught:
-        use(f"broken:{source}")
+        predict(f"broken:{source}")
     assert f"plugin 'broken' of zooadapt-broken 2.7 failed in {place}" in str(caught.value)
     assert caught.value.code == 70 and "plugins check broken" in caught.value.remedy
 
 
-def use(spec: str) -> torch.Tensor:
-    """What a run asks of a family."""
+def predict(spec: str) -> torch.Tensor:
+    """Logits, by the calls of a family that a run makes."""
     opened = open_source(spec)
     assert opened.classes
     model = build(opened, classes=("a", "c"))
@@ -361,8 +361,8 @@ def test_every_member_of_the_interface_is_contained(plugin):
     family = registry.load("broken")
     for name in sorted(methods):
         parameters = list(inspect.signature(getattr(family, name)).parameters.values())
-        positional = [None for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
-        keywords = {one.name: None for one in parameters if one.kind is one.KEYWORD_ONLY}
+        positional = [None for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        keywords = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
         with pytest.raises(PluginError, match=rf"failed in {name}\(\): ZeroDivisionError"):
             getattr(family, name)(*positional, **keywords)
     for name in inspect.get_annotations(Family):
@@ -372,8 +372,8 @@ def test_every_member_of_the_interface_is_contained(plugin):
 LATER = {
     "raise KeyError('lost')": "KeyError: 'lost'",
     "exit(1)": "SystemExit: 1",
-    "return None": "it gave a NoneType, not a Mapping",
-    "return {'x': first.run(carry)['x'][:1]}": "its 'x' is (1, 8, 16, 16), not one row for each",
+    "return None": "it returned a NoneType, not a Mapping",
+    "return {'x': first.run(batch)['x'][:1]}": "its 'x' is (1, 8, 16, 16), not one row for each",
     "raise MemoryError": None,
     "raise KeyboardInterrupt": None,
 }
@@ -386,11 +386,11 @@ def test_a_stage_that_fails_after_its_first_run_is_named(plugin, source, fault):
             first, *others = super().stages(net)
             runs = []
 
-            def run(carry):
-                runs.append(carry)
+            def run(batch):
+                runs.append(batch)
                 if len(runs) > 1:
                     {fault}
-                return first.run(carry)
+                return first.run(batch)
 
             return (Stage(name="tires", run=run, owns=first.owns), *others)
         """)
@@ -400,34 +400,34 @@ def test_a_stage_that_fails_after_its_first_run_is_named(plugin, source, fault):
     raised = (MemoryError, KeyboardInterrupt) if LATER[fault] is None else PluginError
     with pytest.raises(raised) as caught:
         model.backbone.logits(activations)
-    told = f"plugin 'broken' of zooadapt-broken 2.7 failed in stage 'tires': {LATER[fault]}"
-    assert LATER[fault] is None or told in str(caught.value)
+    message = f"plugin 'broken' of zooadapt-broken 2.7 failed in stage 'tires': {LATER[fault]}"
+    assert LATER[fault] is None or message in str(caught.value)
 
 
 def test_a_preprocessor_that_exits_is_named(plugin, source):
     plugin(MISBEHAVIOUR["preprocessor:"].replace('return raw["pixels"]', "exit(1)"))
     with pytest.raises(PluginError, match="failed in preprocessor: SystemExit: 1"):
-        use(f"broken:{source}")
+        predict(f"broken:{source}")
 
 
 @pytest.mark.parametrize(
     ("body", "where"),
     [("def __init__(self): raise OSError('no disk')", "its construction: OSError: no disk"),
      ("def examples(self): return 1 / 0", "examples(): ZeroDivisionError"),
-     ("def examples(self): return ['small']", "examples(): it gave a list, not a Mapping"),
+     ("def examples(self): return ['small']", "examples(): it returned a list, not a Mapping"),
      ("def examples(self): return {'small': None}", "examples(): its 'small' is None, no config"),
      ("@property\ndef imports(self): return 1 / 0", "its 'imports' is <property")],
 )  # fmt: skip
-def test_what_a_check_begins_with_is_contained(plugin, body, where):
+def test_the_setup_of_a_check_is_contained(plugin, body, where):
     plugin(body)
     with pytest.raises(PluginError) as caught:
         root.main(["plugins", "check", "broken"], standalone_mode=False)
     assert where in str(caught.value) and "zooadapt-broken 2.7" in str(caught.value)
 
 
-def test_the_border_changes_nothing_of_a_sound_plugin(plugin, source):
+def test_the_proxy_changes_no_result(plugin, source):
     plugin()
-    assert torch.equal(use(f"broken:{source}"), use(f"tiles:{source}"))
+    assert torch.equal(predict(f"broken:{source}"), predict(f"tiles:{source}"))
 
 
 def zooadapt(site: Path, toys: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -449,7 +449,7 @@ def data(tmp_path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_command_ends_with_70_before_anything_is_written(plugin, toys, source, data, tmp_path):
+def test_a_command_exits_with_70_before_it_writes(plugin, toys, source, data, tmp_path):
     site, out = plugin(MISBEHAVIOUR["stage 'rows'"]), tmp_path / "out"
     done = zooadapt(site, toys, "adapt", f"broken:{source}", str(data), "-o", str(out))
     assert done.returncode == 70, done.stderr
@@ -461,13 +461,13 @@ def test_a_command_ends_with_70_before_anything_is_written(plugin, toys, source,
 @pytest.mark.parametrize(
     "way", ["torch.empty(1 << 60)", "raise torch.OutOfMemoryError('CUDA out of memory.')"]
 )
-def test_for_want_of_memory_a_command_ends_with_71(plugin, toys, source, data, tmp_path, way):
+def test_out_of_memory_a_command_exits_with_71(plugin, toys, source, data, tmp_path, way):
     out = tmp_path / "out"
     site = plugin(f"""
         def stages(self, net):
             import torch
 
-            def run(carry):
+            def run(batch):
                 {way}
 
             first, *others = super().stages(net)
@@ -480,7 +480,7 @@ def test_for_want_of_memory_a_command_ends_with_71(plugin, toys, source, data, t
     assert not out.exists()
 
 
-def test_the_user_is_told_whose_import_takes_so_long(plugin, toys):
+def test_a_slow_import_is_named(plugin, toys):
     site = plugin(before="import time; time.sleep(5.5)")
     done = zooadapt(site, toys, "plugins", "list")
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""A generated plugin: it installs, passes its tests, and does the main job with no change to it."""
+"""A generated plugin installs, passes its tests and adapts a model without any change."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ filesystem.write_json(folder / "config.json", config)
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Callable[[Path], Path]:
-    """Install a package into an environment of its own, which sees this one's packages besides, and
-    return its interpreter."""
+    """Install a package into an environment of its own, which also sees this one's packages; its
+    interpreter."""
 
     def make(package: Path) -> Path:
         place = tmp_path / "environment"
@@ -61,7 +61,7 @@ def environment(tmp_path: Path) -> Callable[[Path], Path]:
         pip += ["install", "-q", *(["--python", python] if uv else [])]
         done = subprocess.run([*pip, "--no-deps", package], capture_output=True, text=True)
         if done.returncode and "hatchling" in done.stderr:
-            pytest.skip(f"the build backend cannot be had here: {done.stderr.strip()[-200:]}")
+            pytest.skip(f"the build backend cannot be installed: {done.stderr.strip()[-200:]}")
         assert done.returncode == 0, done.stderr
         return python
 
@@ -98,12 +98,12 @@ def text_data(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("modality", "data"), [("image", image_data), ("text", text_data)])
-def test_a_generated_plugin_does_the_main_job(modality, data, tmp_path, environment):
+def test_a_generated_plugin_adapts_and_evaluates(modality, data, tmp_path, environment):
     package = write_plugin("my-net", modality, tmp_path)
     python = environment(package)
     outside = os.environ | {"OMP_NUM_THREADS": "1"}
 
-    def ran(*arguments: str | Path, lines: str | None = None) -> str:
+    def run(*arguments: str | Path, lines: str | None = None) -> str:
         done = subprocess.run(
             [python, "-P", *arguments],
             input=lines, capture_output=True, text=True, cwd=tmp_path, env=outside,
@@ -111,22 +111,22 @@ def test_a_generated_plugin_does_the_main_job(modality, data, tmp_path, environm
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    tested = ran("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "tests")
-    assert " passed" in tested and "failed" not in tested
+    outcome = run("-m", "pytest", "-q", "-p", "no:cacheprovider", package / "tests")
+    assert " passed" in outcome and "failed" not in outcome
 
     assert metadata_of(python)["License-Expression"] == "Apache-2.0"
 
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
-    ran("-c", WEIGHTS, "my-net", source)
-    where = data(tmp_path / "data")
+    run("-c", WEIGHTS, "my-net", source)
+    samples = str(data(tmp_path / "data"))
     commands = [
-        ["adapt", str(source), str(where), "-o", str(out), "--json"],
-        ["evaluate", str(out), str(where), "--json"],
-        ["adapt", str(out), str(where), "-o", str(tmp_path / "again"), "--json"],
+        ["adapt", str(source), samples, "-o", str(out), "--json"],
+        ["evaluate", str(out), samples, "--json"],
+        ["adapt", str(out), samples, "-o", str(tmp_path / "again"), "--json"],
     ]
     adapted, evaluated, again = map(
-        json.loads, ran("-c", DRIVER, lines="\n".join(map(json.dumps, commands))).splitlines()
+        json.loads, run("-c", DRIVER, lines="\n".join(map(json.dumps, commands))).splitlines()
     )
     assert adapted["family"] == "my-net" and adapted["test"]["n"] == 10
     assert adapted["test"]["accuracy"] == evaluated["accuracy"] == 1.0
@@ -142,13 +142,13 @@ def metadata_of(python: Path) -> Message:
     return message_from_string(path.read_text())
 
 
-def test_a_generated_project_has_what_a_repository_wants(tmp_path):
+def test_a_generated_project_has_licence_ignores_and_workflow(tmp_path):
     package = write_plugin("my-net", "image", tmp_path)
     assert (package / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert "__pycache__/" in (package / ".gitignore").read_text().splitlines()
     (workflow,) = (package / ".github" / "workflows").iterdir()
-    told = yaml.safe_load(workflow.read_text())
-    steps = [step["run"] for step in told["jobs"]["checks"]["steps"] if "run" in step]
+    jobs = yaml.safe_load(workflow.read_text())["jobs"]
+    steps = [step["run"] for step in jobs["checks"]["steps"] if "run" in step]
     assert steps[-3:] == ['pip install ".[test]"', "pytest", "zooadapt plugins check my-net"]
 
 
@@ -166,18 +166,18 @@ def test_generated_code_is_lint_free_and_its_family_short(modality, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Big", "1st", "a_b", "a--b", "-a", "../a", "", "a" * 41])
-def test_names_that_no_package_can_have_are_refused(name, tmp_path):
-    with pytest.raises(UsageError, match="is no name for a plugin"):
+def test_invalid_plugin_names_are_refused(name, tmp_path):
+    with pytest.raises(UsageError, match="is not a valid plugin name"):
         write_plugin(name, "image", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_is_taken_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="'rnn' already, of zooadapt-rnn"):
+def test_the_name_of_an_installed_plugin_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="'rnn' is installed already, by zooadapt-rnn"):
         write_plugin("rnn", "text", tmp_path)
 
 
-def test_a_folder_that_is_there_is_left_alone(tmp_path):
+def test_an_existing_folder_stays_unchanged(tmp_path):
     folder = tmp_path / "zooadapt-mine"
     folder.mkdir()
     (folder / "precious").write_text("work")

@@ -1,4 +1,4 @@
-"""The sources there are: what to start with, what is here, what the installed families know of."""
+"""The catalogue of pretrained models: recommended, bundled, downloaded and known ones."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from zooadapt.family import Variant
 from zooadapt.zoo import hub, registry
 
 _BYTES = 4
-"""Of a number in fp32, as most weights are."""
+"""Of a parameter in fp32, the type of most weights."""
 
 
 def models(search: str, *, limit: int) -> dict[str, Any]:
-    """The first `limit` sources whose name holds `search`, as `models`; how many there are beside
-    them, as `more`; the plugins that cannot say, each with its reason, as `broken`.
+    """The first `limit` models whose name contains `search`, as `models`; the number of further
+    ones, as `more`; the plugins that fail to list theirs, each with the reason, as `broken`.
 
-    First those to start with, smallest first, then bundled ones, then what was downloaded, newest
-    first, then the others, smallest first. `bytes` is measured of what is here, and four for each
-    of the `parameters` of what is not; `cached` is the commit and size of what was downloaded.
+    The order: recommended models, smallest first; bundled ones; downloaded ones, newest first; the
+    others, smallest first. `bytes` is measured on disk, or else four for each of the `parameters`;
+    `cached` is the commit and size of a download.
     """
     broken: list[dict[str, str]] = []
     variants = _variants(broken)
@@ -59,13 +59,13 @@ def _variants(broken: list[dict[str, str]]) -> list[dict[str, Any]]:
     for plugin in sorted({owner.name for owner in registry.installed()}):
         try:
             family = registry.load(plugin)
-            rows += [_known(variant, family) for variant in family.variants()]
+            rows += [_variant(variant, family) for variant in family.variants()]
         except ZooadaptError as error:
             broken.append({"name": plugin, "error": str(error), "remedy": error.remedy})
     return sorted(rows, key=_size)
 
 
-def _known(variant: Variant, family: Any) -> dict[str, Any]:
+def _variant(variant: Variant, family: Any) -> dict[str, Any]:
     return _row(
         variant.source,
         family,
@@ -102,7 +102,7 @@ def _row(
 
 
 def _family(entry: hub.Cached) -> Any:
-    """The family of a cached source; nothing where its config is not usable any more."""
+    """The family of a cached model; None where its config is unusable."""
     try:
         config = hub.fetch_config(entry.location, revision=entry.revision, offline=True)
         return registry.family_for(config)

@@ -1,5 +1,5 @@
-"""A source as people write it: a folder, a bundled name, a Hub repo id, its address, and the
-spellings of other tools. What none of these is gets the names that it may mean."""
+"""The user's spelling of a source: a folder, a bundled name, a Hub repo id or its address, and the
+spellings of other tools. An error for any other text suggests similar names."""
 
 from __future__ import annotations
 
@@ -27,34 +27,32 @@ _SHOWN = 3
 
 
 def locate(spec: str, *, offline: bool = False) -> tuple[str | None, str, str | None]:
-    """`(family, location, commit)` of a source as the user types it, a bundled one's name as its
-    folder.
+    """`(family, location, commit)` of a source as the user spells it; the location of a bundled
+    model is its folder.
 
-    Raises: what `parse` and `hub.resolve` raise, with the names that may be meant as remedy.
+    Raises: what `parse` and `hub.resolve` raise, with similar names as remedy.
     """
-    wanted, location, revision = parse(spec)
+    family, location, revision = parse(spec)
     if not Path(location).exists() and location in (bundled := registry.bundled()):
         owner, folder = bundled[location]
-        wanted, location = wanted or owner, str(folder)
+        family, location = family or owner, str(folder)
     if not Path(location).exists() and (tagged := _tagged(location)):
-        raise _meant(
-            NotFoundError(f"'{location}' is several sets of weights", thing=location), tagged
-        )
+        error = NotFoundError(f"'{location}' names several sets of weights", thing=location)
+        raise _suggesting(error, tagged)
     try:
-        return wanted, location, hub.resolve(location, revision=revision, offline=offline)
+        return family, location, hub.resolve(location, revision=revision, offline=offline)
     except (NotFoundError, AccessError, UnavailableError) as error:
         names = [] if Path(location).exists() else similar(location, known())
         if not names or location in names:
             raise
-        raise _meant(error, names) from error
+        raise _suggesting(error, names) from error
 
 
 def parse(spec: str) -> tuple[str | None, str, str | None]:
-    """`(family, location, revision)` of a source as the user types it; a path that exists is taken
-    as it is, whatever characters it holds. The Hub's own addresses and timm's `hf-hub:` and
-    `local-dir:` are understood.
+    """`(family, location, revision)` of a source as the user spells it. An existing path is itself,
+    whatever its characters. The Hub's addresses and timm's `hf-hub:` and `local-dir:` are parsed.
 
-    Raises: UsageError when it names no location, or is the address of something else.
+    Raises: UsageError when it names no location, or is an address of no model on the Hub.
     """
     if Path(spec).exists():
         return None, spec, None
@@ -73,7 +71,7 @@ def parse(spec: str) -> tuple[str | None, str, str | None]:
 
 
 def known() -> list[str]:
-    """Names of the sources that are bundled or that the installed families know of."""
+    """Names of the bundled models and of those that the installed families know."""
     names = list(registry.bundled())
     for family in registry.families():
         try:
@@ -84,26 +82,25 @@ def known() -> list[str]:
 
 
 def similar(location: str, names: Iterable[str]) -> list[str]:
-    """The names that may be meant by one that is none of them, the likeliest first: those that
-    have it after their `/`, with or without a tag; else those that are spelled much alike."""
+    """The names that are similar to a location, the likeliest first: those with its last part after
+    their `/`, with or without a tag; else those with a similar spelling."""
     names = list(names)
-    wanted = location.rpartition("/")[2].lower()
+    last = location.rpartition("/")[2].lower()
     short = {name: name.rpartition("/")[2].lower() for name in names}
-    for fits in (wanted.__eq__, lambda one: one.startswith(f"{wanted}.")):
+    for fits in (last.__eq__, lambda name: name.startswith(f"{last}.")):
         if chosen := [name for name in names if fits(short[name])]:
             return chosen
     if "/" in location:
         return difflib.get_close_matches(location, names, n=_SHOWN, cutoff=0.85)
-    if chosen := [name for name in names if len(wanted) > 2 and short[name].startswith(wanted)]:
+    if chosen := [name for name in names if len(last) > 2 and short[name].startswith(last)]:
         return chosen
     bases = {base.partition(".")[0]: None for base in short.values()}
-    close = difflib.get_close_matches(wanted, bases, n=_SHOWN, cutoff=0.75)
+    close = difflib.get_close_matches(last, bases, n=_SHOWN, cutoff=0.75)
     return [name for base in close for name in names if short[name].partition(".")[0] == base]
 
 
 def _tagged(location: str) -> list[str]:
-    """What is known under `ORG/NAME.TAG` where only `ORG/NAME` was asked for. A name that is known
-    as it is, or of which nothing is, may be one of the Hub's."""
+    """The known names `ORG/NAME.TAG` of a location `ORG/NAME`; empty for a known name."""
     if "/" not in location:
         return []
     names = known()
@@ -112,7 +109,7 @@ def _tagged(location: str) -> list[str]:
     return [name for name in names if name.startswith(f"{location}.")]
 
 
-def _meant(error: ZooadaptError, names: list[str]) -> ZooadaptError:
+def _suggesting(error: ZooadaptError, names: list[str]) -> ZooadaptError:
     rest = len(names) - _SHOWN
     more = f"; zooadapt models lists {rest} more" if rest > 0 else ""
     also = f"; or {error.remedy}" if error.remedy and "/" in error.thing else ""
@@ -133,7 +130,7 @@ def _revision(location: str, spec: str) -> tuple[str, str | None]:
 
 
 def _address(text: str) -> tuple[str, str | None] | None:
-    """Repo id and revision of a Hub address, None for what is no address."""
+    """Repo id and revision of a Hub address; None for any other text."""
     hosts = {*_HOSTS, urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc} - {""}
     if not re.match(r"https?://", text):
         if text.partition("/")[0] not in hosts:

@@ -1,4 +1,4 @@
-"""What a plugin's code is, as one hash, so that nothing stored outlives an edit of it."""
+"""A hash of a plugin's code, so that nothing in the cache outlives an edit of it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from zooadapt.family import Family
 _CODE = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 _imported: dict[type[Family], str] = {}
 _hashes: dict[Path, tuple[int, int, str]] = {}
-"""By file: its size, the time it was changed, and its hash."""
+"""By file: its size, modification time and hash."""
 
 
 def code_sha256(family: type[Family], distribution: Distribution | None = None) -> str:
-    """The hash of the code of a family's package, of those of its base classes and of all else in
-    its distribution, an editable one's folder included. A class whose files were edited after the
-    first call, which should follow its import, has both hashes: nobody knows which it runs."""
-    now = _hashed(family, distribution)
-    first = _imported.setdefault(family, now)
-    return now if now == first else f"{first} {now}"
+    """A hash of the code of a family's package, of its base classes' packages and of the rest of
+    its distribution, including the folder of an editable one. A class whose files were edited after
+    the first call, which should follow its import, has both hashes: it may run either code."""
+    current = _sha256(family, distribution)
+    first = _imported.setdefault(family, current)
+    return current if current == first else f"{first} {current}"
 
 
-def _hashed(family: type[Family], distribution: Distribution | None) -> str:
+def _sha256(family: type[Family], distribution: Distribution | None) -> str:
     files = {path for place in places(family) for path in _below(place)}
     if distribution is not None:
         files.update(_distributed(distribution))
@@ -39,12 +39,12 @@ def _hashed(family: type[Family], distribution: Distribution | None) -> str:
 
 
 def places(family: type[Family]) -> Iterator[Path]:
-    """Folders or files of the top-level packages that a class and its bases are from."""
+    """Folders or files of the top-level packages that define a class and its bases."""
     tops = {base.__module__.partition(".")[0] for base in family.__mro__}
     for top in tops - sys.stdlib_module_names - {__name__.partition(".")[0]}:
         module = sys.modules.get(top)
-        if found := list(getattr(module, "__path__", ())):
-            yield from map(Path, found)
+        if folders := list(getattr(module, "__path__", ())):
+            yield from map(Path, folders)
         elif file := getattr(module, "__file__", None):
             yield Path(file)
 
@@ -53,19 +53,18 @@ def _distributed(distribution: Distribution) -> Iterator[Path]:
     for file in distribution.files or ():
         if file.name.endswith(_CODE):
             yield Path(str(file.locate()))
-    with suppress(ValueError, AttributeError):  # a record that another installer made
+    with suppress(ValueError, AttributeError):  # a record that another installer wrote
         record = json.loads(distribution.read_text("direct_url.json") or "{}")
         if record.get("dir_info", {}).get("editable"):
             root = Path(unquote(urlsplit(record["url"]).path))
-            for place in (root, root / "src"):
-                yield from _modules(place)
+            for folder in (root, root / "src"):
+                yield from _modules(folder)
 
 
-def _modules(place: Path) -> Iterator[Path]:
-    """Code of what can be imported from a folder: a project may hold data sets and environments
-    beside it, which nobody wants to walk."""
+def _modules(folder: Path) -> Iterator[Path]:
+    """Code that can be imported from a folder, without the data sets and environments in it."""
     with suppress(OSError):
-        for path in place.iterdir():
+        for path in folder.iterdir():
             if path.name.endswith(_CODE) or (path / "__init__.py").exists():
                 yield from _below(path)
 
@@ -79,7 +78,7 @@ def _below(place: Path) -> Iterator[Path]:
 
 
 def _file_sha256(path: Path) -> str:
-    """Of the content, once for each size and time of change; none for a file that is gone."""
+    """Of the content, once for each size and modification time; empty for a deleted file."""
     with suppress(OSError):
         stat = path.stat()
         size, changed, digest = _hashes.get(path, (-1, -1, ""))

@@ -1,15 +1,17 @@
-"""The border to a plugin: whatever its methods raise or return ends as what the interface says, or
-as a PluginError that names it."""
+"""Proxies of a plugin's objects: each call returns what the interface promises, or raises a
+PluginError that names the plugin."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zooadapt.errors import PluginError, ZooadaptError, out_of_memory
 from zooadapt.family import Activations, Family, Language, Preprocessor, Sample, Stage, Variant
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """Who answers for a call: the family's name, its distribution and version."""
+    """The plugin that an error names: the family's name, its distribution and version."""
 
     name: str
     distribution: str
@@ -32,36 +36,35 @@ class Owner:
             f"plugin '{self.name}' of {self.distribution} {self.version} failed in {where}: {why}",
             thing=self.name,
             remedy=f"update {self.distribution}, or report it; "
-            f"zooadapt plugins check {self.name} says more",
+            f"zooadapt plugins check {self.name} shows details",
         )
 
 
-def contained(owner: Owner, where: str, call: Callable[[], Any], *, kind: Any = object) -> Any:
+def contained(owner: Owner, where: str, call: Callable[[], T], *, kind: Any = object) -> T:
     """The result of a call into a plugin, an instance of `kind`.
 
-    What the plugin prints is kept off stdout. Raises: the plugin's own ZooadaptErrors, what says
-    that memory ran out, and PluginError for all else, an exit or an interrupt of its own included.
+    What the plugin prints goes to stderr. Raises: the plugin's own ZooadaptErrors, errors of too
+    little memory, and PluginError for anything else, an exit or interrupt of its own included.
     """
-    noise = io.StringIO()
+    printed = io.StringIO()
     try:
-        with blaming(owner, where), contextlib.redirect_stdout(noise), warnings.catch_warnings():
+        with blaming(owner, where), contextlib.redirect_stdout(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = call()
     except KeyboardInterrupt as error:
         raise owner.failed(where, _reason(error)) from error
-    if noise.getvalue():
-        said = noise.getvalue().strip()[:200]
-        print(f"plugin '{owner.name}' printed in {where}: {said}", file=sys.stderr)
+    if text := printed.getvalue():
+        print(f"plugin '{owner.name}' printed in {where}: {text.strip()[:200]}", file=sys.stderr)
     if not isinstance(result, kind):
-        wanted = getattr(kind, "__name__", kind)
-        raise owner.failed(where, f"it gave a {type(result).__name__}, not a {wanted}")
+        expected = getattr(kind, "__name__", kind)
+        raise owner.failed(where, f"it returned a {type(result).__name__}, not a {expected}")
     return result
 
 
 @contextlib.contextmanager
 def blaming(owner: Owner, where: str) -> Iterator[None]:
-    """Around every call into a plugin, in any thread: an error or an exit of its own is a
-    PluginError that names it. Raises: as `contained`; an interrupt passes."""
+    """Wraps a call into a plugin, in any thread: raises its errors and exits as PluginErrors that
+    name it. Raises: as `contained`, and interrupts unchanged."""
     try:
         yield
     except ZooadaptError:
@@ -78,18 +81,16 @@ def _reason(error: BaseException) -> str:
 
 
 class FamilyProxy(Family):
-    """A plugin's family as the core holds it; every call into the plugin is contained."""
+    """A plugin's family with the same attributes; every call into the plugin is contained."""
 
     def __init__(self, plugin: Family, owner: Owner) -> None:
         self._plugin, self._owner = plugin, owner
-        self.api, self.name, self.modality = plugin.api, plugin.name, plugin.modality
-        self.library, self.can, self.imports = plugin.library, plugin.can, plugin.imports
-        self.bundled, self.fetches = plugin.bundled, plugin.fetches
-        self.weight_folders = plugin.weight_folders
+        for attribute in inspect.get_annotations(Family):
+            setattr(self, attribute, getattr(plugin, attribute))
 
     @property
     def plugin(self) -> Family:
-        """The family itself, with nothing in between."""
+        """The plugin's own family, without a proxy."""
         return self._plugin
 
     def variants(self) -> Iterable[Variant]:
@@ -107,27 +108,27 @@ class FamilyProxy(Family):
         return self._call("build", lambda: self._plugin.build(config, num_classes), kind=nn.Module)
 
     def stages(self, net: nn.Module) -> Sequence[Stage]:
-        """Each run of a stage is contained too, and what it gives is looked at; what it prints is
-        kept off stdout in its first run alone, since that is for one thread at a time."""
+        """Each run of a stage is contained too, and its result checked. Its first run alone
+        redirects stdout, which one thread at a time can do."""
         stages = self._call("stages", lambda: tuple(self._plugin.stages(net)))
         for stage in stages:
             if not (isinstance(stage, Stage) and isinstance(stage.owns, tuple)):
-                raise self._owner.failed("stages()", f"'{stage!r:.80}' is no Stage")
-        return tuple(self._watched(stage, last=stage is stages[-1]) for stage in stages)
+                raise self._owner.failed("stages()", f"'{stage!r:.80}' is not a Stage")
+        return tuple(self._contained_stage(stage, last=stage is stages[-1]) for stage in stages)
 
     def head(self, net: nn.Module) -> str:
         from torch import nn
 
         path = self._call("head", lambda: self._plugin.head(net), kind=str)
         if not isinstance(dict(net.named_modules()).get(path), (nn.Linear, nn.Conv2d)):
-            raise self._owner.failed("head()", f"'{path}' is no linear layer of the network")
+            raise self._owner.failed("head()", f"'{path}' is not a linear layer of the network")
         return path
 
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> Preprocessor:
-        made = self._call(
+        preprocessor = self._call(
             "preprocessor", lambda: self._plugin.preprocessor(config, augment=augment)
         )
-        return PreprocessorProxy(made, self._owner)
+        return PreprocessorProxy(preprocessor, self._owner)
 
     def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         return self._call(
@@ -178,12 +179,12 @@ class FamilyProxy(Family):
         return self._call("with_crop", lambda: self._plugin.with_crop(config, crop=crop), kind=dict)
 
     def language(self, config: Mapping[str, Any]) -> Language:
-        found = self._call("language", lambda: self._plugin.language(config), kind=Language)
+        model = self._call("language", lambda: self._plugin.language(config), kind=Language)
         owner = self._owner
         return replace(
-            found,
-            encode=lambda text: contained(owner, "language.encode()", lambda: found.encode(text)),
-            sample=lambda ids: contained(owner, "language.sample()", lambda: found.sample(ids)),
+            model,
+            encode=lambda text: contained(owner, "language.encode()", lambda: model.encode(text)),
+            sample=lambda ids: contained(owner, "language.sample()", lambda: model.sample(ids)),
         )
 
     def language_config(self, text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
@@ -193,99 +194,97 @@ class FamilyProxy(Family):
             kind=dict,
         )
 
-    def _call(self, method: str, call: Callable[[], Any], *, kind: Any = object) -> Any:
+    def _call(self, method: str, call: Callable[[], T], *, kind: Any = object) -> T:
         return contained(self._owner, f"{method}()", call, kind=kind)
 
-    def _watched(self, stage: Stage, *, last: bool) -> Stage:
-        where, fresh = f"stage '{stage.name}'", True
+    def _contained_stage(self, stage: Stage, *, last: bool) -> Stage:
+        where, first = f"stage '{stage.name}'", True
 
         def run(activations: Activations) -> Activations:
-            nonlocal fresh
-            if fresh:
-                given = contained(self._owner, where, lambda: stage.run(activations))
-                fresh = False
+            nonlocal first
+            if first:
+                output = contained(self._owner, where, lambda: stage.run(activations))
+                first = False
             else:
                 with blaming(self._owner, where):
-                    given = stage.run(activations)
-            if not isinstance(given, Mapping):
-                raise self._owner.failed(where, f"it gave a {type(given).__name__}, not a Mapping")
-            _check_rows(self._owner, where, given, len(next(iter(activations.values()))))
-            if last and ("features" not in given or given["features"].ndim != 2):
-                shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
-                why = f"it gave {shapes}, not 'features' of shape (N, D)"
+                    output = stage.run(activations)
+            if not isinstance(output, Mapping):
+                why = f"it returned a {type(output).__name__}, not a Mapping"
                 raise self._owner.failed(where, why)
-            return given
+            _check_rows(self._owner, where, output, len(next(iter(activations.values()))))
+            if last and ("features" not in output or output["features"].ndim != 2):
+                shapes = {name: tuple(tensor.shape) for name, tensor in output.items()}
+                why = f"it returned {shapes}, not 'features' of shape (N, D)"
+                raise self._owner.failed(where, why)
+            return output
 
         return replace(stage, run=run)
 
 
 class PreprocessorProxy:
-    """A plugin's preprocessor; its calls come from several threads, so stdout is left alone."""
+    """A plugin's preprocessor. Several threads call it, so that stdout is not redirected."""
 
     def __init__(self, plugin: Preprocessor, owner: Owner) -> None:
         self._plugin, self._owner = plugin, owner
         self.min_side = contained(
             owner, "preprocessor.min_side", lambda: plugin.min_side, kind=int | None
         )
-        if hasattr(plugin, "many"):
-            self.many = self._many
+        if (many := getattr(plugin, "many", None)) is not None:
+            self.many = partial(self._many, many)
 
     def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
         with blaming(self._owner, "preprocessor"):
             return self._plugin(raw, rng=rng)
 
-    def _many(self, raws: Sequence[Any]) -> list[Sample]:
+    def _many(
+        self, many: Callable[[Sequence[Any]], list[Sample]], raws: Sequence[Any]
+    ) -> list[Sample]:
         where = "preprocessor.many()"
         with blaming(self._owner, where):
-            samples = self._plugin.many(raws)
+            samples = many(raws)
         if not isinstance(samples, list) or len(samples) != len(raws):
-            raise self._owner.failed(where, f"it gave no list of {len(raws)} samples")
+            raise self._owner.failed(where, f"it did not return a list of {len(raws)} samples")
         return samples
 
     def collate(self, samples: Sequence[Sample]) -> Activations:
-        where = "preprocessor.collate()"
-        activations = contained(
-            self._owner, where, lambda: self._plugin.collate(samples), kind=Mapping
-        )
-        _check_rows(self._owner, where, activations, len(samples))
+        activations = self._call("collate", lambda: self._plugin.collate(samples), kind=Mapping)
+        _check_rows(self._owner, "preprocessor.collate()", activations, len(samples))
         return activations
 
-    def config(self) -> dict:
-        return contained(self._owner, "preprocessor.config()", self._plugin.config, kind=dict)
+    def config(self) -> dict[str, Any]:
+        return self._call("config", self._plugin.config, kind=dict)
 
     def seen(self, size: tuple[int, int]) -> float:
-        """The share of an image of `size` (width, height) that the eval transform uses; all of it
-        where the plugin does not say."""
-        if not hasattr(self._plugin, "seen"):
+        """The share of an image of `size` (width, height) that the eval transform uses; 1 if the
+        plugin lacks this method."""
+        seen: Callable[[tuple[int, int]], float] | None = getattr(self._plugin, "seen", None)
+        if seen is None:
             return 1.0
-        where = "preprocessor.seen()"
-        return float(
-            contained(self._owner, where, lambda: self._plugin.seen(size), kind=(int, float))
-        )
+        return float(self._call("seen", lambda: seen(size), kind=(int, float)))
 
     def length(self, raw: Any) -> int:
-        """Symbols of a text that is not cut; 0 where the plugin does not count them."""
-        if not hasattr(self._plugin, "length"):
-            return 0
-        return contained(
-            self._owner, "preprocessor.length()", lambda: self._plugin.length(raw), kind=int
-        )
+        """The number of symbols of a text before truncation; 0 if the plugin lacks this method."""
+        length: Callable[[Any], int] | None = getattr(self._plugin, "length", None)
+        return 0 if length is None else self._call("length", lambda: length(raw), kind=int)
 
     def unknowns(self, raw: Any) -> tuple[int, int]:
-        """Parts of a sample that the source has no symbol for, and parts in all; none where the
-        plugin does not count them."""
-        if not hasattr(self._plugin, "unknowns"):
+        """The numbers of unknown symbols and of all symbols of a text; zeros if the plugin lacks
+        this method."""
+        unknowns: Callable[[Any], tuple[int, int]] | None = getattr(self._plugin, "unknowns", None)
+        if unknowns is None:
             return 0, 0
-        where = "preprocessor.unknowns()"
-        return contained(self._owner, where, lambda: self._plugin.unknowns(raw), kind=tuple)
+        return self._call("unknowns", lambda: unknowns(raw), kind=tuple)
+
+    def _call(self, method: str, call: Callable[[], T], *, kind: Any) -> T:
+        return contained(self._owner, f"preprocessor.{method}()", call, kind=kind)
 
 
 def _check_rows(owner: Owner, where: str, activations: Mapping[str, Any], n: int) -> None:
     from torch import Tensor
 
     if not activations:
-        raise owner.failed(where, "it gave no tensors")
+        raise owner.failed(where, "it returned no tensors")
     for name, tensor in activations.items():
         if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) != n:
-            what = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
-            raise owner.failed(where, f"its '{name}' is {what}, not one row for each of {n}")
+            shape = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
+            raise owner.failed(where, f"its '{name}' is {shape}, not one row for each of {n}")

@@ -1,4 +1,4 @@
-"""Entry points to families: the only importer of plugins. A broken one breaks only itself."""
+"""Loads families from entry points; the only importer of plugins. A broken one harms no other."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from zooadapt.zoo.plugin_proxy import FamilyProxy, Owner, contained
 GROUP = "zooadapt.families"
 SLOW_IMPORT_SECONDS = 5.0
 _distributions: dict[type[Family], Distribution] = {}
-"""By class that was imported, where it came with one."""
+"""The distribution of each imported class that has one."""
 
 
 def installed() -> tuple[Owner, ...]:
-    """Every plugin by metadata alone, sorted by name; `ZOOADAPT_PLUGINS=a,b` leaves only those."""
+    """Every plugin by its metadata, sorted by name; `ZOOADAPT_PLUGINS=a,b` selects some."""
     return tuple(_owner(entry) for entry in _entries())
 
 
 def version_of(family: Family) -> str:
-    """Version of the distribution a family comes from; `?` for one that is not installed."""
+    """Version of a family's distribution; `?` for a family without an entry point."""
     return owner_of(family).version
 
 
 def owner_of(family: Family) -> Owner:
-    """Who answers for a family, which need not be installed."""
+    """The owner of a family, which may lack an entry point."""
     try:
         return _owner(_entry(family.name))
     except ZooadaptError:
@@ -47,35 +47,35 @@ def owner_of(family: Family) -> Owner:
 
 
 def code_of(family: Family) -> str:
-    """Hash of the code that a family is, as `plugincode.code_sha256` says."""
+    """The `code_sha256` of a family."""
     plugin = family.plugin if isinstance(family, FamilyProxy) else family
     return code_sha256(type(plugin), _distributions.get(type(plugin)))
 
 
 def describe() -> list[dict[str, Any]]:
-    """Every plugin as `plugins list` shows it: loaded if that can be, else with the reason."""
+    """Every plugin for `plugins list`: its attributes, or the reason why it cannot be loaded."""
     return [_described(entry) for entry in _entries()]
 
 
 def load(name: str) -> Family:
-    """Import and validate one family; what it does from then on is contained.
+    """Import and validate a family; its calls are contained.
 
-    Raises: UsageError for a name that nobody installed; DataError when two distributions claim the
-    name; PluginError when its import fails or it does not keep the interface.
+    Raises: UsageError for a name without a plugin; DataError when two distributions claim the name;
+    PluginError when the import fails or the class violates the interface.
     """
     return _load(_entry(name))
 
 
 def plain(name: str) -> Family:
-    """One family itself, with nothing in between, for its author.
+    """A family without a proxy, for its author.
 
-    Raises: as `load`, a constructor that fails included.
+    Raises: as `load`, also when the constructor fails.
     """
     return _construct(_entry(name))
 
 
 def load_class(name: str) -> type[Family]:
-    """One family's own class, validated.
+    """The validated class of a family.
 
     Raises: as `load`.
     """
@@ -83,27 +83,27 @@ def load_class(name: str) -> type[Family]:
 
 
 def families() -> Iterator[Family]:
-    """Every family that can be loaded; broken plugins are left out."""
+    """Every family that can be loaded."""
     for name in _names():
         try:
             family = load(name)
         except ZooadaptError as error:
-            _tell_disabled(name, error)
+            _report_conflict(name, error)
         else:
             yield family
 
 
 def family_for(config: Mapping[str, Any], *, name: str | None = None) -> Family:
-    """The family of a `config.json`: the one the user named by `name`, else the one that an export
-    names and that claims it; no other is imported in these cases. Else the one that claims it.
+    """The family of a `config.json`: the one that the user named by `name`, else the one that an
+    export names and that claims it, else the one that claims it. A named family is imported alone.
 
     Raises: DataError when no installed family or more than one claims it, and as `load`.
     """
     if name is not None:
         return load(name)
-    maker, installed_names = _maker(config), _names()
-    if maker in installed_names:
-        family = load(maker)
+    exporter, installed_names = _exporter(config), _names()
+    if exporter in installed_names:
+        family = load(exporter)
         if family.claims(config):
             return family
     claims, broken = [], []
@@ -114,7 +114,7 @@ def family_for(config: Mapping[str, Any], *, name: str | None = None) -> Family:
                 claims.append(family)
         except ZooadaptError as error:
             broken.append(str(error))
-            _tell_disabled(plugin, error)
+            _report_conflict(plugin, error)
     if len(claims) == 1:
         return claims[0]
     if claims:
@@ -122,21 +122,21 @@ def family_for(config: Mapping[str, Any], *, name: str | None = None) -> Family:
         raise DataError(
             f"families {', '.join(names)} all claim this source",
             thing="config.json",
-            remedy=f"say which: {names[0]}:SOURCE",
+            remedy=f"name one of them: {names[0]}:SOURCE",
         )
     kind = config.get("architecture") or config.get("model_type") or "no architecture"
-    gone = maker and maker not in installed_names
-    also = f"; plugin '{maker}', which made it, is not installed" if gone else ""
-    also += f"; broken plugins: {'; '.join(broken)}" if broken else ""
+    details = f"; broken plugins: {'; '.join(broken)}" if broken else ""
+    if exporter and exporter not in installed_names:
+        details = f"; plugin '{exporter}', which exported it, is not installed{details}"
     raise DataError(
-        f"no installed family claims this source ({kind}){also}",
+        f"no installed family claims this source ({kind}){details}",
         thing="config.json",
         remedy="zooadapt plugins list",
     )
 
 
 def bundled() -> dict[str, tuple[str, Path]]:
-    """Sources that come inside plugins: name -> (family, folder). Broken plugins are left out."""
+    """Pretrained models in the packages of working plugins: name -> (family, folder)."""
     return {
         name: (family.name, _folder(load_class(family.name)) / place)
         for family in families()
@@ -145,8 +145,8 @@ def bundled() -> dict[str, tuple[str, Path]]:
 
 
 def _entries() -> list[EntryPoint]:
-    chosen = os.environ.get("ZOOADAPT_PLUGINS")
-    names = None if chosen is None else {part.strip() for part in chosen.split(",")}
+    selected = os.environ.get("ZOOADAPT_PLUGINS")
+    names = None if selected is None else {part.strip() for part in selected.split(",")}
     entries = [e for e in entry_points(group=GROUP) if names is None or e.name in names]
     return sorted(entries, key=lambda entry: (entry.name, entry.value))
 
@@ -167,21 +167,21 @@ def _entry(name: str) -> EntryPoint:
     chosen = matches if len(matches) == 1 else entitled
     if len(chosen) != 1:
         raise DataError(
-            f"plugin name '{name}' is claimed by {_owners(matches)}, and none of them is used",
+            f"plugin name '{name}' is claimed by {_owners(matches)}, so zooadapt uses none of them",
             thing=name,
             remedy="uninstall all but one of them",
         )
     if others := [entry for entry in matches if entry is not chosen[0]]:
-        _tell(
-            f"plugin '{name}' is that of {_owners(chosen)}; the one of {_owners(others)}, which "
-            "claims the name too, is left out"
+        _print_once(
+            f"plugin '{name}' is that of {_owners(chosen)}; zooadapt ignores the one of "
+            f"{_owners(others)}, which claims the name too"
         )
     return chosen[0]
 
 
 def _is_named_for(entry: EntryPoint) -> bool:
-    """Whether a distribution has the name that the guide asks for: `zooadapt-NAME`, or the
-    beginning of it for one of several families."""
+    """Whether a distribution has the name that the guide prescribes: `zooadapt-NAME`, or a prefix
+    of it for one of several families."""
     distribution = re.sub(r"[-_.]+", "-", _owner(entry).distribution).lower()
     return f"zooadapt-{entry.name}-".startswith(f"{distribution}-")
 
@@ -191,21 +191,20 @@ def _owners(entries: Sequence[EntryPoint]) -> str:
     return " and ".join(sorted(f"{owner.distribution} {owner.version}" for owner in owners))
 
 
-def _maker(config: Mapping[str, Any]) -> str | None:
-    """The family that an export says it is of."""
+def _exporter(config: Mapping[str, Any]) -> str | None:
+    """The family that an export names."""
     name = nested(config, "zooadapt").get("family")
     return name if isinstance(name, str) else None
 
 
-def _tell_disabled(name: str, error: ZooadaptError) -> None:
-    """A broken plugin is its owner's business; one that another disables is everybody's."""
+def _report_conflict(name: str, error: ZooadaptError) -> None:
+    """Print that two plugins claim a name. Other broken plugins stay unmentioned."""
     if isinstance(error, DataError) and error.thing == name:
-        _tell(f"{error}. Try: {error.remedy}")
+        _print_once(f"{error}. Try: {error.remedy}")
 
 
 @cache
-def _tell(line: str) -> None:
-    """Once in a process."""
+def _print_once(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -224,7 +223,7 @@ def _folder(family: type[Family]) -> Path:
 
 def _described(entry: EntryPoint) -> dict[str, Any]:
     owner = _owner(entry)
-    facts = {
+    facts: dict[str, Any] = {
         "name": owner.name,
         "distribution": owner.distribution,
         "version": owner.version,
@@ -240,16 +239,16 @@ def _described(entry: EntryPoint) -> dict[str, Any]:
     }
     try:
         if (chosen := _owner(_entry(entry.name))) != owner:
-            raise _unusable(owner, f"the name is that of {chosen.distribution} {chosen.version}")
+            raise _unusable(owner, f"its name is that of {chosen.distribution} {chosen.version}")
         family = load_class(entry.name)
     except ZooadaptError as error:
         return facts | {"error": str(error), "remedy": error.remedy}
-    said = inspect.getdoc(family) or ""
+    docstring = inspect.getdoc(family) or ""
     return facts | {
         "where": str(_folder(family)),
         "api": family.api,
         "modality": family.modality,
-        "claims": " ".join(said.partition("\n\n")[0].split()),
+        "claims": " ".join(docstring.partition("\n\n")[0].split()),
         "can": [flag.name for flag in fields(Capabilities) if getattr(family.can, flag.name)],
         "bundled": sorted(family.bundled),
     }
@@ -269,11 +268,11 @@ def _construct(entry: EntryPoint) -> Family:
 @cache
 def _import(entry: EntryPoint) -> type[Family]:
     owner = _owner(entry)
-    with _telling_slow(owner):
-        found = contained(owner, "its import", entry.load)
-    if not (inspect.isclass(found) and issubclass(found, Family)):
-        raise _unusable(owner, f"its entry point {entry.value} is no Family subclass")
-    api = getattr(found, "api", None)
+    with _reporting_slow(owner):
+        family = contained(owner, "its import", entry.load)
+    if not (inspect.isclass(family) and issubclass(family, Family)):
+        raise _unusable(owner, f"its entry point {entry.value} is not a subclass of Family")
+    api = getattr(family, "api", None)
     if api != API_VERSION:
         newer = isinstance(api, int) and api > API_VERSION
         raise _unusable(
@@ -282,27 +281,27 @@ def _import(entry: EntryPoint) -> type[Family]:
             remedy="update zooadapt, or install an older "
             f"{owner.distribution}" if newer else f"update {owner.distribution}",
         )  # fmt: skip
-    missing = sorted(found.__abstractmethods__)
-    missing += [a for a in ("name", "modality") if not isinstance(getattr(found, a, None), str)]
+    missing = sorted(family.__abstractmethods__)
+    missing += [a for a in ("name", "modality") if not isinstance(getattr(family, a, None), str)]
     if missing:
         raise _unusable(owner, f"it lacks {', '.join(missing)}")
     if entry.dist is not None:
-        _distributions[found] = entry.dist
-    code_sha256(found, entry.dist)
-    if found.name != entry.name:
-        raise _unusable(owner, f"the class calls itself '{found.name}'")
-    if found.modality not in ("image", "text"):
-        raise _unusable(owner, f"its modality '{found.modality}' is neither image nor text")
-    if not isinstance(found.can, Capabilities):
-        raise _unusable(owner, f"its 'can' is {found.can!r:.80}, no Capabilities")
+        _distributions[family] = entry.dist
+    code_sha256(family, entry.dist)
+    if family.name != entry.name:
+        raise _unusable(owner, f"the class is named '{family.name}'")
+    if family.modality not in ("image", "text"):
+        raise _unusable(owner, f"its modality '{family.modality}' is neither image nor text")
+    if not isinstance(family.can, Capabilities):
+        raise _unusable(owner, f"its 'can' is {family.can!r:.80}, not Capabilities")
     for attribute in ("imports", "fetches", "weight_folders"):
-        names = getattr(found, attribute)
+        names = getattr(family, attribute)
         if not (isinstance(names, tuple) and all(isinstance(name, str) for name in names)):
-            raise _unusable(owner, f"its '{attribute}' is {names!r:.80}, no tuple of names")
-    if not _maps_names(found.bundled):
-        said = f"{found.bundled!r:.80}"
-        raise _unusable(owner, f"its 'bundled' is {said}, no mapping of names to folders")
-    return found
+            raise _unusable(owner, f"its '{attribute}' is {names!r:.80}, not a tuple of names")
+    if not _maps_names(family.bundled):
+        value = f"{family.bundled!r:.80}"
+        raise _unusable(owner, f"its 'bundled' is {value}, not a mapping of names to folders")
+    return family
 
 
 def _maps_names(value: object) -> bool:
@@ -320,14 +319,15 @@ def _unusable(owner: Owner, why: str, *, remedy: str = "") -> PluginError:
 
 
 @contextmanager
-def _telling_slow(owner: Owner) -> Iterator[None]:
-    """Say who it is that the user is waiting for."""
+def _reporting_slow(owner: Owner) -> Iterator[None]:
+    """Print the plugin whose import takes long."""
 
-    def tell() -> None:
-        said = f"still importing plugin '{owner.name}' of {owner.distribution} {owner.version}"
-        print(f"{said} after {SLOW_IMPORT_SECONDS:.0f} s", file=sys.stderr, flush=True)
+    def report() -> None:
+        plugin = f"plugin '{owner.name}' of {owner.distribution} {owner.version}"
+        line = f"still importing {plugin} after {SLOW_IMPORT_SECONDS:.0f} s"
+        print(line, file=sys.stderr, flush=True)
 
-    timer = threading.Timer(SLOW_IMPORT_SECONDS, tell)
+    timer = threading.Timer(SLOW_IMPORT_SECONDS, report)
     timer.daemon = True
     timer.start()
     try:

@@ -1,4 +1,4 @@
-"""A new plugin's package: the least that installs and passes the conformance checks."""
+"""A minimal package of a new plugin, which installs and passes the conformance checks."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def write_plugin(name: str, modality: str, into: Path) -> Path:
     """Write the package `zooadapt-NAME` for networks that read `"image"` or `"text"` to a new
     folder in `into`, and return the folder.
 
-    Raises: UsageError for a name that no package can have or that a plugin has; OutputError or
-    FileError when the folder exists or cannot be written.
+    Raises: UsageError for a name that no package can have or an installed plugin has; OutputError
+    or FileError when the folder exists or cannot be written.
     """
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise UsageError(
-            f"'{name}' is no name for a plugin",
+            f"'{name}' is not a valid plugin name",
             thing=name,
             remedy=f"use small letters, digits and single hyphens, at most {_LONGEST}",
         )
-    taken = [owner.distribution for owner in registry.installed() if owner.name == name]
-    if taken:
+    owners = [owner.distribution for owner in registry.installed() if owner.name == name]
+    if owners:
         raise UsageError(
-            f"there is a plugin '{name}' already, of {taken[0]}",
+            f"a plugin '{name}' is installed already, by {owners[0]}",
             thing=name,
             remedy="choose another name",
         )
@@ -51,7 +51,7 @@ def write_plugin(name: str, modality: str, into: Path) -> Path:
 
 
 def _templates(modality: str, module: str) -> dict[str, Template]:
-    """Path in the package -> template."""
+    """Templates by their path in the package."""
     places = {
         "pyproject.toml": "common/pyproject.toml",
         "README.md": "common/README.md",

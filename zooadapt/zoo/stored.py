@@ -1,4 +1,4 @@
-"""What lies on this machine's disk from earlier commands, and getting rid of it."""
+"""The cache of earlier commands on this machine: its content, and its removal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from zooadapt.zoo import hub
 
 FEATURES, SOURCE = "features", "source"
 _FEATURES = "carries"
-"""The folder of stored features in the cache."""
+"""The folder of stored activations in the cache."""
 
 
 def stored() -> list[dict[str, Any]]:
-    """What is stored, the largest first: the features of each network at each stage as one, every
-    downloaded source, and small facts by kind. `kind` is `features`, `source` or `facts`."""
+    """The content of the cache, the largest entry first: all stored features as one entry, each
+    downloaded model, and small facts by kind. `kind` is `features`, `source` or `facts`."""
     home = filesystem.cache_home()
     folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
     rows = [
@@ -40,10 +40,10 @@ def stored() -> list[dict[str, Any]]:
 
 
 def clear_features() -> int:
-    """Remove all stored features that no run is using. Bytes that were freed."""
+    """Remove all stored features except those in use by a run; the number of bytes freed."""
     freed = 0
-    place = filesystem.cache_home() / _FEATURES
-    for path in sorted(place.iterdir()) if place.is_dir() else ():
+    folder = filesystem.cache_home() / _FEATURES
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         size = _bytes(path)
         if path.is_dir() and locks.remove_unlocked(path):
             freed += size
@@ -51,9 +51,9 @@ def clear_features() -> int:
 
 
 def clear_sources() -> int:
-    """Remove every source that was downloaded by zooadapt. Bytes that were freed.
+    """Remove every model that zooadapt downloaded; the number of bytes freed.
 
-    Raises: FileError or OutputError where the disk refuses.
+    Raises: FileError or OutputError when the disk fails.
     """
     entries = hub.cached()
     hub.remove(entries)
