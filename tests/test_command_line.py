@@ -15,10 +15,13 @@ import pytest
 
 from zooadapt.cli import COMMANDS, root, synonyms
 from zooadapt.cli import root as cli
+from zooadapt.data import ReadOptions
 from zooadapt.errors import OutputError, UsageError
-from zooadapt.training import config
-from zooadapt.workflows import pretrain
+from zooadapt.runtime.options import options_of
+from zooadapt.training.config import Request
+from zooadapt.training.pretrain_options import PretrainRequest
 from zooadapt.workflows.demo import write_digits
+from zooadapt.workflows.settings import Settings
 
 
 def zooadapt(*arguments: object, **process: Any) -> subprocess.CompletedProcess:
@@ -27,25 +30,27 @@ def zooadapt(*arguments: object, **process: Any) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    ("make", "given", "ranges"),
+    ("make", "required"),
     [
-        (config.Request, {"source": "s", "data": "d"}, config.RANGES),
-        (pretrain.PretrainRequest, {"family": "f", "text": "t"}, pretrain.RANGES),
+        (Request, {"source": "s", "data": "d", "out": Path("out")}),
+        (PretrainRequest, {"family": "f", "text": "t", "out": Path("out")}),
+        (ReadOptions, {}),
+        (Settings, {}),
     ],
 )
-def test_every_number_has_a_range(make, given: dict[str, Any], ranges: dict[str, Any]) -> None:
-    """Of the command's own numbers none is left out, and none takes what is no number."""
-    given = given | {"out": Path("out")}
-    fields = make.__dataclass_fields__.values()
-    numbers = {f.name for f in fields if "int" in str(f.type) or "float" in str(f.type)}
-    assert numbers == ranges.keys()
-    for name, allowed in ranges.items():
+def test_every_number_has_a_range(make: type, required: dict[str, Any]) -> None:
+    """No number is left out, and none takes what is no number."""
+    numbers = {name: one for name, one in options_of(make).items() if one.kind in (int, float)}
+    assert numbers
+    for name, option in numbers.items():
+        allowed = option.range
+        assert allowed is not None, name
         for value in (float("nan"), float("inf"), -1, allowed.most + 1, *allowed.without):
             with pytest.raises(UsageError) as caught:
-                make(**given, **{name: value})
+                make(**required, **{name: value})
             assert caught.value.thing == "--" + name.replace("_", "-")
         for value in {allowed.least, allowed.most} - {*allowed.without}:
-            assert getattr(make(**given, **{name: value}), name) == value
+            assert getattr(make(**required, **{name: value}), name) == value
 
 
 @pytest.mark.parametrize(

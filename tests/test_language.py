@@ -246,7 +246,8 @@ def test_text_that_cannot_be_used_is_a_sentence(
     with pytest.raises(ZooadaptError, match=re.escape(words)) as caught:
         options = {"family": "rnn", "text": str(text), "out": out} | options
         pretrain(PretrainRequest(**options), Progress())
-    assert caught.value.code == code and caught.value.thing and caught.value.remedy
+    error = caught.value  # where an option's value is wrong, the command names its help
+    assert error.code == code and error.thing and (error.remedy or code == 2)
     assert not out.exists()
 
 

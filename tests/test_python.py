@@ -14,8 +14,10 @@ import re
 import subprocess
 import sys
 import traceback
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +25,13 @@ import pytest
 from PIL import Image
 
 import zooadapt
-from zooadapt.api.parameters import OPTIONS, AdaptOptions, ReadingOptions
+from zooadapt.api.parameters import OPTIONS, AdaptParameters, ReadParameters
 from zooadapt.api.remedies import in_python
 from zooadapt.cli.adapt import adapt as command
 from zooadapt.data import Dataset, ReadOptions, dataset_of, inputs_of, open_dataset
+from zooadapt.runtime.options import options_of
 from zooadapt.runtime.progress import Progress
-from zooadapt.training.config import CHOICES
+from zooadapt.training.options import AdaptOptions
 from zooadapt.workflows import inference
 
 PACKAGE = Path(zooadapt.__file__).parent
@@ -160,20 +163,31 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
-def test_options_are_those_of_the_command_line() -> None:
+def test_parameters_are_the_options_of_the_command_line() -> None:
     own = {"source", "data", "out", "why", "plan_only", "as_json"}
-    theirs = {one.name: one for one in command.params if one.name not in own}
-    assert theirs.keys() == OPTIONS.keys() == AdaptOptions.__annotations__.keys()
-    assert ReadingOptions.__annotations__.keys() == {
-        name for name in ReadOptions.__dataclass_fields__ if name != "white"
-    }
-    for name, option in theirs.items():
-        default = None if "UNSET" in repr(option.default).upper() else option.default
-        assert (default or None) == (OPTIONS[name] or None), name
-        if choices := getattr(option.type, "choices", None):
-            assert tuple(choices) == CHOICES[name]
+    names = {one.name for one in command.params} - own
+    assert names == OPTIONS.keys()
     shown = inspect.signature(zooadapt.adapt).parameters
-    assert {name: shown[name].default for name in OPTIONS} == dict(OPTIONS)
+    assert {name: shown[name].default for name in OPTIONS} == {
+        name: one.default for name, one in OPTIONS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "stated"), [(ReadParameters, [ReadOptions]),
+                          (AdaptParameters, [AdaptOptions, ReadOptions])]
+)  # fmt: skip
+def test_types_of_parameters_are_those_of_the_fields(typed: Any, stated: list[type]) -> None:
+    """A type checker reads the TypedDicts, everything else the fields; paths may be strings, and
+    so may what is parsed."""
+    options = {name: one for kind in stated for name, one in options_of(kind).items()}
+    assert typed.__annotations__.keys() == options.keys()
+    for name, hint in get_type_hints(typed).items():
+        option = options[name]
+        kinds = {*(get_args(hint) or [hint])} - {PathLike[str]}
+        expected = {str if option.kind is Path else option.kind}
+        expected |= {NoneType} if "None" in option.annotation else set()
+        assert kinds == expected | ({str} if option.parse else set()), name
 
 
 # Data
@@ -545,14 +559,14 @@ def test_no_sentence_of_the_library_keeps_a_flag() -> None:
 @pytest.mark.parametrize(
     ("options", "message", "remedy"),
     [
-        ({"optimizer": "adam"}, "optimizer is 'adam'", "optimizer='adamw'"),
+        ({"optimizer": "adam"}, "optimizer 'adam' must be one of", "optimizer='adamw'"),
         ({"epohcs": 3}, "no parameter 'epohcs'; did you mean 'epochs'?", "epochs"),
         ({"epochs": "3"}, "epochs='3' is of type 'str'", "help(zooadapt.adapt)"),
         ({"epochs": 2.5}, "epochs=2.5 is of type 'float'", "help(zooadapt.adapt)"),
         ({"epochs": True}, "epochs=True is of type 'bool'", "help(zooadapt.adapt)"),
         ({"refit": "no"}, "refit='no' is of type 'str'", "help(zooadapt.adapt)"),
         ({"lr": -1}, "lr -1.0 must be a number", "help(zooadapt.adapt)"),
-        ({"budget": "soon"}, "budget='soon' is no time", "write '90s', '10m' or '1h'"),
+        ({"budget": "soon"}, "is no time; write '90s', '10m' or '1h'", "help(zooadapt.adapt)"),
         ({"resume": True}, "is resumed in the folder", "out=FOLDER"),
         (
             {"drop_suspects": True, "relabel_suspects": True},

@@ -15,7 +15,7 @@ from typing import Any, Unpack
 from zooadapt.api import parameters
 from zooadapt.api.display import progress_of, quiet
 from zooadapt.api.model import Model
-from zooadapt.api.parameters import AdaptOptions, shows_options
+from zooadapt.api.parameters import AdaptParameters, shows_options
 from zooadapt.api.remedies import of_python
 from zooadapt.backbone.pretrained import build
 from zooadapt.data import is_location
@@ -39,7 +39,7 @@ def adapt(
     *,
     out: str | PathLike[str] | None = None,
     progress: bool | None = None,
-    **options: Unpack[AdaptOptions],
+    **options: Unpack[AdaptParameters],
 ) -> Model:
     """Adapt a pretrained source to labelled data.
 
@@ -82,7 +82,7 @@ def plan(
     data: Any,
     *,
     progress: bool | None = False,
-    **options: Unpack[AdaptOptions],
+    **options: Unpack[AdaptParameters],
 ) -> dict[str, Any]:
     """What `adapt` would do with the same arguments, decided as it would, and nothing written.
 
@@ -158,7 +158,7 @@ def _run(
     data: Any,
     out: Path,
     progress: bool | None,
-    options: AdaptOptions,
+    options: AdaptParameters,
     *,
     plan: bool,
 ) -> dict[str, Any]:

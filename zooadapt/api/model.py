@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from zooadapt.api import parameters
 from zooadapt.api.display import progress_of, quiet
-from zooadapt.api.parameters import ReadingOptions
+from zooadapt.api.parameters import ReadParameters
 from zooadapt.api.remedies import of_python
 from zooadapt.backbone.pretrained import Model as Network
 from zooadapt.data import ReadOptions, Split, dataset_of, inputs_of, is_location, open_dataset
@@ -22,10 +22,11 @@ from zooadapt.errors import DataError, UsageError
 from zooadapt.family import further_files
 from zooadapt.runtime import outputs
 from zooadapt.runtime.filesystem import writing
+from zooadapt.runtime.options import options_of
 from zooadapt.runtime.progress import Progress
 from zooadapt.workflows import forward, learned_samples
-from zooadapt.workflows.forward import Settings
 from zooadapt.workflows.predictions import Prediction
+from zooadapt.workflows.settings import Settings
 from zooadapt.zoo import hub
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Model:
         batch_size: int = 32,
         precision: str = "auto",
         progress: bool | None = None,
-        **reading: Unpack[ReadingOptions],
+        **reading: Unpack[ReadParameters],
     ) -> list[Prediction]:
         """The most probable class of each input, in the order of the inputs.
 
@@ -131,7 +132,7 @@ class Model:
         precision: str = "auto",
         offline: bool = False,
         progress: bool | None = None,
-        **reading: Unpack[ReadingOptions],
+        **reading: Unpack[ReadParameters],
     ) -> dict[str, Any]:
         """Metrics on labelled data, as `zooadapt evaluate --json` gives them.
 
@@ -178,7 +179,7 @@ class Model:
         batch_size: int = 32,
         precision: str = "auto",
         progress: bool | None = None,
-        **reading: Unpack[ReadingOptions],
+        **reading: Unpack[ReadParameters],
     ) -> np.ndarray:
         """What the network makes of each input before its head, `(N, D)` in float32.
 
@@ -283,16 +284,8 @@ class Model:
 
 def _settings(batch_size: int, precision: str) -> Settings:
     """Nothing is stored of what a program asks a model."""
-    if batch_size < 1:
-        raise UsageError(f"batch_size={batch_size} is no number of samples", thing="batch_size",
-                         remedy="batch_size=32")  # fmt: skip
-    if precision not in ("auto", "fp32", "bf16"):
-        raise UsageError(
-            f"precision is '{precision}', and it is one of auto, fp32, bf16",
-            thing="precision",
-            remedy="precision='auto'",
-        )
-    return Settings(batch_size=batch_size, precision=precision, cache_gb=0)
+    values = {"batch_size": batch_size, "precision": precision}
+    return Settings(cache_gb=0, **parameters.checked(values, options_of(Settings)))
 
 
 def _say(notes: Iterable[str], shown: Progress) -> None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar
 
-from zooadapt.data import ReadOptions
+from zooadapt.data.options import ReadOptions
 from zooadapt.errors import UsageError
-from zooadapt.runtime import ranges
+from zooadapt.runtime.options import Option, options_of
 from zooadapt.training.config import Request
+from zooadapt.training.options import AdaptOptions
 
 P, R = ParamSpec("P"), TypeVar("R")
 
 
-class ReadingOptions(TypedDict, total=False):
-    """How data is read; `zooadapt.data.ReadOptions` says what each means."""
+class ReadParameters(TypedDict, total=False):
+    """The fields of `zooadapt.data.ReadOptions` that are options, for type checkers."""
 
     text_column: str
     label_column: str
@@ -37,8 +37,9 @@ class ReadingOptions(TypedDict, total=False):
     max_pixels: int
 
 
-class AdaptOptions(ReadingOptions, total=False):
-    """The options of `zooadapt adapt`, with `_` for `-`; `zooadapt adapt --help` explains them."""
+class AdaptParameters(ReadParameters, total=False):
+    """Those and the fields of `zooadapt.training.options.AdaptOptions`, for type checkers;
+    `zooadapt adapt --help` explains them."""
 
     strategy: str
     budget: float | str | None
@@ -86,18 +87,10 @@ class AdaptOptions(ReadingOptions, total=False):
     deterministic_plan: bool
 
 
-NO_OPTIONS = frozenset({"source", "data", "out", "plan_only", "reading", "typed", "white"})
-"""Fields that are parameters of their own, or nobody's choice."""
-_FIELDS: dict[str, Field[Any]] = {
-    one.name: one for kind in (Request, ReadOptions) for one in fields(kind)
-    if one.name not in NO_OPTIONS
-}  # fmt: skip
-OPTIONS: Mapping[str, Any] = {
-    name: one.default for name, one in _FIELDS.items() if one.default is not MISSING
-}
-"""Every option of `adapt` with its default."""
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    "str": (str,), "Path": (str, PathLike), "bool": (bool,), "int": (Integral,), "float": (Real,),
+OPTIONS: Mapping[str, Option] = {**options_of(AdaptOptions), **options_of(ReadOptions)}
+"""Every option of `adapt`."""
+_ACCEPTED: Mapping[type, tuple[type, ...]] = {
+    str: (str, PathLike), Path: (str, PathLike), bool: (bool,), int: (Integral,), float: (Real,),
 }  # fmt: skip
 
 
@@ -108,16 +101,16 @@ def request_of(
 
     Raises: UsageError naming an option that there is none of, or a value of another kind.
     """
-    values = _checked(options)
-    reading = {one.name for one in fields(ReadOptions)}
+    values = checked(options, OPTIONS)
+    reading = {name: values.pop(name) for name in options_of(ReadOptions) if name in values}
     return Request(
         source=fspath(source),
         data=data,
         out=out,
         plan_only=plan,
         typed=frozenset(options),
-        reading=ReadOptions(**{name: v for name, v in values.items() if name in reading}),
-        **{name: value for name, value in values.items() if name not in reading},
+        reading=ReadOptions(**reading),
+        **values,
     )
 
 
@@ -126,8 +119,22 @@ def reading_of(options: Mapping[str, Any]) -> ReadOptions:
 
     Raises: as `request_of`.
     """
-    known = {one.name for one in fields(ReadOptions)} & set(OPTIONS)
-    return ReadOptions(**_checked(options, known))
+    return ReadOptions(**checked(options, options_of(ReadOptions)))
+
+
+def checked(values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """The values as plain ones: numbers of numpy and paths are what they stand for.
+
+    Raises: UsageError naming an option that is none of these, or a value of another kind.
+    """
+    for name in values.keys() - options.keys():
+        (close,) = difflib.get_close_matches(name, options, n=1) or [""]
+        raise UsageError(
+            f"there is no parameter '{name}'" + (f"; did you mean '{close}'?" if close else ""),
+            thing=name,
+            remedy=close,
+        )
+    return {name: _plain(options[name], value) for name, value in values.items()}
 
 
 def shows_options(function: Callable[P, R]) -> Callable[P, R]:
@@ -137,53 +144,29 @@ def shows_options(function: Callable[P, R]) -> Callable[P, R]:
     parameters = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
     parameters += [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_FIELDS[name].type
+            name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.annotation
         )
-        for name, default in OPTIONS.items()
-        if name not in own.parameters
+        for name, one in OPTIONS.items()
     ]
     function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return function
 
 
-def _checked(options: Mapping[str, Any], known: frozenset[str] | set[str] = frozenset(OPTIONS)):
-    """The options with plain values: numbers of numpy and paths too are what they stand for."""
-    values = {}
-    for name, value in options.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(
-                f"there is no parameter '{name}'"
-                + (f"; did you mean '{close[0]}'?" if close else ""),
-                thing=name,
-                remedy=close[0] if close else "help(zooadapt.adapt)",
-            )
-        values[name] = _plain(name, value, str(_FIELDS[name].type))
-    return values
-
-
-def _plain(name: str, value: Any, annotation: str) -> Any:
-    kinds = [kind.strip() for kind in annotation.split("|")]
+def _plain(option: Option, value: Any) -> Any:
+    kinds = option.annotation.split(" | ")
     if value is None and "None" in kinds:
         return None
-    if name == "budget" and isinstance(value, str):
+    if option.parse is not None and isinstance(value, str):
         try:
-            return ranges.seconds(value)
+            return option.parse(value)
         except ValueError as error:
-            raise UsageError(
-                f"budget={value!r} is no time", thing=name, remedy="write '90s', '10m' or '1h'"
-            ) from error
-    kind = kinds[0]
-    if type(value).__name__ in ("bool_", "bool") and kind == "bool":
+            raise UsageError(f"{option.name}={value!r} {error}", thing=option.name) from error
+    if type(value).__name__ in ("bool_", "bool") and option.kind is bool:
         return bool(value)
-    if isinstance(value, PathLike) and kind in ("str", "Path") and name in ("unlabelled",):
-        value = fspath(value)
-    if isinstance(value, bool) or not isinstance(value, _KINDS[kind]):
+    if isinstance(value, bool) or not isinstance(value, _ACCEPTED[option.kind]):
         raise UsageError(
-            f"{name}={value!r} is of type '{type(value).__name__}', and it takes "
+            f"{option.name}={value!r} is of type '{type(value).__name__}', and it takes "
             f"{' or '.join(kinds)}",
-            thing=name,
-            remedy="help(zooadapt.adapt)",
+            thing=option.name,
         )
-    convert = {"int": int, "float": float, "Path": Path}.get(kind)
-    return value if convert is None else convert(value)
+    return fspath(value) if option.kind is str else option.kind(value)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from zooadapt.api.parameters import OPTIONS
-from zooadapt.errors import FileError, ResourceError, ZooadaptError, out_of_memory
-from zooadapt.training.config import CHOICES
+from zooadapt.errors import FileError, ResourceError, UsageError, ZooadaptError, out_of_memory
+from zooadapt.training.strategies import STRATEGIES
 
 P, R = ParamSpec("P"), TypeVar("R")
 
@@ -27,6 +27,8 @@ def of_python(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except ZooadaptError as error:
+            if isinstance(error, UsageError):
+                error.remedy = error.remedy or f"help(zooadapt.{function.__qualname__})"
             raise _translated(error) from error.__cause__
         except Exception as error:
             if out_of_memory(error):
@@ -66,12 +68,10 @@ _FLAG = re.compile(r"--([a-z][a-z-]*[a-z])\b(?:[ =]('[^']*'|[^\s,;:)]+(?:,[^\s,;
 _RENAMED = {"at": "layer", "public": "private"}
 _FLAGS = frozenset({"dry_run", "create_pr", "overwrite_repo", "public"})
 """Flags of other commands than `adapt`."""
-_NUMBERS = frozenset({"top", "reject_below"})
 _FREE = frozenset({"text_column", "label_column", "group_column", "train_folder", "test_folder",
                    "license", "split"})  # fmt: skip
 _WORDS = frozenset("and or with is are says say names name leaves makes takes where which that in "
                    "of for to if says overrules lists alone, one".split())  # fmt: skip
-_STRATEGIES = frozenset({"auto", "probe", "lp-ft", "full", "gradual"})
 
 
 def _called(match: re.Match[str]) -> str:
@@ -89,7 +89,8 @@ def _parameter(match: re.Match[str]) -> str:
     if name == "public":
         return f"private=False{rest}"
     parameter = _RENAMED.get(name, name)
-    if name in _FLAGS or OPTIONS.get(name) is False or OPTIONS.get(name) is True:
+    option = OPTIONS.get(name)
+    if name in _FLAGS or (option is not None and option.kind is bool):
         return f"{parameter}=True{rest}"
     if value is None or not _is_value(name, value.strip("'")):
         return f"{parameter}{rest}"
@@ -101,10 +102,10 @@ def _is_value(name: str, word: str) -> bool:
     """Whether a word after an option is its value and not the sentence's next one."""
     if word.isupper() or _is_number(word):
         return True
-    if name in CHOICES:
-        return word in CHOICES[name]
+    if (option := OPTIONS.get(name)) is not None and option.choices:
+        return word in option.choices
     if name == "strategy":
-        return word in _STRATEGIES or word.startswith("from:")
+        return word in STRATEGIES or word.startswith("from:")
     if name == "encoding":
         return _is_encoding(word)
     if name == "separator":

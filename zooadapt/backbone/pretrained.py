@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.backbone import head_layer
 from zooadapt.data import MODES
 from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import Preprocessor
@@ -73,7 +72,7 @@ def build(
     """
     import torch
 
-    from zooadapt.backbone import loading
+    from zooadapt.backbone import head_layer, loading
     from zooadapt.backbone.staged import StagedBackbone
 
     family, config = source.family, dict(source.config)

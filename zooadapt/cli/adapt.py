@@ -13,218 +13,40 @@ from click.core import ParameterSource
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.data.options import ReadOptions
+from zooadapt.runtime.options import Group
 from zooadapt.runtime.wording import counted
+from zooadapt.training.options import AdaptOptions
 
 
-@command()
+@command(example="zooadapt adapt timm/mobilenetv2_100.ra_in1k flowers -o flowers-model")
 @click.argument("source")
 @click.argument("data")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
-@click.option(
-    "--strategy",
-    default="auto",
-    show_default=True,
-    help="auto, probe, lp-ft, full, gradual or from:STAGE.",
-)
-@click.option(
-    "--budget",
-    type=shared.Duration(),
-    help="Time after which the best so far is exported, as 90s, 10m or 1h; auto: 10m.",
-)
-@click.option(
-    "--head",
-    type=click.Choice(["ridge", "logistic"]),
-    default="ridge",
-    show_default=True,
-    help="How a head on frozen features is solved.",
-)
-@click.option("--epochs", type=int, help="Epochs in all; default: by strategy and data size.")
-@click.option(
-    "--patience",
-    type=int,
-    help="Epochs without a lower validation loss before a phase ends; default: never.",
-)
-@click.option("--lr", type=float, help="Peak rate of the head.")
-@click.option("--batch-size", type=int, help="Samples per step.")
-@click.option(
-    "--optimizer",
-    type=click.Choice(["adamw", "sgd"]),
-    default="adamw",
-    show_default=True,
-    help="sgd takes ten times the rate.",
-)
-@click.option("--stage-decay", type=float, help="Factor on the rate per stage towards the input.")
-@click.option("--weight-decay", type=float, help="Norms and biases are spared.")
-@click.option(
-    "--label-smoothing", type=float, help="Share of a label spread over all classes; default: 0.1."
-)
-@click.option(
-    "--tune",
-    type=click.Choice(["all", "norm", "bias", "lora"]),
-    default="all",
-    show_default=True,
-    help="What of the trained stages moves.",
-)
-@click.option(
-    "--lora-rank", type=int, default=8, show_default=True, help="Rank of --tune lora's updates."
-)
-@click.option(
-    "--ema",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Keep a running average of the weights with this decay; 0.99 is a start.",
-)
-@click.option(
-    "--soup",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Average the best epoch with so many next best ones, where that is better; 4 is a start.",
-)
-@click.option(
-    "--mixup",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Average pairs of samples; 0.2 is a start, for thousands of samples.",
-)
-@click.option(
-    "--cutmix",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Paste boxes of other images; 1 is a start, for thousands of samples.",
-)
-@click.option(
-    "--l2sp",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Decay towards the source's weights, in place of weight decay; 1 is a start.",
-)
-@click.option(
-    "--imbalance",
-    type=click.Choice(["auto", "none", "weights", "sampler", "logit-adjust"]),
-    default="auto",
-    show_default=True,
-    help="What is done about classes of unequal size.",
-)
-@click.option(
-    "--metric",
-    type=click.Choice(["accuracy", "balanced-accuracy"]),
-    default="accuracy",
-    show_default=True,
-    help="What models are chosen for.",
-)
-@click.option(
-    "--norm-statistics",
-    type=click.Choice(["auto", "frozen", "train"]),
-    default="auto",
-    show_default=True,
-    help="Running statistics of trained norm layers.",
-)
-@click.option(
-    "--augment",
-    type=click.Choice(["auto", "none", "crop", "flip", "rand"]),
-    default="auto",
-    show_default=True,
-    help="How images are varied anew in every epoch.",
-)
-@shared.precision
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of every draw: splits, order, weights."
-)
-@click.option(
-    "--val-fraction",
-    type=float,
-    default=0.2,
-    show_default=True,
-    help="Share held out to compare epochs; a probe needs none.",
-)
-@click.option(
-    "--refit/--no-refit",
-    default=True,
-    show_default=True,
-    help="Once all is chosen and measured, train on for a while, what was held out included.",
-)
-@click.option(
-    "--folds",
-    type=int,
-    help="Measure a solved head by so many folds, drawn three times, not by leave-one-out.",
-)
-@click.option("--group-column", help="Tables: whose a row is; groups are never split.")
-@click.option(
-    "--suspects",
-    type=click.Path(path_type=Path),
-    help="A .csv for the labels that are probably wrong.",
-)
-@click.option("--drop-suspects", is_flag=True, help="Do not learn from such labels.")
-@click.option("--relabel-suspects", is_flag=True, help="Learn the likelier label in their place.")
-@click.option("--labels-per-class", type=int, help="Use only so many training samples a class.")
-@click.option(
-    "--unlabelled",
-    metavar="FILE|DIR",
-    help="Samples of the target without labels: a table, a text file of one text a line, or a "
-    "folder; what is learned of them is kept if the labels say so.",
-)
-@click.option("--input-size", type=int, help="Image side in pixels; default: the source's.")
-@click.option(
-    "--max-length", type=int, help="Tokens or characters read of a text; default: the source's."
-)
-@click.option("--in-chans", type=int, help="Input channels; 1 for greyscale.")
-@click.option(
-    "--crop",
-    type=click.Choice(["auto", "center", "squash", "border"]),
-    default="auto",
-    show_default=True,
-    help="How images of another shape are made to fit: cut off, squeezed or set on a ground.",
-)
-@click.option(
-    "--cache-gb",
-    type=float,
-    default=10.0,
-    show_default=True,
-    help="Disk for stored carries; 0 turns the cache off.",
-)
-@click.option(
-    "--views",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Augmented views to store of each image where training starts from a cut.",
-)
-@click.option("--from-scratch", is_flag=True, help="The same network from random weights.")
-@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
-@click.option("--why", is_flag=True, hidden=True)  # every run says why now; scripts may pass it
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
-@click.option(
-    "--checkpoint-seconds",
-    type=float,
-    default=60.0,
-    show_default=True,
-    help="Work that an interruption may cost; less where saving is quick.",
-)
-@click.option(
-    "--deterministic-plan",
+@shared.out("New folder for the model.", required=True)
+@shared.option("--why", is_flag=True, hidden=True, help="Every run says why; scripts may pass it.")
+@shared.options_of(ReadOptions)
+@shared.options_of(AdaptOptions)
+@shared.option(
+    "--plan",
+    "plan_only",
     is_flag=True,
-    help="Plan by counted operations, not by measured seconds: the same plan at any time.",
+    help="Print what would be done, with its seconds, memory and disk, and stop.",
+    group=Group.STRATEGY,
 )
-@click.option("--resume", is_flag=True, help="Go on from where an interrupted run stopped.")
-@shared.reading
-@shared.running
+@shared.as_json
 def adapt(as_json: bool, **options: Any) -> None:
-    """Adapt SOURCE to DATA and write an export to OUT.
+    """Adapt SOURCE to DATA and write the model to the folder OUT.
 
-    SOURCE is [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or a bundled source's name.
-    DATA is a folder of class folders, a CSV, JSON or Parquet file, or hf:ID.
+    SOURCE is the pretrained model, [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or the
+    name of a bundled model. DATA is a folder of class folders, a CSV, JSON or Parquet file, or
+    hf:ID.
     """
     from zooadapt.cli import Interrupted
     from zooadapt.training.config import Request
 
     options.pop("why")
-    given = click.get_current_context().get_parameter_source
-    typed = frozenset(name for name in options if given(name) is ParameterSource.COMMANDLINE)
+    source_of = click.get_current_context().get_parameter_source
+    typed = frozenset(name for name in options if source_of(name) is ParameterSource.COMMANDLINE)
     request = Request(reading=shared.read_options(options), typed=typed, **options)
     from zooadapt.workflows.inputs import open_inputs
 

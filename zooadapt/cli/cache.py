@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
+from zooadapt.cli import options as shared
 from zooadapt.cli.commands import Group
 from zooadapt.cli.output import emit, say, table
-
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 @click.group(cls=Group)
@@ -15,8 +14,8 @@ def cache() -> None:
     """Show and remove what is stored on this machine."""
 
 
-@cache.command("list", short_help="What is stored, with sizes.")
-@_json
+@cache.command("list", short_help="What is stored, with sizes.", example="zooadapt cache list")
+@shared.as_json
 def list_stored(as_json: bool) -> None:
     """What is stored on this machine, the largest first."""
     from zooadapt.zoo.stored import stored
@@ -32,10 +31,18 @@ def list_stored(as_json: bool) -> None:
     emit({"stored": rows, "bytes": total}, as_json, show)
 
 
-@cache.command("clear", short_help="Remove features, downloaded sources or both.")
-@click.option("--features", is_flag=True, help="Stored features: computed again when needed.")
-@click.option("--sources", is_flag=True, help="Downloaded sources: downloaded again when needed.")
-@_json
+@cache.command(
+    "clear",
+    short_help="Remove stored features, downloaded models or both.",
+    example="zooadapt cache clear --features",
+)
+@shared.option(
+    "--features", is_flag=True, help="Remove stored features; they are computed again when needed."
+)
+@shared.option(
+    "--sources", is_flag=True, help="Remove downloaded models; they are fetched again when needed."
+)
+@shared.as_json
 def clear(features: bool, sources: bool, as_json: bool) -> None:
     """Remove what is stored on this machine, but for the features that a run is using."""
     from zooadapt.errors import UsageError

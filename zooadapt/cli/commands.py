@@ -1,4 +1,4 @@
-"""What every command does with its arguments before it sees them."""
+"""What every command does with its arguments before it sees them, and how its help is laid out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,58 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from zooadapt.cli import synonyms
+from zooadapt.cli.output import progress
 from zooadapt.cli.spinner import spinner
+from zooadapt.errors import UsageError
+from zooadapt.runtime.options import Group as Heading
+
+_FEW = 8
+"""Options that are listed without headings."""
+_WIDEST = 26
+"""Characters of an option beside its help; the help of a wider one begins below it."""
 
 
 class Command(click.Command):
-    """A command that says at once that it is at work, and that refuses an option given twice where
-    it takes one value: click would take the last one and drop the others without a word."""
+    """A command that shows at once that it is at work, that refuses an option given twice where it
+    takes one value (click would take the last one and drop the others in silence), and whose help
+    lists options under headings and ends in an example."""
+
+    def __init__(self, *args: Any, example: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.example = example
 
     def invoke(self, ctx: click.Context) -> Any:
-        with spinner.during("importing", as_json=ctx.params.get("as_json", False)):
-            return super().invoke(ctx)
+        as_json = ctx.params.get("as_json", False)
+        with spinner.during("importing", as_json=as_json):
+            for option in self.params:
+                if isinstance(option, click.Option) and option.hidden and _is_typed(option, ctx):
+                    progress(as_json).say(f"note: {option.opts[-1]} has no effect here")
+            try:
+                return super().invoke(ctx)
+            except UsageError as error:
+                error.remedy = error.remedy or f"{ctx.command_path} --help"
+                raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in Heading}
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        for option in options:
+            if (record := option.get_help_record(ctx)) is not None:
+                sections[getattr(option, "group", Heading.OTHER)].append(record)
+        records = [record for section in sections.values() for record in section]
+        if len(records) <= _FEW:
+            sections = {"Options": records}
+        for heading, section in sections.items():
+            if section:
+                with formatter.section(heading):
+                    formatter.write_dl(section, col_max=_WIDEST)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Example"):
+            formatter.write(f"{'':{formatter.current_indent}}{self.example}\n")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -30,7 +70,7 @@ class Command(click.Command):
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(list(args))
             for option in order:
-                if isinstance(option, click.Option) and _repeated(option, order):
+                if isinstance(option, click.Option) and _is_repeated(option, order):
                     raise click.BadOptionUsage(
                         option.opts[-1], f"'{option.opts[-1]}' was given twice", ctx=ctx
                     )
@@ -43,9 +83,9 @@ class Group(click.Group):
     command_class = Command
 
 
-def command() -> Callable[[Callable[..., None]], Command]:
-    """The decorator for a command of `zooadapt`."""
-    return click.command(cls=Command)
+def command(*, example: str) -> Callable[[Callable[..., None]], Command]:
+    """The decorator for a command of `zooadapt`. example: a command line to type."""
+    return click.command(cls=Command, example=example)
 
 
 def amended(arguments: Sequence[str], options: Sequence[str]) -> str:
@@ -61,6 +101,10 @@ def amended(arguments: Sequence[str], options: Sequence[str]) -> str:
     return shlex.join(["zooadapt", *remaining, *options])
 
 
-def _repeated(option: click.Option, order: list[click.Parameter]) -> bool:
+def _is_typed(option: click.Option, ctx: click.Context) -> bool:
+    return ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+
+
+def _is_repeated(option: click.Option, order: list[click.Parameter]) -> bool:
     single = not (option.is_flag or option.multiple or option.count)
     return single and sum(other is option for other in order) > 1

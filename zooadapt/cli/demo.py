@@ -10,8 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import click
-
+from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say
 from zooadapt.runtime.timing import Clock
@@ -20,17 +19,14 @@ _RUNS = {"adapted": ("probe", None, False), "from scratch": ("full", 40, True)}
 """Strategy, epochs and whether from random weights, of each model."""
 
 
-@command()
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
+@command(example="zooadapt demo -o digits")
+@shared.out(
+    "Folder for the images and the two models.",
     default=Path("zooadapt-demo"),
-    show_default=True,
-    help="Folder for the images and the two models.",
+    shown_default="zooadapt-demo",
 )
-@click.option("--data-only", is_flag=True, help="Write the images and stop.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@shared.option("--data-only", is_flag=True, help="Write the images and stop.")
+@shared.as_json
 def demo(out: Path, data_only: bool, as_json: bool) -> None:
     """Adapt a bundled source to ten images a class, beside the same network from scratch.
 
@@ -56,6 +52,7 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
         from zooadapt.training.config import Request
         from zooadapt.workflows import inference
         from zooadapt.workflows.adapt import adapt
+        from zooadapt.workflows.settings import Settings
 
     results = {}
     for name, (strategy, epochs, from_scratch) in _RUNS.items():
@@ -76,7 +73,7 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
     images = digits.examples(target)
     with clock.part("answers"):
         answers = inference.predict(
-            str(outs["adapted"]), list(map(str, images)), inference.Settings(), Progress()
+            str(outs["adapted"]), list(map(str, images)), Settings(), Progress()
         )
     seconds = clock.seconds()
 

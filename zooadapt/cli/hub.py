@@ -13,16 +13,17 @@ import click
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.training.options import AdaptOptions
 
 if TYPE_CHECKING:
     from zooadapt.zoo.hub import PushResult, Source
 
 
-@command()
+@command(example="zooadapt pull timm/mobilenetv2_100.ra_in1k")
 @click.argument("source")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Copy it to this folder.")
-@click.option("--overwrite", is_flag=True, help="Replace a model's folder that is there.")
-@shared.running
+@shared.out("Folder to copy it to.", shown_default="the cache alone")
+@shared.options_of(AdaptOptions, "overwrite", "offline")
+@shared.as_json
 def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
     """Download SOURCE, check every byte, and keep it for use without a network."""
     from zooadapt.runtime import outputs
@@ -41,15 +42,23 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
     emit(_source(got), as_json, lambda: _show_source(got), stands=True)
 
 
-@command()
+@command(example="zooadapt push flowers-model me/flowers --dry-run")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("repo")
-@click.option("--public", is_flag=True, help="Let everybody see it; private otherwise.")
-@click.option("--dry-run", is_flag=True, help="Show what would be sent; needs no token or network.")
-@click.option("--create-pr", is_flag=True, help="Open a pull request instead of committing.")
-@click.option("--overwrite-repo", is_flag=True, help="Take a repo that holds something else.")
-@click.option("--license", help="Short name of the licence, where the source's is not known.")
-@shared.running
+@shared.option("--public", is_flag=True, help="Make a new repository public; else it is private.")
+@shared.option("--dry-run", is_flag=True, help="Show what would be sent; needs no token.")
+@shared.option("--create-pr", is_flag=True, help="Open a pull request instead of committing.")
+@shared.option(
+    "--overwrite-repo", is_flag=True, help="Replace a repository that holds something else."
+)
+@shared.option(
+    "--license",
+    metavar="NAME",
+    help="Short name of the licence, if that of the pretrained model is unknown.",
+    shown_default="that of the pretrained model",
+)
+@shared.options_of(AdaptOptions, "offline")
+@shared.as_json
 def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
     """Publish MODEL, a folder that adapt wrote, as REPO (USER/NAME) on the Hub."""
     from zooadapt.zoo import hub

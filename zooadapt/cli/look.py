@@ -9,18 +9,21 @@ import click
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.training.options import AdaptOptions
 
 
-@command()
+@command(example="zooadapt inspect timm/mobilenetv2_100.ra_in1k")
 @click.argument("source")
-@click.option(
+@shared.option(
     "--batch-size",
     type=click.IntRange(1, 4096),
+    metavar="N",
     default=4,
-    show_default=True,
-    help="Samples in the measured batch.",
+    shown_default="4",
+    help="Samples in the batch that is measured.",
 )
-@shared.running
+@shared.options_of(AdaptOptions, "offline")
+@shared.as_json
 def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
     """Stages of SOURCE with parameters and measured milliseconds, and where each cut would be."""
     from zooadapt.workflows.inspect import inspect as look
@@ -71,11 +74,19 @@ def _show_source(found: dict[str, Any]) -> None:
     )
 
 
-@command()
+@command(example="zooadapt models mobilenet --limit 5")
 @click.argument("search", default="")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
-@shared.running
-def models(search: str, limit: int, offline: bool, as_json: bool) -> None:
+@shared.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    default=50,
+    shown_default="50",
+    help="Models to list at most.",
+)
+@shared.options_of(AdaptOptions, "offline", idle=("offline",))
+@shared.as_json
+def models(search: str, limit: int, as_json: bool, **idle: bool) -> None:
     """Sources to start from: bundled, downloaded, known to a family. SEARCH is part of a name."""
     from zooadapt.zoo.catalogue import models as catalogue
 

@@ -1,102 +1,122 @@
-"""Options that several commands share."""
+"""Options of the command line, made from the fields of dataclasses that state them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from zooadapt.runtime.ranges import seconds
+from zooadapt.data.options import ReadOptions
+from zooadapt.runtime import options
+from zooadapt.runtime.options import Group
 
-if TYPE_CHECKING:
-    from zooadapt.data import ReadOptions
-
-_READING = (
-    click.option(
-        "--text-column", default="text", show_default=True, help="Tables: the text; a pair: A,B."
-    ),
-    click.option("--label-column", default="label", show_default=True, help="Tables: the label."),
-    click.option("--encoding", default="auto", show_default=True, help="Of tables and texts."),
-    click.option("--separator", help="CSV: comma, semicolon, tab, bar or another character."),
-    click.option("--skip-bad", is_flag=True, help="Leave out, and count, images that are broken."),
-    click.option("--drop-unlabelled", is_flag=True, help="Tables: leave out empty labels."),
-    click.option("--allow-tiny", is_flag=True, help="Accept classes with a single sample."),
-    click.option(
-        "--train-folder", help="Images: where the class folders to learn from are, below DATA."
-    ),
-    click.option("--test-folder", help="Likewise those to measure on."),
-    click.option("--follow-links", is_flag=True, help="Follow links that leave the folder."),
-    click.option("--strict", is_flag=True, help="Refuse samples that are in train and test."),
-    click.option(
-        "--max-pixels",
-        type=click.IntRange(1),
-        default=50_000_000,
-        show_default=True,
-        help="Largest image that is decoded.",
-    ),
-)
-_RUNNING = (
-    click.option("--offline", is_flag=True, help="Open no connection; use what is cached."),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
-)
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+_TYPES: dict[type, Any] = {
+    bool: click.BOOL,
+    int: click.INT,
+    float: click.FLOAT,
+    str: click.STRING,
+    Path: click.Path(path_type=Path),
+}
+_METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
 
 
-class Duration(click.ParamType):
-    """A time such as `90s`, `10m` or `1.5h`, in seconds; a bare number is seconds."""
+class Option(click.Option):
+    """An option that knows under which heading help lists it, and its default in words."""
 
-    name = "time"
+    def __init__(
+        self,
+        param_decls: Sequence[str],
+        *,
+        group: Group = Group.OTHER,
+        shown_default: str = "",
+        **attributes: Any,
+    ) -> None:
+        super().__init__(param_decls, **attributes)
+        self.group, self.shown_default = group, shown_default
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        if record is None or not self.shown_default:
+            return record
+        return record[0], f"{record[1]}  [default: {self.shown_default}]"
+
+
+def parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, Any], T | None]:
+    """The callback of an option that people write as text, such as `10m`. parse: raises ValueError
+    whose message goes on from the value."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: Any) -> T | None:
         try:
-            return seconds(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no time; write 90s, 10m or 1h", param, ctx)
+            return None if value is None else parse(str(value))
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} {error}", ctx=ctx, param=param) from error
+
+    return convert
 
 
-class Probability(click.ParamType):
-    """A number from 0 to 1; click's own range lets `nan` pass."""
-
-    name = "probability"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        try:
-            if 0 <= float(value) <= 1:
-                return float(value)
-        except ValueError:
-            pass
-        self.fail(f"{value!r} is no probability; write a number from 0 to 1", param, ctx)
-
-
-def reading(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How a data set is read; the command takes them as `**options` for `read_options`."""
-    return _all(_READING, command)
-
-
-def running(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--offline` and `--json`."""
-    return _all(_RUNNING, command)
-
-
-def precision(command: Callable[..., Any]) -> Callable[..., Any]:
+def option(
+    *declarations: str,
+    help: str,
+    group: Group = Group.OTHER,
+    shown_default: str = "",
+    **attributes: Any,
+) -> Callable[[F], F]:
+    """The decorator for an option that a command has for itself; `attributes` are click's."""
     return click.option(
-        "--precision",
-        type=click.Choice(["auto", "fp32", "bf16"]),
-        default="auto",
-        show_default=True,
-        help="auto: bf16 where it is faster here.",
-    )(command)
+        *declarations, cls=Option, help=help, group=group, shown_default=shown_default, **attributes
+    )
 
 
-def read_options(options: dict[str, Any]) -> ReadOptions:
+def options_of(
+    kind: type, *names: str, without: Collection[str] = (), idle: Collection[str] = ()
+) -> Callable[[F], F]:
+    """The decorator for the options that a dataclass states: those of these names, or all. The
+    command takes them as keywords. idle: those that do nothing here; help does not list them."""
+
+    def decorate(command: F) -> F:
+        for name, one in reversed([*options.options_of(kind).items()]):
+            if name not in without and (not names or name in names):
+                command = _declared(one, hidden=name in idle)(command)
+        return command
+
+    return decorate
+
+
+def _declared(one: options.Option, *, hidden: bool) -> Callable[[F], F]:
+    attributes: dict[str, Any] = {"default": one.default, "hidden": hidden}
+    name = one.flag
+    if one.kind is bool:
+        name += f"/--no-{name.removeprefix('--')}" if one.default else ""
+        attributes["is_flag"] = True
+    elif one.choices:
+        attributes["type"] = click.Choice(one.choices)
+    else:
+        attributes["type"] = click.STRING if one.parse else _TYPES[one.kind]
+        attributes["callback"] = parsed(one.parse) if one.parse else None
+        attributes["metavar"] = one.metavar or _METAVARS[one.kind]
+    return option(
+        name, help=one.help, group=one.group, shown_default=one.shown_default, **attributes
+    )
+
+
+as_json = option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object to stdout.", group=Group.OUTPUT
+)
+
+
+def out(help: str, *, metavar: str = "FOLDER", **attributes: Any) -> Callable[[F], F]:
+    """`-o`, `--out`."""
+    kind = click.Path(path_type=Path)
+    return option(
+        "-o", "--out", type=kind, metavar=metavar, help=help, group=Group.OUTPUT, **attributes
+    )
+
+
+def read_options(values: dict[str, Any]) -> ReadOptions:
     """The reading options taken out of a command's options."""
-    from zooadapt.data import ReadOptions
-
-    names = [parameter for parameter in ReadOptions.__dataclass_fields__ if parameter in options]
-    return ReadOptions(**{name: options.pop(name) for name in names})
-
-
-def _all(options: tuple[Any, ...], command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(options):
-        command = option(command)
-    return command
+    names = [name for name in options.options_of(ReadOptions) if name in values]
+    return ReadOptions(**{name: values.pop(name) for name in names})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zooadapt.cli import options as shared
 from zooadapt.cli.commands import Group
 from zooadapt.cli.output import emit, progress, say, table
 from zooadapt.errors import UsageError
@@ -15,16 +16,18 @@ from zooadapt.errors import UsageError
 if TYPE_CHECKING:
     from zooadapt.testing import Outcome
 
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-
 
 @click.group(cls=Group)
 def plugins() -> None:
     """List, check and create plugins."""
 
 
-@plugins.command("list", short_help="Installed families; a broken one with its reason.")
-@_json
+@plugins.command(
+    "list",
+    short_help="Installed families; a broken one with its reason.",
+    example="zooadapt plugins list",
+)
+@shared.as_json
 def list_plugins(as_json: bool) -> None:
     """Installed families and what they claim; a broken one with its reason."""
     from zooadapt.zoo import registry
@@ -46,14 +49,35 @@ def list_plugins(as_json: bool) -> None:
     emit({"plugins": found}, as_json, show)
 
 
-@plugins.command(short_help="Check that a plugin keeps the contract.")
+@plugins.command(
+    short_help="Check that a plugin keeps the contract.", example="zooadapt plugins check timm"
+)
 @click.argument("name")
-@click.option("--source", help="Check with this source's config and weights.")
-@click.option("--online", is_flag=True, help="The source may be downloaded.")
-@click.option("--check", "checks", multiple=True, help="This check alone; may be given again.")
-@click.option("--example", "examples", multiple=True, help="This example alone; as often.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
-@_json
+@shared.option(
+    "--source",
+    metavar="SOURCE",
+    help="Pretrained model whose config and weights are checked.",
+    shown_default="the plugin's examples, with random weights",
+)
+@shared.option("--online", is_flag=True, help="Allow the source to be downloaded.")
+@shared.option(
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="NAME",
+    help="Run this check alone; may be repeated.",
+    shown_default="all",
+)
+@shared.option(
+    "--example",
+    "examples",
+    multiple=True,
+    metavar="NAME",
+    help="Use this example alone; may be repeated.",
+    shown_default="all",
+)
+@shared.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@shared.as_json
 def check(
     name: str,
     source: str | None,
@@ -124,12 +148,16 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     return [name, "skip", seconds, outcomes[0].actual]
 
 
-@plugins.command(short_help="Write a plugin to start from.")
+@plugins.command(short_help="Write a plugin to start from.", example="zooadapt plugins new mynet")
 @click.argument("name")
-@click.option(
-    "--modality", type=click.Choice(["image", "text"]), default="image", show_default=True
+@shared.option(
+    "--modality",
+    type=click.Choice(["image", "text"]),
+    default="image",
+    shown_default="image",
+    help="What its networks take.",
 )
-@_json
+@shared.as_json
 def new(name: str, modality: str, as_json: bool) -> None:
     """Write a plugin to start from to the folder zooadapt-NAME; it passes its checks as it is."""
     from zooadapt.zoo.scaffold import write_plugin

@@ -11,39 +11,50 @@ import click
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
-from zooadapt.runtime.ranges import MANY
+from zooadapt.data.options import ReadOptions
+from zooadapt.runtime.options import Group
+from zooadapt.runtime.ranges import probability
+from zooadapt.workflows.settings import Settings
 
-_batch = click.option("--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True)
-
-_csv = click.option(
+_csv = shared.option(
     "--csv",
     "listing",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Write every sample with its label and probabilities to this file.",
+    group=Group.OUTPUT,
+    shown_default="none",
 )
-_top = click.option(
+_top = shared.option(
     "--top",
     type=click.IntRange(1),
-    help="Show the K most probable classes; default: one, and all in --csv and --json.",
+    metavar="K",
+    help="Show the K most probable classes.",
+    group=Group.OUTPUT,
+    shown_default="1; all in --csv and --json",
 )
+_LABELLED = ("label_column", "drop_unlabelled", "allow_tiny", "train_folder", "test_folder",
+             "strict")  # fmt: skip
+"""Options about labels and splits, which inputs of `predict` have none of."""
 _SHOWN = 60
 
 
-@command()
+@command(example="zooadapt evaluate flowers-model flowers --csv answers.csv")
 @click.argument("model")
 @click.argument("data")
-@click.option(
+@shared.option(
     "--split",
     "part",
     type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part; default: test, or all where DATA has no test part of its own.",
+    help="Split to measure on.",
+    group=Group.DATA,
+    shown_default="test; all if DATA has no test split of its own",
 )
 @_csv
 @_top
-@shared.precision
-@_batch
-@shared.reading
-@shared.running
+@shared.options_of(ReadOptions)
+@shared.options_of(Settings)
+@shared.as_json
 def evaluate(
     model: str,
     data: str,
@@ -81,21 +92,23 @@ def evaluate(
     emit(result, as_json, show)
 
 
-@command()
+@command(example="zooadapt predict flowers-model photo.jpg --top 3")
 @click.argument("model")
 @click.argument("inputs", nargs=-1, required=True)
-@click.option(
+@shared.option(
     "--reject-below",
-    type=shared.Probability(),
+    callback=shared.parsed(probability),
+    metavar="P",
     default=0.0,
-    help="Label an input 'unknown' where no class has this probability.",
+    help="Label an input 'unknown' if no class has this probability.",
+    group=Group.OUTPUT,
+    shown_default="0, never",
 )
 @_csv
 @_top
-@shared.precision
-@_batch
-@shared.reading
-@shared.running
+@shared.options_of(ReadOptions, without=("group_column",), idle=_LABELLED)
+@shared.options_of(Settings)
+@shared.as_json
 def predict(
     model: str,
     inputs: tuple[str, ...],
@@ -132,21 +145,22 @@ def predict(
     emit({"predictions": [asdict(one) for one in predictions]}, as_json, show)
 
 
-@command()
+@command(example="zooadapt features flowers-model flowers -o flowers.safetensors")
 @click.argument("model")
 @click.argument("data")
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A .safetensors file; the classes go to a .json file beside it.",
+@shared.out(
+    "A .safetensors file; the classes go to a .json file beside it.", metavar="FILE", required=True
 )
-@click.option("--at", help="Stage after which the carry is taken; default: the last.")
-@shared.precision
-@_batch
-@shared.reading
-@shared.running
+@shared.option(
+    "--at",
+    metavar="STAGE",
+    help="Stage whose activations are written.",
+    group=Group.DATA,
+    shown_default="the pooled features before the head",
+)
+@shared.options_of(ReadOptions, without=("group_column",))
+@shared.options_of(Settings)
+@shared.as_json
 def features(
     model: str, data: str, out: Path, at: str | None, as_json: bool, **options: Any
 ) -> None:
@@ -170,8 +184,5 @@ def _start(text: str) -> str:
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
-def _settings(options: dict[str, Any]) -> Any:
-    reading = shared.read_options(options)
-    from zooadapt.workflows.inference import Settings
-
-    return Settings(reading=reading, **options)
+def _settings(options: dict[str, Any]) -> Settings:
+    return Settings(reading=shared.read_options(options), **options)

@@ -35,6 +35,7 @@ class ReadOptions:
         "Separator of a CSV file: comma, semicolon, tab, bar or another character.",
         Group.READING,
         by_default="detected",
+        metavar="CHAR",
     )
     skip_bad: bool = option(
         False,

@@ -74,7 +74,7 @@ class Option:
             raise UsageError(f"{self.flag} {value} must be {self.range}", thing=self.flag)
         if self.choices and value not in self.choices:
             raise UsageError(
-                f"{self.flag} is '{value}', and it is one of {', '.join(self.choices)}",
+                f"{self.flag} '{value}' must be one of {', '.join(self.choices)}",
                 thing=self.flag,
                 remedy=f"{self.flag} {self.choices[0]}",
             )

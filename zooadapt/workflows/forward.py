@@ -6,7 +6,7 @@ What needs no torch is looked at before torch is imported, so that it is refused
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from zooadapt.runtime import distributed, filesystem
 from zooadapt.runtime.progress import Progress
 from zooadapt.workflows import predictions
 from zooadapt.workflows.predictions import UNKNOWN, Prediction
+from zooadapt.workflows.settings import Settings
 from zooadapt.zoo.sources import Source
 
 if TYPE_CHECKING:
@@ -31,18 +32,6 @@ if TYPE_CHECKING:
 ALL = "samples"
 PARTS = ("train", "val", "test", "all")
 """Of a labelled set, as `evaluate` takes them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a model is run; `auto` is the precision that it was made with, where the machine has it,
-    or else a measurement's."""
-
-    precision: str = "auto"
-    batch_size: int = 32
-    offline: bool = False
-    cache_gb: float = 10.0
-    reading: ReadOptions = ReadOptions()
 
 
 def measure(

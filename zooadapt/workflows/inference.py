@@ -17,7 +17,6 @@ from zooadapt.runtime.progress import Progress
 from zooadapt.workflows import learned_samples, predictions
 from zooadapt.workflows.forward import (
     ALL,
-    Settings,
     measure,
     part_of,
     placed,
@@ -26,6 +25,7 @@ from zooadapt.workflows.forward import (
     seed_of,
 )
 from zooadapt.workflows.predictions import Prediction
+from zooadapt.workflows.settings import Settings
 from zooadapt.zoo.sources import Source, open_source, usual
 
 if TYPE_CHECKING:

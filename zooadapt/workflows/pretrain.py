@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ import torch
 from zooadapt import __version__
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.pretrained import build
-from zooadapt.data import ReadOptions, read_plain
+from zooadapt.data import read_plain
 from zooadapt.errors import DataError
 from zooadapt.family import FILES
-from zooadapt.runtime import distributed, outputs, ranges
+from zooadapt.runtime import distributed, outputs
 from zooadapt.runtime.progress import Progress
-from zooadapt.runtime.ranges import MANY, Range
 from zooadapt.runtime.timing import Clock
 from zooadapt.training.language_model import LanguageModel, Progressed, Reading
+from zooadapt.training.pretrain_options import PretrainRequest
 from zooadapt.workflows import export, model_card, report
 from zooadapt.workflows.report import Written
 from zooadapt.zoo import hub, registry
@@ -31,43 +31,6 @@ from zooadapt.zoo.sources import Source
 _BLOCKS = 100
 _HELD_OUT = 0.05
 _SAMPLE = 300
-RANGES = {
-    "hidden": Range(1),
-    "layers": Range(1, 1000),
-    "epochs": Range(1),
-    "budget": Range(0, 1000 * MANY, without=(0,)),
-    "lr": Range(0, 1000, without=(0,)),
-    "window": Range(8),
-    "batch_size": Range(1),
-    "seed": Range(0, 2**32 - 1),
-}
-"""Options that are numbers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainRequest:
-    """One `zooadapt pretrain` as the user typed it."""
-
-    family: str
-    text: str
-    out: Path
-    unit: str = "byte"
-    hidden: int = 224
-    layers: int = 2
-    epochs: int | None = None
-    """None: as many as the budget allows, or three."""
-    budget: float | None = None
-    """Seconds of work, at the end of which the rate has fallen to its lowest."""
-    lr: float = 3e-3
-    window: int = 128
-    batch_size: int = 32
-    seed: int = 0
-    overwrite: bool = False
-    reading: ReadOptions = ReadOptions()
-
-    def __post_init__(self) -> None:
-        """Raises: UsageError naming the option whose value cannot be meant."""
-        ranges.check(self, RANGES, command="pretrain")
 
 
 def pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
