@@ -1,5 +1,5 @@
-"""The activation cache: equal to computing anew, never used for something else, bounded, and safe
-whoever else writes to it or dies while writing."""
+"""The activation cache: equal to computing anew, valid for its facts alone, bounded, safe beside
+other writers and killed ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def shard_of(entry: Entry) -> Path:
     return path
 
 
-def test_what_was_stored_comes_back_in_any_order(tmp_path: Path) -> None:
+def test_stored_activations_are_read_in_any_order(tmp_path: Path) -> None:
     cache = Cache(tmp_path, limit=1 << 30)
     fill(cache.entry(FACTS), 10)
     entry = cache.entry(dict(reversed(FACTS.items())))
@@ -80,7 +80,7 @@ def test_another_fact_is_another_entry(tmp_path: Path, change: dict[str, Any]) -
     assert len(cache.entry(FACTS | change).missing(digests(10))) == 10
 
 
-def test_a_flipped_bit_is_never_used_and_made_anew(tmp_path: Path) -> None:
+def test_a_shard_with_a_flipped_bit_is_ignored_and_replaced(tmp_path: Path) -> None:
     cache = Cache(tmp_path, limit=1 << 30)
     fill(cache.entry(FACTS), 10)
     path = shard_of(cache.entry(FACTS))
@@ -132,7 +132,7 @@ def test_room_is_measured_before_anything_is_stored(tmp_path: Path) -> None:
     assert not Cache(tmp_path, limit=free * 2).room_for(free)
 
 
-def test_what_is_in_use_takes_room(tmp_path: Path) -> None:
+def test_activations_in_use_count_towards_the_limit(tmp_path: Path) -> None:
     cache = Cache(tmp_path, limit=10_000)
     filled(cache.entry(FACTS), 10)
     assert cache.room_for(10_000)
@@ -146,28 +146,28 @@ def test_what_is_in_use_takes_room(tmp_path: Path) -> None:
     assert cache.room_for(10_000)
 
 
-def test_a_cache_in_the_home_folder_is_one_place(
+def test_a_tilde_in_the_cache_path_is_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("ZOOADAPT_CACHE", "~/kept")
+    monkeypatch.setenv("ZOOADAPT_CACHE", "~/cache")
     monkeypatch.chdir(tmp_path)
     assert remember("costs", FACTS, lambda: {"seconds": 1}) == {"seconds": 1}
-    assert list((tmp_path / "kept/costs").iterdir()) and not (tmp_path / "~").exists()
+    assert list((tmp_path / "cache/costs").iterdir()) and not (tmp_path / "~").exists()
 
 
 WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_cache import FACTS, Cache, carry, digests, fill
+from test_cache import FACTS, Cache, activations, digests, fill
 entry = Cache(Path({folder!r}), limit=1 << 30).entry(FACTS)
 for n in (40, 60, 80):
     if len(entry.missing(digests(n))):
         fill(entry, n)
     assert not len(entry.missing(digests(n)))
     rows = entry.rows(digests(n)).gather(__import__("numpy").arange(n))
-    assert rows["features"].equal(carry(n)["features"])
+    assert rows["features"].equal(activations(n)["features"])
 """
 
 
@@ -178,8 +178,8 @@ def test_eight_processes_share_one_entry(tmp_path: Path) -> None:
         for _ in range(8)
     ]
     for process in running:
-        _, said = process.communicate()
-        assert process.returncode == 0, said
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr
     assert not list(tmp_path.rglob("*/.*"))
 
 
@@ -194,34 +194,34 @@ fill(entry, 100_000)
 """
 
 
-def test_a_killed_writer_does_no_harm_and_leaves_nothing_for_long(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_removed_later(tmp_path: Path) -> None:
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     cache = Cache(tmp_path, limit=1 << 20)
     folder = filled(cache.entry(FACTS), 10)
     entry = cache.entry(FACTS)
     assert len(entry.missing(digests(10))) == 0
-    (left,) = folder.glob(".*")
-    cache.trim()  # on another host it may be at work
-    assert left.exists() and folder.exists()
+    (leftover,) = folder.glob(".*")
+    cache.trim()  # its writer may still run on another host
+    assert leftover.exists() and folder.exists()
     with filesystem.staging(folder / "shard") as at_work:
-        for stage in (left, at_work):
+        for stage in (leftover, at_work):
             os.utime(stage, (time.time() - 7200,) * 2)
         cache.trim()
         assert list(folder.glob(".*")) == [at_work]
     assert len(cache.entry(FACTS).missing(digests(10))) == 0
 
 
-def test_what_a_killed_writer_left_counts(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_nothing_beyond_the_limit(tmp_path: Path) -> None:
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     subprocess.run([sys.executable, "-c", code])
     Cache(tmp_path, limit=1 << 20).trim()
     assert not list((tmp_path / "carries").iterdir())
 
 
-def test_trimming_bears_what_others_do_meanwhile(tmp_path: Path) -> None:
+def test_trimming_tolerates_other_processes(tmp_path: Path) -> None:
     folder = filled(Cache(tmp_path, limit=1 << 20).entry(FACTS), 10)
-    (folder / "listed, and gone when it is looked at").symlink_to("nowhere")
+    (folder / "listed, then removed").symlink_to("nowhere")
     Cache(tmp_path, limit=1 << 20).trim()
     assert folder.exists()
     Cache(tmp_path, limit=0).trim()
@@ -268,21 +268,18 @@ def store(real_data: Path, photos: Path, tmp_path: Path) -> Callable[[], Activat
     return store
 
 
-def test_a_pass_starts_from_the_deepest_stored_cut(store: Callable[[], ActivationStore]) -> None:
-    loaders = store()
-    assert loaders.at("test", 5).freeze_at == 0
-    loaders.prepare("test", [3, 4])
-    assert [loaders.at("test", freeze_at).freeze_at for freeze_at in (0, 2, 3, 4, 5)] == [
-        0,
-        0,
-        3,
-        4,
-        4,
-    ]
+def test_a_pass_starts_from_the_deepest_stored_activations(
+    store: Callable[[], ActivationStore],
+) -> None:
+    activations = store()
+    assert activations.at("test", 5).freeze_at == 0
+    activations.prepare("test", [3, 4])
+    starts = [activations.at("test", freeze_at).freeze_at for freeze_at in (0, 2, 3, 4, 5)]
+    assert starts == [0, 0, 3, 4, 4]
 
 
 @pytest.mark.parametrize("name", ["zooadapt_timm", "library", "library_for_python"])
-def test_what_another_version_stored_is_not_used(
+def test_activations_of_another_version_are_ignored(
     store: Callable[[], ActivationStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(registry.load("timm"), "imports", ("library.part",))
@@ -306,25 +303,25 @@ def weights(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def test_stored_views_are_a_function_of_the_seed(
+def test_stored_augmentations_are_a_function_of_the_seed(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"strategy": "from:blocks.5", "epochs": 2, "views": 2, "augment": "crop"}
     losses = []
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        # The measured precision and layout stay: they may differ from one measurement to the next.
+        # The measured precision and layout stay: another measurement may differ.
         shutil.rmtree(tmp_path / "cache/carries", ignore_errors=True)
-        said = run(name, seed=seed, **options)
-        assert said["notes"].count("epochs draw among 2 stored augmentations of each sample") == 1
-        # One of train, val and test at the cut, of train and val in each view, and their features.
+        report = run(name, seed=seed, **options)
+        assert report["notes"].count("epochs draw among 2 stored augmentations of each sample") == 1
+        # Train, val and test at the freeze point, two augmentations of train and val, features.
         assert len(list((tmp_path / "cache/carries").glob("*/*.safetensors"))) == 3 + 4 + 2
-        losses.append([epoch["train_loss"] for epoch in said["epochs"]])
+        losses.append([epoch["train_loss"] for epoch in report["epochs"]])
     assert losses[0] == losses[1] != losses[2]
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-def test_stored_views_are_those_of_the_augmentation(
+def test_another_augmentation_is_stored_separately(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"strategy": "from:blocks.5", "epochs": 1, "views": 1}
@@ -336,27 +333,29 @@ def test_stored_views_are_those_of_the_augmentation(
     assert stored[0] < stored[1]
 
 
-def test_training_from_the_cache_is_training_without_it(run: Callable[..., dict[str, Any]]) -> None:
+def test_training_from_the_cache_equals_training_without_it(
+    run: Callable[..., dict[str, Any]],
+) -> None:
     options = {"strategy": "from:blocks.6", "epochs": 3, "augment": "none"}
     stored, computed = run("stored", **options), run("computed", cache_gb=0, **options)
     for mine, other in zip(stored["epochs"], computed["epochs"], strict=True):
         assert mine["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
-        # AdamW's first steps follow the sign of a gradient, which rounding can turn round.
+        # AdamW's first steps follow the sign of a gradient, which rounding can flip.
         assert mine["val_loss"] == pytest.approx(other["val_loss"], rel=1e-2)
 
 
-def test_carries_that_do_not_fit_are_computed_and_the_report_says_so(
+def test_activations_beyond_the_limit_are_computed_with_a_note(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "small"))
-    said = run("out", strategy="from:blocks.1", epochs=1, cache_gb=0.0005)
-    assert any("more than the cache may take" in note for note in said["notes"])
+    report = run("out", strategy="from:blocks.1", epochs=1, cache_gb=0.0005)
+    assert any("more than the cache may take" in note for note in report["notes"])
     stored = sum(f.stat().st_size for f in (tmp_path / "small").rglob("*.safetensors"))
     assert stored <= 500_000
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["notes"] == said["notes"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["notes"] == report["notes"]
 
 
-def test_a_limit_that_a_part_of_the_data_passes_is_kept_without_it(
+def test_the_limit_holds_where_one_split_exceeds_it(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stored() -> int:
@@ -368,14 +367,14 @@ def test_a_limit_that_a_part_of_the_data_passes_is_kept_without_it(
     limit = stored() * 4 // 5
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "small"))
     for name in ("first", "second"):
-        said = run(name, cache_gb=limit / 1e9, **options)
-        assert said["test"]["accuracy"] == whole["test"]["accuracy"]
-        assert [n for n in said["notes"] if "more than the cache may take" in n]
+        report = run(name, cache_gb=limit / 1e9, **options)
+        assert report["test"]["accuracy"] == whole["test"]["accuracy"]
+        assert [n for n in report["notes"] if "more than the cache may take" in n]
         assert 0 < stored() <= limit
 
 
 @pytest.mark.parametrize("inside", ["", "cache"])
-def test_a_cache_that_cannot_be_written_is_gone_without(
+def test_a_read_only_cache_is_noted_and_not_needed(
     run: Callable[..., dict[str, Any]],
     photos: Path,
     tmp_path: Path,
@@ -384,8 +383,8 @@ def test_a_cache_that_cannot_be_written_is_gone_without(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "file" / inside))
-    said = run("out", strategy="probe")
-    assert len([note for note in said["notes"] if "cannot be written" in note]) == 1
+    report = run("out", strategy="probe")
+    assert len([note for note in report["notes"] if "cannot be written" in note]) == 1
     for gigabytes in (1.0, 0.0):
         settings, place = inference.Settings(cache_gb=gigabytes), [str(photos / "test")]
         assert len(inference.predict(str(tmp_path / "out"), place, settings, Progress())) == 8

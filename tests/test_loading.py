@@ -1,4 +1,4 @@
-"""Sources whose tensors are named as training scripts and other libraries leave them."""
+"""Sources whose tensors have the names that training scripts and other libraries give them."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ def source(folder: Path, config: dict, prefix: str, **more: torch.Tensor) -> str
     return str(folder)
 
 
-def opened(spec: str) -> Model:
+def built(spec: str) -> Model:
     return build(open_source(spec), classes=["a", "b", "z"])
 
 
 @pytest.mark.parametrize("config", [RNN, LANGUAGE, IMAGE, TEXT], ids=["rnn", "lm", "timm", "bert"])
-def test_one_prefix_of_all_names_is_left_out_and_noted(config: dict, tmp_path: Path) -> None:
-    expected = opened(source(tmp_path / "plain", config, ""))
+def test_a_prefix_of_all_names_is_removed_with_a_note(config: dict, tmp_path: Path) -> None:
+    expected = built(source(tmp_path / "plain", config, ""))
     assert expected.notes == ()
     for k, prefix in enumerate(("module.", "_orig_mod.module.", "model.")):
         spec = source(tmp_path / str(k), config, prefix)
-        model = opened(spec)
+        model = built(spec)
         state = model.backbone.net.state_dict()
         for name, tensor in expected.backbone.net.state_dict().items():
             assert torch.equal(state[name], tensor), name
@@ -85,22 +85,22 @@ def test_one_prefix_of_all_names_is_left_out_and_noted(config: dict, tmp_path: P
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_names_that_fit_under_no_prefix_are_told_as_they_are(prefix: str, tmp_path: Path) -> None:
+def test_names_that_fit_under_no_prefix_are_named_unchanged(prefix: str, tmp_path: Path) -> None:
     spec = source(tmp_path / "one", IMAGE, prefix, **{"an.extra": torch.ones(1)})
     with pytest.raises(DataError, match=f"does not know {prefix}an.extra"):
-        opened(spec)
+        built(spec)
 
 
-def test_a_prefix_of_some_names_is_not_left_out(tmp_path: Path) -> None:
+def test_a_prefix_of_some_names_stays(tmp_path: Path) -> None:
     spec = source(tmp_path / "one", IMAGE, "module.")
     state = load_file(tmp_path / "one/model.safetensors")
     state["fc.bias"] = state.pop("module.fc.bias")
     save_file(state, tmp_path / "one/model.safetensors", {"format": "pt"})
     with pytest.raises(DataError, match="lacks bn1.bias"):
-        opened(spec)
+        built(spec)
 
 
-def test_a_network_that_transformers_saved_for_timm_is_the_timm_plugins(tmp_path: Path) -> None:
+def test_the_timm_plugin_reads_timm_networks_saved_by_transformers(tmp_path: Path) -> None:
     config = transformers.TimmWrapperConfig.from_dict(json.loads(json.dumps(IMAGE)))
     torch.manual_seed(0)
     net = transformers.TimmWrapperForImageClassification(config).eval()

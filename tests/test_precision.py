@@ -1,5 +1,5 @@
-"""What a machine cannot do is no candidate, what it does slowly is not tried again, and an export
-is used as it was made."""
+"""The choice of precision: fast modes that the device supports, and for an export the mode that it
+was measured with."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from zooadapt.workflows.adapt import adapt
 
 CPU = torch.device("cpu")
 
-HELD_DOWN = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-"""What makes torch take the CPU for one of an ordinary laptop."""
+ORDINARY_CPU = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""Makes torch use the instructions of an ordinary laptop alone."""
 
 COMMANDS = """
 import sys
@@ -55,7 +55,7 @@ def test_recurrent_sources_work_on_a_cpu_without_bf16(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS],
-        cwd=tmp_path, env=os.environ | HELD_DOWN, capture_output=True, text=True,
+        cwd=tmp_path, env=os.environ | ORDINARY_CPU, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     plan, run, *_, last = done.stdout.splitlines()
@@ -67,7 +67,7 @@ def test_recurrent_sources_work_on_a_cpu_without_bf16(tmp_path: Path) -> None:
 
 
 class Net(nn.Module):
-    """One stage, which does what it is told to beside its arithmetic, in bf16 or in fp32."""
+    """One stage with a hook for bf16 and one for fp32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,14 +93,14 @@ class Toy:
 
 @pytest.fixture
 def backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StagedBackbone:
-    """On a machine that says it has bf16 and has measured nothing yet."""
+    """On a machine with bf16 and without earlier measurements."""
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(precision, "has_bf16", lambda device: True)
     torch.manual_seed(0)
     return StagedBackbone(Toy(), Net())
 
 
-def chosen(backbone: StagedBackbone, *, precision: str = "auto", trains: bool = False) -> Mode:
+def mode_of(backbone: StagedBackbone, *, precision: str = "auto", trains: bool = False) -> Mode:
     return choose(
         backbone, {"x": torch.randn(4, 8)}, precision=precision, device=CPU, trains=trains
     )
@@ -111,7 +111,7 @@ def slow(seconds: float) -> Callable[[Tensor], Tensor]:
 
 
 class Broken(torch.autograd.Function):
-    """Forward alone."""
+    """Has a forward pass only."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
@@ -126,57 +126,57 @@ def refuse(x: Tensor) -> Tensor:
     raise RuntimeError("could not create a primitive")
 
 
-def test_a_candidate_that_fails_is_out_with_its_reason(backbone: StagedBackbone) -> None:
+def test_a_candidate_that_fails_is_dropped_with_its_reason(backbone: StagedBackbone) -> None:
     backbone.net.in_bf16 = refuse
-    mode = chosen(backbone)
+    mode = mode_of(backbone)
     assert mode.precision == "fp32"
     assert mode.why.endswith("bf16 does not work here: could not create a primitive")
 
 
-def test_bf16_that_is_asked_for_and_fails_is_one_line(backbone: StagedBackbone) -> None:
+def test_requested_bf16_that_fails_is_one_clear_error(backbone: StagedBackbone) -> None:
     backbone.net.in_bf16 = refuse
     with pytest.raises(UsageError, match="cannot run the network in bf16: could not") as caught:
-        chosen(backbone, precision="bf16")
+        mode_of(backbone, precision="bf16")
     assert (caught.value.thing, caught.value.remedy) == ("--precision", "--precision fp32")
-    backbone.net.in_fp32 = refuse  # then it is no fault of the precision
+    backbone.net.in_fp32 = refuse  # then the precision is not to blame
     with pytest.raises(RuntimeError, match="could not") as caught:
-        chosen(backbone, precision="bf16")
+        mode_of(backbone, precision="bf16")
     assert not isinstance(caught.value, ZooadaptError)
 
 
-def test_a_candidate_that_has_lost_is_not_run_again(
+def test_a_slow_candidate_runs_once(
     backbone: StagedBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[float] = []
     backbone.net.in_bf16 = lambda x: runs.append(1) or slow(0.3)(x)
     monkeypatch.setattr(precision, "_CHEAP", 0.1)
-    assert chosen(backbone).precision == "fp32" and len(runs) == 1
+    assert mode_of(backbone).precision == "fp32" and len(runs) == 1
 
 
-def test_forward_without_backward_is_not_for_training(backbone: StagedBackbone) -> None:
+def test_a_mode_without_backward_is_not_used_for_training(backbone: StagedBackbone) -> None:
     backbone.net.in_bf16, backbone.net.in_fp32 = Broken.apply, slow(0.05)
-    assert chosen(backbone).precision == "bf16"
-    mode = chosen(backbone, trains=True)
+    assert mode_of(backbone).precision == "bf16"
+    mode = mode_of(backbone, trains=True)
     assert mode.precision == "fp32" and mode.why.endswith("bf16 here: no backward in bf16")
     with pytest.raises(UsageError, match="no backward in bf16"):
-        chosen(backbone, precision="bf16", trains=True)
+        mode_of(backbone, precision="bf16", trains=True)
     assert all(p.grad is None and p.requires_grad for p in backbone.net.parameters())
 
 
-def test_what_is_remembered_holds_for_such_a_cpu_alone(
+def test_a_remembered_choice_holds_for_its_cpu_alone(
     backbone: StagedBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone.net.in_fp32 = slow(0.05)
-    assert chosen(backbone).precision == "bf16"
+    assert mode_of(backbone).precision == "bf16"
     backbone.net.in_fp32, backbone.net.in_bf16 = backbone.net.in_bf16, backbone.net.in_fp32
-    assert chosen(backbone).precision == "bf16"  # from memory
+    assert mode_of(backbone).precision == "bf16"  # from memory
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
-    assert chosen(backbone).precision == "fp32"
+    assert mode_of(backbone).precision == "fp32"
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
-    assert chosen(backbone).why == "this cpu has no bf16"
+    assert mode_of(backbone).why == "this cpu has no bf16"
 
 
-def test_an_export_is_used_in_the_precision_it_was_made_with(
+def test_inference_uses_the_precision_of_the_export(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -186,10 +186,10 @@ def test_an_export_is_used_in_the_precision_it_was_made_with(
     adapt(request, Progress())
     config = json.loads((out / "config.json").read_text())
     monkeypatch.setattr(precision, "has_bf16", lambda device: True)
-    made = of_export(config, CPU)
-    assert made is not None and made.precision == "bf16"
+    mode = of_export(config, CPU)
+    assert mode is not None and mode.precision == "bf16"
     assert config["zooadapt"]["inference"] == {
-        "precision": "bf16", "channels_last": made.channels_last,
+        "precision": "bf16", "channels_last": mode.channels_last,
     }  # fmt: skip
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
     inference.evaluate(str(out), str(pictures), inference.Settings(cache_gb=0), Progress())
@@ -203,11 +203,11 @@ def test_an_export_is_used_in_the_precision_it_was_made_with(
 @pytest.mark.parametrize(
     "facts", [None, "bf16", {}, {"inference": "bf16"}, {"inference": {"precision": "int8"}}]
 )
-def test_an_export_that_does_not_say_is_measured(facts: object) -> None:
+def test_an_export_without_a_mode_is_measured(facts: object) -> None:
     assert of_export({"zooadapt": facts}, CPU) is None
 
 
-def test_costs_are_measured_once_for_a_network_whatever_the_samples(
+def test_costs_are_measured_once_for_each_network(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))

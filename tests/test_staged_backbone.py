@@ -1,4 +1,4 @@
-"""The chain and the cut on a real small network: what is frozen stays, what is trained moves."""
+"""The staged backbone of a small network: frozen stages stay the same, trained ones change."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Toy:
 
     def stages(self, net: Net) -> list[Stage]:
         return [
-            Stage(name="low", run=lambda c: {"h": net.low(c["x"])}, owns=("low",)),
+            Stage(name="low", run=lambda x: {"h": net.low(x["x"])}, owns=("low",)),
             Stage(
                 name="high",
-                run=lambda c: {"features": net.high(c["h"]).mean((2, 3))},
+                run=lambda x: {"features": net.high(x["h"]).mean((2, 3))},
                 owns=self.owns,
             ),
         ]
@@ -52,7 +52,7 @@ def batch() -> dict[str, torch.Tensor]:
     return {"x": torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(1))}
 
 
-def test_composes_to_the_network(backbone: StagedBackbone) -> None:
+def test_composed_stages_compute_the_network(backbone: StagedBackbone) -> None:
     backbone.eval()
     x = batch()
     assert torch.equal(backbone.logits(x), backbone.net(x["x"]))
@@ -61,10 +61,10 @@ def test_composes_to_the_network(backbone: StagedBackbone) -> None:
 
 
 @pytest.mark.parametrize("freeze_at", [0, 1, 2])
-def test_what_is_before_the_cut_stays_bit_for_bit(backbone: StagedBackbone, freeze_at: int) -> None:
+def test_frozen_stages_stay_bit_for_bit(backbone: StagedBackbone, freeze_at: int) -> None:
     backbone.freeze(freeze_at)
     before = {name: tensor.clone() for name, tensor in backbone.frozen_state().items()}
-    moving = {name: p.clone() for name, p in backbone.net.named_parameters() if p.requires_grad}
+    trained = {name: p.clone() for name, p in backbone.net.named_parameters() if p.requires_grad}
     groups = backbone.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=freeze_at)
     optimizer = torch.optim.AdamW(groups, lr=0.1)
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_what_is_before_the_cut_stays_bit_for_bit(backbone: StagedBackbone, free
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     now = dict(backbone.net.named_parameters())
-    assert moving and all(not torch.equal(moving[name], now[name]) for name in moving)
+    assert trained and all(not torch.equal(trained[name], now[name]) for name in trained)
 
 
 def test_frozen_statistics_stay_while_their_affine_parameters_train(
@@ -91,7 +91,7 @@ def test_frozen_statistics_stay_while_their_affine_parameters_train(
     assert backbone.net.low[1].weight.grad is not None
 
 
-def test_rates_fall_towards_the_input_and_norms_are_spared(backbone: StagedBackbone) -> None:
+def test_rates_fall_towards_the_input_and_norms_have_no_decay(backbone: StagedBackbone) -> None:
     groups = backbone.parameter_groups(stage_decay=0.5, weight_decay=0.1, lowest=0)
     shares = {group["stage"]: group["share"] for group in groups}
     assert shares == {0: 0.25, 1: 0.5, 2: 1.0}
@@ -108,7 +108,7 @@ def test_a_changed_frozen_tensor_fails_the_run(backbone: StagedBackbone) -> None
             backbone.net.low[1].running_mean.add_(1)
 
 
-def test_hash_sees_names_types_shapes_and_values() -> None:
+def test_the_hash_covers_names_types_shapes_and_values() -> None:
     one = {"a": torch.zeros(2, 3)}
     others = [
         {"b": torch.zeros(2, 3)},
@@ -120,13 +120,13 @@ def test_hash_sees_names_types_shapes_and_values() -> None:
     assert all(state_sha256(one) != state_sha256(other) for other in others)
 
 
-def test_an_unknown_stage_is_named_with_the_closest(backbone: StagedBackbone) -> None:
+def test_an_unknown_stage_gets_the_closest_name_suggested(backbone: StagedBackbone) -> None:
     assert [backbone.resolve(w) for w in ("start", "low", "high", "end")] == [0, 0, 1, 2]
     with pytest.raises(UsageError, match="no stage 'hihg'. Did you mean 'high'"):
         backbone.resolve("hihg")
 
 
 @pytest.mark.parametrize("owns", [(), ("high", "low.0"), ("high.0",)])
-def test_state_that_nobody_or_two_stages_own_is_refused(owns: tuple[str, ...]) -> None:
+def test_tensors_without_exactly_one_owner_are_refused(owns: tuple[str, ...]) -> None:
     with pytest.raises(PluginError, match="is owned by"):
         StagedBackbone(Toy(owns), Net())

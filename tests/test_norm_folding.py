@@ -1,4 +1,4 @@
-"""Folding batch norms changes no result, touches no weight, and leaves alone what is not a pair."""
+"""Folding batch norms changes no result and no weight, and concerns pairs alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Plain(nn.Module):
 
 
 class Branched(Plain):
-    """What the convolution gives is used beside the norm too."""
+    """The convolution's output goes to the norm and to an addition."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
@@ -49,7 +49,7 @@ class SharedNorm(Plain):
 
 
 class Standardised(Plain):
-    """The convolution's weight is made anew in every pass."""
+    """The convolution's weight is computed in every pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.conv.weight - self.conv.weight.mean((1, 2, 3), keepdim=True)
@@ -57,16 +57,16 @@ class Standardised(Plain):
 
 
 class Deep(nn.Module):
-    """Many pairs, with short-lived tensors between them whose memory is used again."""
+    """Many pairs, with short-lived tensors between them whose memory is reused."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.links = nn.ModuleList(
+        self.blocks = nn.ModuleList(
             nn.ModuleList([nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)]) for _ in range(30)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        for k, (conv, norm) in enumerate(self.links):
+        for k, (conv, norm) in enumerate(self.blocks):
             y = conv(x * 0.5 + 0.1)
             x = norm(y).tanh() if k % 3 else (norm(y) + y.mean()).tanh()
         return x
@@ -97,20 +97,22 @@ def prepared(net: nn.Module) -> nn.Module:
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
 )
 @torch.no_grad()
-def test_folded_passes_are_equal_and_leave_the_network_alone(net: nn.Module, pairs: int) -> None:
+def test_folded_passes_are_equal_and_leave_the_network_unchanged(
+    net: nn.Module, pairs: int
+) -> None:
     net, x = prepared(net), torch.randn(4, 3, 9, 9)
     before, plain, calls = state_sha256(net.state_dict()), net(x), Calls()
     folded = FoldedNorms(lambda: net(x[:1]))
     with calls, folded:
-        found = net(x)
+        folded_output = net(x)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in net.modules())
     shared = isinstance(net, SharedNorm)
     assert calls.norms == norms + shared - pairs
-    assert torch.allclose(found, plain, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(folded_output, plain, rtol=1e-5, atol=1e-5)
     assert state_sha256(net.state_dict()) == before
     assert torch.equal(net(x), plain)
     with FoldedNorms(lambda: net(x[:1])):
-        assert torch.equal(net(x), found), "folding the same network twice gives other bits"
+        assert torch.equal(net(x), folded_output), "folding the same network twice gives other bits"
 
 
 @torch.no_grad()
@@ -122,7 +124,7 @@ def test_a_norm_in_train_mode_is_not_folded() -> None:
 
 
 class Calls(torch.overrides.TorchFunctionMode):
-    """Counts the batch norms that are computed: entered first, it sees what others let through."""
+    """Counts the batch norms that run: entered first, it sees calls that other modes pass on."""
 
     norms = 0
 
