@@ -12,6 +12,11 @@ Rows = Callable[[], Iterator[Tensor]]
 """Each call gives an iterator over feature rows in order, `(m, D)` at a time."""
 
 
+def in_memory(rows: Tensor) -> Rows:
+    """`(n, D)` rows that are there already."""
+    return lambda: iter([rows])
+
+
 def chosen(rows: Rows, indices: np.ndarray) -> Tensor:
     """`(m, D)` rows at ascending indices `(m,)`."""
     parts, start = [], 0

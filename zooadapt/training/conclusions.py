@@ -33,7 +33,7 @@ def findings(
     model answered on the samples the baselines were measured on, and the model's of other parts;
     measured: the baselines; was_to_train: whether the plan was to train, whatever came of it."""
     model, part = model_answers(predicted), VAL if VAL in splits else TRAIN
-    truth = fitter.given(part)
+    truth = fitter.labels(part)
     comparisons = [
         metrics.compare(name, model == truth, predicted[name] == truth)
         for name in measured
@@ -49,7 +49,7 @@ def findings(
         baselines=measured,
         comparisons=comparisons if new else [],
         conclusion=conclusion(plan, comparisons) if was_to_train and new else None,
-        label_issues=fitter.suspects if new else None,
+        label_issues=fitter.label_issues if new else None,
         action=plan.suspects,
         changed=fitter.changed,
         curve=fitter.curve() if new else None,

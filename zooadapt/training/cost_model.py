@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from zooadapt.backbone.loaders import Inputs, steps
 from zooadapt.backbone.norm_folding import fold
 from zooadapt.backbone.precision import machine
 from zooadapt.backbone.staged import StagedBackbone, prefix_sha256
-from zooadapt.family import Activations
+from zooadapt.family import Activations, Stage
 from zooadapt.runtime.measurements import remember
 
+T = TypeVar("T")
 _ROUNDS = 2
 _HOLES, _MORE_HOLES = 1.1, 1.25
 """Memory after a training, which leaves holes in the heap, as a multiple of that after one step:
@@ -81,14 +83,14 @@ class Costs:
         return self.inference * sum(self.forward[start:stop]) / sum(self.forward)
 
     def epoch(self, freeze_at: int, sizes: Sizes) -> float:
-        """Seconds of an epoch from a cut, its validation included; from a cut above the input, the
-        carries come from the cache."""
+        """Seconds of an epoch from a freeze point, its validation included; above the input, the
+        activations come from the cache."""
         fresh = self.prepare if freeze_at == 0 else 0.0
         validation = self.fold + sizes.val * (fresh + self.through(freeze_at))
         return self._steps(freeze_at, sizes.train, sizes.batch) + validation
 
     def refit(self, freeze_at: int, epochs: int, sizes: Sizes) -> float:
-        """Seconds of so many epochs from a cut over all labelled samples, nothing held out."""
+        """Seconds of so many epochs from a freeze point over all labelled samples."""
         return epochs * self._steps(freeze_at, sizes.train + sizes.val, sizes.batch)
 
     def _steps(self, freeze_at: int, samples: int, batch: int) -> float:
@@ -117,7 +119,7 @@ class StageCost:
 def of_stages(
     backbone: StagedBackbone, activations: Activations, *, repeats: int = 3
 ) -> list[StageCost]:
-    """Cost of each stage on this machine: the median of `repeats` forward passes of `carry`."""
+    """Cost of each stage on this machine: the median of `repeats` forward passes."""
     backbone.eval()
     n = next(iter(activations.values())).shape[0]
     sizes = [0] * (backbone.depth + 1)
@@ -127,7 +129,7 @@ def of_stages(
     for k, stage in enumerate(backbone.stages):
         seconds = []
         for _ in range(repeats + 1):
-            spent, after = _timed(lambda stage=stage, given=activations: _settled(stage.run(given)))
+            spent, after = _timed(partial(_run, stage, activations))
             seconds.append(spent)
         costs.append(
             StageCost(
@@ -149,7 +151,7 @@ def measure(
     lengths: np.ndarray | None,
     batch_size: int,
 ) -> Costs:
-    """Costs of a chain that is in place, on a usual batch of `inputs`, of which nothing was read
+    """Costs of a backbone that is in place, on a usual batch of `inputs`, of which nothing was read
     yet. lengths: `(n,)` of the samples, where they differ.
 
     One training step is really made, at a rate of 0, so nothing of the network changes. Measured
@@ -159,7 +161,7 @@ def measure(
     count = min(batch_size, len(inputs))
     chosen, longest = _chosen(lengths, len(inputs), count)
     decode, activations = _timed(lambda: next(inputs.batches([chosen])))
-    here = machine(engine.device)
+    device = machine(engine.device)
     shapes = {name: [str(t.dtype), *t.shape] for name, t in activations.items()}
 
     def reading() -> dict[str, float]:
@@ -182,15 +184,15 @@ def measure(
     network = {
         "network": prefix_sha256(backbone, backbone.depth),
         "measured": [field.name for field in fields(Costs)],
-        "longest": None if longest is None else int(lengths[longest].max()),
+        "longest": None if longest is None or lengths is None else int(lengths[longest].max()),
         "classes": backbone.head.weight.shape[0],
         "inputs": shapes,
         "precision": engine.precision,
         "channels_last": engine.channels_last,
     }
     # Read first: what the process holds once samples are decoded counts as memory of a step.
-    first = remember("reading", samples | here, reading)
-    costs = remember("costs", network | here, running) | first
+    first = remember("reading", samples | device, reading)
+    costs = remember("costs", network | device, running) | first
     return Costs(
         **costs
         | {name: tuple(costs[name]) for name in ("forward", "activation_bytes")}  # lists in JSON
@@ -253,7 +255,7 @@ def _pass(
 def _step(
     backbone: StagedBackbone, engine: Engine, activations: Activations
 ) -> tuple[list[float], float, float, list[int]]:
-    """Seconds forward by stage, backward, and of the optimiser; bytes of the carries."""
+    """Seconds forward by stage, backward, and of the optimiser; bytes of the activations."""
     backbone.freeze(0, norm_statistics="frozen")
     backbone.train()
     trained = list(backbone.net.parameters())
@@ -261,13 +263,11 @@ def _step(
     seconds, sizes = [], []
     with engine.autocast():
         for stage in backbone.stages:
-            spent, activations = _timed(
-                lambda stage=stage, given=activations: _settled(stage.run(given))
-            )
+            spent, activations = _timed(partial(_run, stage, activations))
             seconds.append(spent)
             sizes.append(sum(t.numel() * t.element_size() for t in activations.values()))
         loss = backbone.logits(activations, start=backbone.depth).float().logsumexp(1).mean()
-    backward, _ = _timed(lambda: _settled(loss.backward()))
+    backward, _ = _timed(lambda: _settled(torch.autograd.backward(loss)))
 
     def update() -> None:
         nn.utils.clip_grad_norm_(trained, 1.0)
@@ -292,13 +292,17 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _timed(work: Callable[[], object]) -> tuple[float, object]:
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
     started = time.perf_counter()
-    found = work()
-    return time.perf_counter() - started, found
+    result = work()
+    return time.perf_counter() - started, result
 
 
-def _settled(result: object) -> object:
+def _run(stage: Stage, activations: Activations) -> Activations:
+    return _settled(stage.run(activations))
+
+
+def _settled(result: T) -> T:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return result

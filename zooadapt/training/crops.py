@@ -4,6 +4,7 @@ size the source cannot take."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
 from zooadapt.backbone.pretrained import Model
+from zooadapt.backbone.rows import in_memory
 from zooadapt.data import Split
 from zooadapt.errors import UsageError
 from zooadapt.family import CROPS, Preprocessor
@@ -57,14 +59,14 @@ def settle(
     lost = _lost(model.preprocessor, size)
     if request.crop != AUTO or lost <= LEFT_OUT:
         return Framing(model=model, notes=notes)
-    seen = model.preprocessor.seen(size)
+    seen = _seen(model.preprocessor, size)
     fact = f"the source's crop leaves out {1 - seen:.0%} of a typical image ({size[0]} x {size[1]})"
     if request.from_scratch or not model.source.family.can.crop:
         more = "; --crop squash uses all of it" if model.source.family.can.crop else ""
         return Framing(model=model, notes=(*notes, fact + more))
     model, choice = _compared(model, engine, train, fact, progress)
-    told = f"{fact}, and {choice.value} was chosen by leave-one-out"
-    return Framing(model=model, choices=(choice,), notes=(*notes, told))
+    note = f"{fact}, and {choice.value} was chosen by leave-one-out"
+    return Framing(model=model, choices=(choice,), notes=(*notes, note))
 
 
 def _compared(
@@ -92,7 +94,7 @@ def _compared(
             progress=progress,
             what=f"features with crop {name}",
         )
-        fit = fitting.fit_head(lambda rows=rows: iter([rows]), labels, len(model.classes))
+        fit = fitting.fit_head(in_memory(rows), labels, len(model.classes))
         losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
     chosen = distributed.broadcast(lambda: selection.simplest(losses)[0])
     figures = ", ".join(
@@ -114,8 +116,13 @@ def _with_crop(model: Model, crop: str) -> Model:
 
 def _lost(preprocessor: Preprocessor, size: tuple[int, int]) -> float:
     """What the crop leaves out of an image of this size, beyond what it does of a square one."""
-    square = preprocessor.seen((max(size), max(size)))
-    return 1 - preprocessor.seen(size) / square if square else 0.0
+    square = _seen(preprocessor, (max(size), max(size)))
+    return 1 - _seen(preprocessor, size) / square if square else 0.0
+
+
+def _seen(preprocessor: Any, size: tuple[int, int]) -> float:
+    """`seen`, which the preprocessors of images have."""
+    return float(preprocessor.seen(size))
 
 
 def _typical(split: Split) -> tuple[int, int]:

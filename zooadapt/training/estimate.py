@@ -24,7 +24,7 @@ class Estimate:
     fitted head may be kept as it is."""
     memory_bytes: int
     disk_bytes: int
-    """The export and the stored carries."""
+    """The export and the stored activations."""
     steps: int
     frozen_stages: int
 
@@ -36,13 +36,14 @@ def estimate(
     sizes: Sizes,
     *,
     weights: int,
-    kept: int,
+    decoded: int,
     spent: float,
     budget: float,
 ) -> Estimate:
-    """The costs of a plan, from those of one sample and from what the policy may decide on the way;
-    weights: bytes of the network's state; kept: bytes of decoded samples that each part of the data
-    may keep; spent: seconds until now; budget: seconds after which nothing more is trained."""
+    """The costs of a plan, from those of one sample and from what the policy may decide on the way.
+
+    weights: bytes of the network's state; decoded: bytes of decoded samples that each part of the
+    data may keep; spent: seconds until now; budget: seconds after which nothing more is trained."""
     around = spent + costs.passes(sizes.everything)
     around += costs.passes(policy.untrained_samples(plan, sizes.train))
     evaluated = policy.compared(plan) * sizes.val + sizes.test
@@ -62,7 +63,7 @@ def estimate(
     return Estimate(
         seconds=min(around + policy.longest(plan, whole, refit), end),
         least_seconds=min(around + policy.shortest(plan, least, refit), end),
-        memory_bytes=_memory(plan, policy, costs, sizes, weights=weights, kept=kept),
+        memory_bytes=_memory(plan, policy, costs, sizes, weights=weights, decoded=decoded),
         disk_bytes=_stored(plan, costs, sizes) + weights,
         steps=sizes.steps * sum(phase.epochs for phase in plan.trained if phase.when != LOST),
         frozen_stages=plan.freeze_at,
@@ -70,17 +71,17 @@ def estimate(
 
 
 def _memory(
-    plan: Plan, policy: Policy, costs: Costs, sizes: Sizes, *, weights: int, kept: int
+    plan: Plan, policy: Policy, costs: Costs, sizes: Sizes, *, weights: int, decoded: int
 ) -> int:
     copies = 1 + plan.recipe.soup + 2 * policy.chooses if plan.trained else 0
     parts = (sizes.train, sizes.val, sizes.test)
-    decoded = sum(min(kept, samples * costs.sample_bytes) for samples in parts)
+    raw = sum(min(decoded, samples * costs.sample_bytes) for samples in parts)
     head = 0
     if plan.fits_head:
         # All features, and the temporaries in float64 of the rows that are taken at once.
         features = costs.activation_bytes[-1]
         head = (sizes.train + sizes.val + 8 * min(sizes.train, ROWS)) * features
-    return costs.peak_bytes + copies * weights + decoded + head
+    return costs.peak_bytes + copies * weights + raw + head
 
 
 def _stored(plan: Plan, costs: Costs, sizes: Sizes) -> int:

@@ -1,5 +1,5 @@
-"""The head solved on parts of the data, and what its predictions for samples it was solved without
-tell of them: whose label is doubtful, and what more labels would bring."""
+"""The head fitted on parts of the data, and what its held-out predictions tell: which labels are
+probably wrong, and what more labels would bring."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from zooadapt.training.strategies import IN_DOUBT
 
 
 def read_at(plan: Plan) -> dict[str, set[int]]:
-    """The cuts at which a run of this plan reads the carries of each part."""
+    """The freeze points at which a run of this plan reads the activations of each part."""
     freeze_points = {phase.freeze_at for phase in plan.trained}
     ends = {plan.depth} if plan.fits_head else set()
     looked = {POOLED} if any(phase.when == IN_DOUBT for phase in plan.trained) else set()
@@ -61,12 +61,12 @@ class HeadFitter:
         self._weights = class_weights
         self.learned = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         """The labels that are learned, which may differ from those in the data."""
-        self.kept = {name: torch.ones(len(t), dtype=torch.bool) for name, t in self.learned.items()}
+        self.used = {name: torch.ones(len(t), dtype=torch.bool) for name, t in self.learned.items()}
         """Whether a sample is learned from."""
         self.fit: HeadFit | None = None
         self.parts: tuple[str, ...] = ()
-        """What `fit` was solved on."""
-        self.suspects: LabelIssues | None = None
+        """What `fit` was fitted on."""
+        self.label_issues: LabelIssues | None = None
         self.changed = 0
         """Samples that are not learned as they are labelled."""
         self.taught: Choice | None = None
@@ -81,7 +81,7 @@ class HeadFitter:
         """Fit the head on the features of these parts together, and put it into the network."""
         plan, imbalance = self._plan, self._plan.recipe.imbalance
         labels = torch.cat([self.learned[name] for name in names])
-        weights = torch.cat([self.kept[name] for name in names]).double()
+        weights = torch.cat([self.used[name] for name in names]).double()
         if imbalance in ("weights", "sampler"):
             weights = weights * self._weights[labels]
         folds: Sequence[np.ndarray] = ()
@@ -143,26 +143,26 @@ class HeadFitter:
             self.taught = Choice(what="own labels", value=value, why=taught.fact)
         return taught.fit if self._teaches else fit
 
-    def suspect(self, name: str, *others: str) -> HeadFit:
-        """Look for wrong labels in the part that the head was solved on and in others that it was
-        not; where the plan says so, learn from none of them, or from the likelier label, and solve
-        again."""
-        found = [self.fit.held_out_probabilities(len(self._splits[name])).numpy()]
+    def find_label_issues(self, fit: HeadFit, name: str, *others: str) -> HeadFit:
+        """Find labels that are probably wrong in the part that `fit` was fitted on, and in others;
+        where the plan says so, drop or relabel them and fit the head again. The head then."""
+        probabilities = [fit.held_out_probabilities(len(self._splits[name])).numpy()]
         for other in others:
             x = torch.cat(list(self._rows(other)()))
-            found.append((x @ self.fit.weight.T + self.fit.bias).softmax(1).numpy())
-        given = self.given(name, *others)
-        self.suspects = label_issues.find(np.concatenate(found) if others else found[0], given)
-        if self._plan.suspects == label_issues.KEEP:
-            return self.fit
-        learned, kept, self.changed = distributed.broadcast(
-            lambda: label_issues.apply(self.suspects, given, self._plan.suspects)
+            probabilities.append((x @ fit.weight.T + fit.bias).softmax(1).numpy())
+        labels, action = self.labels(name, *others), self._plan.suspects
+        issues = label_issues.find(np.concatenate(probabilities), labels)
+        self.label_issues = issues
+        if action == label_issues.KEEP:
+            return fit
+        learned, used, self.changed = distributed.broadcast(
+            lambda: label_issues.apply(issues, labels, action)
         )
         start = 0
         for part in (name, *others):
             end = start + len(self._splits[part])
             self.learned[part] = torch.tensor(learned[start:end])
-            self.kept[part] = torch.tensor(kept[start:end])
+            self.used[part] = torch.tensor(used[start:end])
             start = end
         return self.fit_head(name)
 
@@ -175,15 +175,15 @@ class HeadFitter:
             return None
         return learning_curve.measure(
             self._chunks(names),
-            self.given(*names),
+            self.labels(*names),
             torch.cat([self.learned[name] for name in names]).numpy(),
-            torch.cat([self.kept[name] for name in names]).numpy(),
+            torch.cat([self.used[name] for name in names]).numpy(),
             self.fit,
             seed=plan.seed,
             groups=self.groups(*names),
         )
 
-    def given(self, *names: str) -> np.ndarray:
+    def labels(self, *names: str) -> np.ndarray:
         """The labels of these parts together, as they are in the data."""
         return np.concatenate([self._splits[name].labels for name in names])
 
@@ -192,13 +192,13 @@ class HeadFitter:
         what the source has learned before, unless that is all."""
         rows, distinct = self._measured(*names)
         probabilities = logits.softmax(1).numpy().reshape(-1, len(rows), logits.shape[1])
-        shown = probabilities[:, rows].reshape(-1, logits.shape[1])
-        return metrics.of_probabilities(shown, self.given(*names)[rows], distinct=distinct)
+        rows_of = probabilities[:, rows].reshape(-1, logits.shape[1])
+        return metrics.of_probabilities(rows_of, self.labels(*names)[rows], distinct=distinct)
 
     def measure_labels(self, predicted: np.ndarray, name: str) -> Metrics:
         """Metrics of `(n,)` predicted classes on a part, as `measure` takes them."""
         rows, distinct = self._measured(name)
-        labels, classes = self.given(name)[rows], self._plan.num_classes
+        labels, classes = self.labels(name)[rows], self._plan.num_classes
         return metrics.measure(predicted[rows], labels, classes, distinct=distinct)
 
     def _measured(self, *names: str) -> tuple[np.ndarray, int]:
@@ -258,7 +258,7 @@ class HeadFitter:
             name: Part(
                 split=self._splits[name],
                 targets=self.learned[name].numpy(),
-                used=self.kept[name].numpy(),
+                used=self.used[name].numpy(),
                 predicted=predicted.get(name),
                 groups=self.groups(name) if name == TRAIN else None,
             )

@@ -27,8 +27,8 @@ _SAMPLES = 2
 
 @torch.inference_mode()
 def count(backbone: StagedBackbone, engine: Engine, inputs: Inputs, *, batch_size: int) -> Costs:
-    """Costs of a chain that is in place, the same on every machine and at every load, but for the
-    memory of this process. Counted on two samples of `inputs` of middle length."""
+    """Costs of a backbone that is in place, the same on every machine and at every load, apart from
+    the memory of this process. Counted on two samples of `inputs` of middle length."""
     backbone.eval()
     activations = engine.to_device(next(inputs.batches([_middle(inputs)])))
     n = len(next(iter(activations.values())))

@@ -21,7 +21,7 @@ class Plan:
     strategy: str
     phases: tuple[FitPhase | TrainPhase, ...]
     head: str
-    """How a head is solved: `ridge` or `logistic`."""
+    """How the head is fitted: `ridge` or `logistic`."""
     recipe: Recipe
     precision: str
     channels_last: bool
@@ -36,7 +36,7 @@ class Plan:
     refit: bool
     """Whether what is held out is learned too, once the model was chosen and measured."""
     folds: int
-    """Folds that a solved head is measured by; 0 for leave-one-out."""
+    """Folds that validate a fitted head; 0 for leave-one-out."""
     repeats: int
     """How often these folds are drawn anew."""
     grouped: bool
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def fitted_val(self) -> str:
-        """How a solved head is measured where nothing is held out."""
+        """How a fitted head is validated where nothing is held out."""
         if not self.folds:
             return "leave-one-group-out" if self.grouped else "leave-one-out"
         whole = " by group" if self.grouped else ""
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def freeze_at(self) -> int:
-        """The lowest cut of the run: the source's stages before it stay frozen throughout."""
+        """The lowest freeze point: the stages before it stay frozen throughout the run."""
         fitted = 0 if self.from_scratch else self.depth
         return min((phase.freeze_at for phase in self.trained), default=fitted)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from zooadapt.errors import DataError
@@ -47,4 +46,7 @@ def plan_of(saved: Mapping[str, Any]) -> Plan:
 
 
 def _phase(kind: str, cut: int = 0, **more: Any) -> FitPhase | TrainPhase:
-    return {"train": partial(TrainPhase, freeze_at=cut), "solve": FitPhase}[kind](**more)
+    """Raises: KeyError and TypeError for one that this version does not know."""
+    if kind == "train":
+        return TrainPhase(freeze_at=cut, **more)
+    return {"solve": FitPhase}[kind](**more)

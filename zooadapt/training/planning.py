@@ -199,19 +199,21 @@ def _with_epochs(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
     it lost takes as many as before. A phase for which none are left is left out; the first one that
     remains has no other to wait for."""
     total = sum(p.epochs for p in phases if isinstance(p, Train) and p.when != LOST)
-    done, given, shared = 0, 0, []
+    done = before = last = 0
+    resized: list[Phase] = []
     for phase in phases:
         if isinstance(phase, Train) and phase.when == LOST:
-            phase = replace(phase, epochs=shared[-1].epochs)
+            phase = replace(phase, epochs=last)
         elif isinstance(phase, Train):
             done += phase.epochs
             upto = round(epochs * done / total)
-            phase, given = replace(phase, epochs=upto - given), upto
-        shared.append(phase)
+            last, before = upto - before, upto
+            phase = replace(phase, epochs=last)
+        resized.append(phase)
     if not epochs:
-        return tuple(shared)
-    fits_head = [phase for phase in shared if isinstance(phase, FitHead)]
-    trained = [phase for phase in shared if isinstance(phase, Train) and phase.epochs]
+        return tuple(resized)
+    fits_head = [phase for phase in resized if isinstance(phase, FitHead)]
+    trained = [phase for phase in resized if isinstance(phase, Train) and phase.epochs]
     if trained and trained[0].when == GAINED:
         trained[0] = replace(trained[0], when=ALWAYS)
     return (*fits_head, *trained)

@@ -1,4 +1,4 @@
-"""Which way to make features of the network's last states tells the classes apart best."""
+"""Which way to pool the network's last states into features suits the classes best."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
 from zooadapt.backbone.pretrained import Model
+from zooadapt.backbone.rows import in_memory
 from zooadapt.backbone.staged import prefix_sha256
 from zooadapt.data import Split
 from zooadapt.family import Activations
@@ -72,8 +73,10 @@ def choose(
 
     losses = remember("pooling", facts, measured)
     best = min(candidates, key=losses.__getitem__)
-    told = ", ".join(f"{losses[name]:.3f} {name}" for name in sorted(losses, key=losses.get))
-    why = f"leave-one-out loss on {len(some)} samples: {told}"
+    ranked = ", ".join(
+        f"{loss:.3f} {name}" for loss, name in sorted((v, k) for k, v in losses.items())
+    )
+    why = f"leave-one-out loss on {len(some)} samples: {ranked}"
     if candidates[best] != source.config:
         model = build(replace(source, config=candidates[best]))
         engine.place(model.backbone)
@@ -98,7 +101,7 @@ def _states(
     batch_size: int,
     progress: Progress,
 ) -> list[tuple[np.ndarray, Activations]]:
-    """Positions among `some`, and the carries before the last stage."""
+    """Positions among `some`, and the activations before the last stage."""
     places = {index: k for k, index in enumerate(some.tolist())}
     last = model.backbone.depth - 1
     return [
@@ -128,5 +131,5 @@ def _loss(
                 "features"
             ]
             rows[places] = features.float().cpu()
-    fit = fitting.fit_head(lambda: iter([rows]), labels, len(model.classes))
+    fit = fitting.fit_head(in_memory(rows), labels, len(model.classes))
     return float(nn.functional.cross_entropy(fit.held_out_logits, labels))

@@ -122,10 +122,11 @@ class Run:
         at = Progressed(plan=self._planned)
         if not at.plan.fits_head:
             return at
-        self._fitter.fit_head(TRAIN)
+        fit = self._fitter.fit_head(TRAIN)
         if self._fitter.taught is not None:
             at = self._decided(at, self._fitter.taught)
-        return replace(at, temperature=1 / self._fitter.suspect(*self._fitter.labelled).scale)
+        fit = self._fitter.find_label_issues(fit, *self._fitter.labelled)
+        return replace(at, temperature=1 / fit.scale)
 
     def baselines(self, at: Progressed) -> Progressed:
         """What the frozen source gives without training, on the held-out part: the most frequent
@@ -191,7 +192,7 @@ class Run:
         that; where no epoch was better, fit the head on all samples."""
         if not (at.plan.refit and at.plan.trained):
             return at
-        if at.fine_tuned is not None:
+        if at.fine_tuned is not None and at.temperature is not None:
             keeps, choice = refit(
                 self._backbone,
                 lambda phase: self._trainer.training(at.plan, (phase,), TRAIN, VAL),
@@ -199,7 +200,7 @@ class Run:
                 self._policy,
                 temperature=at.temperature,
                 truth=self._fitter.learned[VAL].numpy(),
-                counted=self._fitter.kept[VAL].numpy(),
+                counted=self._fitter.used[VAL].numpy(),
                 before=at.predicted["model"],
                 after=lambda: self._logits(at, VAL, ""),
             )
@@ -220,7 +221,7 @@ class Run:
     def conclude(self, at: Progressed) -> tuple[Progressed, Findings]:
         """What there is to say beside the scores, after `validate` and `test`."""
         if at.plan.trained and "probe" in at.baselines:
-            right = conclusions.model_answers(at.predicted) == self._fitter.given(VAL)
+            right = conclusions.model_answers(at.predicted) == self._fitter.labels(VAL)
             harm = conclusions.harm(float(right.mean()), at.baselines["probe"].accuracy)
             at = self._decided(at, harm) if harm else at
         return at, conclusions.findings(
@@ -290,7 +291,7 @@ class Run:
             return self._keep_probe(at, probe, answer.why)
         scale = answer.validation.scale
         head_layer.rescale(self._backbone.head, scale)
-        at = replace(at, temperature=at.temperature / scale)
+        at = replace(at, temperature=(at.temperature or 1.0) / scale)
         return self._decided(at, Choice(what="model", value=answer.name, why=answer.why))
 
     def _keep_probe(self, at: Progressed, state: State, why: str) -> Progressed:

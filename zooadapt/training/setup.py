@@ -1,4 +1,4 @@
-"""What a run needs before it starts: parts of the data, the mode, the plan, feeds of carries."""
+"""What a run needs before it starts: parts of the data, precision, the plan, the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from zooadapt.training.resume import Interrupted
 from zooadapt.training.strategies import AUTO, LOST
 from zooadapt.zoo.sources import Source
 
-KEPT = 1 << 30
+DECODED = 1 << 30
 """Bytes of decoded samples that a run keeps, for each part of the data, if epochs revisit them."""
 
 
@@ -65,7 +65,7 @@ def divide(
     alike: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> dict[str, Split]:
     """The training part, what is held out of it where epochs have to be compared, and the test
-    part. A solved head compares by leave-one-out and trains on everything. Held out is the data's
+    part. A fitted head is validated by leave-one-out and learns everything. Held out is the data's
     own validation part, unless only some labels of each class are to be used. alike: contents that
     are nearly equal to another one, which none is held out from."""
     train = data.train
@@ -109,8 +109,8 @@ def restored(interrupted: Interrupted) -> Plan:
     Raises: DataError for one that this version does not know, or for a device that is not here.
     """
     before = plan_json.plan_of(interrupted.plan)
-    here = distributed.device()
-    if before.device != here.type or (before.precision == "bf16" and not has_bf16(here)):
+    device = distributed.device()
+    if before.device != device.type or (before.precision == "bf16" and not has_bf16(device)):
         raise DataError(
             f"the interrupted run was on {before.device} in {before.precision}, which is not here",
             thing="device",
@@ -160,7 +160,7 @@ def refine(
     """The source made better by unlabelled samples of the target, if that can be; for a plan alone,
     only that it will be tried."""
     if request.plan_only:
-        why = "kept if the solved head gains by it"
+        why = "kept if the fitted head gains by it"
         return Choice(what="unlabelled", value=f"{len(target)} samples", why=why)
     return target_adaptation.refine(
         model,
@@ -258,7 +258,7 @@ def decide(
             costs,
             sizes,
             weights=_bytes(model),
-            kept=_kept(decided),
+            decoded=_decoded(decided),
             spent=taken,
             budget=budget,
         )
@@ -282,7 +282,7 @@ def open_store(
         augment=recipe.augment,
         views=request.views,
         seed=prepared.plan.seed,
-        keep=_kept(prepared.plan),
+        keep=_decoded(prepared.plan),
     )
 
 
@@ -303,8 +303,8 @@ def _sizes(batch: int, splits: Mapping[str, Split]) -> Sizes:
     return Sizes(train=train, val=val, test=test, unlabelled=more, batch=batch)
 
 
-def _kept(decided: Plan) -> int:
-    return KEPT if decided.trained else 0
+def _decoded(decided: Plan) -> int:
+    return DECODED if decided.trained else 0
 
 
 def _bytes(model: Model) -> int:

@@ -1,4 +1,4 @@
-"""Strategies as data: what is solved or trained, and where the cut stands while it is."""
+"""Strategies as data: what is fitted or trained, and from which freeze point."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ not, and then from where the first of them began."""
 
 @dataclass(frozen=True, kw_only=True)
 class FitHead:
-    """Freeze the whole backbone and solve the head on its features: convex, exact, no epochs."""
+    """Freeze the whole backbone and fit the head on its features: convex, exact, no epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train the stages from the cut on, and the head, by gradient descent."""
+    """Train the stages from the freeze point on, and the head, by gradient descent."""
 
     freeze_at: str | float
     """A stage's name, `start`, `end`, or the share of the stages that stays frozen."""
@@ -80,14 +80,14 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPhase:
-    """A solved phase of a plan."""
+    """A fit of the head in a plan."""
 
     kind: str = "solve"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPhase:
-    """A trained phase of a plan, its cut resolved to a number of frozen stages."""
+    """A trained phase of a plan, its freeze point resolved to a number of frozen stages."""
 
     freeze_at: int
     epochs: int
@@ -138,8 +138,8 @@ STRATEGIES: dict[str, tuple[Phase, ...]] = {
         Train(freeze_at="start", epochs=8, lr=1e-3),
     ),
 }
-"""`auto` trains from where the measured costs and the budget allow, and keeps the solved head where
-that gained nothing; `probe` is the linear probe; `lp-ft` is Kumar et al. 2022 (arXiv 2202.10054);
+"""`auto` trains from where measured costs and the budget allow, and keeps the linear probe where that
+gained nothing; `probe` is the linear probe; `lp-ft` is Kumar et al. 2022 (arXiv 2202.10054);
 `gradual` is the gradual unfreezing of Howard & Ruder 2018; `full` is plain fine-tuning, the usual
 baseline."""
 
@@ -147,10 +147,10 @@ FROM = "from:"
 
 
 def phases(name: str, *, from_scratch: bool = False) -> tuple[Phase, ...]:
-    """The phases of a strategy by name; `from:STAGE` solves the head, then trains on from there.
+    """The phases of a strategy by name; `from:STAGE` fits the head, then trains on from there.
 
-    From scratch there are no features to solve on and nothing worth freezing: the same number of
-    epochs, all of it trained. Raises: UsageError for an unknown name.
+    From scratch there are no features to fit a head on and nothing worth freezing: the same number
+    of epochs, all of it trained. Raises: UsageError for an unknown name.
     """
     if name.startswith(FROM) and len(name) > len(FROM):
         found: tuple[Phase, ...] = (

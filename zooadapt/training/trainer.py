@@ -37,7 +37,7 @@ class Trainer:
         deadline: float,
         trained: float = 0.0,
     ) -> None:
-        """solving: knows the labels that are learned; deadline: `time.monotonic()` seconds, after
+        """fitter: knows the labels that are learned; deadline: `time.monotonic()` seconds, after
         which no further step is taken; trained: seconds of it that were trained before this run
         went on."""
         self._backbone, self._engine, self._store = backbone, engine, store
@@ -47,7 +47,7 @@ class Trainer:
     def training(self, plan: Plan, phases: Sequence[TrainPhase], *names: str) -> Training:
         """The training of these parts together. One that a refit is to follow leaves time for it:
         as much as the refit takes if the training takes all the time there is."""
-        kept = torch.cat([self._fitter.kept[name] for name in names])
+        used = torch.cat([self._fitter.used[name] for name in names])
         deadline = self._deadline
         if plan.refit and VAL not in names and deadline < math.inf:
             train, val = (len(self._fitter.learned[name]) for name in (*names, VAL))
@@ -59,7 +59,7 @@ class Trainer:
             if held_out:
                 return self._store.at(VAL, freeze_at)
             whole = self._store.training(freeze_at, *names)
-            return whole if kept.all() else Part(whole, kept.nonzero()[:, 0].numpy())
+            return whole if used.all() else Part(whole, used.nonzero()[:, 0].numpy())
 
         return Training(
             self._backbone,
@@ -67,8 +67,8 @@ class Trainer:
             phases,
             plan.recipe,
             loader_at=loader_at,
-            labels=torch.cat([self._fitter.learned[name] for name in names])[kept],
-            val_labels=torch.from_numpy(self._fitter.given(VAL)),
+            labels=torch.cat([self._fitter.learned[name] for name in names])[used],
+            val_labels=torch.from_numpy(self._fitter.labels(VAL)),
             class_weights=self._weights,
             seed=plan.seed,
             progress=self._progress,

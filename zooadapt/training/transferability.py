@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Loader, Part
-from zooadapt.backbone.rows import Rows, chosen
+from zooadapt.backbone.rows import Rows, chosen, in_memory
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.heads import fitting
 from zooadapt.runtime.progress import Progress
@@ -147,5 +147,5 @@ def source_losses(
 def _held_out_losses(
     rows: Tensor, labels: Tensor, num_classes: int, groups: np.ndarray | None
 ) -> Tensor:
-    fit = fitting.fit_head(lambda: iter([rows]), labels, num_classes, groups=groups)
+    fit = fitting.fit_head(in_memory(rows), labels, num_classes, groups=groups)
     return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")
