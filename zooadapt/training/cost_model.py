@@ -267,7 +267,12 @@ def _step(
             seconds.append(spent)
             sizes.append(sum(t.numel() * t.element_size() for t in activations.values()))
         loss = backbone.logits(activations, start=backbone.depth).float().logsumexp(1).mean()
-    backward, _ = _timed(lambda: _settled(torch.autograd.backward(loss)))
+
+    def backpropagate() -> None:
+        torch.autograd.backward(loss)
+        _settled(None)
+
+    backward, _ = _timed(backpropagate)
 
     def update() -> None:
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -138,8 +138,8 @@ STRATEGIES: dict[str, tuple[Phase, ...]] = {
         Train(freeze_at="start", epochs=8, lr=1e-3),
     ),
 }
-"""`auto` trains from where measured costs and the budget allow, and keeps the linear probe where that
-gained nothing; `probe` is the linear probe; `lp-ft` is Kumar et al. 2022 (arXiv 2202.10054);
+"""`auto` trains from where measured costs and the budget allow, and keeps the linear probe where
+that gained nothing; `probe` is the linear probe; `lp-ft` is Kumar et al. 2022 (arXiv 2202.10054);
 `gradual` is the gradual unfreezing of Howard & Ruder 2018; `full` is plain fine-tuning, the usual
 baseline."""
 
