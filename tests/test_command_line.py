@@ -214,3 +214,17 @@ def test_every_name_of_another_tool_is_answered_with_one_that_is_here() -> None:
     named += [name for theirs in synonyms._SENTENCES for name in theirs]
     assert set(synonyms._OPTIONS) <= options and not options & set(named)
     assert len(named) == len(set(named))
+
+
+def test_an_option_that_does_nothing_here_is_accepted_with_a_note() -> None:
+    """Scripts that pass it go on; help does not list it."""
+    done = zooadapt("models", "english", "--offline", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["models"]
+    assert done.stderr == "note: --offline has no effect here\n"
+    idle = {"--label-column", "--drop-unlabelled", "--allow-tiny", "--train-folder",
+            "--test-folder", "--strict"}  # fmt: skip
+    predict, evaluate = (root.get_command(click.Context(root), name).get_params(
+        click.Context(root)) for name in ("predict", "evaluate"))  # fmt: skip
+    hidden = {one.opts[-1] for one in predict if getattr(one, "hidden", False)}
+    assert hidden == idle
+    assert not [one for one in evaluate if getattr(one, "hidden", False)]

@@ -3,6 +3,7 @@ shown, and code runs."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -19,6 +20,11 @@ from PIL import Image
 
 from zooadapt import __version__, errors
 from zooadapt.cli import COMMANDS, root
+from zooadapt.cli.commands import Command
+from zooadapt.cli.options import Option
+from zooadapt.runtime.options import Group
+from zooadapt.runtime.ranges import seconds
+from zooadapt.training.setup import BUDGET
 from zooadapt.training.strategies import STRATEGIES
 from zooadapt.workflows.demo import SOURCE, examples, write_digits
 
@@ -82,14 +88,48 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str]] | None:
     return None
 
 
+def commands() -> dict[str, Command]:
+    """Every command by its name, as it is typed."""
+    context, each = click.Context(root), {}
+    for name in COMMANDS:
+        command = root.get_command(context, name)
+        inner = command.commands if isinstance(command, click.Group) else {"": command}
+        each |= {f"{name} {second}".strip(): one for second, one in inner.items()}
+    return each
+
+
 def options(command: click.Command) -> set[str]:
     return {name for p in command.params for name in (*p.opts, *p.secondary_opts)} | {"--help"}
 
 
 def every_option() -> set[str]:
-    commands = [root.get_command(click.Context(root), name) for name in COMMANDS]
-    inner = [one for c in commands if isinstance(c, click.Group) for one in c.commands.values()]
-    return {name for command in (*commands, *inner) for name in options(command)}
+    groups = (root.get_command(click.Context(root), name) for name in COMMANDS)
+    return {name for one in (*commands().values(), *groups) for name in options(one)}
+
+
+def page_of_options() -> str:
+    """`zooadapt/docs/options.md`: every option of every command, as the command line has it."""
+    lines = [
+        "# Options",
+        "",
+        "This page is made from the options themselves: `python tests/test_pages.py` writes it.",
+        "In Python they are parameters, with `_` for `-`.",
+    ]
+    for name, command in commands().items():
+        lines += ["", f"## zooadapt {name}", "", *inspect.cleandoc(command.help).splitlines()]
+        lines += ["", "```console", f"$ {command.example}", "```"]
+        for heading in Group:
+            rows = [row_of(one) for one in command.params
+                    if getattr(one, "group", None) is heading and not one.hidden]  # fmt: skip
+            if rows:
+                lines += ["", f"| {heading} | | default | values |", "|---|---|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def row_of(option: Option) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    default = "required" if option.required else option.shown_default
+    return f"| {names} | {option.help} | {default} | {option.values} |"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -141,6 +181,41 @@ def test_python_on_a_page_is_python(page: Path) -> None:
     for code in blocks(page, "python"):
         path = re.match(r"# \S+\.py\n    ", code)  # a method of a class that the page goes on with
         compile(f"class Shown:\n{code}" if path else code, str(page), "exec")
+
+
+def test_the_page_of_options_is_made_from_them() -> None:
+    page = DOCS / "options.md"
+    assert page.read_text("utf-8") == page_of_options(), "python tests/test_pages.py writes it"
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_ends_in_an_example_that_can_be_typed(name: str) -> None:
+    command = commands()[name]
+    assert command.example.startswith(f"zooadapt {name}")
+    found, rest = command_of(command.example.split())
+    assert found is command and command.make_context(name, rest)
+    help = command.get_help(click.Context(command, info_name=name))
+    assert help.endswith(f"Example:\n  {command.example}")
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_option_has_a_sentence_and_a_default(name: str) -> None:
+    for option in commands()[name].params:
+        if isinstance(option, click.Option):
+            assert re.match(r"[A-Z].*\.$", option.help), option.name
+            assert option.is_flag or option.required or option.shown_default, option.name
+
+
+def test_help_of_adapt_begins_with_what_is_used_every_day() -> None:
+    command = commands()["adapt"]
+    help = command.get_help(click.Context(command, info_name="adapt"))
+    headings = re.findall(r"^(\S.*):$", help, re.MULTILINE)
+    assert headings[:4] == ["Data", "Strategy and budget", "Output", "Fine-tuning"]
+    assert headings[-2:] == ["Other", "Example"] and len(headings) == len({*Group}) + 1
+    words = " ".join(help.split())
+    assert "[default: by strategy: 0.001]" in words
+    assert "[default: by strategy: auto 12, lp-ft 12, full 20, gradual 16; more" in words
+    assert BUDGET == seconds("10m") and "[default: auto: 10m; other" in words
 
 
 def test_the_front_page_is_one() -> None:
@@ -260,3 +335,7 @@ def python_of(page: Path, begin: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(code.replace(STARTED, SOURCE), str(page), "exec"), names)
     return names
+
+
+if __name__ == "__main__":
+    (DOCS / "options.md").write_text(page_of_options(), "utf-8")

@@ -25,7 +25,7 @@ _METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
 
 
 class Option(click.Option):
-    """An option that knows under which heading help lists it, and its default in words."""
+    """An option that knows its heading in help, its default in words, and the values it takes."""
 
     def __init__(
         self,
@@ -33,10 +33,11 @@ class Option(click.Option):
         *,
         group: Group = Group.OTHER,
         shown_default: str = "",
+        values: str = "",
         **attributes: Any,
     ) -> None:
         super().__init__(param_decls, **attributes)
-        self.group, self.shown_default = group, shown_default
+        self.group, self.shown_default, self.values = group, shown_default, values
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
@@ -87,7 +88,8 @@ def options_of(
 
 
 def _declared(one: options.Option, *, hidden: bool) -> Callable[[F], F]:
-    attributes: dict[str, Any] = {"default": one.default, "hidden": hidden}
+    values = ", ".join(one.choices) or str(one.range or "").removeprefix("a number ")
+    attributes: dict[str, Any] = {"default": one.default, "hidden": hidden, "values": values}
     name = one.flag
     if one.kind is bool:
         name += f"/--no-{name.removeprefix('--')}" if one.default else ""
