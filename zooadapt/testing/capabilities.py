@@ -1,4 +1,4 @@
-"""Flags of `Capabilities`, each proved where it is set. Padding is among the forward checks."""
+"""Checks of the flags of `Capabilities`; `forward` checks padding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from zooadapt.backbone.pretrained import build
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.data.synthesis import synthesise
-from zooadapt.testing.case import Case, apart, close, same
+from zooadapt.testing.case import Case, close, difference, same
 from zooadapt.testing.clauses import clause, need, require
 
 
@@ -18,7 +18,7 @@ def check_other_input_sizes(case: Case) -> None:
     for images of twice the side."""
     need(case.family.can.input_size, "capability input_size")
     channels, side = _image(case).shape[1], 2 * _image(case).shape[3]
-    _check_runs(case, {"input_size": side}, (channels, side, side))
+    _check_runs(case, (channels, side, side), input_size=side)
 
 
 @clause
@@ -26,16 +26,16 @@ def check_other_channel_counts(case: Case) -> None:
     """Where `input_channels` is declared: `with_input(channels=...)` gives a network of the same
     weights for greyscale images, or for coloured ones if it is for greyscale."""
     need(case.family.can.input_channels, "capability input_channels")
-    _, was, height, width = _image(case).shape
-    channels = 3 if was == 1 else 1
-    _check_runs(case, {"in_chans": channels}, (channels, height, width))
+    _, own, height, width = _image(case).shape
+    channels = 3 if own == 1 else 1
+    _check_runs(case, (channels, height, width), in_chans=channels)
 
 
 @clause
 def check_other_crops(case: Case) -> None:
     """Where `crop` is declared: `with_crop` gives a network of the same weights that uses the ends
-    of a wide image under "squash", and not under "center"; the preprocessor's `seen` says so, and
-    an export keeps it."""
+    of a wide image with "squash" and ignores them with "center". The preprocessor's `seen` agrees,
+    and an export keeps the crop."""
     need(case.family.can.crop, "capability crop")
     high, wide = _image(case).shape[2:]
     (raw,) = synthesise("image", 1, channels=case.model.channels)
@@ -57,9 +57,9 @@ def check_other_crops(case: Case) -> None:
         share = seen(image.size) / seen((image.width, image.width))
         require(
             (share > 0.9) == uses,
-            declared=f"`seen` of a preprocessor with crop '{crop}' says how much of an image it "
-            "uses",
-            actual=f"{share:.2f} of what it uses of a square one",
+            declared=f"`seen` of a preprocessor with crop '{crop}' gives the share of an image "
+            "that it uses",
+            actual=f"{share:.2f} of its share of a square image",
             remedy="give the preprocessor a `seen(size)`: the share of an image that it uses",
         )
         native = case.family.native_config(model.source.config, model.classes)
@@ -74,8 +74,8 @@ def check_other_crops(case: Case) -> None:
 @clause
 def check_it_is_a_language_model(case: Case) -> None:
     """Where `language_model` is declared: `language_config` gives a network without classes for a
-    text, by characters or bytes, in which each symbol of a text has one state, which stays as it is
-    whatever symbols follow; and `language` spells symbols as the text that they were read from."""
+    text, by characters or bytes. Each symbol has one state, which no later symbol changes.
+    `language` spells the symbols as their text."""
     need(case.family.can.language_model, "capability language_model")
     text = "A language: its text says what comes next.\n" * 8
     for unit in ("char", "byte"):
@@ -116,20 +116,26 @@ def check_it_is_a_language_model(case: Case) -> None:
             require(
                 close(row[:12], states[0, :12]),
                 declared="states of equal beginnings are equal",
-                actual=f"{apart(row[:12], states[0, :12])} where the texts go on differently",
+                actual=f"{difference(row[:12], states[0, :12])} if the texts continue differently",
                 remedy="declare no `language_model` where a state sees what follows it",
             )
 
 
-def _check_runs(case: Case, wanted: dict[str, int], shape: tuple[int, ...]) -> None:
-    model = build(case.exported, **wanted)
+def _check_runs(
+    case: Case,
+    shape: tuple[int, ...],
+    *,
+    input_size: int | None = None,
+    in_chans: int | None = None,
+) -> None:
+    model = build(case.exported, input_size=input_size, in_chans=in_chans)
     raws = synthesise("image", 2, channels=model.channels)
     activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
-    given = [tuple(t.shape[1:]) for t in activations.values() if t.ndim == 4]
+    shapes = [tuple(t.shape[1:]) for t in activations.values() if t.ndim == 4]
     require(
-        given == [shape],
+        shapes == [shape],
         declared=f"images {shape}",
-        actual=given,
+        actual=shapes,
         remedy="let `preprocessor` read the size and channels that `with_input` writes",
     )
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What a check is given: a family, one of its configs, and what has been computed with them."""
+"""The input of a check: a family, one of its configs, and what was computed with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.data.synthesis import synthesise
 from zooadapt.family import FILES, Activations, Family, Preprocessor, Sample, Stage, further_files
 from zooadapt.testing.outcomes import Faults
-from zooadapt.testing.steps import Training, reached, train
+from zooadapt.testing.steps import Training, parameters_with_gradient, train
 from zooadapt.workflows import export
 from zooadapt.workflows.report import Written
 from zooadapt.zoo import hub
@@ -29,10 +29,10 @@ N = 4
 
 
 class Case:
-    """A family and one config of it; what is computed is kept for the next check.
+    """A family and one config of it; checks share what was computed.
 
-    Without a `source` the network has random weights, a function of nothing, in which nothing is
-    zero or one: what starts out as the identity would hide mistakes. With one it has the source's.
+    With a `source` the network has its weights. Otherwise the weights are random, always the same,
+    and without constants: a layer initialised as the identity would hide mistakes.
     """
 
     def __init__(
@@ -46,30 +46,29 @@ class Case:
         self.family, self.config, self.source = family, config, source
         self.name = name or "config"
         self.faults = Faults()
-        self._unbuilt: Exception | None = None
+        self._build_error: Exception | None = None
 
     def __repr__(self) -> str:
         return f"Case({self.family.name}, {self.name})"
 
     @cached_property
     def model(self) -> Model:
-        """Raises: what building raised the first time. An error in a stage has a note with the
-        stage's name."""
-        if self._unbuilt is not None:
-            raise self._unbuilt
+        """Raises: the error of the first build. An error in a stage has a note with its name."""
+        if self._build_error is not None:
+            raise self._build_error
         try:
             if self.source:
                 model = build(self.source, classes=self.source.classes or CLASSES)
                 return _naming_stages(model)
-            nowhere = hub.Source(
+            origin = hub.Source(
                 location=self.name, folder=Path(), revision=None, files={}, license=None
             )
-            source = Source(origin=nowhere, family=self.family, config=self.config)
+            source = Source(origin=origin, family=self.family, config=self.config)
             model = build(source, classes=CLASSES, from_scratch=True)
         except Exception as error:
-            self._unbuilt = error
+            self._build_error = error
             raise
-        _shake(model.backbone.net)
+        _randomise_constants(model.backbone.net)
         return _naming_stages(model)
 
     @property
@@ -93,7 +92,7 @@ class Case:
         return [self.preprocessor(raw, rng=None) for raw in self.raws(n, seed=seed)]
 
     def activations(self, k: int = 0) -> Activations:
-        """A copy of the eval-mode carry of `N` samples at cut `k`."""
+        """A copy of the activations of `N` samples at freeze point `k`, in eval mode."""
         return {name: tensor.clone() for name, tensor in self._store[k].items()}
 
     def carry(self, k: int = 0) -> Activations:
@@ -102,19 +101,19 @@ class Case:
 
     @cached_property
     def logits(self) -> Tensor:
-        """`(N, K)` of the chain in eval mode."""
+        """`(N, K)` of the staged backbone in eval mode."""
         with torch.no_grad():
             return self.backbone.logits(self.activations())
 
     @cached_property
     def trainings(self) -> list[Training]:
-        """Two steps of training from every cut, each from the same start."""
+        """Two steps of training from every freeze point, each from the same weights."""
         with self.workbench() as backbone:
-            wanted = reached(backbone.net, self.activations())
+            trainable = parameters_with_gradient(backbone.net, self.activations())
         trainings = []
         for freeze_at in range(self.backbone.depth + 1):
             with self.workbench() as backbone:
-                trainings.append(train(backbone, freeze_at, self.activations(), wanted))
+                trainings.append(train(backbone, freeze_at, self.activations(), trainable))
         return trainings
 
     @cached_property
@@ -130,7 +129,7 @@ class Case:
 
     @contextmanager
     def workbench(self) -> Iterator[StagedBackbone]:
-        """The chain, to train or spoil: weights, buffers, modes and cut are put back afterwards."""
+        """The backbone, to change: weights, buffers, modes and freeze point are restored after."""
         net = self.backbone.net
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         try:
@@ -155,7 +154,7 @@ class Case:
 
 
 def reopened(family: Family, folder: Path) -> Source:
-    """An export as a source, as the core opens it, for a family that need not be installed."""
+    """An export as a source, as the core opens it; the family need not be installed."""
     config = hub.fetch_config(str(folder))
     origin = hub.fetch(str(folder), names=further_files(family))
     return opened(origin, family, config)
@@ -183,15 +182,15 @@ def close(actual: Tensor, expected: Tensor) -> bool:
     """Equal up to rounding: within 1e-4 of the largest expected value."""
     if actual.shape != expected.shape:
         return False
-    room = 1e-4 * max(1.0, float(expected.abs().max()))
-    return bool(torch.allclose(actual, expected, rtol=0, atol=room))
+    tolerance = 1e-4 * max(1.0, float(expected.abs().max()))
+    return bool(torch.allclose(actual, expected, rtol=0, atol=tolerance))
 
 
-def apart(actual: Tensor, expected: Tensor) -> str:
-    """How two tensors differ, in words."""
+def difference(actual: Tensor, expected: Tensor) -> str:
+    """The difference of two tensors, in words."""
     if actual.shape != expected.shape:
         return f"shape {tuple(actual.shape)} against {tuple(expected.shape)}"
-    return f"up to {float((actual - expected).abs().max()):.2g} apart"
+    return f"a difference of up to {float((actual - expected).abs().max()):.2g}"
 
 
 def same(first: Activations, second: Activations) -> bool:
@@ -207,14 +206,15 @@ def _copy(activations: Activations) -> Activations:
 
 
 @torch.no_grad()
-def _shake(net: nn.Module) -> None:
-    """Random values for constant parameters (biases, scales, zero-initialised layers) and for
+def _randomise_constants(net: nn.Module) -> None:
+    """Give random values to constant parameters (biases, scales, zero-initialised layers) and to
     running statistics."""
     random = torch.Generator().manual_seed(0)
     for parameter in net.parameters():
         if (parameter == parameter.flatten()[0]).all():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=random)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
-            module.running_mean += 0.1 * torch.randn(module.running_mean.shape, generator=random)
-            module.running_var *= 0.5 + torch.rand(module.running_var.shape, generator=random)
+            mean, variance = module.get_buffer("running_mean"), module.get_buffer("running_var")
+            mean.add_(0.1 * torch.randn(mean.shape, generator=random))
+            variance.mul_(0.5 + torch.rand(variance.shape, generator=random))

@@ -1,4 +1,4 @@
-"""A clause of the contract as a check: how it fails, whether it applies, what it follows from."""
+"""A clause of the contract as a check: when it fails, does not apply, or follows from another."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Check = Callable[[Case], None]
 
 
 def _checked(check: Check, *, founding: bool) -> Check:
-    """Make a function a check: its docstring is the clause that a failure shows. Errors that users
-    would see are failures too.
+    """Make a function a check. A failure shows its docstring, the clause; an expected error
+    (ZooadaptError) is a failure too.
 
-    Raises: from the function made, Broken with that clause, or Follows.
+    Raises: Broken with that clause, or Follows, from the returned function.
     """
     words = " ".join((inspect.getdoc(check) or "").split())
 
@@ -34,7 +34,7 @@ def _checked(check: Check, *, founding: bool) -> Check:
                 raise Follows(first) from error
             broken = error
             if isinstance(error, ZooadaptError):
-                remedy = error.remedy or "read what it says"
+                remedy = error.remedy or "correct what the error names"
                 broken = Broken(declared="no error", actual=error, remedy=remedy)
             if isinstance(broken, Broken):
                 broken.clause = words
@@ -46,15 +46,15 @@ def _checked(check: Check, *, founding: bool) -> Check:
 
 
 clause = partial(_checked, founding=False)
-"""A clause by itself."""
+"""A clause on which no other builds."""
 foundation = partial(_checked, founding=True)
-"""A clause that all checks after it build upon: an error in those says no more than its failure."""
+"""A clause on which all later checks build: after its failure their errors say nothing new."""
 
 
-def need(there: object, what: str) -> None:
-    """Raises: Skip when what a check is about is not there."""
-    if not there:
-        raise Skip(what)
+def need(subject: object, name: str) -> None:
+    """Raises: Skip when the subject of a check is absent; `name` is the reason."""
+    if not subject:
+        raise Skip(name)
 
 
 def refuse(*, declared: object, actual: object, remedy: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Other processes, which know of a family what its package and an export say, and nothing else."""
+"""Other processes, which know a family by its package and an export alone."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ print(json.dumps({"seconds": seconds, "heavy": heavy, "printed": noise.getvalue(
 
 
 def import_alone(family: Family, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What importing a family's module does to a fresh interpreter: processor `seconds`, which a
-    busy machine does not add to, `heavy` modules that are loaded after asking `claims`, what was
-    `printed`.
+    """What importing a family's module does in a fresh interpreter: `seconds` of processor time,
+    which a busy machine does not lengthen; `heavy` modules loaded after a call of `claims`; the
+    text `printed`.
 
-    Raises: AssertionError with what the interpreter said when it failed.
+    Raises: AssertionError with the interpreter's error.
     """
     job = {**_place(family), "config": config}
     done = subprocess.run(
@@ -47,7 +47,8 @@ def import_alone(family: Family, config: Mapping[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     if done.returncode:
         raise AssertionError(f"it cannot be imported alone: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout)
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
 
 
 def load_elsewhere(
@@ -56,12 +57,13 @@ def load_elsewhere(
     """Logits `(n, K)` of an export for `n` synthesised samples, computed by another process, and
     what a second `build` opened there.
 
-    Raises: AssertionError with what went wrong there.
+    Raises: AssertionError with the other process's error.
     """
     import torch
     from safetensors.torch import load_file
 
     with TemporaryDirectory(prefix="zooadapt-check-") as out:
+        logits = Path(out) / "logits.safetensors"
         job = {
             **_place(family),
             "path": sys.path,
@@ -69,17 +71,17 @@ def load_elsewhere(
             "n": n,
             "channels": channels,
             "threads": torch.get_num_threads(),
-            "out": f"{out}/logits.safetensors",
+            "out": str(logits),
         }
         answer = _worker().ask(job)
         if "error" in answer:
             raise AssertionError(f"in a clean process: {answer['error']}")
-        return load_file(job["out"])["logits"], tuple(answer["touched"])
+        return load_file(logits)["logits"], tuple(answer["touched"])
 
 
 class _Worker:
-    """One other process for all exports: starting it costs seconds, and no export knows of another.
-    Jobs and answers are lines of JSON."""
+    """One other process for all exports, since starting one takes seconds. Jobs and answers are
+    lines of JSON."""
 
     def __init__(self) -> None:
         self._stderr = TemporaryFile("w+")
@@ -91,14 +93,16 @@ class _Worker:
         atexit.register(self._process.kill)
 
     def ask(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        if self._process.poll() is None:
+        answers = self._process.stdout
+        if self._process.poll() is None and answers is not None:
             print(json.dumps(job), file=self._process.stdin, flush=True)
-            if line := self._process.stdout.readline():
-                return json.loads(line)
+            if line := answers.readline():
+                answer: dict[str, Any] = json.loads(line)
+                return answer
         self._stderr.seek(0)
-        said = self._stderr.read().strip()[-500:]
+        stderr = self._stderr.read().strip()[-500:]
         _worker.cache_clear()
-        return {"error": f"it died with {self._process.wait()}: {said}"}
+        return {"error": f"it ended with code {self._process.wait()}: {stderr}"}
 
 
 _worker = cache(_Worker)
@@ -109,5 +113,5 @@ def _place(family: Family) -> dict[str, str]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with its import path."""
+    """The environment of this process, with its import path."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

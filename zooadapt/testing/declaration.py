@@ -1,4 +1,4 @@
-"""What a family says of itself, before any network is built."""
+"""Checks of a family's declarations; no network is built."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OURS = (Family, ABC, object)
 _NEARLY = 0.8
 _IMPORT_SECONDS = 0.5
 _FOREIGN: tuple[dict[str, Any], ...] = ({}, {"_class_name": "UNet2DModel", "sample_size": 8})
-_JUNK = (None, 3, -1.5, True, "?", [], {}, ["?"], {"?": 1})
+_WRONG_VALUES: tuple[Any, ...] = (None, 3, -1.5, True, "?", [], {}, ["?"], {"?": 1})
 
 
 @clause
@@ -55,10 +55,10 @@ def check_it_declares_itself(case: Case) -> None:
         "weight_folders": (_names(family.weight_folders), "a tuple of folder names"),
         "bundled": (_names(tuple(family.bundled.values())), "a mapping of names to folders"),
     }
-    for attribute, (holds, wanted) in kinds.items():
+    for attribute, (holds, expected) in kinds.items():
         require(
             holds,
-            declared=f"{attribute}: {wanted}",
+            declared=f"{attribute}: {expected}",
             actual=repr(getattr(family, attribute)),
             remedy=f"correct `{attribute}` in the class",
         )
@@ -69,14 +69,14 @@ def check_it_declares_itself(case: Case) -> None:
             refuse(
                 declared=f"imports: '{name}' is a module",
                 actual=f"{type(error).__name__}: {error}",
-                remedy="correct the name, or install what it is of; else nothing is imported ahead",
+                remedy="correct the name, or install its distribution",
             )
 
 
 @clause
 def check_nothing_is_misspelt(case: Case) -> None:
-    """No member of the family or its preprocessor is called nearly as an optional one of the
-    interface that is not there: it would never be called."""
+    """No member of the family or its preprocessor has nearly the name of an absent optional member
+    of the interface: zooadapt would never call it."""
     parts = (
         (case.family, members(Family)),
         (case.preprocessor, {*members(Preprocessor), *PREPROCESSOR_EXTRAS}),
@@ -88,32 +88,32 @@ def check_nothing_is_misspelt(case: Case) -> None:
             require(
                 name.startswith("_") or not close,
                 declared=f"members of {type(part).__name__} have the names of the interface",
-                actual=f"'{name}' is none",
-                remedy=f"did you mean '{'' if not close else close[0]}'? If not, call it otherwise",
+                actual=f"the interface has no '{name}'",
+                remedy=f"did you mean '{'' if not close else close[0]}'? If not, rename it",
             )
 
 
 @clause
 def check_importing_it_is_light(case: Case) -> None:
-    """Importing the plugin and asking `claims` loads neither torch nor what `imports` names, prints
-    nothing and takes next to no processor time: every command asks every installed plugin."""
-    found = clean.import_alone(case.family, case.config)
+    """Importing the plugin and calling `claims` loads neither torch nor a module of `imports`,
+    prints nothing and takes little processor time: every command calls every installed plugin."""
+    facts = clean.import_alone(case.family, case.config)
     require(
-        not found["heavy"],
-        declared="torch and what `imports` names are imported inside the methods that need them",
-        actual=f"{', '.join(found['heavy'])} loaded",
+        not facts["heavy"],
+        declared="torch and modules of `imports` are imported inside the methods that need them",
+        actual=f"{', '.join(facts['heavy'])} loaded",
         remedy="move the import into the methods, or into a module that they import",
     )
     require(
-        not found["printed"],
-        declared="silence",
-        actual=f"printed {found['printed'][:80]!r}",
+        not facts["printed"],
+        declared="importing prints nothing",
+        actual=f"printed {facts['printed'][:80]!r}",
         remedy="remove the print",
     )
     require(
-        found["seconds"] <= _IMPORT_SECONDS,
+        facts["seconds"] <= _IMPORT_SECONDS,
         declared=f"at most {_IMPORT_SECONDS} s of processor time",
-        actual=f"{found['seconds']:.2f} s",
+        actual=f"{facts['seconds']:.2f} s",
         remedy="python -X importtime shows what takes it; import that inside the methods",
     )
 
@@ -121,28 +121,29 @@ def check_importing_it_is_light(case: Case) -> None:
 @clause
 def check_variants_are_sources(case: Case) -> None:
     """Each of `variants()` names a source once, with its licence in the Hub's spelling or None."""
-    seen = set()
+    sources = set()
     for variant in case.family.variants():
+        is_plain = re.fullmatch(r"[\w./@-]+", variant.source) is not None
         require(
-            variant.source not in seen and re.fullmatch(r"[\w./@-]+", variant.source) is not None,
+            variant.source not in sources and is_plain,
             declared="each source once, as the user types it",
             actual=repr(variant.source),
             remedy="leave it out, or give ORG/NAME or a bundled name",
         )
-        seen.add(variant.source)
-        given = variant.license
+        sources.add(variant.source)
+        name = variant.license
         require(
-            given is None or re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", given) is not None,
+            name is None or re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", name) is not None,
             declared=f"the licence of {variant.source} as the Hub spells it",
-            actual=repr(given),
+            actual=repr(name),
             remedy="give an identifier such as apache-2.0, or None",
         )
 
 
 @clause
 def check_it_claims_its_own_alone(case: Case) -> None:
-    """`claims` is True for a config of the family, False for those of others, whatever they hold,
-    and changes nothing."""
+    """`claims` is True for a config of the family, False for any other config, and changes
+    nothing."""
     family, before = case.family, copy.deepcopy(dict(case.config))
     require(
         family.claims(case.config) is True,
@@ -157,7 +158,8 @@ def check_it_claims_its_own_alone(case: Case) -> None:
         remedy="read the config with .get alone",
     )
     foreign = [*_FOREIGN, *_others(family.name)]
-    foreign += [{key: junk} for key in ("architecture", "model_type", "zooadapt") for junk in _JUNK]
+    keys = ("architecture", "model_type", "zooadapt")
+    foreign += [{key: value} for key in keys for value in _WRONG_VALUES]
     for config in foreign:
         require(
             family.claims(config) is False,
@@ -169,8 +171,8 @@ def check_it_claims_its_own_alone(case: Case) -> None:
 
 @clause
 def check_wrong_configs_are_named(case: Case) -> None:
-    """A config with a key missing, or of a wrong type or sign, either makes a network or raises
-    a DataError with the key: a config is a stranger's file."""
+    """A config with a key that is missing, or of a wrong type or sign, makes a network or raises a
+    DataError with the key: a config is a stranger's file."""
     for key in [key for key in case.config if key != FILES]:
         for change, config in _spoiled(case.config, key):
             if case.family.claims(config):
@@ -183,8 +185,8 @@ def check_wrong_configs_are_named(case: Case) -> None:
                     refuse(
                         declared=f"a DataError for a config with '{key}' {change}",
                         actual=f"{type(error).__name__}: {error}",
-                        remedy="check the key before it is used; "
-                        f"raise DataError(..., thing='{key}')",
+                        remedy=f"read '{key}' with zooadapt.family.config_keys, or raise "
+                        f"DataError(..., thing='{key}')",
                     )
 
 
@@ -192,7 +194,8 @@ def _spoiled(config: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
     without = {name: value for name, value in config.items() if name != key}
     value = config[key]
     changed: list[tuple[str, dict[str, Any]]] = [("missing", without)]
-    for wrong in (None, {"?": []}, "?", [[]]):
+    others: tuple[Any, ...] = (None, {"?": []}, "?", [[]])
+    for wrong in others:
         if type(wrong) is not type(value):
             changed.append((f"being {wrong!r}", {**without, key: wrong}))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -211,7 +214,7 @@ def _others(name: str) -> list[dict[str, Any]]:
 
 
 def members(interface: type) -> set[str]:
-    """What an author may write in a class."""
+    """The public members of a class, annotations included."""
     written = vars(interface) | inspect.get_annotations(interface)
     return {name for name in written if not name.startswith("_")}
 

@@ -1,32 +1,36 @@
-"""What is written, and read again elsewhere; what becomes of a head's rows on the way."""
+"""Checks of exports: what is written, loaded elsewhere, and copied of a head's rows."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from zooadapt.backbone.pretrained import build
 from zooadapt.testing import clean
-from zooadapt.testing.case import CLASSES, Case, apart
+from zooadapt.testing.case import CLASSES, Case, difference
 from zooadapt.testing.clauses import clause, foundation, need, refuse, require
+from zooadapt.testing.outcomes import Skip
 from zooadapt.testing.steps import network_logits
 from zooadapt.testing.structure import SEVEN
 
 
 @clause
 def check_native_names_are_kept(case: Case) -> None:
-    """`convert` gives the network's state back from what `native_state` makes of it, bit for bit
-    under the same names, and leaves its argument as it is: an export is a source."""
+    """`convert` inverts `native_state`: it gives the network's state bit for bit under the same
+    names, and leaves its argument as it is. An export is a source."""
     state = {name: t.clone() for name, t in case.backbone.net.state_dict().items()}
     native = case.family.native_config(case.config, case.model.classes)
-    given = dict(case.family.native_state(state, case.config))
-    names = set(given)
-    converted = case.family.convert(given, native)
+    exported = dict(case.family.native_state(state, case.config))
+    names = set(exported)
+    converted = case.family.convert(exported, native)
     changed = sorted(state.keys() ^ converted.keys())
     changed += [
         n for n in state.keys() & converted.keys() if not torch.equal(state[n], converted[n])
     ]
     require(
-        not changed and given.keys() == names,
+        not changed and exported.keys() == names,
         declared="convert(native_state(state_dict()), native_config) is the same state",
         actual=f"{', '.join(changed[:3]) or 'the argument'} changed",
         remedy="recognise the native form in the config or by its names, and return it as it is",
@@ -35,15 +39,15 @@ def check_native_names_are_kept(case: Case) -> None:
 
 @clause
 def check_native_config_is_claimed(case: Case) -> None:
-    """`native_config` is a config that the family claims, knows the classes of in order, where it
-    knows any, and gives again when asked again."""
+    """The family claims what `native_config` gives; `classes` of it are the same in order, or None;
+    `native_config` of it is the same."""
     for classes in (CLASSES, SEVEN):
         native = case.family.native_config(case.config, classes)
         require(
             case.family.claims(native) is True,
             declared="claims(native_config) is True",
             actual=f"False for {str(native)[:200]}",
-            remedy="write the key that `claims` looks at",
+            remedy="write the key that `claims` reads",
         )
         known = case.family.classes(native)
         require(
@@ -63,12 +67,13 @@ def check_native_config_is_claimed(case: Case) -> None:
 
 @clause
 def check_the_card_can_say_how_to_load_it(case: Case) -> None:
-    """Where `usage` gives something, it is Python code that names the place of the export, in a
-    folder and on the Hub."""
+    """`usage` gives None or Python code that names the place of the export, in a folder and on the
+    Hub."""
     native = case.family.native_config(case.config, case.model.classes)
     for place, on_hub in (("some-folder", False), ("org/name", True)):
         code = case.family.usage(native, place, on_hub=on_hub)
-        need(code is not None, "`usage` gives None")
+        if code is None:
+            raise Skip("`usage` gives None")
         try:
             compile(code, "usage", "exec")
         except (SyntaxError, TypeError, ValueError) as error:
@@ -87,9 +92,9 @@ def check_the_card_can_say_how_to_load_it(case: Case) -> None:
 
 @clause
 def check_an_export_loads_in_a_clean_process(case: Case) -> None:
-    """Another process that has the exported folder alone gives the same logits, bit for bit,
-    whatever its random seed, and there `build` opens no file, connection or process: weights are
-    the core's business."""
+    """Another process that has the exported folder alone gives the same logits, bit for bit, with
+    another random seed. There `build` opens no file, connection or process: the core loads
+    weights."""
     with torch.no_grad():
         expected = network_logits(case.backbone.net, case.activations())
     folder = case.exported.origin.folder
@@ -99,7 +104,7 @@ def check_an_export_loads_in_a_clean_process(case: Case) -> None:
     require(
         logits.shape == expected.shape and torch.equal(logits, expected),
         declared="the same logits",
-        actual=apart(logits, expected),
+        actual=difference(logits, expected),
         remedy="write into native_config all that build and preprocessor read; keep all state in "
         "parameters and persistent buffers",
     )
@@ -113,39 +118,39 @@ def check_an_export_loads_in_a_clean_process(case: Case) -> None:
 
 @clause
 def check_known_classes_keep_their_rows(case: Case) -> None:
-    """A source's head rows of classes that the new data has too are carried over, bit for bit, to
-    where the new order wants them."""
+    """A source's head rows of classes that the new data has too are copied bit for bit to their
+    places in the new order."""
     model = build(case.exported, classes=SEVEN)
     require(
         model.carried == tuple(name for name in SEVEN if name in CLASSES),
-        declared="rows of 'third' and 'first' are carried over",
-        actual=f"carried: {model.carried}",
+        declared="rows of 'third' and 'first' are copied",
+        actual=f"copied: {model.carried}",
         remedy="keep the head's name and rows in `convert`, and the order in `classes`",
     )
     old, new = case.backbone.head.weight, model.backbone.head.weight
-    moved = [n for n in model.carried
+    changed = [n for n in model.carried
              if not torch.equal(new[SEVEN.index(n)], old[case.model.classes.index(n)])]  # fmt: skip
     require(
-        not moved,
-        declared="carried rows are the same",
-        actual=f"rows of {', '.join(moved)} differ",
+        not changed,
+        declared="copied rows are the same",
+        actual=f"rows of {', '.join(changed)} differ",
         remedy="leave the head's weights alone in `convert`",
     )
 
 
 @foundation
 def check_source_weights_fit(case: Case) -> None:
-    """With `--source`: its weights are the network's, under the names that `convert` gives, none
-    missing, none left over, and none of the shape of another."""
+    """With `--source`: its weights, after `convert`, have the names and shapes of the network's;
+    none is missing or unused."""
     need(case.source, "no --source given")
     require(
         not case.model.unused,
-        declared="every tensor has its place, the old head apart",
+        declared="every tensor but the old head has a place in the network",
         actual=f"unused: {', '.join(case.model.unused[:5])}",
-        remedy="rename them in `convert`, or give the network what they are for",
+        remedy="rename them in `convert`, or add their layers to the network",
     )
 
 
-def _differing(first: dict, second: dict) -> str:
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     keys = sorted(first.keys() | second.keys(), key=str)
     return ", ".join(str(key) for key in keys if first.get(key) != second.get(key))

@@ -1,21 +1,21 @@
-"""The chain in motion: what it computes, from what, and that nothing else gets in."""
+"""Checks of forward passes: what the stages compute, and from what."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zooadapt.backbone.padding import cat
-from zooadapt.testing.case import Case, apart, close, same
+from zooadapt.testing.case import Case, close, difference, same
 from zooadapt.testing.clauses import clause, foundation, need, require
 from zooadapt.testing.steps import network_logits
 
 
 @foundation
 def check_carries_are_batches(case: Case) -> None:
-    """Every carry is a dict of tensors with one row per sample, finite; the last one holds
+    """Activations are a dict of finite tensors with one row per sample; the last stage's hold
     `features`, `(N, D)`."""
     rows = len(case.samples())
     for k in range(case.backbone.depth + 1):
@@ -26,7 +26,7 @@ def check_carries_are_batches(case: Case) -> None:
                 batch,
                 declared=f"'{name}' after {where} has {rows} rows",
                 actual=tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor),
-                remedy="put the sample dimension first; leave out what is no tensor of rows",
+                remedy="put the sample dimension first; leave out other values",
             )
             require(
                 not tensor.is_floating_point() or bool(tensor.isfinite().all()),
@@ -46,12 +46,12 @@ def check_carries_are_batches(case: Case) -> None:
 @clause
 @torch.no_grad()
 def check_the_chain_is_the_network(case: Case) -> None:
-    """Composed and followed by the head, the stages compute what the network computes."""
+    """The composed stages and the head compute what the network computes."""
     expected = network_logits(case.backbone.net, case.activations())
     require(
         close(case.logits, expected),
         declared="the network's own logits",
-        actual=apart(case.logits, expected),
+        actual=difference(case.logits, expected),
         remedy="follow the network's forward step by step: order, activations, pooling",
     )
 
@@ -59,28 +59,28 @@ def check_the_chain_is_the_network(case: Case) -> None:
 @clause
 @torch.no_grad()
 def check_the_chain_is_the_network_in_training(case: Case) -> None:
-    """In train mode too, dropout and running statistics included."""
+    """The same holds in train mode, dropout and running statistics included."""
     with case.workbench() as backbone:
         start = {name: tensor.clone() for name, tensor in backbone.net.state_dict().items()}
         backbone.train()
         torch.manual_seed(1)
         expected = network_logits(backbone.net, case.activations())
-        moved = {name: tensor.clone() for name, tensor in backbone.net.state_dict().items()}
+        trained = {name: tensor.clone() for name, tensor in backbone.net.state_dict().items()}
         backbone.net.load_state_dict(start)
         torch.manual_seed(1)
-        given = backbone.logits(case.activations())
-        own = backbone.net.state_dict()
+        logits = backbone.logits(case.activations())
+        state = backbone.net.state_dict()
         require(
-            close(given, expected),
+            close(logits, expected),
             declared="the network's own logits in train mode, for an equal seed",
-            actual=apart(given, expected),
+            actual=difference(logits, expected),
             remedy="call the network's own dropout modules, once each, in the same order",
         )
-        apart_ = [name for name in moved if not close(own[name].float(), moved[name].float())]
+        different = [n for n in trained if not close(state[n].float(), trained[n].float())]
         require(
-            not apart_,
+            not different,
             declared="the network's own running statistics after a batch",
-            actual=f"{', '.join(apart_[:3])} differ",
+            actual=f"{', '.join(different[:3])} differ",
             remedy="run each norm layer once",
         )
 
@@ -88,25 +88,25 @@ def check_the_chain_is_the_network_in_training(case: Case) -> None:
 @clause
 @torch.no_grad()
 def check_a_carry_is_all_there_is(case: Case) -> None:
-    """Running to a cut and, later, on from there gives the same bits as running through, whatever
-    was run in between: that is what makes a stored carry usable."""
+    """Running to a freeze point and later on from there gives the same bits as running through,
+    whatever runs in between: so stored activations are valid."""
     other = case.preprocessor.collate(case.samples(1, seed=1))
     for k in range(1, case.backbone.depth):
         case.backbone.run({name: tensor.clone() for name, tensor in other.items()})
-        given = case.backbone.logits(case.activations(k), start=k)
+        logits = case.backbone.logits(case.activations(k), start=k)
         require(
-            given.shape == case.logits.shape and torch.equal(given, case.logits),
-            declared=f"the same bits from cut {k} (before {case.backbone.stages[k].name})",
-            actual=apart(given, case.logits),
-            remedy="pass on in the carry what later stages need, and keep nothing elsewhere",
+            logits.shape == case.logits.shape and torch.equal(logits, case.logits),
+            declared=f"the same bits from freeze point {k} (before {case.backbone.stages[k].name})",
+            actual=difference(logits, case.logits),
+            remedy="put what later stages need into the activations, and keep nothing elsewhere",
         )
 
 
 @clause
 @torch.no_grad()
 def check_stages_use_what_they_own(case: Case) -> None:
-    """A stage calls no module and reads no tensor but its own and those of stages before it:
-    stopping at a cut runs nothing later, and freezing up to a cut freezes all that was used."""
+    """A stage calls only modules, and reads only tensors, of its own and of stages before it:
+    stopping at a freeze point runs nothing later, and freezing freezes all that was used."""
     owned: tuple[str, ...] = ()
     for k, stage in enumerate(case.backbone.stages):
         owned += stage.owns
@@ -125,8 +125,8 @@ def check_stages_use_what_they_own(case: Case) -> None:
         for name in floats:
             state[name].fill_(float("nan"))
         for k, stage in enumerate(backbone.stages):
-            mine = [name for name in floats if owner[name] == k]
-            for name in mine:
+            own = [name for name in floats if owner[name] == k]
+            for name in own:
                 state[name].copy_(real[name])
             require(
                 same(stage.run(case.activations(k)), case.activations(k + 1)),
@@ -139,14 +139,14 @@ def check_stages_use_what_they_own(case: Case) -> None:
 @clause
 @torch.no_grad()
 def check_stages_leave_their_input_alone(case: Case) -> None:
-    """`run` does not change the carry it is given."""
+    """`run` does not change its input."""
     for k, stage in enumerate(case.backbone.stages):
         activations = case.activations(k)
         stage.run(activations)
         require(
             same(activations, case.activations(k)),
-            declared=f"stage '{stage.name}' gives a new carry",
-            actual="it changed the one it was given",
+            declared=f"stage '{stage.name}' gives new activations",
+            actual="it changed its input",
             remedy="build a new dict; replace in-place operations",
         )
 
@@ -154,21 +154,21 @@ def check_stages_leave_their_input_alone(case: Case) -> None:
 @clause
 @torch.no_grad()
 def check_evaluation_is_repeatable(case: Case) -> None:
-    """In eval mode equal inputs give equal bits, and no weight or buffer moves."""
+    """In eval mode equal inputs give equal bits, and no weight or buffer changes."""
     net = case.backbone.net
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     again = case.backbone.logits(case.activations())
     require(
         torch.equal(again, case.logits),
         declared="the same bits",
-        actual=apart(again, case.logits),
+        actual=difference(again, case.logits),
         remedy="draw nothing at random in eval mode, keep nothing between calls",
     )
-    moved = [name for name, t in net.state_dict().items() if not torch.equal(t, before[name])]
+    changed = [name for name, t in net.state_dict().items() if not torch.equal(t, before[name])]
     require(
-        not moved,
-        declared="no buffer moves",
-        actual=f"{', '.join(moved[:3])} changed",
+        not changed,
+        declared="no buffer changes",
+        actual=f"{', '.join(changed[:3])} changed",
         remedy="update buffers in train mode alone",
     )
 
@@ -176,40 +176,40 @@ def check_evaluation_is_repeatable(case: Case) -> None:
 @clause
 @torch.no_grad()
 def check_batching_changes_nothing(case: Case) -> None:
-    """A sample gives the same alone as in any batch, up to rounding."""
+    """A sample alone gives the same logits as in any batch, up to rounding."""
     collate = case.preprocessor.collate
     alone = torch.cat([case.backbone.logits(collate([sample])) for sample in case.samples()])
     require(
         close(alone, case.logits),
         declared="the logits of the batch",
-        actual=apart(alone, case.logits),
-        remedy="let no sample see another: no statistics over the batch in eval mode, no padding "
-        "that counts",
+        actual=difference(alone, case.logits),
+        remedy="compute each sample by itself: no statistics over the batch in eval mode, no "
+        "effect of padding",
     )
 
 
 @clause
 @torch.no_grad()
 def check_padding_changes_nothing(case: Case) -> None:
-    """Where lengths may differ, the padding that longer samples in a batch add changes nothing, at
-    any cut."""
+    """Where lengths may differ, the padding that a longer sample adds to a batch changes nothing
+    from any freeze point on."""
     need(case.family.can.variable_length, "capability variable_length")
     longest = case.preprocessor.collate([_longest(case)])
     for k in range(case.backbone.depth):
         short = case.activations(k)
         long = case.backbone.run({n: t.clone() for n, t in longest.items()}, stop=k)
         padded = {name: cat([short[name], long[name]]) for name in short}
-        given = case.backbone.logits(padded, start=k)[: len(case.logits)]
+        logits = case.backbone.logits(padded, start=k)[: len(case.logits)]
         require(
-            close(given, case.logits),
-            declared=f"the same logits from cut {k} in a batch with a longer sample",
-            actual=apart(given, case.logits),
-            remedy="carry lengths or a mask along, and let pooling and normalisation heed them",
+            close(logits, case.logits),
+            declared=f"the same logits from freeze point {k} in a batch with a longer sample",
+            actual=difference(logits, case.logits),
+            remedy="put lengths or a mask into the activations; use them in pooling and norms",
         )
 
 
 def _longest(case: Case) -> dict[str, Tensor]:
-    """A sample that is longer than all of the case's."""
+    """A sample that is longer than all samples of the case."""
     samples = [case.preprocessor(" ".join(case.raws(12)), rng=None)]
     if case.family.modality == "image":
         samples = case.samples(12)
@@ -217,8 +217,10 @@ def _longest(case: Case) -> dict[str, Tensor]:
 
 
 def _called(case: Case, k: int) -> list[str]:
-    """Paths of the modules that stage `k` calls; of several to one module, one that it owns."""
-    stage, paths = case.backbone.stages[k], {}
+    """Paths of the modules that stage `k` calls; of several paths to one module, one that the stage
+    owns."""
+    stage = case.backbone.stages[k]
+    paths: dict[nn.Module, str] = {}
     for path, module in case.backbone.net.named_modules(remove_duplicate=False):
         if module not in paths or _below(path, stage.owns):
             paths[module] = path

@@ -1,4 +1,4 @@
-"""How a check ends other than well, and what it follows from."""
+"""Failures and skips of checks, and the failure that a later error repeats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from unittest import SkipTest
 
 
 class Broken(AssertionError):
-    """A clause of the contract that does not hold: what was declared, what is, what to do."""
+    """A clause of the contract that does not hold: declared, actual, and the remedy."""
 
     def __init__(self, *, declared: object, actual: object, remedy: str) -> None:
         super().__init__()
@@ -22,11 +22,11 @@ class Broken(AssertionError):
 
 
 class Skip(SkipTest):
-    """A check that does not apply, by the name of the capability or thing that is not there."""
+    """A check that does not apply; its reason names the absent capability or thing."""
 
 
 class Follows(Skip):
-    """A check that says nothing, because what it needs has failed in the check `first`."""
+    """A check without a result, because what it needs failed in the check `first`."""
 
     def __init__(self, first: str) -> None:
         super().__init__(f"follows from {first}")
@@ -34,16 +34,16 @@ class Follows(Skip):
 
 
 class Faults:
-    """What has failed in the checks of one case so far."""
+    """The failures in the checks of one case so far."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[type, str], str] = {}
         self._foundation = ""
 
     def first(self, check: str, error: Exception, *, founding: bool) -> str:
-        """The check whose failure this error of `check` follows from: the one that failed by an
-        equal error, or by a clause that all others build upon; empty where it is a new one. A
-        clause that was looked at and does not hold is always a new one."""
+        """The check whose failure this error of `check` repeats: one with an equal error, or a
+        failed foundation. Empty for a new failure; a clause that was tested and does not hold is
+        always new."""
         cause = (error.__cause__ or error.__context__) if isinstance(error, Broken) else error
         first = ""
         if cause is not None:

@@ -1,4 +1,4 @@
-"""Two optimiser steps from a cut, and what they changed."""
+"""Two optimiser steps from a freeze point, and what they changed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from zooadapt.family import Activations
 _RATES = (1e-3, 5e-4)
 """One for each step, so that the second cannot undo the first."""
 _NOISE = 1e-6
-"""A gradient this small beside the network's largest is what rounding leaves of zero."""
+"""A gradient this small, relative to the network's largest, is zero up to rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What training from a cut did: entries of the state that should have stayed and moved, and
-    parameters that should have moved, as `reached` says, and stayed."""
+    """The faults of training from a freeze point: frozen entries of the state that changed, and
+    trained parameters that did not."""
 
     freeze_at: int
     leaked: tuple[str, ...]
@@ -27,14 +27,15 @@ class Training:
 
 
 def network_logits(net: nn.Module, activations: Activations) -> Tensor:
-    """`(N, K)` of the network's own forward; it gives a tensor, or an object with `.logits`."""
-    given = net(**activations)
-    return getattr(given, "logits", given)
+    """`(N, K)` of the network's own forward, which gives a tensor or an object with `.logits`."""
+    output = net(**activations)
+    logits: Tensor = getattr(output, "logits", output)
+    return logits
 
 
-def reached(net: nn.Module, activations: Activations) -> frozenset[str]:
-    """Parameters that get a gradient when the network is trained by its own forward: not what is
-    for another task, nor what a softmax takes away again, such as the bias of attention keys."""
+def parameters_with_gradient(net: nn.Module, activations: Activations) -> frozenset[str]:
+    """Parameters that get a gradient when the network is trained by its own forward. Parameters of
+    another task, or that a softmax cancels, such as the bias of attention keys, get none."""
     net.requires_grad_(True).train()
     _backward(net, network_logits(net, activations))
     grads = {name: parameter.grad for name, parameter in net.named_parameters()}
@@ -43,11 +44,11 @@ def reached(net: nn.Module, activations: Activations) -> frozenset[str]:
 
 
 def train(
-    backbone: StagedBackbone, freeze_at: int, activations: Activations, wanted: frozenset[str]
+    backbone: StagedBackbone, freeze_at: int, activations: Activations, trainable: frozenset[str]
 ) -> Training:
-    """Two optimiser steps from `cut` on one batch. By the gradient's sign alone, as Adam's first
-    step is: importing `torch.optim` takes longer than all the checks of a small network. `wanted`:
-    the parameters that should move where they are not frozen."""
+    """Two optimiser steps from `freeze_at` on one batch, by the gradient's sign, like Adam's first
+    step: importing `torch.optim` takes longer than all the checks of a small network. trainable:
+    the parameters that should change unless they are frozen."""
     torch.manual_seed(0)
     backbone.freeze(freeze_at)
     backbone.train()
@@ -55,7 +56,7 @@ def train(
     trained = {
         name: parameter.detach().clone()
         for name, parameter in backbone.net.named_parameters()
-        if name in wanted and backbone.stage_of(name) >= freeze_at
+        if name in trainable and backbone.stage_of(name) >= freeze_at
     }
     for rate in _RATES:
         _backward(
@@ -65,7 +66,7 @@ def train(
         with torch.no_grad():
             for parameter in backbone.net.parameters():
                 if parameter.grad is not None:
-                    parameter -= rate * parameter.grad.sign()
+                    parameter.sub_(rate * parameter.grad.sign())
     after = backbone.net.state_dict()
     parameters = dict(backbone.net.named_parameters())
     return Training(
@@ -77,4 +78,5 @@ def train(
 
 def _backward(net: nn.Module, logits: Tensor) -> None:
     net.zero_grad(set_to_none=True)
-    nn.functional.cross_entropy(logits, torch.arange(len(logits)) % logits.shape[1]).backward()
+    labels = torch.arange(len(logits)) % logits.shape[1]
+    torch.autograd.backward(nn.functional.cross_entropy(logits, labels))

@@ -1,4 +1,4 @@
-"""The network, its stages and its head, standing still."""
+"""Checks of the network, its stages and its head; nothing runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from zooadapt.family import Stage
 from zooadapt.testing.case import CLASSES, Case
-from zooadapt.testing.clauses import clause, foundation, require
+from zooadapt.testing.clauses import clause, foundation, refuse, require
 
 SEVEN = ("third", "a", "b", "first", "c", "d", "e")
 
@@ -38,19 +38,19 @@ def check_it_builds_a_network(case: Case) -> None:
             remedy="build it in fp32 on the CPU: the core moves and casts it",
         )
     first, second = (net.state_dict() for net in nets)
-    moved = [name for name in first if not torch.equal(first[name], second[name])]
+    different = [name for name in first if not torch.equal(first[name], second[name])]
     require(
-        not moved,
+        not different,
         declared="equal weights for an equal torch seed",
-        actual=f"{', '.join(moved[:3])} differ",
+        actual=f"{', '.join(different[:3])} differ",
         remedy="draw random numbers from torch's default generator alone",
     )
 
 
 @foundation
 def check_stages_share_out_the_state(case: Case) -> None:
-    """Stages have unique names, what they own exists, and stages and head together own each entry
-    of `state_dict()` once."""
+    """Stages have unique names and own what exists; stages and head together own each entry of
+    `state_dict()` once."""
     net = case.family.build(case.config, len(CLASSES))
     stages = tuple(case.family.stages(net))
     for stage in stages:
@@ -80,42 +80,40 @@ def check_stages_share_out_the_state(case: Case) -> None:
 def _check_owners(net: nn.Module, stages: Sequence[Stage], head: str) -> None:
     claims = [(path, f"stage '{stage.name}'") for stage in stages for path in stage.owns]
     claims.append((head, "the head"))
-    nobody: list[str] = []
+    unowned: list[str] = []
     for name in net.state_dict():
-        owners = sorted({who for path, who in claims if f"{name}.".startswith(f"{path}.")})
+        owners = sorted({owner for path, owner in claims if f"{name}.".startswith(f"{path}.")})
         require(
             len(owners) < 2,
             declared=f"'{name}' belongs to one stage or the head",
             actual=f"it belongs to {' and '.join(owners)}",
-            remedy="leave it in the `owns` of the stage that runs it alone",
+            remedy="keep it only in the `owns` of the stage that runs it",
         )
-        nobody += [name] if not owners else []
-    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in nobody)
+        unowned += [name] if not owners else []
+    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in unowned)
     require(
-        not nobody,
+        not unowned,
         declared="each entry of state_dict() belongs to one stage or the head",
-        actual=f"{len(nobody)} belong to none: {', '.join(nobody[:3])}",
+        actual=f"{len(unowned)} belong to none: {', '.join(unowned[:3])}",
         remedy=f"list {', '.join(list(modules)[:3])} in the `owns` of the stage that runs it",
     )
 
 
 @clause
 def check_its_head_is_linear(case: Case) -> None:
-    """The head is an `nn.Linear(D, K)`, or a 1x1 `nn.Conv2d`, of the features' width D and of as
-    many outputs K as classes were asked for, 7 as well as 1."""
+    """The head is an `nn.Linear(D, K)`, or a 1x1 `nn.Conv2d`, for features of width D and K
+    classes: 7 as well as 1."""
     for classes in (("only",), SEVEN):
         net = case.family.build(case.config, len(classes))
         path = case.family.head(net)
         head = net.get_submodule(path)
-        linear = isinstance(head, nn.Linear) or (
-            isinstance(head, nn.Conv2d) and head.kernel_size == (1, 1)
-        )
-        require(
-            linear,
-            declared="nn.Linear or a 1x1 nn.Conv2d",
-            actual=f"{path} is {type(head).__name__}",
-            remedy="give the path of the last layer",
-        )
+        wide = isinstance(head, nn.Conv2d) and head.kernel_size != (1, 1)
+        if wide or not isinstance(head, (nn.Linear, nn.Conv2d)):
+            refuse(
+                declared="nn.Linear or a 1x1 nn.Conv2d",
+                actual=f"{path} is {type(head).__name__}",
+                remedy="give the path of the last layer",
+            )
         shape = tuple(head.weight.shape[:2])
         width = case.activations(case.backbone.depth)["features"].shape[1]
         require(

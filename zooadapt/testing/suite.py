@@ -1,4 +1,4 @@
-"""All checks, and the two ways to run them: one by one for a report, or as pytest's own tests."""
+"""All checks, and two ways to run them: one by one for a report, or as pytest's own tests."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ CHECKS: tuple[Check, ...] = (
     capabilities.check_other_crops,
     capabilities.check_it_is_a_language_model,
 )
-"""Each checks one clause of the contract of `zooadapt.family`, its docstring. A check takes a
-`Case`, and raises `Broken` when the clause does not hold or `Skip` when it does not apply."""
+"""Each tests one clause of the contract of `zooadapt.family`, its docstring. A check takes a `Case`
+and raises `Broken` when the clause does not hold, `Skip` when it does not apply."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a check of one case came to."""
+    """The result of a check of one case."""
 
     check: str
     case: str
@@ -85,17 +85,17 @@ class Outcome:
     remedy: str = ""
     seconds: float = 0.0
     follows: str = ""
-    """The check whose failure this one, which is skipped, would only repeat."""
+    """For a skipped check: the check whose failure it would repeat."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def run(case: Case, checks: Sequence[Check] = CHECKS) -> Iterator[Outcome]:
-    """Run the checks one by one; whatever one raises is its outcome."""
+    """Run the checks one by one; an error is the outcome of its check."""
     for check in checks:
         started = time.perf_counter()
-        result = _tell(check, case)
+        result = _result(check, case)
         yield Outcome(
             check=check.__name__,
             case=case.name,
@@ -106,15 +106,15 @@ def run(case: Case, checks: Sequence[Check] = CHECKS) -> Iterator[Outcome]:
 
 
 def select(names: Sequence[str]) -> tuple[Check, ...]:
-    """The checks of these names, with or without `check_`, in their order; all where none is given.
+    """The checks of these names, with or without `check_`, in their order; without names, all.
 
     Raises: UsageError for a name that no check has.
     """
     known = {check.__name__: check for check in CHECKS}
-    wanted = {name if name.startswith(_PREFIX) else _PREFIX + name for name in names}
-    if unknown := sorted(wanted - known.keys()):
+    selected = {name if name.startswith(_PREFIX) else _PREFIX + name for name in names}
+    if unknown := sorted(selected - known.keys()):
         raise _unknown("check", unknown[0], known, "--check")
-    return tuple(check for name, check in known.items() if name in wanted) or CHECKS
+    return tuple(check for name, check in known.items() if name in selected) or CHECKS
 
 
 def cases(
@@ -124,11 +124,11 @@ def cases(
     offline: bool = True,
     examples: Sequence[str] = (),
 ) -> list[Case]:
-    """A case for each of the family's examples, or of those named, or else its bundled sources; or
-    for one source, with its weights.
+    """A case for `source`, with its weights; or one for each of the family's examples, for those
+    named alone, or for its bundled sources.
 
-    Raises: PluginError when there is nothing to check or `examples` fails; UsageError for a name
-    that no example has; what opening the source raises.
+    Raises: PluginError when there is nothing to check or `examples()` fails; UsageError for a name
+    that no example has; the errors of opening the source.
     """
     if source is not None:
         opened = open_source(source, offline=offline)
@@ -144,36 +144,36 @@ def cases(
         )
     if unknown := [name for name in examples if name not in configs]:
         raise _unknown("example", unknown[0], configs, "--example")
-    wanted = examples or configs
-    return [Case(family, config, name=n) for n, config in configs.items() if n in wanted]
+    selected = examples or configs
+    return [Case(family, config, name=n) for n, config in configs.items() if n in selected]
 
 
 def parametrize(
     name: str, *, expected_failures: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make `def test_conformance(check, case): check(case)` every check of every case of the
-    installed family `name`.
+    """Make of `def test_conformance(check, case): check(case)` a test for every check of every case
+    of the installed family `name`.
 
-    `expected_failures` is `{check: reason}`, or `{check-case: reason}`, as in pytest's ids; one
-    that passes all the same fails the test.
+    `expected_failures` is `{check: reason}` or `{check-case: reason}`, as in pytest's ids; an
+    expected failure that passes fails the test.
     Raises: UsageError when an expected failure names no check.
     """
     import pytest
 
     expected = dict(expected_failures or {})
-    found, known = [], set()
+    parameters, known = [], set[str]()
     for case in cases(registry.plain(name)):
         for check in CHECKS:
             ids = (check.__name__, f"{check.__name__}-{case.name}")
             known.update(ids)
             reasons = [expected[key] for key in ids if key in expected]
             marks = [pytest.mark.xfail(reason=reason, strict=True) for reason in reasons]
-            found.append(pytest.param(check, case, id=ids[1], marks=marks))
+            parameters.append(pytest.param(check, case, id=ids[1], marks=marks))
     if unknown := sorted(expected.keys() - known):
         raise UsageError(
             f"expected_failures names no check of '{name}': {unknown[0]}", thing=unknown[0]
         )
-    return pytest.mark.parametrize(("check", "case"), found)
+    return pytest.mark.parametrize(("check", "case"), parameters)
 
 
 def _examples(family: Family) -> dict[str, Mapping[str, Any]]:
@@ -185,7 +185,7 @@ def _examples(family: Family) -> dict[str, Mapping[str, Any]]:
     return examples
 
 
-def _tell(check: Check, case: Case) -> dict[str, str]:
+def _result(check: Check, case: Case) -> dict[str, str]:
     try:
         check(case)
     except SkipTest as skip:
@@ -199,18 +199,18 @@ def _tell(check: Check, case: Case) -> dict[str, str]:
         }
     except Exception as error:
         message = (str(error).strip() or "no message").splitlines()[0]
-        places = [*getattr(error, "__notes__", ()), _place(error, case.family)]
+        locations = [*getattr(error, "__notes__", ()), _location(error, case.family)]
         return {
             "status": "fail",
             "declared": "no error",
-            "actual": f"{type(error).__name__}: {message} ({', '.join(places)})",
-            "remedy": "look at the place named",
+            "actual": f"{type(error).__name__}: {message} ({', '.join(locations)})",
+            "remedy": "correct the code at the place named",
         }
     return {"status": "pass"}
 
 
-def _place(error: Exception, family: Family) -> str:
-    """The deepest line of the plugin's own code that an error went through, else the deepest."""
+def _location(error: Exception, family: Family) -> str:
+    """The deepest line of the plugin's own code in a traceback, else the deepest of all."""
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         path = Path(frame.filename)

@@ -1,4 +1,4 @@
-"""The other process of `zooadapt.testing.clean`: loads exports as a stranger would."""
+"""The other process of `zooadapt.testing.clean`, which loads exports."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from zooadapt.testing.case import reopened
 from zooadapt.testing.steps import network_logits
 
 _SEED = 1
-"""Not the one that an export was built with: what is drawn at random and not saved is another."""
+"""Another than that of the export: state that is random and not saved differs."""
 _OPENS = ("open", "socket.connect", "subprocess.Popen", "os.system")
 _CODE = (".py", ".pyc", ".so")
 
 
 def main() -> None:
-    """Answer each line of stdin; what the family prints goes to stderr."""
+    """Answer each line of stdin; prints of the family go to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -51,27 +51,27 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _opened(call: Callable[[], Any]) -> list[str]:
-    """What a call opens besides code. An audit hook cannot be taken away: it is kept and muted."""
-    _seen.clear()
-    _listening.append(True)
+    """What a call opens besides code. An audit hook cannot be removed, so it records on demand."""
+    _recorded.clear()
+    _recording.append(True)
     try:
         call()
     finally:
-        _listening.clear()
-    return list(_seen)
+        _recording.clear()
+    return list(_recorded)
 
 
-_seen: list[str] = []
-_listening: list[bool] = []
+_recorded: list[str] = []
+_recording: list[bool] = []
 
 
-def _hear(event: str, args: tuple[Any, ...]) -> None:
-    if _listening and event in _OPENS:
-        what = str(args[1] if event == "socket.connect" else args[0])
-        if not what.endswith(_CODE):
-            _seen.append(what)
+def _record(event: str, args: tuple[Any, ...]) -> None:
+    if _recording and event in _OPENS:
+        target = str(args[1] if event == "socket.connect" else args[0])
+        if not target.endswith(_CODE):
+            _recorded.append(target)
 
 
 if __name__ == "__main__":
-    sys.addaudithook(_hear)
+    sys.addaudithook(_record)
     main()
