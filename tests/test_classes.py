@@ -1,5 +1,4 @@
-"""Thousands of classes, and classes with long names: what grows with their number, and what an
-export of them has to be read by."""
+"""Many classes and long class names: bounded memory, and exports that can be read again."""
 
 from __future__ import annotations
 
@@ -26,11 +25,12 @@ from zooadapt.workflows.adapt import adapt
 
 def test_a_confusion_grows_with_the_samples_alone() -> None:
     labels = np.array([0, 7, 7, 7, 999_999])
-    found = measure(np.array([0, 7, 7, 0, 3]), labels, 1_000_000)
+    metrics = measure(np.array([0, 7, 7, 0, 3]), labels, 1_000_000)
     cells = [[0, 0, 1], [7, 0, 1], [7, 7, 2], [999_999, 3, 1]]
-    assert found.confusion.to_json() == {"confusion": None, "confusion_cells": cells}
-    assert found.accuracy == 0.6 and found.balanced_accuracy == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert found.macro_f1 == pytest.approx((2 / 3 + 4 / 5 + 0 + 0) / 4)
+    assert metrics.confusion.to_json() == {"confusion": None, "confusion_cells": cells}
+    assert metrics.accuracy == 0.6
+    assert metrics.balanced_accuracy == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 4 / 5 + 0 + 0) / 4)
 
 
 def test_the_confusion_of_few_classes_is_a_matrix() -> None:
@@ -40,7 +40,7 @@ def test_the_confusion_of_few_classes_is_a_matrix() -> None:
     assert measure(labels, labels, MAX_MATRIX_CLASSES + 1).confusion.to_json()["confusion"] is None
 
 
-def test_candidates_for_many_classes_are_compared_on_a_bounded_number_of_predictions(
+def test_candidates_are_compared_on_a_bounded_number_of_logits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     classes, compared = 1_500, []
@@ -49,17 +49,17 @@ def test_candidates_for_many_classes_are_compared_on_a_bounded_number_of_predict
     labels = torch.arange(classes).repeat(3)
     x = centres[labels] + 0.01 * torch.randn(len(labels), 16, generator=rng)
 
-    def watched(logits: torch.Tensor, *given: torch.Tensor) -> tuple[float, torch.Tensor]:
+    def counting(logits: torch.Tensor, *rest: torch.Tensor) -> tuple[float, torch.Tensor]:
         compared.append(logits.numel())
-        return best_scale(logits, *given)
+        return best_scale(logits, *rest)
 
-    monkeypatch.setattr(fitting, "best_scale", watched)
+    monkeypatch.setattr(fitting, "best_scale", counting)
     fit = fitting.fit_head(lambda: iter(x.split(1024)), labels, classes)
     assert len(compared) == len(fitting.RIDGE_PATH) and max(compared) < 1 << 22
     assert fit.held_out_logits.shape == (3 * classes, classes)
-    learned = ((x @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean()
+    training = ((x @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean()
     held_out = (fit.held_out_logits.argmax(1) == labels).float().mean()
-    assert learned >= held_out > 20 / classes
+    assert training >= held_out > 20 / classes
 
 
 def table(path: Path, names: list[str], times: int) -> str:
@@ -77,7 +77,7 @@ def run(out: Path, data: str, **options: Any) -> dict[str, Any]:
     return adapt(request, Progress()).report
 
 
-def test_an_export_of_long_names_is_read_again(tmp_path: Path) -> None:
+def test_an_export_of_long_names_can_be_read(tmp_path: Path) -> None:
     names = [f"{k:03}" + "n" * 5_500 for k in range(MAX_MATRIX_CLASSES + 1)]
     report = run(tmp_path / "out", table(tmp_path / "t.csv", names, 2))
     text = (tmp_path / "out/config.json").read_text()
@@ -86,13 +86,13 @@ def test_an_export_of_long_names_is_read_again(tmp_path: Path) -> None:
     assert sum(count for *_, count in report["confusion_cells"]) == 2 * len(names)
     assert json.loads((tmp_path / "out/report.json").read_text())["classes"] == names
     (tmp_path / "a.txt").write_text("0 words 0\n")
-    found = inference.predict(
+    predictions = inference.predict(
         str(tmp_path / "out"), [str(tmp_path / "a.txt")], inference.Settings(), Progress()
     )
-    assert found[0].label in names
+    assert predictions[0].label in names
 
 
-def test_names_that_no_export_can_hold_are_refused_before_any_work(tmp_path: Path) -> None:
+def test_names_too_long_for_an_export_are_refused_first(tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", ["a" * 900_000, "b" * 900_000], 3)
     with pytest.raises(DataError, match="2 class names of up to 900,000 characters") as caught:
         run(tmp_path / "out", data)
@@ -100,9 +100,7 @@ def test_names_that_no_export_can_hold_are_refused_before_any_work(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
-def test_an_export_that_cannot_be_opened_replaces_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_export_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = table(tmp_path / "t.csv", ["a", "b"], 3)
     run(tmp_path / "out", data)
     before = (tmp_path / "out/config.json").read_bytes()
@@ -110,7 +108,7 @@ def test_an_export_that_cannot_be_opened_replaces_nothing(
     def broken(folder: Path, state: Any, **options: Any) -> None:
         (folder / "model.safetensors").write_bytes(b"\0" * 100)
 
-    monkeypatch.setattr(export.weights, "write_model", broken)
+    monkeypatch.setattr(export.model_files, "write_model", broken)
     with pytest.raises((DataError, FileError), match="safetensors"):
         run(tmp_path / "out", data, overwrite=True, seed=1)
     assert (tmp_path / "out/config.json").read_bytes() == before
@@ -125,7 +123,7 @@ def test_an_export_that_cannot_be_opened_replaces_nothing(
         ({"names": ["n" * 900] * 40_000}, False),
     ],
 )
-def test_the_size_of_a_config_is_bounded_by_what_it_names(
+def test_the_size_limit_of_a_config_grows_with_its_names(
     config: dict[str, Any], fits: bool, tmp_path: Path
 ) -> None:
     write_json(tmp_path / "config.json", config)

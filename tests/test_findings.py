@@ -1,4 +1,4 @@
-"""What a run says beside its scores, as a user meets it, on texts whose answers are known."""
+"""The findings of a run beside its scores, on texts with known label issues."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def written(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
+def write(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
@@ -54,7 +54,7 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
             if part == "train" and k in wrong:
                 label = (label + 1) % 3
             rows.append((text, CLASSES[label], f"{part} {k // 4}"))
-        written(folder / f"{part}.csv", rows, ("text", "label", "author"))
+        write(folder / f"{part}.csv", rows, ("text", "label", "author"))
     return folder, {f"train.csv:{k + 1}" for k in wrong}
 
 
@@ -68,19 +68,19 @@ def run(source: Path, data: Path, out: Path, **options: Any) -> dict[str, Any]:
     return adapt(request, Progress()).report
 
 
-def test_planted_labels_are_listed_and_nothing_of_them_is_exported(
+def test_label_issues_are_listed_and_never_exported(
     source: Path, letters: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
     data, wrong = letters
     done = command("adapt", source, data, "-o", tmp_path / "out", "--strategy", "probe",
                    "--suspects", tmp_path / "suspects.csv", "--json")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["suspects_file"] == str(tmp_path / "suspects.csv")
+    report = json.loads(done.stdout)
+    assert report["suspects_file"] == str(tmp_path / "suspects.csv")
     rows = list(csv.DictReader((tmp_path / "suspects.csv").open()))
-    found = {row["sample"] for row in rows}
-    assert len(found & wrong) >= 9 and len(found - wrong) <= 3
-    assert said["suspects"] == {
+    flagged = {row["sample"] for row in rows}
+    assert len(flagged & wrong) >= 9 and len(flagged - wrong) <= 3
+    assert report["suspects"] == {
         "count": len(rows), "of": 240, "treatment": "keep", "changed": 0,
         "reliable": True}  # fmt: skip
     assert {row["given"] for row in rows} == {"'=1+1", "lower", "upper"}
@@ -92,50 +92,50 @@ def test_planted_labels_are_listed_and_nothing_of_them_is_exported(
     assert sorted(names) == ["README.md", "config.json", "model.safetensors", "report.json"]
     for name in ("README.md", "config.json", "report.json"):
         assert "train.csv:" not in (tmp_path / "out" / name).read_text()
-    assert 220 / 240 < said["val"]["accuracy"] < 230 / 240
-    assert {"ece", "ece_by_chance", "macro_f1_interval"} <= said["val"].keys()
-    majority, words = said["comparisons"]
+    assert 220 / 240 < report["val"]["accuracy"] < 230 / 240
+    assert {"ece", "ece_by_chance", "macro_f1_interval"} <= report["val"].keys()
+    majority, tfidf = report["comparisons"]
     assert majority["name"] == "majority" and majority["told_apart"]
-    assert words["name"] == "tfidf" and words["n"] == 240 and said["beaten_by"] is None
+    assert tfidf["name"] == "tfidf" and tfidf["n"] == 240 and report["beaten_by"] is None
     config = json.loads((tmp_path / "out/config.json").read_text())["zooadapt"]
     assert config["temperature"]["in_weights"] and config["temperature"]["value"] > 0
-    assert config["scores"]["test"]["ece"] == said["test"]["ece"]
+    assert config["scores"]["test"]["ece"] == report["test"]["ece"]
 
 
 @pytest.mark.parametrize(
     ("option", "strategy"),
     [("drop", "probe"), ("relabel", "probe"), ("drop", "lp-ft"), ("relabel", "auto")],
 )
-def test_treated_suspects_are_counted_and_measured_by_the_labels_as_given(
+def test_scores_use_the_labels_of_the_data(
     source: Path, letters: tuple[Path, set[str]], tmp_path: Path, option: str, strategy: str
 ) -> None:
-    said = run(source, letters[0], tmp_path / "out", strategy=strategy,
+    report = run(source, letters[0], tmp_path / "out", strategy=strategy,
                epochs=None if strategy == "probe" else 1,
                **{f"{option}_suspects": True})  # fmt: skip
-    found = said["suspects"]
-    assert found["treatment"] == option and found["of"] == 240
-    assert 6 <= found["changed"] <= found["count"] <= 14
-    assert any(note.startswith("val flatters") for note in said["notes"])
+    issues = report["suspects"]
+    assert issues["treatment"] == option and issues["of"] == 240
+    assert 6 <= issues["changed"] <= issues["count"] <= 14
+    assert any(note.startswith("val flatters") for note in report["notes"])
     if strategy == "probe":  # every planted label still counts as an error
-        assert said["val"]["n"] == 240
-        assert 220 / 240 < said["val"]["accuracy"] < 230 / 240
-        assert 220 / 240 < said["baselines"]["tfidf"]["accuracy"] < 230 / 240
-    assert said["test"]["n"] == 60 and said["test"]["accuracy"] > 0.9
+        assert report["val"]["n"] == 240
+        assert 220 / 240 < report["val"]["accuracy"] < 230 / 240
+        assert 220 / 240 < report["baselines"]["tfidf"]["accuracy"] < 230 / 240
+    assert report["test"]["n"] == 60 and report["test"]["accuracy"] > 0.9
 
 
-def test_folds_are_whole_by_group(
+def test_no_group_is_in_two_folds(
     source: Path, letters: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
     options = {"strategy": "probe", "reading": ReadOptions(group_column="author")}
-    said = run(source, letters[0], tmp_path / "a", **options)
-    assert said["plan"]["val"] == "leave-one-group-out"
-    assert said["val"]["n"] == 240 and said["val"]["accuracy"] > 0.9
-    said = run(source, letters[0], tmp_path / "b", strategy="probe", folds=4)
-    assert said["plan"]["val"] == "4-fold, 3 times"
+    report = run(source, letters[0], tmp_path / "a", **options)
+    assert report["plan"]["val"] == "leave-one-group-out"
+    assert report["val"]["n"] == 240 and report["val"]["accuracy"] > 0.9
+    report = run(source, letters[0], tmp_path / "b", strategy="probe", folds=4)
+    assert report["plan"]["val"] == "4-fold, 3 times"
 
 
 def by_chance() -> list[tuple[int, str, str]]:
-    """Forty texts whose labels nothing in them tells."""
+    """Forty random texts with random labels."""
     rng = np.random.default_rng(3)
     texts = ["".join(rng.choice(list("abcdefghijklmnop"), 12)) for _ in range(40)]
     labels = rng.permutation(np.arange(40) % 2)
@@ -144,34 +144,34 @@ def by_chance() -> list[tuple[int, str, str]]:
     ]
 
 
-def test_equal_texts_cannot_be_looked_up_and_need_no_group(source: Path, tmp_path: Path) -> None:
-    """Neither in a part that is split off or held out, nor in a fold."""
+def test_equal_texts_are_never_split(source: Path, tmp_path: Path) -> None:
+    """Neither by a test part, nor by a validation part, nor by a fold."""
     rows = [(text, label) for _, text, label in by_chance() for _ in range(8)]
-    written(tmp_path / "t.csv", rows, ("text", "label"))
+    write(tmp_path / "t.csv", rows, ("text", "label"))
     for folds in (5, None):
         out = tmp_path / f"{folds} folds"
-        said = run(source, tmp_path / "t.csv", out, strategy="probe", folds=folds)
-        assert said["val"]["accuracy"] < 0.75 and said["test"]["accuracy"] < 0.85
-    said = run(source, tmp_path / "t.csv", tmp_path / "held", strategy="lp-ft", epochs=1)
-    assert said["baselines"]["knn"]["accuracy"] < 0.85
+        report = run(source, tmp_path / "t.csv", out, strategy="probe", folds=folds)
+        assert report["val"]["accuracy"] < 0.75 and report["test"]["accuracy"] < 0.85
+    report = run(source, tmp_path / "t.csv", tmp_path / "held", strategy="lp-ft", epochs=1)
+    assert report["baselines"]["knn"]["accuracy"] < 0.85
 
 
-def test_a_group_that_is_copied_cannot_be_looked_up(source: Path, tmp_path: Path) -> None:
-    """Eight near copies of each text under a label of chance: leave-one-out takes them for
-    knowledge."""
+def test_groups_of_near_copies_do_not_inflate_scores(source: Path, tmp_path: Path) -> None:
+    """Eight near copies of each text with a random label: without groups, leave-one-out is right
+    about them."""
     rows = [(f"{text}{n}", label, f"g{k}") for k, text, label in by_chance() for n in range(8)]
-    written(tmp_path / "t.csv", rows, ("text", "label", "of"))
-    said = {}
+    write(tmp_path / "t.csv", rows, ("text", "label", "of"))
+    accuracy = {}
     for column in (None, "of"):
         options = ReadOptions(group_column=column)
         for strategy, key in (("probe", "val"), ("lp-ft", "baselines")):
-            found = run(source, tmp_path / "t.csv", tmp_path / f"{column} {strategy}",
-                        strategy=strategy, epochs=None if strategy == "probe" else 1,
-                        reading=options)  # fmt: skip
-            found = found[key] if key == "val" else found[key]["knn"]
-            said[column, strategy] = found["accuracy"]
-    assert said[None, "probe"] > 0.95 and said[None, "lp-ft"] > 0.95
-    assert said["of", "probe"] < 0.75 and said["of", "lp-ft"] < 0.85
+            report = run(source, tmp_path / "t.csv", tmp_path / f"{column} {strategy}",
+                         strategy=strategy, epochs=None if strategy == "probe" else 1,
+                         reading=options)  # fmt: skip
+            scores = report[key] if key == "val" else report[key]["knn"]
+            accuracy[column, strategy] = scores["accuracy"]
+    assert accuracy[None, "probe"] > 0.95 and accuracy[None, "lp-ft"] > 0.95
+    assert accuracy["of", "probe"] < 0.75 and accuracy["of", "lp-ft"] < 0.85
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,9 @@ def test_a_group_that_is_copied_cannot_be_looked_up(source: Path, tmp_path: Path
         (0, False, None, ["the head is too inaccurate to flag label errors"]),
     ],
 )  # fmt: skip
-def test_what_is_said_of_labels(count: int, reliable: bool, place: str | None, lines: list) -> None:
+def test_a_run_summarises_its_label_issues(
+    count: int, reliable: bool, place: str | None, lines: list
+) -> None:
     suspects = {"count": count, "of": 9, "treatment": "keep", "changed": 0, "reliable": reliable}
     report = dict.fromkeys(("stopped", "learning_curve", "conclusion"))
     report |= {"notes": [], "comparisons": [], "suspects": suspects}
@@ -196,10 +198,10 @@ def test_what_is_said_of_labels(count: int, reliable: bool, place: str | None, l
     assert _lines(report) == lines
 
 
-def test_what_cannot_be_told_apart_is_said(source: Path, tmp_path: Path) -> None:
+def test_a_run_reports_differences_that_are_not_significant(source: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rows = [("".join(rng.choice(list("abcdefgh"), 10)), f"c{k % 2}") for k in range(60)]
-    written(tmp_path / "t.csv", rows, ("text", "label"))
+    write(tmp_path / "t.csv", rows, ("text", "label"))
     done = command("adapt", source, tmp_path / "t.csv", "-o", tmp_path / "out",
                    "--strategy", "probe", "--why", "--suspects", tmp_path / "s.csv")  # fmt: skip
     assert done.returncode == 0
@@ -212,38 +214,37 @@ def test_what_cannot_be_told_apart_is_said(source: Path, tmp_path: Path) -> None
     assert "note: no test part: 12 samples were split off" in done.stdout
 
 
-def test_uneven_classes_are_weighed_where_they_are_to_count_alike(
-    source: Path, tmp_path: Path
-) -> None:
+def test_balanced_accuracy_weights_imbalanced_classes(source: Path, tmp_path: Path) -> None:
     rows = [(f"{'ab'[k < 20] * 3}{k}", f"c{k < 20}") for k in range(60)]
-    written(tmp_path / "t.csv", rows, ("text", "label"))
+    write(tmp_path / "t.csv", rows, ("text", "label"))
     for metric, treatment in (("accuracy", "none"), ("balanced-accuracy", "weights")):
-        said = run(source, tmp_path / "t.csv", tmp_path / "out", metric=metric, plan_only=True)
-        assert said["plan"]["recipe"]["imbalance"] == treatment
+        report = run(source, tmp_path / "t.csv", tmp_path / "out", metric=metric, plan_only=True)
+        assert report["plan"]["recipe"]["imbalance"] == treatment
 
 
-def test_without_a_solved_head_there_is_the_most_frequent_class(
+def test_strategy_full_has_no_probe_among_its_baselines(
     source: Path, letters: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
-    said = run(source, letters[0], tmp_path / "out", strategy="full", epochs=1)
-    assert set(said["baselines"]) == {"majority", "tfidf"}
-    assert said["baselines"]["majority"]["n"] == said["val"]["n"]
+    report = run(source, letters[0], tmp_path / "out", strategy="full", epochs=1)
+    assert set(report["baselines"]) == {"majority", "tfidf"}
+    assert report["baselines"]["majority"]["n"] == report["val"]["n"]
 
 
-def test_unlikely_inputs_are_unknown(
+def test_predictions_below_the_threshold_are_unknown(
     source: Path, letters: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
     run(source, letters[0], tmp_path / "out", strategy="probe")
     (tmp_path / "in.txt").write_text("abcabcmlkjih\na1A2b3B4c5C6\n")
-    asked = ("predict", tmp_path / "out", tmp_path / "in.txt", "--json")
-    plain = json.loads(command(*asked).stdout)["predictions"]
+    predict = ("predict", tmp_path / "out", tmp_path / "in.txt", "--json")
+    plain = json.loads(command(*predict).stdout)["predictions"]
     sure, unsure = (one["probability"] for one in plain)
     assert plain[0]["label"] == "lower" and unsure < sure
-    said = json.loads(command(*asked, "--reject-below", (sure + unsure) / 2).stdout)["predictions"]
-    assert [one["label"] for one in said] == ["lower", "unknown"]
-    assert [one["probability"] for one in said] == [sure, unsure]
-    assert said[0].keys() == {"input", "text", "label", "probability", "probabilities"}
-    assert command(*asked, "--reject-below", "nan").returncode == 2
+    done = command(*predict, "--reject-below", (sure + unsure) / 2)
+    rejecting = json.loads(done.stdout)["predictions"]
+    assert [one["label"] for one in rejecting] == ["lower", "unknown"]
+    assert [one["probability"] for one in rejecting] == [sure, unsure]
+    assert rejecting[0].keys() == {"input", "text", "label", "probability", "probabilities"}
+    assert command(*predict, "--reject-below", "nan").returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -256,17 +257,17 @@ def test_unlikely_inputs_are_unknown(
         (["--folds", "1"], "--folds 1 must be a number from 2"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_any_work(
+def test_contradicting_options_are_refused_first(
     options: list[str], words: str, tmp_path: Path
 ) -> None:
     done = command("adapt", "no-source", "no-data", "-o", "out", *options)
     assert done.returncode == 2 and words in done.stderr
 
 
-def test_too_few_groups_for_the_folds(source: Path, tmp_path: Path) -> None:
+def test_folds_need_as_many_groups(source: Path, tmp_path: Path) -> None:
     rows = [(f"text {k}", f"c{k % 2}", f"g{k % 3}") for k in range(30)]
-    written(tmp_path / "train.csv", rows, ("text", "label", "by"))
-    written(tmp_path / "test.csv", rows[:6], ("text", "label", "by"))
+    write(tmp_path / "train.csv", rows, ("text", "label", "by"))
+    write(tmp_path / "test.csv", rows[:6], ("text", "label", "by"))
     done = command("adapt", source, tmp_path, "-o", tmp_path / "out", "--strategy", "probe",
                    "--group-column", "by", "--folds", "4")  # fmt: skip
     assert done.returncode == 65 and "3 groups of training samples" in done.stderr

@@ -1,4 +1,4 @@
-"""A bag of words beside the model: what it is right about, and what a run says where it wins."""
+"""The bag-of-words baseline: its accuracy, and the advice of a run whose model it beats."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ KEYS = ("vorn plim hask drof", "snel quib mizz tarn", "yolp cruv fent wabb")
 
 @pytest.fixture(scope="module")
 def keywords(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Texts of seven words that say nothing and one that gives the class away, which no recurrent
-    network of characters tells from the others."""
+    """Texts of seven random words and one that gives the class away, which a recurrent network of
+    characters cannot recognise."""
     folder, rng = tmp_path_factory.mktemp("keywords"), np.random.default_rng(0)
     letters = list("abcdefghijklmnopqrstuvwxyz")
     noise = ["".join(rng.choice(letters, 4)) for _ in range(300)]
@@ -63,7 +63,7 @@ def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
     return adapt(request, Progress()).report
 
 
-def test_a_run_says_that_a_bag_of_words_beats_its_model(keywords: Path, tmp_path: Path) -> None:
+def test_a_run_reports_a_baseline_that_beats_its_model(keywords: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zooadapt", "adapt", "english", str(keywords)]
     command += ["-o", str(tmp_path / "out"), "--strategy", "probe"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -100,82 +100,82 @@ def test_a_run_says_that_a_bag_of_words_beats_its_model(keywords: Path, tmp_path
     assert "beats this model" in card and f"| {folds['accuracy']:.3f} (" in card
 
 
-def test_a_bag_of_words_learns_what_the_model_learned_and_is_held_out_alike(
-    keywords: Path, tmp_path: Path
-) -> None:
-    said = run(keywords, tmp_path / "out", strategy="lp-ft", epochs=1)
-    assert said["baselines"]["tfidf"]["how"] == "held out"
-    assert said["baselines"]["tfidf"]["n"] == said["val"]["n"] == 30
-    assert said["test_baselines"]["tfidf"]["accuracy"] > 0.95
+def test_the_baseline_shares_the_models_held_out_part(keywords: Path, tmp_path: Path) -> None:
+    report = run(keywords, tmp_path / "out", strategy="lp-ft", epochs=1)
+    assert report["baselines"]["tfidf"]["how"] == "held out"
+    assert report["baselines"]["tfidf"]["n"] == report["val"]["n"] == 30
+    assert report["test_baselines"]["tfidf"]["accuracy"] > 0.95
 
 
-def test_no_run_says_so_where_the_model_is_as_good(tmp_path: Path) -> None:
+def test_an_equally_good_baseline_does_not_beat_the_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     words = [("".join(rng.choice(list("abcdef" if k % 2 else "uvwxyz"), 8)), f"c{k % 2}")
              for k in range(80)]  # fmt: skip
     write(tmp_path / "t.csv", words)
-    said = run(tmp_path / "t.csv", tmp_path / "out", strategy="probe")
-    assert said["beaten_by"] is None and said["baselines"]["tfidf"]["accuracy"] > 0.95
-    assert not any("beats" in note for note in said["notes"])
+    report = run(tmp_path / "t.csv", tmp_path / "out", strategy="probe")
+    assert report["beaten_by"] is None and report["baselines"]["tfidf"]["accuracy"] > 0.95
+    assert not any("beats" in note for note in report["notes"])
 
 
-def test_copies_of_a_text_cannot_be_looked_up(tmp_path: Path) -> None:
+def test_copies_of_a_text_share_a_fold(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     texts = ["".join(rng.choice(list("abcdefghijklmnop"), 12)) for _ in range(40)]
     labels = rng.permutation(np.arange(40) % 2)
     write(tmp_path / "train.csv", [(t, f"c{k}") for t, k in zip(texts, labels, strict=True)] * 4)
     write(tmp_path / "test.csv", [("abc", "c0"), ("def", "c1")])
-    said = run(tmp_path, tmp_path / "out", strategy="probe")
-    assert said["baselines"]["tfidf"]["n"] == 160 and said["baselines"]["tfidf"]["accuracy"] < 0.75
+    report = run(tmp_path, tmp_path / "out", strategy="probe")
+    assert (
+        report["baselines"]["tfidf"]["n"] == 160 and report["baselines"]["tfidf"]["accuracy"] < 0.75
+    )
 
 
-def test_large_parts_are_represented_by_a_sample_and_a_note_says_so(
+def test_a_sample_represents_a_large_part(
     keywords: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_baseline, "MOST_SIZE", 3000)
-    said = run(keywords, tmp_path / "out", strategy="probe")
-    scores = said["baselines"]["tfidf"]
+    report = run(keywords, tmp_path / "out", strategy="probe")
+    scores = report["baselines"]["tfidf"]
     assert 70 <= scores["n"] <= 80  # 40 characters each
-    assert [one["n"] for one in said["comparisons"] if one["name"] == "tfidf"] == [scores["n"]]
-    wanted = f"tfidf used a stratified sample of the train part, {scores['n']} of 150 samples"
-    assert wanted in said["notes"]
+    assert [one["n"] for one in report["comparisons"] if one["name"] == "tfidf"] == [scores["n"]]
+    note = f"tfidf used a stratified sample of the train part, {scores['n']} of 150 samples"
+    assert note in report["notes"]
 
 
-def test_without_scikit_learn_a_note_says_what_to_install(
+def test_a_note_names_the_package_of_a_missing_baseline(
     keywords: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = tuple(
         replace(baseline, needs="no_such_module") for baseline in text_baseline.BASELINES["text"]
     )
     monkeypatch.setattr(text_baseline, "BASELINES", {"text": absent})
-    said = run(keywords, tmp_path / "out", strategy="probe")
-    assert "tfidf" not in said["baselines"] and said["test_baselines"] == {}
-    assert any(note.endswith("pip install scikit-learn") for note in said["notes"])
+    report = run(keywords, tmp_path / "out", strategy="probe")
+    assert "tfidf" not in report["baselines"] and report["test_baselines"] == {}
+    assert any(note.endswith("pip install scikit-learn") for note in report["notes"])
 
 
-def test_pictures_have_no_bag_of_words(pictures: Path, tmp_path: Path) -> None:
+def test_images_have_no_bag_of_words(pictures: Path, tmp_path: Path) -> None:
     request = Request(source="digits04", data=str(pictures), out=tmp_path / "out", strategy="probe")
-    said = adapt(request, Progress()).report
-    assert set(said["baselines"]) == {"majority"} and said["beaten_by"] is None
+    report = adapt(request, Progress()).report
+    assert set(report["baselines"]) == {"majority"} and report["beaten_by"] is None
 
 
-def test_texts_of_pairs_are_counted_apart() -> None:
-    """The first says nothing; the second has the same words, which mean the other class there."""
+def test_the_texts_of_pairs_are_counted_separately() -> None:
+    """The first text has the same words as the second, which alone gives the class away."""
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 2
     pairs = [TextPair(f"{'xy'[rng.integers(2)]}q", f"{'xy'[k]}q") for k in labels]
-    learned, asked = np.arange(80), np.arange(80, 120)
-    (said,) = Predictor(pairs).predict(labels, [(learned, asked)])
-    assert (said == labels[asked]).all()
+    train, test = np.arange(80), np.arange(80, 120)
+    (predicted,) = Predictor(pairs).predict(labels, [(train, test)])
+    assert (predicted == labels[test]).all()
 
 
 @pytest.mark.parametrize("texts", [["", " ", "\n"] * 4, ["same"] * 12])
-def test_texts_that_say_nothing_are_the_most_frequent_class(texts: list[str]) -> None:
+def test_uninformative_texts_get_the_most_frequent_class(texts: list[str]) -> None:
     labels = np.array([0, 1, 1] * 4)
-    (said, none) = Predictor(texts).predict(
+    (predicted, untrained) = Predictor(texts).predict(
         labels, [(np.arange(9), np.arange(9, 12)), (np.arange(0), np.arange(2))]
     )
-    assert said.tolist() == [1, 1, 1] and len(none) == 2
+    assert predicted.tolist() == [1, 1, 1] and len(untrained) == 2
 
 
 def result(baseline: np.ndarray, model: np.ndarray) -> text_baseline.BaselineResult:
@@ -189,9 +189,9 @@ def result(baseline: np.ndarray, model: np.ndarray) -> text_baseline.BaselineRes
     )
 
 
-def test_advice_names_a_source_and_the_labels_that_are_missing() -> None:
-    """An error that halves with four times the labels: .4 becomes .2 with three times as many more,
-    and .02 with four hundred times, which no curve can tell."""
+def test_advice_names_a_source_and_a_number_of_labels() -> None:
+    """The error halves with four times the labels: .4 becomes .2 with three times as many more, and
+    .02 with four hundred times, which is beyond extrapolation."""
     model = np.arange(100) % 5 < 2
     points = [Point(samples=n, accuracy=1 - 8 / n**0.5, n=10**6) for n in (100, 200, 400)]
     for errors, words in ((20, "label about 1,200 more samples"), (2, "more labels will not do")):
