@@ -1,4 +1,4 @@
-"""Small data sets, made to order, and what a refusal has to look like."""
+"""Small data sets, and the check of a refusal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zooadapt.errors import ZooadaptError
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
-    """An RGB picture that no other seed gives, smooth enough for JPEG to keep."""
+    """An RGB picture unique to its seed, smooth enough for JPEG."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (3, 3, 3), dtype=np.uint8), "RGB")
     return coarse.resize(size, Image.Resampling.BICUBIC)
@@ -52,8 +52,8 @@ def listing(root: Path) -> set[str]:
 
 
 def refused(location: Path | str, code: int, message: str, **options: Any) -> ZooadaptError:
-    """See that a data set is refused: by this code, in one line that matches and says which thing
-    is at fault and what to do, with nothing written; images if the location is a folder."""
+    """Check that a data set is refused with this code, in one line that matches and has a thing and
+    a remedy, and that nothing is written. Folders are images by default."""
     path = Path(location)
     modality = "image" if path.is_dir() else "text"
     modality = options.pop("modality", modality)

@@ -1,4 +1,4 @@
-"""Data that changes after it was opened is an error when it is next read, and never other data."""
+"""Data that changes after it was opened is an error when it is read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHANGES = (_other_picture, _one_bit_at_the_same_time_and_size, _truncated, Path.
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_an_image_that_changed_is_named(change: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_a_changed_image_is_named(change: Callable[[Path], Any], tmp_path: Path) -> None:
     split = opened(image_folder(tmp_path / "set")).everything
     split.raw(0)
     change(tmp_path / "set/ant/0.jpg")
@@ -49,9 +49,7 @@ def test_an_image_that_changed_is_named(change: Callable[[Path], Any], tmp_path:
 
 
 @pytest.mark.parametrize("change", [*CHANGES[1:], os.utime], ids=lambda change: change.__name__)
-def test_a_mapped_table_that_changed_is_named(
-    change: Callable[[Path], Any], tmp_path: Path
-) -> None:
+def test_a_changed_mapped_table_is_named(change: Callable[[Path], Any], tmp_path: Path) -> None:
     path = tmp_path / "t.arrow"
     table = pa.table({"text": [str(k) for k in range(2000)], "label": ["a", "b"] * 1000})
     with pa.ipc.new_file(str(path), table.schema) as writer:
@@ -67,14 +65,14 @@ def test_a_mapped_table_that_changed_is_named(
         split.raw(1999)
 
 
-def test_a_table_that_was_read_does_not_mind(tmp_path: Path) -> None:
+def test_a_table_in_memory_survives_removal_of_its_file(tmp_path: Path) -> None:
     split = opened(csv_file(tmp_path / "t.csv"), modality="text").everything
     (tmp_path / "t.csv").unlink()
     assert split.raw(3) == "four"
 
 
 class Change(Progress):
-    """Replaces every picture once the plan is made, which is before they are all read."""
+    """Replaces every picture after planning and before training."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,5 +1,5 @@
-"""Columns and labels as people name and spell them: a likely column is a command to paste, equal
-values are one class, nameless columns and parts without labels do no harm."""
+"""Columns and labels: likely columns are proposed, equal values are one class, unnamed columns and
+unlabelled parts are ignored."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def test_likely_columns_are_proposed(columns, text, label, suffix: str, tmp_path
         {"sentence": TEXTS, "review": TEXTS, "label": KINDS},
     ],
 )
-def test_where_more_columns_can_be_meant_none_is_proposed(columns, tmp_path: Path) -> None:
+def test_ambiguous_columns_are_not_proposed(columns, tmp_path: Path) -> None:
     error = refused(_table(tmp_path / "t.csv", **columns), 65, "no column 'text'")
     assert not error.options and error.remedy == "--text-column NAME"
 
 
-def test_the_command_to_paste_is_complete_and_works(tmp_path: Path) -> None:
+def test_the_proposed_command_runs(tmp_path: Path) -> None:
     _table(tmp_path / "my table.csv", tweet=TEXTS, kind=KINDS)
     source = next(name for name, (family, _) in registry.bundled().items() if family == "rnn")
     command = [sys.executable, "-m", "zooadapt", "adapt", source, "my table.csv", "-o", "out"]
@@ -101,7 +101,7 @@ def test_the_command_to_paste_is_complete_and_works(tmp_path: Path) -> None:
     assert done.stdout.startswith("note: no test part: ")
 
 
-def test_a_file_without_a_header_is_told(tmp_path: Path) -> None:
+def test_a_file_without_a_header_is_refused(tmp_path: Path) -> None:
     lines = [f'{kind},"{text}"' for text, kind in zip(TEXTS, KINDS, strict=True)]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     error = refused(tmp_path / "t.csv", 65, "seems to have no header: its first line, 'good', 'a s")
@@ -110,7 +110,7 @@ def test_a_file_without_a_header_is_told(tmp_path: Path) -> None:
     refused(tmp_path / "t.tsv", 65, "seems to have no header: its first line, '0', 'a s")
 
 
-def test_columns_without_a_name_that_nobody_asked_for_do_no_harm(tmp_path: Path) -> None:
+def test_unnamed_columns_are_ignored(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "t.csv", header="v1,v2,,,,x,x")
     rows = [f'{"ab"[k % 2]},"text {k}",,,,,' for k in range(8)]
     path.write_text("\n".join(["v1,v2,,,,x,x", *rows]))
@@ -128,7 +128,7 @@ def test_columns_without_a_name_that_nobody_asked_for_do_no_harm(tmp_path: Path)
         (["-1", "1e1"], ["-1.0", "10"], ("-1", "10")),
     ],
 )
-def test_numbers_and_truth_values_are_told_apart_by_value(train, test, classes, tmp_path) -> None:
+def test_equal_numbers_and_truth_values_are_one_class(train, test, classes, tmp_path) -> None:
     for part, names in (("train", train), ("test", test)):
         _table(tmp_path / f"{part}.csv", text=TEXTS[:4], label=names * 2)
     data = opened(tmp_path, modality="text")
@@ -144,7 +144,7 @@ def test_values_are_one_class_across_formats(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [["007", "7"], ["1", "1.0", "x"], ["true", "True", "yes"]])
-def test_other_labels_are_kept_verbatim_and_twins_are_counted(names, tmp_path: Path) -> None:
+def test_other_labels_stay_verbatim_and_twins_are_noted(names, tmp_path: Path) -> None:
     labels = [names[k % len(names)] for k in range(12)]
     data = opened(_table(tmp_path / "t.csv", text=TEXTS, label=labels), modality="text")
     assert data.classes == tuple(sorted(names))
@@ -154,9 +154,7 @@ def test_other_labels_are_kept_verbatim_and_twins_are_counted(names, tmp_path: P
 
 
 @pytest.mark.parametrize(("train", "test"), [("ham", "Ham "), ("1", "1.0")])
-def test_a_class_that_the_test_part_spells_otherwise_names_its_twin(
-    train: str, test: str, tmp_path: Path
-) -> None:
+def test_a_misspelled_test_class_names_its_twin(train: str, test: str, tmp_path: Path) -> None:
     _table(tmp_path / "train.csv", text=TEXTS, label=[train, "x"] * 6)
     _table(tmp_path / "test.csv", text=TEXTS[:2], label=[test, "x"])
     error = refused(tmp_path, 65, f"class '{test}' is in the test part only; the training part "
@@ -169,7 +167,7 @@ def _metadata(names: object) -> dict[bytes, bytes]:
     return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
 
 
-def test_names_that_a_parquet_file_gives_its_labels_are_kept(tmp_path: Path) -> None:
+def test_class_names_in_parquet_metadata_are_used(tmp_path: Path) -> None:
     table = pa.table({"text": TEXTS, "label": [0, 1, -1] * 4})
     path = tmp_path / "t.parquet"
     parquet.write_table(table.replace_schema_metadata(_metadata(["ham", "spam"])), path)
@@ -185,7 +183,7 @@ def test_names_that_a_parquet_file_gives_its_labels_are_kept(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.json", "t.jsonl.gz", "t.json.gz"])
-def test_packed_tables_and_json_arrays_are_read(name: str, tmp_path: Path) -> None:
+def test_compressed_tables_and_json_arrays_are_read(name: str, tmp_path: Path) -> None:
     inner = _table(tmp_path / name.removesuffix(".gz"), text=TEXTS, label=KINDS)
     if name.endswith(".gz"):
         (tmp_path / name).write_bytes(gzip.compress(inner.read_bytes()))
@@ -198,7 +196,7 @@ def test_packed_tables_and_json_arrays_are_read(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("cut", [5, 12, -6])
-def test_a_broken_packed_file_is_named(cut: int, tmp_path: Path) -> None:
+def test_a_broken_compressed_file_is_named(cut: int, tmp_path: Path) -> None:
     whole = gzip.compress(b"text,label\n" + b"x,a\ny,b\n" * 99)
     (tmp_path / "t.csv.gz").write_bytes(whole[:cut])
     refused(tmp_path / "t.csv.gz", 65, "'t.csv.gz' is no whole gzip file")
@@ -206,7 +204,9 @@ def test_a_broken_packed_file_is_named(cut: int, tmp_path: Path) -> None:
     refused(tmp_path / "t.csv.gz", 65, "'t.csv.gz' is no whole gzip file")
 
 
-def test_a_packed_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompressed_file_has_a_size_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("zooadapt.data.reading._MAX_UNPACKED", 1000)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"text,label\n" + b"x,a\n" * 999))
     refused(tmp_path / "t.csv.gz", 65, "holds more than 1,000 bytes")
@@ -225,7 +225,7 @@ def test_a_broken_json_array_is_named(content: str, words: str, tmp_path: Path) 
     refused(tmp_path / "t.json", 65, words)
 
 
-def test_a_test_table_without_labels_is_no_test_part(tmp_path: Path) -> None:
+def test_a_test_table_without_labels_is_left_out(tmp_path: Path) -> None:
     _table(tmp_path / "train.csv", text=TEXTS, label=KINDS)
     for columns in ({"text": TEXTS[:3]}, {"text": TEXTS[:3], "label": ["", "NaN", ""]}):
         _table(tmp_path / "test.csv", **columns)
@@ -236,7 +236,7 @@ def test_a_test_table_without_labels_is_no_test_part(tmp_path: Path) -> None:
     refused(tmp_path, 65, "1 row of .* has no label", modality="text")
 
 
-def test_a_validation_part_is_kept_apart(tmp_path: Path) -> None:
+def test_a_validation_part_is_held_out(tmp_path: Path) -> None:
     for part, name in (("train", "train.tsv"), ("val", "dev.tsv"), ("test", "test.csv")):
         separator = "\t" if name.endswith("tsv") else ","
         lines = [f"{part} {k}{separator}{'ab'[k % 2]}" for k in range(8)]
@@ -297,8 +297,8 @@ def test_a_column_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
     assert data.everything.raw(3) == "text 3"
 
 
-def test_a_model_that_spells_its_numbers_otherwise_is_measured_by_value(tmp_path: Path) -> None:
-    """As models of older versions do, which took the spelling of the file."""
+def test_class_names_of_a_model_match_by_value(tmp_path: Path) -> None:
+    """Models of older versions have the spelling of the file."""
     path = _table(tmp_path / "t.csv", text=TEXTS, label=["0", "1"] * 6)
     source = next(name for name, (family, _) in registry.bundled().items() if family == "rnn")
     out = tmp_path / "out"

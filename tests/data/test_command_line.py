@@ -1,4 +1,4 @@
-"""Bad data as a user meets it: an exit code, one line, no output; and what is odd still works."""
+"""Bad data on the command line: an exit code, one line, no output; unusual data works."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_broken_images_end_the_run_and_skip_bad_counts_them(tmp_path: Path) -> N
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: image 'bee/0.jpg' is broken") and "--skip-bad" in line
     assert "and 1 more: bee/1.jpg" in line
-    said = json.loads(done.stdout)
-    assert (said["code"], said["kind"], said["thing"]) == (65, "DataError", "bee/0.jpg")
+    error = json.loads(done.stdout)
+    assert (error["code"], error["kind"], error["thing"]) == (65, "DataError", "bee/0.jpg")
     done = adapt(root, tmp_path / "out", "--json", "--skip-bad")
     assert done.returncode == 0, done.stderr
     assert "2 broken images left out" in json.loads(done.stdout)["notes"]
@@ -44,9 +44,7 @@ def test_broken_images_end_the_run_and_skip_bad_counts_them(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("language", ["C.UTF-8", "C"])
-def test_hostile_names_are_shown_as_text_and_never_used_as_paths(
-    language: str, tmp_path: Path
-) -> None:
+def test_hostile_names_are_escaped_and_never_used_as_paths(language: str, tmp_path: Path) -> None:
     names = ["=cmd|' C'!A0", "\x1b[2J\u202egpj", "<img src=x>", "a | b", "-\\..\\up", "🐝"]
     root = image_folder(tmp_path / "set" / "train", dict.fromkeys(names, 3)).parent
     image_folder(root / "test", dict.fromkeys(names, 1), first=90)
@@ -64,7 +62,7 @@ def test_hostile_names_are_shown_as_text_and_never_used_as_paths(
     assert not {path.suffix for path in tmp_path.rglob("*")} & {".csv", ".tsv"}
 
 
-def test_missing_data_and_an_empty_class_are_told_apart(tmp_path: Path) -> None:
+def test_missing_data_and_an_empty_class_have_different_errors(tmp_path: Path) -> None:
     done = adapt(tmp_path / "none", tmp_path / "out")
     assert done.returncode == 66 and "is not there. Try: " in done.stderr
     (image_folder(tmp_path / "set", {"ant": 4}) / "wasp").mkdir()
@@ -73,7 +71,7 @@ def test_missing_data_and_an_empty_class_are_told_apart(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
 
 
-def test_every_command_counts_what_skip_bad_leaves_out(tmp_path: Path, capsys) -> None:
+def test_every_command_counts_skipped_images(tmp_path: Path, capsys) -> None:
     root = image_folder(tmp_path / "set", {"0": 3, "1": 3})
     (root / "1" / "0.jpg").write_bytes(b"<html>")
     (root / "1" / "notes.txt").write_text("x")
@@ -81,12 +79,12 @@ def test_every_command_counts_what_skip_bad_leaves_out(tmp_path: Path, capsys) -
     for arguments in (["predict"], ["evaluate"], ["features", "-o", out]):
         command = [arguments[0], "digits04", str(root), "--skip-bad", *arguments[1:]]
         cli.main(command, standalone_mode=False)
-        said = capsys.readouterr().err
-        assert "note: 1 broken image left out\n" in said, arguments
-        assert "note: 1 file that is no image left out\n" in said, arguments
+        stderr = capsys.readouterr().err
+        assert "note: 1 broken image left out\n" in stderr, arguments
+        assert "note: 1 file that is no image left out\n" in stderr, arguments
 
 
-def test_a_broken_table_is_one_line(real_data: Path, tmp_path: Path) -> None:
+def test_a_broken_table_is_a_one_line_error(real_data: Path, tmp_path: Path) -> None:
     table = csv_file(tmp_path / "t.csv", "one,too,many")
     source = real_data / "weights/charlstm_darwin.ml5"
     done = adapt(table, tmp_path / "out", source=source)
@@ -95,7 +93,7 @@ def test_a_broken_table_is_one_line(real_data: Path, tmp_path: Path) -> None:
     assert line.startswith("error: line 6 of 't.csv' has 3 fields") and "Try: quote" in line
 
 
-def test_predict_shows_file_names_as_text(tmp_path: Path) -> None:
+def test_predict_escapes_file_names(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set", {"ant": 1})
     name = "=cmd|' C\t\x1b[31m\n.jpg"
     (root / "ant/0.jpg").rename(root / "ant" / name)
@@ -107,7 +105,7 @@ def test_predict_shows_file_names_as_text(tmp_path: Path) -> None:
     assert len(line.split("\t")) == 3
 
 
-def test_names_of_a_downloaded_config_are_shown_as_text(tmp_path: Path, capsys) -> None:
+def test_names_of_a_downloaded_config_are_escaped(tmp_path: Path, capsys) -> None:
     source = tmp_path / "\x1b]0;mine\x07"
     shutil.copytree(registry.bundled()["digits04"][1], source)
     names = ["\x1b]0;mine\x07", "[red]a", "\x9b2J\nfake: line", "\u202egpj", "ü🐝"]
@@ -120,11 +118,11 @@ def test_names_of_a_downloaded_config_are_shown_as_text(tmp_path: Path, capsys) 
     image = str(data / names[0] / "0.jpg")
     for arguments in (["inspect"], ["evaluate", str(data)], ["predict", image]):
         cli.main([arguments[0], str(source), *arguments[1:]], standalone_mode=False)
-        shown = capsys.readouterr().out
-        assert all(c.isprintable() or c in "\n\t" for c in shown)
-        assert "\\u001b" in shown and "\nfake:" not in shown
-        assert arguments[0] != "evaluate" or shown.count("[red]a") == 2, "a name is no markup"
+        table = capsys.readouterr().out
+        assert all(c.isprintable() or c in "\n\t" for c in table)
+        assert "\\u001b" in table and "\nfake:" not in table
+        assert arguments[0] != "evaluate" or table.count("[red]a") == 2, "a name is no markup"
         cli.main([arguments[0], str(source), *arguments[1:], "--json"], standalone_mode=False)
-        said = capsys.readouterr().out
-        assert all(c.isprintable() and c.isascii() for c in said.rstrip("\n"))
-        assert arguments[0] == "predict" or json.loads(said)["classes"] == names
+        output = capsys.readouterr().out
+        assert all(c.isprintable() and c.isascii() for c in output.rstrip("\n"))
+        assert arguments[0] == "predict" or json.loads(output)["classes"] == names

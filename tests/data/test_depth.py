@@ -1,4 +1,4 @@
-"""Pictures of 16 bits: one value is white in a whole data set, and stays so in an export."""
+"""Pictures of 16 bits: one value is white in a whole data set and in its export."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pixels(split, name: str, channels: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_fewer_bits_in_a_wide_file_are_as_bright_as_eight(
+def test_low_bit_depths_have_the_brightness_of_eight_bits(
     bits: int, kind: str, tmp_path: Path
 ) -> None:
     contents = [encoded(Image.fromarray(grey(seed, bits)), kind) for seed in range(6)]
@@ -62,22 +62,20 @@ def test_fewer_bits_in_a_wide_file_are_as_bright_as_eight(
     assert data.white == (1 << bits) - 1
     assert f"6 images of 16 bits a channel, in which {data.white} is read as white" in data.notes
     for channels in (1, 3):
-        found = pixels(data.everything, f"ant/2.{kind.lower()}", channels).astype(int)
-        wanted = grey(2, 8) if channels == 1 else grey(2, 8)[..., None]
-        assert np.abs(found - wanted).max() <= 1
+        actual = pixels(data.everything, f"ant/2.{kind.lower()}", channels).astype(int)
+        expected = grey(2, 8) if channels == 1 else grey(2, 8)[..., None]
+        assert np.abs(actual - expected).max() <= 1
 
 
-def test_one_range_serves_the_whole_set(tmp_path: Path) -> None:
+def test_one_white_scales_the_whole_set(tmp_path: Path) -> None:
     contents = [wide_png(grey(seed, 12, darker=0.25 if seed else 1)) for seed in range(6)]
     data = opened(wide_set(tmp_path / "set", contents))
-    found = pixels(data.everything, "ant/2.png", 1).astype(int)
-    assert data.white == 4095 and np.abs(found - grey(2, 8) * 0.25).max() <= 1
+    actual = pixels(data.everything, "ant/2.png", 1).astype(int)
+    assert data.white == 4095 and np.abs(actual - grey(2, 8) * 0.25).max() <= 1
 
 
 @pytest.mark.parametrize("significant", [0, 12])
-def test_a_dark_set_is_read_by_the_bits_that_its_files_name(
-    significant: int, tmp_path: Path
-) -> None:
+def test_declared_bits_determine_the_white_of_a_dark_set(significant: int, tmp_path: Path) -> None:
     contents = [wide_png(grey(seed, 9), significant=significant) for seed in range(6)]
     data = opened(wide_set(tmp_path / "set", contents))
     assert data.white == (4095 if significant else 511)
@@ -87,7 +85,7 @@ def test_a_dark_set_is_read_by_the_bits_that_its_files_name(
 
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("bits", [10, 12, 16])
-def test_colours_of_sixteen_bits_are_read_likewise(
+def test_sixteen_bit_colours_are_scaled_by_one_white(
     bits: int, channels: int, tmp_path: Path
 ) -> None:
     def colours(seed: int, bits: int) -> np.ndarray:
@@ -97,12 +95,12 @@ def test_colours_of_sixteen_bits_are_read_likewise(
 
     contents = [wide_png(colours(seed, bits)) for seed in range(6)]
     data = opened(wide_set(tmp_path / "set", contents))
-    found = pixels(data.everything, "ant/4.png").astype(int)
+    actual = pixels(data.everything, "ant/4.png").astype(int)
     assert data.white == (1 << bits) - 1
-    assert np.abs(found - colours(4, 8)[..., :3]).max() <= 1
+    assert np.abs(actual - colours(4, 8)[..., :3]).max() <= 1
 
 
-def test_a_wide_picture_is_turned_upright(tmp_path: Path) -> None:
+def test_a_16_bit_picture_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     block = chunk(b"eXIf", exif.tobytes()[6:])
@@ -114,13 +112,13 @@ def test_a_wide_picture_is_turned_upright(tmp_path: Path) -> None:
     assert np.array_equal(pixels(turned, "ant/0.png"), upright)
 
 
-def test_pictures_of_eight_bits_have_no_white_of_their_own(tmp_path: Path) -> None:
+def test_eight_bit_pictures_have_no_white(tmp_path: Path) -> None:
     data = opened(image_folder(tmp_path / "set"))
     assert data.white is None and not any("16 bits" in note for note in data.notes)
 
 
-def test_a_picture_read_otherwise_is_another_sample(tmp_path: Path) -> None:
-    """So that nothing stored of it can be taken for the other: the hash is what is stored by."""
+def test_the_digest_depends_on_white(tmp_path: Path) -> None:
+    """Activations are stored by digest: those of one white are never used for another."""
     dark = [wide_png(grey(seed, 10)) for seed in range(4)]
     alone = opened(wide_set(tmp_path / "alone", dark)).everything
     together = opened(wide_set(tmp_path / "together", [*dark, wide_png(grey(9, 12))])).everything
@@ -132,13 +130,13 @@ def test_a_picture_read_otherwise_is_another_sample(tmp_path: Path) -> None:
     assert again.digest(list(again.ids).index(name)) == second
 
 
-def test_an_export_reads_others_as_those_that_it_was_adapted_to(tmp_path: Path, capsys) -> None:
+def test_an_export_keeps_the_white_of_its_training_data(tmp_path: Path, capsys) -> None:
     contents = [wide_png(grey(seed, 12)) for seed in range(12)]
     data, out = wide_set(tmp_path / "set", contents), str(tmp_path / "out")
     options = ["--strategy", "probe", "--json"]
     cli.main(["adapt", "digits04", str(data), "-o", out, *options], standalone_mode=False)
-    told = json.loads(capsys.readouterr().out)
-    assert any("4095 is read as white" in note for note in told["notes"])
+    report = json.loads(capsys.readouterr().out)
+    assert any("4095 is read as white" in note for note in report["notes"])
     assert json.loads(Path(out, "config.json").read_text())["zooadapt"]["white"] == 4095
     answers = []
     dark = grey(3, 12, darker=0.1)
@@ -149,20 +147,20 @@ def test_an_export_reads_others_as_those_that_it_was_adapted_to(tmp_path: Path, 
     ):
         (tmp_path / name).write_bytes(content)
         cli.main(["predict", out, str(tmp_path / name), "--json"], standalone_mode=False)
-        shown = capsys.readouterr()
-        answers.append(json.loads(shown.out)["predictions"][0]["probability"])
+        output = capsys.readouterr()
+        answers.append(json.loads(output.out)["predictions"][0]["probability"])
     assert abs(answers[0] - answers[1]) < 0.02, "as the same picture of eight bits"
-    assert "1 image has values above 4095, which are read as white too" in shown.err
+    assert "1 image has values above 4095, which are read as white too" in output.err
 
 
-def test_inputs_without_a_model_s_white_have_their_own(tmp_path: Path) -> None:
+def test_inputs_without_a_model_have_their_own_white(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(wide_png(grey(0, 12)))
     split = open_inputs([str(tmp_path / "a.png")], modality="image")
     assert split.raw(0, channels=1).getextrema()[1] == 255
     assert "1 image of 16 bits a channel, in which 4095 is read as white" in split.notes
 
 
-def test_what_is_beyond_sixteen_bits_has_its_own_range(tmp_path: Path) -> None:
+def test_values_beyond_sixteen_bits_are_scaled_by_their_own_range(tmp_path: Path) -> None:
     values = (grey(0, 16).astype(np.int32) * 70_000 // 65535).astype(np.int32)
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, "TIFF")

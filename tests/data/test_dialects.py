@@ -1,5 +1,4 @@
-"""Delimited files as spreadsheets, data bases and scripts write them: what sets fields apart,
-encloses and encodes them is read off the file, said in a note, and overruled by an option."""
+"""Delimited files: separator, quotes and encoding are detected, noted, and set by options."""
 
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ TEXTS = ["I like it, really; very much", "Don't buy it", "it is 5,90 a piece; to
 ROWS = [(f"{TEXTS[k % 6]} {k}", "pos" if k % 2 else "neg") for k in range(24)]
 
 
-def written(separator: str = ",", quote: str = '"', end: str = "\n", header=("text", "label")):
-    """The rows as a writer of such files writes them."""
+def csv_text(separator: str = ",", quote: str = '"', end: str = "\n", header=("text", "label")):
+    """The rows in this dialect."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, delimiter=separator, quotechar=quote, lineterminator=end)
     writer.writerows([header, *ROWS])
@@ -40,24 +39,24 @@ def read(path: Path, **options: str) -> tuple[list[tuple[str, str]], tuple[str, 
 @pytest.mark.parametrize(
     ("separator", "name"), [(",", ""), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")]
 )
-def test_every_separator_is_recognised(separator, name, quote, end, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(written(separator, quote, end), newline="")
+def test_every_separator_is_detected(separator, name, quote, end, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(csv_text(separator, quote, end), newline="")
     rows, notes = read(tmp_path / "t.csv")
     assert rows == ROWS
     assert (f"separated by {name} (--separator overrules)" in " ".join(notes)) == bool(name)
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_a_separator_is_known_from_the_rows_where_the_header_is_not(separator, tmp_path) -> None:
+def test_rows_reveal_the_separator_under_an_unusual_header(separator, tmp_path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(written(separator, header=("Meinung, lang", "Klasse")))
+    path.write_text(csv_text(separator, header=("Meinung, lang", "Klasse")))
     columns = {"text_column": "Meinung, lang", "label_column": "Klasse"}
     assert read(path, **columns)[0] == ROWS
     error = refused(path, 65, "its columns are 'Meinung, lang', 'Klasse'; it seems to have")
     assert error.options == ("--text-column", "Meinung, lang", "--label-column", "Klasse")
 
 
-def test_texts_full_of_other_separators_leave_commas_the_separator(tmp_path: Path) -> None:
+def test_separators_inside_texts_do_not_mislead_detection(tmp_path: Path) -> None:
     rows = [f'"a; b; c{k}",x' if k % 2 else f"d; e; f{k},y" for k in range(20)]
     (tmp_path / "t.csv").write_text("\n".join(["sentence,kind", *rows]))
     columns = {"text_column": "sentence", "label_column": "kind"}
@@ -68,26 +67,26 @@ def test_texts_full_of_other_separators_leave_commas_the_separator(tmp_path: Pat
         "text_column": "sentence"})  # fmt: skip
 
 
-def test_the_separator_that_is_asked_for_is_taken(tmp_path: Path) -> None:
+def test_the_separator_option_overrides_detection(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(written("\t"))
+    path.write_text(csv_text("\t"))
     for name in ("tab", "\t", "\\t"):
         rows, notes = read(path, separator=name)
         assert rows == ROWS and not notes
     refused(path, 65, "no column 'text', its columns are 'text\tlabel'", separator="comma")
     refused(path, 2, "'::' cannot separate fields", separator="::")
-    path.write_text(written("~"))
+    path.write_text(csv_text("~"))
     assert read(path, separator="~")[0] == ROWS
 
 
-def test_the_hint_of_excel_is_no_header(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("sep=;\n" + written(";") + "x;y;z\n")
+def test_excels_separator_line_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("sep=;\n" + csv_text(";") + "x;y;z\n")
     refused(tmp_path / "t.csv", 65, "line 27 of 't.csv' has 3 fields")
-    (tmp_path / "t.csv").write_text("sep=~\r\n" + written("~", end="\r\n"), newline="")
+    (tmp_path / "t.csv").write_text("sep=~\r\n" + csv_text("~", end="\r\n"), newline="")
     assert read(tmp_path / "t.csv")[0] == ROWS
 
 
-def test_a_backslash_before_a_quote_makes_it_part_of_the_text(tmp_path: Path) -> None:
+def test_a_backslash_escapes_a_quote(tmp_path: Path) -> None:
     path, quoted = tmp_path / "t.csv", [(t.replace('"', '\\"'), name) for t, name in ROWS]
     path.write_text("\n".join(["text,label", *(f'"{text}",{name}' for text, name in quoted)]))
     rows, notes = read(path)
@@ -99,8 +98,8 @@ def test_a_backslash_before_a_quote_makes_it_part_of_the_text(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_an_encoding_that_is_certain_is_taken(encoding: str, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(written(";").encode(encoding))
+def test_an_unambiguous_encoding_is_detected(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(csv_text(";").encode(encoding))
     rows, notes = read(tmp_path / "t.csv")
     assert rows == ROWS
     assert ("--encoding overrules" in notes[0]) == (encoding != "utf-8-sig")
@@ -113,9 +112,8 @@ def test_an_encoding_that_is_certain_is_taken(encoding: str, tmp_path: Path) -> 
         ("café", "latin-1", "0xe9"),
     ],
 )
-def test_an_encoding_that_is_likely_is_proposed(text, encoding, words, tmp_path: Path) -> None:
-    """Which of the one-byte encodings it is cannot be known: whoever pastes the command has seen
-    how the text reads."""
+def test_a_likely_encoding_is_proposed(text, encoding, words, tmp_path: Path) -> None:
+    """One-byte encodings are ambiguous: the message shows the text in the proposed one."""
     path = tmp_path / "t.csv"
     path.write_bytes(f"text,label\n{text},a\nx,b\ny,a\nz,b\n".encode("cp1252"))
     error = refused(path, 65, f"'t.csv' is not utf-8: byte .* is {words}")
@@ -123,15 +121,14 @@ def test_an_encoding_that_is_likely_is_proposed(text, encoding, words, tmp_path:
     assert read(path, encoding=encoding)[0][0] == (text, "a")
 
 
-def test_bytes_that_no_western_encoding_has_are_no_proposal(tmp_path: Path) -> None:
+def test_unknown_bytes_have_no_proposed_encoding(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("text,label\nщ,a\n".encode("mac-cyrillic") + b"\x81\n")
     assert not refused(tmp_path / "t.csv", 65, "is not utf-8").options
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_what_a_csv_writer_writes_is_read_back(known: bool) -> None:
-    """Texts of words that hold every separator and quote, in every dialect; where the header is not
-    that of a table which is looked for, the rows alone decide."""
+def test_every_dialect_of_a_csv_writer_is_read(known: bool) -> None:
+    """Texts with every separator and quote, in every dialect, with and without a known header."""
     words = "the,; a; b, c|d don't 'tis it's no\" 5,90 1;2 x|y ok fine; yes, 'quoted' été".split()
     styles = (csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC)
     wrong = 0
@@ -145,7 +142,7 @@ def test_what_a_csv_writer_writes_is_read_back(known: bool) -> None:
         rows = [["text", "label", "n"], *rows]
         writer.writerows(rows)
         text = buffer.getvalue()
-        dialect = sniff(text, separator=",", forced=None, suits=lambda names: known and
+        dialect = sniff(text, separator=",", forced=None, fits=lambda names: known and
                         "label" in names)  # fmt: skip
         wrong += list(dialects.rows(text, dialect)) != rows
     assert wrong == 0

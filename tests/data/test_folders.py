@@ -1,4 +1,4 @@
-"""Folders: whose a file is, which files count, what classes there are, and what is refused."""
+"""Folders: the part and class of a file, the files that are read, and what is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zooadapt.errors import AccessError, DataError, NotFoundError
 from .make import csv_file, encoded, image_folder, opened, photo, refused
 
 
-def parted(root: Path) -> Path:
+def with_parts(root: Path) -> Path:
     """train/ and test/ of class folders."""
     image_folder(root / "train")
     image_folder(root / "test", {"ant": 2, "bee": 2}, first=50)
@@ -30,24 +30,24 @@ def parted(root: Path) -> Path:
 
 @contextmanager
 def nobody() -> Iterator[Path]:
-    """A folder that anybody may enter, and a process that may not do everything."""
+    """A folder with open permissions, and a process without privileges."""
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         open_dataset(str(image_folder(Path(name, "warm"))), modality="image")
         csv_file(Path(name, "warm.csv"))
         open_dataset(name + "/warm.csv", modality="text")
-        mine = os.geteuid()
-        if mine == 0:
+        user = os.geteuid()
+        if user == 0:
             os.chown(name, 65534, -1)
             os.seteuid(65534)
         try:
             yield Path(name)
         finally:
-            os.seteuid(mine)
+            os.seteuid(user)
 
 
-def test_classes_and_parts_come_from_the_folders(tmp_path: Path) -> None:
-    data = opened(parted(tmp_path / "set"))
+def test_folders_determine_classes_and_parts(tmp_path: Path) -> None:
+    data = opened(with_parts(tmp_path / "set"))
     assert data.classes == ("ant", "bee") and data.has_own_test and not data.notes
     assert list(data.train.ids) == [f"train/{c}/{k}.jpg" for c in ("ant", "bee") for k in range(3)]
     assert list(data.test.ids) == [f"test/{c}/{k}.jpg" for c in ("ant", "bee") for k in range(2)]
@@ -62,8 +62,8 @@ def test_subfolders_of_a_class_belong_to_it(tmp_path: Path) -> None:
     assert data.classes == ("ant", "bee") and len(data.everything) == 6
 
 
-def test_a_validation_folder_serves_as_test_part_if_there_is_no_other(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+def test_a_validation_folder_replaces_a_missing_test_part(tmp_path: Path) -> None:
+    root = with_parts(tmp_path / "set")
     (root / "test").rename(root / "validation")
     data = opened(root)
     assert len(data.test) == 4 and any("validation part serves" in note for note in data.notes)
@@ -73,19 +73,19 @@ def test_a_validation_folder_serves_as_test_part_if_there_is_no_other(tmp_path: 
 
 
 def test_two_folders_of_one_part_are_refused(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     image_folder(root / "Testing", {"ant": 1}, first=80)
     refused(root, 65, "'Testing' and 'test' of 'set' mean the same part")
 
 
 def test_a_test_folder_alone_is_no_class(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     shutil.rmtree(root / "train")
     refused(root, 65, "'set' holds 'test' and no 'train' folder")
 
 
 def test_folders_beside_train_and_loose_images_are_noted(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     image_folder(root / "unlabelled", {"x": 1})
     (root / "train" / "loose.jpg").write_bytes(encoded(photo(70), "JPEG"))
     data = opened(root)
@@ -96,7 +96,7 @@ def test_folders_beside_train_and_loose_images_are_noted(tmp_path: Path) -> None
     assert "2 images outside class folders left out" in data.notes
 
 
-def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
+def test_hidden_and_system_files_are_ignored(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     for name in (".ipynb_checkpoints", "__MACOSX", "ant/.thumbnails"):
         image_folder(root / name, {"x": 1})
@@ -107,7 +107,7 @@ def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
     assert "3 hidden folders left out" in data.notes
 
 
-def test_a_class_folder_of_other_files_alone_is_refused(tmp_path: Path) -> None:
+def test_a_class_folder_without_images_is_refused(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     (root / "wasp").mkdir()
     (root / "wasp" / "a.heic").write_bytes(b"x")
@@ -134,7 +134,7 @@ def test_a_folder_without_images_is_not_found(tmp_path: Path) -> None:
     assert "one folder for each class" in error.remedy
 
 
-def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_location_is_not_found(tmp_path: Path) -> None:
     csv_file(tmp_path / "t.csv")
     for location in (tmp_path / "none", tmp_path / "t.csv" / "x", tmp_path / ("x" * 300)):
         with pytest.raises(NotFoundError, match="is not there|cannot be opened") as caught:
@@ -174,7 +174,7 @@ def test_any_label_of_a_table_can_be_a_class(name: str, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"t.csv"}
 
 
-def test_names_are_normalised_and_two_spellings_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_unicode_forms_of_one_class_name_are_refused(tmp_path: Path) -> None:
     long, short = unicodedata.normalize("NFD", "café"), "café"
     path = csv_file(tmp_path / "t.csv", f"x,{long}", f"y,{long}")
     assert opened(path, modality="text").classes == ("a", "b", short)
@@ -183,8 +183,8 @@ def test_names_are_normalised_and_two_spellings_of_one_name_are_refused(tmp_path
     assert "rename" in error.remedy
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
-def test_a_class_name_that_is_no_unicode_is_refused_and_a_file_name_is_not(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_class_names_must_be_valid_unicode(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     os.rename(root / "ant" / "0.jpg", os.fsencode(root / "ant") + b"/\xff.jpg")
     data = opened(root)
@@ -195,48 +195,48 @@ def test_a_class_name_that_is_no_unicode_is_refused_and_a_file_name_is_not(tmp_p
 
 
 def test_a_label_in_the_test_part_only_is_refused(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     image_folder(root / "test", {"wasp": 2}, first=90)
     refused(root, 65, "class 'wasp' is in the test part only")
 
 
 def test_a_label_in_the_training_part_only_is_noted(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     image_folder(root / "train", {"wasp": 2}, first=90)
     assert "1 class has no test sample: 'wasp'" in opened(root).notes
 
 
 def test_the_same_sample_in_train_and_test_is_counted_and_strict_refuses(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     for number in range(2):
         shutil.copy(root / f"train/ant/{number}.jpg", root / f"test/ant/copy{number}.jpg")
-    told = "2 test samples have the same content as a training sample"
-    assert told in opened(root).notes
-    error = refused(root, 65, told + ", the first is 'test/ant/copy0.jpg'", strict=True)
+    note = "2 test samples have the same content as a training sample"
+    assert note in opened(root).notes
+    error = refused(root, 65, note + ", the first is 'test/ant/copy0.jpg'", strict=True)
     assert "remove them" in error.remedy
-    assert not opened(parted(tmp_path / "clean"), strict=True).notes
+    assert not opened(with_parts(tmp_path / "clean"), strict=True).notes
 
 
 def test_strict_compares_pixels(tmp_path: Path) -> None:
     """A copy that was saved again without loss has other bytes and the same pixels."""
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     (root / "train/ant/png.png").write_bytes(encoded(photo(33), "PNG", compress_level=1))
     (root / "test/ant/again.bmp").write_bytes(encoded(photo(33), "BMP"))
     assert not opened(root).notes
     refused(root, 65, "1 test sample has the same content", strict=True)
 
 
-def test_the_same_text_in_train_and_test_is_counted_too(tmp_path: Path) -> None:
+def test_equal_texts_in_train_and_test_are_counted(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     csv_file(tmp_path / "set" / "train.csv")
     csv_file(tmp_path / "set" / "test.csv", "new,a")
-    told = "4 test samples have the same content as a training sample"
-    assert told in opened(tmp_path / "set", modality="text").notes
-    refused(tmp_path / "set", 65, told, modality="text", strict=True)
+    note = "4 test samples have the same content as a training sample"
+    assert note in opened(tmp_path / "set", modality="text").notes
+    refused(tmp_path / "set", 65, note, modality="text", strict=True)
 
 
-def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+def test_circular_links_are_left_out(tmp_path: Path) -> None:
+    root = with_parts(tmp_path / "set")
     (root / "train/ant/self").symlink_to("self")
     (root / "train/ant/here").symlink_to(".")
     (root / "train/ant/up").symlink_to("../..")
@@ -252,7 +252,7 @@ def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
 
 
 def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
-    root = parted(tmp_path / "set")
+    root = with_parts(tmp_path / "set")
     (root / "store").mkdir()
     (root / "train/ant/0.jpg").rename(root / "store/0.jpg")
     (root / "train/ant/0.jpg").symlink_to("../../store/0.jpg")
@@ -260,10 +260,8 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["train/ant/out.jpg", "train/ant/out", "train/out", "out"])
-def test_a_link_that_leaves_the_folder_is_refused_unless_asked_for(
-    where: str, tmp_path: Path
-) -> None:
-    root = parted(tmp_path / "set")
+def test_links_out_of_the_folder_need_an_option(where: str, tmp_path: Path) -> None:
+    root = with_parts(tmp_path / "set")
     other = image_folder(tmp_path / "other", {"x": 2}, first=70) / "x"
     (root / where).symlink_to(other / "0.jpg" if where.endswith("jpg") else other)
     error = refused(root, 65, f"link '{where}' leads out of 'set', to '.*other")
@@ -272,7 +270,7 @@ def test_a_link_that_leaves_the_folder_is_refused_unless_asked_for(
         opened(root, follow_links=True)
 
 
-def test_a_linked_table_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+def test_table_links_out_of_the_folder_need_an_option(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "train.csv").symlink_to(csv_file(tmp_path / "secret.csv"))
     refused(tmp_path / "set", 65, "link 'train.csv' leads out of 'set'", modality="text")
@@ -280,9 +278,9 @@ def test_a_linked_table_that_leaves_the_folder_is_refused(tmp_path: Path) -> Non
     assert len(data.everything) == 4
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as POSIX has them")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
 @pytest.mark.parametrize("what", ["set/bee/1.jpg", "set/bee", "set"])
-def test_what_may_not_be_read_is_named(what: str) -> None:
+def test_an_unreadable_file_or_folder_is_named(what: str) -> None:
     with nobody() as place:
         root = image_folder(place / "set")
         (place / what).chmod(0)
@@ -294,9 +292,9 @@ def test_what_may_not_be_read_is_named(what: str) -> None:
             (place / what).chmod(0o755)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as POSIX has them")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet", "t.arrow", "lines.txt"])
-def test_a_table_that_may_not_be_read_is_named(name: str) -> None:
+def test_an_unreadable_table_is_named(name: str) -> None:
     with nobody() as place:
         csv_file(place / name).chmod(0)
         with pytest.raises(AccessError, match=f"'{name}' may not be read"):
@@ -305,25 +303,25 @@ def test_a_table_that_may_not_be_read_is_named(name: str) -> None:
             open_dataset(str(place / name), modality="text")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
 def test_pipes_sockets_and_devices_are_left_out(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     os.mkfifo(root / "ant" / "pipe.jpg")
     (root / "ant" / "null.jpg").symlink_to("/dev/zero")
-    here = os.getcwd()
+    before = os.getcwd()
     with socket.socket(socket.AF_UNIX) as listening:
         os.chdir(root / "ant")
         try:
             listening.bind("socket.jpg")
         finally:
-            os.chdir(here)
+            os.chdir(before)
         data = opened(root, follow_links=True)
     assert len(data.everything) == 6
     assert "3 pipes, sockets or devices left out" in data.notes
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_given_by_name_is_refused_and_nothing_waits_for_it(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_named_pipe_is_refused_and_never_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     refused(tmp_path / "t.csv", 65, "'t.csv' is no regular file")
     with pytest.raises(DataError, match="pipe, socket or device"):
@@ -332,25 +330,25 @@ def test_a_pipe_given_by_name_is_refused_and_nothing_waits_for_it(tmp_path: Path
         open_inputs(["/dev/zero"], modality="text")
 
 
-def test_a_hundred_thousand_classes_are_refused_with_what_they_would_take(tmp_path: Path) -> None:
+def test_too_many_classes_are_refused_with_their_memory(tmp_path: Path) -> None:
     rows = "\n".join(f"x,class {k}" for k in range(100_000))
     (tmp_path / "t.csv").write_text("text,label\n" + rows)
     error = refused(tmp_path / "t.csv", 65, r"100,000 classes, the limit is 20,000: .* 3\.3 GB")
     assert "--label-column" in error.remedy
 
 
-def test_inputs_keep_their_order_and_folders_are_searched(tmp_path: Path) -> None:
+def test_inputs_keep_their_order(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     one = tmp_path / "one.dat"
     one.write_bytes(encoded(photo(7), "PNG"))
     split = open_inputs([str(root / "bee"), str(one), str(root / "ant")], modality="image")
-    wanted = [root / "bee" / f"{k}.jpg" for k in range(3)] + [one]
-    wanted += [root / "ant" / f"{k}.jpg" for k in range(3)]
-    assert list(split.ids) == [str(path) for path in wanted]
+    expected = [root / "bee" / f"{k}.jpg" for k in range(3)] + [one]
+    expected += [root / "ant" / f"{k}.jpg" for k in range(3)]
+    assert list(split.ids) == [str(path) for path in expected]
     assert split.raw(3).tobytes() == photo(7).tobytes()
 
 
-def test_inputs_that_are_broken_are_refused_or_left_out(tmp_path: Path) -> None:
+def test_broken_inputs_are_refused_or_skipped(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     (root / "ant" / "1.jpg").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"ant/1\.jpg' is no image"):

@@ -24,7 +24,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def publish(root: Path, **parts: Any) -> str:
-    """Write a data set as the Hub stores it, and say how to name it."""
+    """The location of a data set, written as the Hub stores it."""
     for part, rows in parts.items():
         rows.to_parquet(root / "data" / f"{part}-00000-of-00001.parquet")
     return f"hf:{root}"
@@ -39,7 +39,7 @@ def texts(labels: list[int | None], names: list[str]) -> Any:
 
 
 def pictures(images: list[bytes | Path | None]) -> Any:
-    """Images as their content, or as no more than the path of a file."""
+    """Images as the content or the path of a file."""
     stored = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
     features = datasets.Features({"image": stored, "label": datasets.Value("int64")})
     rows = [
@@ -52,7 +52,7 @@ def pictures(images: list[bytes | Path | None]) -> Any:
     return made.cast_column("image", datasets.Image(decode=False))
 
 
-def test_texts_have_the_names_of_their_labels(tmp_path: Path) -> None:
+def test_labels_have_the_class_names_of_the_features(tmp_path: Path) -> None:
     train, test = texts([0, 1] * 4, ["no", "yes"]), texts([1, 0], ["no", "yes"])
     data = opened(publish(tmp_path, train=train, test=test), modality="text")
     assert data.classes == ("no", "yes") and data.has_own_test and len(data.train) == 8
@@ -67,7 +67,7 @@ def test_rows_without_a_label_are_named(tmp_path: Path) -> None:
     assert len(opened(location, modality="text", drop_unlabelled=True).everything) == 4
 
 
-def test_images_are_decoded_by_the_same_rules(tmp_path: Path) -> None:
+def test_hub_images_are_decoded_like_files(tmp_path: Path) -> None:
     deep = np.full((9, 9), 32896, dtype=np.uint16)
     from PIL import Image
 
@@ -85,15 +85,13 @@ def test_images_of_twelve_bits_have_one_white(tmp_path: Path) -> None:
     data = opened(publish(tmp_path, train=pictures(images)))
     assert data.white == 4095
     assert "5 images of 16 bits a channel, in which 4095 is read as white" in data.notes
-    found = np.asarray(data.everything.raw(2, channels=1)).astype(int)
-    assert np.abs(found - grey(2, 8)).max() <= 1
+    actual = np.asarray(data.everything.raw(2, channels=1)).astype(int)
+    assert np.abs(actual - grey(2, 8)).max() <= 1
     assert data.everything.raw(5).tobytes() == photo(9).tobytes()
 
 
 @pytest.mark.parametrize("bad", [None, b"<html>", encoded(photo(9, (200, 200)), "JPEG")[:1500]])
-def test_a_broken_or_missing_image_is_named_when_it_is_read(
-    bad: bytes | None, tmp_path: Path
-) -> None:
+def test_a_broken_or_missing_image_is_named(bad: bytes | None, tmp_path: Path) -> None:
     images: list[bytes | None] = [encoded(photo(k), "PNG") for k in range(6)]
     images[3] = bad
     with pytest.raises(DataError, match="'train:4' (has no image|is no image|is broken)"):
@@ -101,7 +99,7 @@ def test_a_broken_or_missing_image_is_named_when_it_is_read(
         data.everything.raw(3)
 
 
-def test_a_set_without_training_part_or_column_is_refused(tmp_path: Path) -> None:
+def test_a_missing_train_split_or_column_is_refused(tmp_path: Path) -> None:
     location = publish(tmp_path / "a", test=texts([0, 1], ["no", "yes"]))
     with pytest.raises(DataError, match="no train split, its splits are test"):
         opened(location, modality="text")
@@ -110,11 +108,10 @@ def test_a_set_without_training_part_or_column_is_refused(tmp_path: Path) -> Non
         opened(location, modality="text", text_column="body")
 
 
-def test_only_files_of_the_set_and_of_the_caches_are_read(
+def test_only_files_of_the_set_and_caches_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A row can name any file of this machine; one that is here by its name alone is a link of the
-    Hub's cache to the folder of its contents."""
+    """A row can name any file here. The Hub's cache links to its folder of contents."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     for folder in ("hub/blobs", "hub/snapshots", "mine"):
         (tmp_path / folder).mkdir(parents=True)
@@ -134,7 +131,7 @@ def test_only_files_of_the_set_and_of_the_caches_are_read(
             opened(location)
 
 
-def test_a_column_of_numbers_is_read_as_text_and_one_of_lists_is_refused(tmp_path: Path) -> None:
+def test_numbers_are_texts_and_lists_are_not(tmp_path: Path) -> None:
     rows = {"code": [7, 42, None, 9], "list": [[1]] * 4, "label": ["a", "b", "a", "b"]}
     location = publish(tmp_path, train=datasets.Dataset.from_dict(rows))
     data = opened(location, modality="text", text_column="code", allow_tiny=True)
@@ -152,7 +149,7 @@ def test_two_text_columns_make_pairs(tmp_path: Path) -> None:
     assert len(set(data.everything.digests)) == 2
 
 
-def test_a_test_split_without_labels_is_no_test_part(tmp_path: Path) -> None:
+def test_a_test_split_without_labels_is_left_out(tmp_path: Path) -> None:
     train, test = texts([0, 1] * 4, ["no", "yes"]), texts([-1, -1, -1], ["no", "yes"])
     data = opened(publish(tmp_path, train=train, test=test, validation=train), modality="text")
     assert data.has_own_test and data.test.ids[0] == "validation:1"

@@ -1,4 +1,4 @@
-"""Image files: what is broken is refused and named, what is odd comes out as the right pixels."""
+"""Image files: broken ones are refused and named, unusual ones give the right pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def with_file(root: Path, content: bytes, name: str = "odd.jpg") -> Path:
 
 
 def pixels(root: Path, content: bytes, name: str = "odd.png", channels: int = 3) -> np.ndarray:
-    """What the data set gives for a file: `(H, W, 3)`, or `(H, W)` for one channel."""
+    """The decoded pixels of a file: `(H, W, 3)`, or `(H, W)` for one channel."""
     split = opened(with_file(root, content, name)).everything
     index = list(split.ids).index(f"ant/{name}")
     image = split.raw(index, channels=channels)
@@ -71,7 +71,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_image_is_refused_before_any_work(what: str, tmp_path: Path) -> None:
+def test_a_broken_image_is_refused(what: str, tmp_path: Path) -> None:
     kinds = list(BROKEN)
     whole = kinds.index(what) < kinds.index("empty file")
     why = r"is broken or cut off \(\w{3}" if whole else "is (empty|no image in a known format)$"
@@ -80,7 +80,7 @@ def test_a_broken_image_is_refused_before_any_work(what: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_skip_bad_leaves_it_out_and_counts_it(what: str, tmp_path: Path) -> None:
+def test_skip_bad_skips_and_counts_a_broken_image(what: str, tmp_path: Path) -> None:
     data = opened(with_file(tmp_path / "set", BROKEN[what]), skip_bad=True)
     assert len(data.everything) == 6 and "ant/odd.jpg" not in list(data.everything.ids)
     assert "1 broken image left out" in data.notes
@@ -97,13 +97,13 @@ def test_many_broken_images_are_listed_up_to_five(tmp_path: Path) -> None:
     assert str(error).count(".jpg") == 5
 
 
-def test_a_class_of_broken_images_only_is_one_class_less(tmp_path: Path) -> None:
+def test_a_class_of_broken_images_is_left_out(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set", {"ant": 2, "bee": 1})
     (root / "bee" / "0.jpg").write_bytes(b"")
     refused(root, 65, "one class only, 'ant'", skip_bad=True)
 
 
-def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_undecoded(tmp_path: Path) -> None:
     root = with_file(tmp_path / "set", bomb(30_000), "bomb.png")
     error = refused(root, 65, r"'ant/bomb\.png' has .*pixels, the limit is 50,000,000")
     assert "--max-pixels" in error.remedy
@@ -111,7 +111,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     refused(root, 65, r"'ant/bomb\.png' has 8000 x 8000 pixels, the limit is 50,000,000")
 
 
-def test_the_limit_on_pixels_can_be_moved_either_way(tmp_path: Path) -> None:
+def test_the_pixel_limit_is_an_option(tmp_path: Path) -> None:
     root = with_file(tmp_path / "set", encoded(photo(1, (300, 300)), "PNG"), "big.png")
     refused(root, 65, "300 x 300 pixels, the limit is 80,000", max_pixels=80_000)
     assert len(opened(root, max_pixels=90_000).everything) == 7
@@ -129,39 +129,39 @@ def test_a_one_pixel_image_is_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-def test_sixteen_bits_are_scaled_and_not_clipped(kind: str, tmp_path: Path) -> None:
+def test_sixteen_bits_are_scaled_to_eight(kind: str, tmp_path: Path) -> None:
     values = np.linspace(0, 65535, 32 * 16).reshape(16, 32).astype(np.uint16)
     content = encoded(Image.fromarray(values), kind)
-    found = pixels(tmp_path / "set", content, f"odd.{kind.lower()}")
-    assert np.abs(found - (values / 257)[..., None]).max() <= 0.5
+    actual = pixels(tmp_path / "set", content, f"odd.{kind.lower()}")
+    assert np.abs(actual - (values / 257)[..., None]).max() <= 0.5
     grey = pixels(tmp_path / "grey", content, f"odd.{kind.lower()}", channels=1)
-    assert np.array_equal(grey, found[..., 0])
+    assert np.array_equal(grey, actual[..., 0])
 
 
-def test_a_float_image_is_scaled_by_its_own_range_and_nan_is_its_minimum(tmp_path: Path) -> None:
+def test_a_float_image_is_scaled_by_its_own_range(tmp_path: Path) -> None:
     values = np.linspace(-3, 5, 64, dtype=np.float32).reshape(8, 8)
     values[0, 1], values[0, 2] = np.nan, np.inf
-    found = pixels(tmp_path / "set", encoded(Image.fromarray(values), "TIFF"), "odd.tif")[..., 0]
-    assert (found[0, 0], found[-1, -1], found[0, 1], found[0, 2]) == (0, 255, 0, 255)
-    assert (np.diff(found[1:].ravel().astype(int)) >= 0).all()
+    actual = pixels(tmp_path / "set", encoded(Image.fromarray(values), "TIFF"), "odd.tif")[..., 0]
+    assert (actual[0, 0], actual[-1, -1], actual[0, 1], actual[0, 2]) == (0, 255, 0, 255)
+    assert (np.diff(actual[1:].ravel().astype(int)) >= 0).all()
 
 
 def test_cmyk_is_converted(tmp_path: Path) -> None:
     cmyk = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
-    found = pixels(tmp_path / "set", encoded(cmyk, "JPEG"), "odd.jpg")
-    assert np.abs(found.astype(int) - [0, 255, 255]).max() <= 3
+    actual = pixels(tmp_path / "set", encoded(cmyk, "JPEG"), "odd.jpg")
+    assert np.abs(actual.astype(int) - [0, 255, 255]).max() <= 3
 
 
-def test_a_palette_gives_its_colours(tmp_path: Path) -> None:
+def test_a_palette_is_converted_to_its_colours(tmp_path: Path) -> None:
     colours = photo(5, (32, 32)).quantize(7)
-    found = pixels(tmp_path / "set", encoded(colours, "PNG"))
-    assert np.array_equal(found, np.asarray(colours.convert("RGB")))
+    actual = pixels(tmp_path / "set", encoded(colours, "PNG"))
+    assert np.array_equal(actual, np.asarray(colours.convert("RGB")))
 
 
 def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
     values = np.indices((16, 16)).sum(0) % 2 == 0
-    found = pixels(tmp_path / "set", encoded(Image.fromarray(values), "PNG"))
-    assert np.array_equal(found, np.repeat(values[..., None] * np.uint8(255), 3, axis=2))
+    actual = pixels(tmp_path / "set", encoded(Image.fromarray(values), "PNG"))
+    assert np.array_equal(actual, np.repeat(values[..., None] * np.uint8(255), 3, axis=2))
 
 
 def _rgba() -> tuple[Image.Image, np.ndarray]:
@@ -180,26 +180,26 @@ def _la() -> tuple[Image.Image, np.ndarray]:
 
 
 @pytest.mark.parametrize("made", [_rgba, _la], ids=["RGBA", "LA"])
-def test_transparency_is_laid_on_white(
+def test_transparency_becomes_white(
     made: Callable[[], tuple[Image.Image, np.ndarray]], tmp_path: Path
 ) -> None:
-    image, wanted = made()
-    assert np.abs(pixels(tmp_path / "set", encoded(image, "PNG")) - wanted).max() <= 1
+    image, expected = made()
+    assert np.abs(pixels(tmp_path / "set", encoded(image, "PNG")) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["P", "RGB", "L"])
-def test_a_transparent_colour_is_white(mode: str, tmp_path: Path) -> None:
+def test_a_transparent_colour_becomes_white(mode: str, tmp_path: Path) -> None:
     image = Image.new("P", (16, 16), 0)
     image.putpalette([200, 0, 0, 0, 0, 200])
     image.paste(1, (0, 0, 8, 16))
     clear = {"P": 0, "RGB": (200, 0, 0), "L": image.convert("L").getpixel((9, 9))}[mode]
-    found = pixels(tmp_path / "set", encoded(image.convert(mode), "PNG", transparency=clear))
-    assert (found[:, 8:] == 255).all()
-    assert (found[:, :8] == np.asarray(image.convert(mode).convert("RGB"))[:, :8]).all()
+    actual = pixels(tmp_path / "set", encoded(image.convert(mode), "PNG", transparency=clear))
+    assert (actual[:, 8:] == 255).all()
+    assert (actual[:, :8] == np.asarray(image.convert(mode).convert("RGB"))[:, :8]).all()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
-def test_of_several_frames_the_first_is_used_and_it_is_noted(kind: str, tmp_path: Path) -> None:
+def test_the_first_of_several_frames_is_used(kind: str, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
     more = {"save_all": True, "append_images": frames[1:]}
     content = encoded(frames[0], kind, **more, **({"lossless": True} if kind == "WEBP" else {}))
@@ -228,37 +228,37 @@ def test_exif_rotation_is_applied(orientation: int, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(np.ascontiguousarray(stored))
-    found = pixels(tmp_path / "set", encoded(image, "JPEG", quality=98, subsampling=0, exif=exif),
+    actual = pixels(tmp_path / "set", encoded(image, "JPEG", quality=98, subsampling=0, exif=exif),
                    "odd.jpg")  # fmt: skip
-    assert found.shape == upright.shape
-    inner = np.abs(found.astype(int) - upright)[2:6, 2:14]
-    assert inner.max() < 20 and np.abs(found.astype(int) - upright).mean() < 12
+    assert actual.shape == upright.shape
+    inner = np.abs(actual.astype(int) - upright)[2:6, 2:14]
+    assert inner.max() < 20 and np.abs(actual.astype(int) - upright).mean() < 12
 
 
-def test_the_content_and_not_the_suffix_says_what_a_file_is(tmp_path: Path) -> None:
+def test_the_content_determines_the_format(tmp_path: Path) -> None:
     image = photo(8)
-    found = pixels(tmp_path / "set", encoded(image, "PNG"), "odd.jpg")
-    assert np.array_equal(found, np.asarray(image))
+    actual = pixels(tmp_path / "set", encoded(image, "PNG"), "odd.jpg")
+    assert np.array_equal(actual, np.asarray(image))
 
 
 @pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".pjpeg", ".avif", "", ".jpg_large", ".JPG ",
                                     ".jpg?w=400"])  # fmt: skip
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF"])
-def test_an_image_of_any_suffix_counts(kind: str, suffix: str, tmp_path: Path) -> None:
+def test_an_image_is_recognised_by_its_content(kind: str, suffix: str, tmp_path: Path) -> None:
     if kind == "AVIF" and not features.check("avif"):
-        pytest.skip("Pillow was built without AVIF here")
-    found = pixels(tmp_path / "set", encoded(photo(8), kind), f"odd{suffix}").astype(int)
-    assert np.abs(found - np.asarray(photo(8))).mean() < 25
-    told = any("known by its content" in note for note in opened(tmp_path / "set").notes)
-    assert told == (suffix not in (".jfif", ".jpe", ".pjpeg", ".avif"))
+        pytest.skip("Pillow was built without AVIF")
+    actual = pixels(tmp_path / "set", encoded(photo(8), kind), f"odd{suffix}").astype(int)
+    assert np.abs(actual - np.asarray(photo(8))).mean() < 25
+    noted = any("known by its content" in note for note in opened(tmp_path / "set").notes)
+    assert noted == (suffix not in (".jfif", ".jpe", ".pjpeg", ".avif"))
 
 
-def test_cameras_raw_files_are_no_images(tmp_path: Path) -> None:
+def test_raw_files_of_cameras_are_no_images(tmp_path: Path) -> None:
     root = with_file(tmp_path / "set", encoded(photo(8), "TIFF"), "odd.nef")
     assert "1 file that is no image left out" in opened(root).notes
 
 
-def test_formats_outside_the_list_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_unsupported_formats_are_skipped_and_counted(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set")
     for name in ("a.eps", "b.fits", "c.svg", "notes.txt"):
         (root / "ant" / name).write_bytes(BROKEN["EPS"])
@@ -279,10 +279,10 @@ def test_formats_outside_the_list_are_left_out_and_counted(tmp_path: Path) -> No
     ],
     ids=["EXIF", "ICC", "orientation 99", "PNG ICC", "PNG EXIF"],
 )
-def test_broken_metadata_of_a_good_picture_is_ignored(content: bytes, tmp_path: Path) -> None:
-    found = pixels(tmp_path / "set", content, "odd.jpg")
-    wanted = np.asarray(photo(9) if content[:2] == b"\xff\xd8" else photo(99, (400, 300)))
-    assert found.shape == wanted.shape and np.abs(found.astype(int) - wanted).mean() < 10
+def test_broken_metadata_is_ignored(content: bytes, tmp_path: Path) -> None:
+    actual = pixels(tmp_path / "set", content, "odd.jpg")
+    expected = np.asarray(photo(9) if content[:2] == b"\xff\xd8" else photo(99, (400, 300)))
+    assert actual.shape == expected.shape and np.abs(actual.astype(int) - expected).mean() < 10
 
 
 def _with_text(size: int, *, packed: bool, checksum: int | None = None) -> bytes:
@@ -304,9 +304,7 @@ METADATA = {
 
 @pytest.mark.parametrize("thoroughly", [False, True])
 @pytest.mark.parametrize("what", METADATA)
-def test_metadata_of_a_readable_png_is_no_fault(
-    what: str, thoroughly: bool, tmp_path: Path
-) -> None:
+def test_oversized_png_metadata_is_ignored(what: str, thoroughly: bool, tmp_path: Path) -> None:
     for place in (33, -12):  # before the pixels and after them
         content = PNG[:place] + METADATA[what] + PNG[place:]
         root = with_file(tmp_path / f"set{place}", content, "odd.png")
@@ -317,7 +315,7 @@ def test_metadata_of_a_readable_png_is_no_fault(
         assert not any("broken" in note for note in data.notes)
 
 
-def test_a_png_with_large_metadata_keeps_its_limits_and_its_transparency(tmp_path: Path) -> None:
+def test_a_png_without_metadata_keeps_limits_and_transparency(tmp_path: Path) -> None:
     text = METADATA["text of 3 MB, compressed"]
     huge = bomb(8_000)
     root = with_file(tmp_path / "set", huge[:33] + text + huge[33:], "bomb.png")
@@ -325,11 +323,11 @@ def test_a_png_with_large_metadata_keeps_its_limits_and_its_transparency(tmp_pat
     cut = PNG[:33] + text + PNG[33 : len(PNG) // 2]
     refused(with_file(tmp_path / "cut", cut, "odd.png"), 65, "is broken or cut off")
     clear = encoded(Image.new("RGB", (8, 8), "red"), "PNG", transparency=(255, 0, 0))
-    found = pixels(tmp_path / "clear", clear[:33] + text + clear[33:])
-    assert (found == 255).all()
+    actual = pixels(tmp_path / "clear", clear[:33] + text + clear[33:])
+    assert (actual == 255).all()
 
 
-def test_a_jpeg_is_decoded_smaller_but_never_below_what_is_asked_for(tmp_path: Path) -> None:
+def test_a_jpeg_is_decoded_at_the_smallest_sufficient_scale(tmp_path: Path) -> None:
     root = with_file(tmp_path / "set", encoded(photo(4, (1600, 1200)), "JPEG"))
     split = opened(root).everything
     index = list(split.ids).index("ant/odd.jpg")
@@ -342,22 +340,22 @@ def test_a_jpeg_is_decoded_smaller_but_never_below_what_is_asked_for(tmp_path: P
 
 def test_threads_decode_the_same_pixels(tmp_path: Path) -> None:
     split = opened(image_folder(tmp_path / "set", {"ant": 8, "bee": 8})).everything
-    wanted = [split.raw(k).tobytes() for k in range(len(split))]
-    found: dict[int, list[bytes]] = {}
+    expected = [split.raw(k).tobytes() for k in range(len(split))]
+    decoded: dict[int, list[bytes]] = {}
 
     def decode(number: int) -> None:
-        found[number] = [split.raw(k).tobytes() for k in range(len(split))]
+        decoded[number] = [split.raw(k).tobytes() for k in range(len(split))]
 
     threads = [threading.Thread(target=decode, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(found[number] == wanted for number in range(4))
+    assert all(decoded[number] == expected for number in range(4))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_damage_is_an_error_or_a_picture_and_nothing_else(seed: int, tmp_path: Path) -> None:
+def test_damaged_images_decode_or_are_skipped(seed: int, tmp_path: Path) -> None:
     """A few hundred damaged files of every format: each either decodes or is left out."""
     rng = np.random.default_rng(seed)
     root = image_folder(tmp_path / "set")

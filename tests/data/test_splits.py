@@ -1,4 +1,4 @@
-"""What is held out: a function of labels and seed, fair to every class."""
+"""Splits: stratified, and functions of labels, groups and seed alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from zooadapt.data import Dataset, Split, hold_out, sample_per_class
-from zooadapt.data.splits import divided, parted, stratified, together
+from zooadapt.data.splits import assign_parts, divide, merge_groups, stratify
 from zooadapt.errors import DataError
 
 from .make import image_folder, opened, refused
@@ -32,27 +32,27 @@ def test_a_split_is_a_partition_and_stratified(seed: int, tmp_path: Path) -> Non
     rng = np.random.default_rng(seed)
     train = table(tmp_path / "t.csv", rng).everything
     fraction = float(rng.uniform(0.02, 0.98))
-    kept, held = hold_out(train, fraction, seed)
-    assert sorted([*kept.ids, *held.ids]) == sorted(train.ids)
+    rest, held_out = hold_out(train, fraction, seed)
+    assert sorted([*rest.ids, *held_out.ids]) == sorted(train.ids)
     texts = {name: (train.raw(k), train.labels[k]) for k, name in enumerate(train.ids)}
-    for part in (kept, held):
+    for part in (rest, held_out):
         order = [int(name.split(":")[1]) for name in part.ids]
         assert order == sorted(order)
         assert [texts[name] for name in part.ids] == [
             (part.raw(k), part.labels[k]) for k in range(len(part))]  # fmt: skip
     for label, count in enumerate(np.bincount(train.labels)):
-        out = int((held.labels == label).sum())
+        out = int((held_out.labels == label).sum())
         assert 1 <= out <= count - 1
         assert abs(out - fraction * count) <= 1
 
 
-def test_a_seed_says_which_samples_and_another_seed_says_others(tmp_path: Path) -> None:
+def test_the_seed_determines_the_split(tmp_path: Path) -> None:
     train = table(tmp_path / "t.csv", np.random.default_rng(1)).everything
-    held = [list(hold_out(train, 0.3, seed)[1].ids) for seed in (0, 0, 1)]
-    assert held[0] == held[1] != held[2]
+    drawn = [list(hold_out(train, 0.3, seed)[1].ids) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_digests_go_with_their_samples(tmp_path: Path) -> None:
+def test_digests_follow_their_samples(tmp_path: Path) -> None:
     train = table(tmp_path / "t.csv", np.random.default_rng(2)).everything
     fresh = [part.digests for part in hold_out(train, 0.4, 0)]
     known = dict(zip(train.ids, train.digests, strict=True))
@@ -61,15 +61,15 @@ def test_digests_go_with_their_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 1000])
-def test_so_many_labels_a_class(count: int, tmp_path: Path) -> None:
+def test_sample_per_class_limits_every_class(count: int, tmp_path: Path) -> None:
     train = table(tmp_path / "t.csv", np.random.default_rng(3)).everything
     few = sample_per_class(train, count, 0)
     assert list(few.ids) == list(sample_per_class(train, count, 0).ids)
-    wanted = np.minimum(np.bincount(train.labels), count)
-    assert np.bincount(few.labels).tolist() == wanted.tolist()
+    expected = np.minimum(np.bincount(train.labels), count)
+    assert np.bincount(few.labels).tolist() == expected.tolist()
 
 
-def test_without_a_test_part_a_fifth_of_every_class_is_split_off(tmp_path: Path) -> None:
+def test_a_missing_test_part_is_a_stratified_fifth(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set", {"ant": 10, "bee": 25, "fly": 2})
     data = opened(root)
     assert not data.has_own_test and np.bincount(data.test.labels).tolist() == [2, 5, 1]
@@ -77,21 +77,21 @@ def test_without_a_test_part_a_fifth_of_every_class_is_split_off(tmp_path: Path)
     assert data.fingerprint == opened(root).fingerprint
 
 
-def test_a_lone_sample_stays_in_training_and_the_class_is_noted(tmp_path: Path) -> None:
+def test_a_single_sample_stays_in_training(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "set", {"ant": 10, "bee": 1})
     data = opened(root, allow_tiny=True)
     assert np.bincount(data.train.labels).tolist() == [8, 1]
     assert "1 class has no test sample: 'bee'" in data.notes
 
 
-def test_where_every_class_has_one_sample_nothing_can_be_held_out(tmp_path: Path) -> None:
+def test_classes_of_one_sample_allow_no_held_out_part(tmp_path: Path) -> None:
     data = opened(image_folder(tmp_path / "set", {"ant": 1, "bee": 1}), allow_tiny=True)
     assert data.test is None and len(data.train) == 2
     with pytest.raises(DataError, match="a single training sample, so none can be held out"):
         hold_out(data.train, 0.2, 0)
 
 
-def test_the_fingerprint_is_of_contents_and_labels_and_not_of_names(tmp_path: Path) -> None:
+def test_the_fingerprint_ignores_file_names(tmp_path: Path) -> None:
     for part in ("train", "test"):
         image_folder(tmp_path / "set" / part, first=len(part) * 10)
     before = opened(tmp_path / "set").fingerprint
@@ -114,26 +114,28 @@ def grouped(seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_groups_are_never_split_and_parts_get_their_share(seed: int) -> None:
+def test_groups_are_never_split(seed: int) -> None:
     labels, groups, rng = grouped(seed)
     shares = rng.dirichlet(np.full(int(rng.integers(2, 6)), 5.0))
-    part = parted(labels, shares, seed, groups)
-    assert np.array_equal(part, parted(labels, shares, seed, groups))
+    part = assign_parts(labels, shares, seed, groups)
+    assert np.array_equal(part, assign_parts(labels, shares, seed, groups))
     assert all(len(np.unique(part[groups == group])) == 1 for group in np.unique(groups))
     for label in range(3):
         count = np.bincount(part[labels == label], minlength=len(shares))
         assert np.abs(count - shares * (labels == label).sum()).max() <= 9
-    kept, held = stratified(labels, 0.2, seed, groups)
-    assert not set(groups[kept]) & set(groups[held]) and len(kept) + len(held) == len(labels)
-    assert set(labels[kept]) == set(labels)
-    assert len(held) == pytest.approx(0.2 * len(labels), abs=12)
+    rest, held_out = stratify(labels, 0.2, seed, groups)
+    assert not set(groups[rest]) & set(groups[held_out]) and len(rest) + len(held_out) == len(
+        labels
+    )
+    assert set(labels[rest]) == set(labels)
+    assert len(held_out) == pytest.approx(0.2 * len(labels), abs=12)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_parts_are_stratified(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels, shares = rng.integers(4, size=203), rng.dirichlet(np.full(4, 5.0))
-    part = parted(labels, shares, seed)
+    part = assign_parts(labels, shares, seed)
     for label in range(4):
         count = np.bincount(part[labels == label], minlength=4)
         assert np.abs(count - shares * (labels == label).sum()).max() <= 1
@@ -143,8 +145,8 @@ def test_a_class_of_one_group_stays_in_training() -> None:
     labels = np.repeat([0, 1, 2], [30, 30, 10])
     groups = np.r_[np.arange(60) // 3, np.full(10, 99)]
     for seed in range(10):
-        kept, held = stratified(labels, 0.9, seed, groups)
-        assert 2 in labels[kept] and len(held)
+        rest, held_out = stratify(labels, 0.9, seed, groups)
+        assert 2 in labels[rest] and len(held_out)
 
 
 def contents_of(split: Split) -> set[bytes]:
@@ -153,8 +155,8 @@ def contents_of(split: Split) -> set[bytes]:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_equal_samples_are_never_split(seed: int, tmp_path: Path) -> None:
-    """Neither where the tool makes a test part, which --strict has nothing against, nor where it
-    holds out; labels of equal samples may differ, and no class is lost by it."""
+    """Neither by the test part, with --strict too, nor by the held-out part. Equal samples may have
+    different labels, and no class is lost."""
     rng = np.random.default_rng(seed)
     names = [*range(60), *rng.integers(0, 60, 40), 97, 98]
     labels = [*(k % 3 for k in range(60)), *rng.integers(0, 3, 40), 2, 2]
@@ -162,10 +164,10 @@ def test_equal_samples_are_never_split(seed: int, tmp_path: Path) -> None:
     rows += [f"text {k},rare" for k in range(3)]
     (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
     data = opened(tmp_path / "t.csv", modality="text", strict=True)
-    kept, held = hold_out(data.train, 0.2, seed)
+    rest, held_out = hold_out(data.train, 0.2, seed)
     assert not contents_of(data.train) & contents_of(data.test) and len(data.test) > 8
-    assert not contents_of(kept) & contents_of(held) and len(held) > 8
-    assert set(kept.labels) == set(data.train.labels) == {0, 1, 2, 3}
+    assert not contents_of(rest) & contents_of(held_out) and len(held_out) > 8
+    assert set(rest.labels) == set(data.train.labels) == {0, 1, 2, 3}
 
 
 def test_strict_splits_by_pixels(tmp_path: Path) -> None:
@@ -178,25 +180,23 @@ def test_strict_splits_by_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_without_equal_samples_labels_and_seed_alone_say_what_is_held_out(
-    seed: int, tmp_path: Path
-) -> None:
+def test_labels_and_seed_alone_determine_a_split(seed: int, tmp_path: Path) -> None:
     split = table(tmp_path / "t.csv", np.random.default_rng(seed)).everything
-    parts = divided(split, 0.3, seed), stratified(split.labels, 0.3, seed)
+    parts = divide(split, 0.3, seed), stratify(split.labels, 0.3, seed)
     assert all(np.array_equal(one, other) for one, other in zip(*parts, strict=True))
     data = opened(group_table(tmp_path / "g.csv"), modality="text", group_column="author")
     split = data.everything
-    parts = divided(split, 0.3, seed), stratified(split.labels, 0.3, seed, split.groups)
+    parts = divide(split, 0.3, seed), stratify(split.labels, 0.3, seed, split.groups)
     assert all(np.array_equal(one, other) for one, other in zip(*parts, strict=True))
-    assert together(None, split.digests) is None
-    assert together(split.groups, split.digests) is split.groups
+    assert merge_groups(None, split.digests) is None
+    assert merge_groups(split.groups, split.digests) is split.groups
 
 
-def test_groups_that_share_a_sample_are_one(tmp_path: Path) -> None:
+def test_groups_with_a_common_sample_are_merged(tmp_path: Path) -> None:
     contents = [b"a", b"b", b"c", b"b", b"d", b"e"]
-    found = together(np.array([7, 7, 3, 3, 5, 5]), contents)
-    assert found.tolist() == [found[0]] * 4 + [found[4]] * 2 and found[0] != found[4]
-    assert together(None, contents).tolist() == [0, 1, 2, 1, 4, 5]
+    merged = merge_groups(np.array([7, 7, 3, 3, 5, 5]), contents)
+    assert merged.tolist() == [merged[0]] * 4 + [merged[4]] * 2 and merged[0] != merged[4]
+    assert merge_groups(None, contents).tolist() == [0, 1, 2, 1, 4, 5]
 
 
 def group_table(path: Path, *, own_test: bool = False) -> Path:
@@ -212,25 +212,25 @@ def group_table(path: Path, *, own_test: bool = False) -> Path:
     return path
 
 
-def test_the_test_part_that_is_split_off_keeps_groups_whole(tmp_path: Path) -> None:
+def test_the_split_off_test_part_never_splits_groups(tmp_path: Path) -> None:
     location = group_table(tmp_path / "t.csv")
     data = opened(location, modality="text", group_column="author")
     train, test = set(data.train.groups), set(data.test.groups)
     assert not train & test and len(train | test) == 40 and len(data.test) == 40
     assert any("groups whole" in note for note in data.notes)
-    kept, held = hold_out(data.train, 0.2, 0)
-    assert not set(kept.groups) & set(held.groups) and len(held) == pytest.approx(32, abs=5)
+    rest, held_out = hold_out(data.train, 0.2, 0)
+    assert not set(rest.groups) & set(held_out.groups) and len(held_out) == pytest.approx(32, abs=5)
 
 
-def test_a_group_in_both_parts_is_noted_and_strict_refuses_it(tmp_path: Path) -> None:
+def test_a_group_in_both_parts_is_noted(tmp_path: Path) -> None:
     location = group_table(tmp_path / "set", own_test=True)
     data = opened(location, modality="text", group_column="author")
-    told = "3 test samples are of a group that is in the training part too"
-    assert told in data.notes
-    refused(location, 65, told, modality="text", group_column="author", strict=True)
+    note = "3 test samples are of a group that is in the training part too"
+    assert note in data.notes
+    refused(location, 65, note, modality="text", group_column="author", strict=True)
 
 
-def test_a_row_without_a_group_stands_for_itself(tmp_path: Path) -> None:
+def test_a_row_without_a_group_is_its_own_group(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("text,label,by\n" + "".join(f"t{k},c{k % 2},\n" for k in range(20)))
     data = opened(path, modality="text", group_column="by")
@@ -238,7 +238,7 @@ def test_a_row_without_a_group_stands_for_itself(tmp_path: Path) -> None:
     assert any("20 rows have no group" in note for note in data.notes)
 
 
-def test_a_group_column_has_to_be_there(tmp_path: Path) -> None:
+def test_a_missing_group_column_is_refused(tmp_path: Path) -> None:
     location = group_table(tmp_path / "t.csv")
     error = refused(location, 65, "has no column 'writer'", modality="text", group_column="writer")
     assert "--group-column" in error.remedy

@@ -1,4 +1,4 @@
-"""Tables of texts: every format gives the same texts, verbatim, and a broken one is one line."""
+"""Tables of texts: every format preserves texts verbatim; a broken file is a one-line error."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_every_format_gives_the_texts_verbatim(kind: str, tmp_path: Path) -> None:
+def test_every_format_preserves_texts_verbatim(kind: str, tmp_path: Path) -> None:
     name, write = WRITERS[kind]
     write(tmp_path / name)
     data = opened(tmp_path / name, modality="text")
@@ -80,7 +80,7 @@ def test_formats_have_one_fingerprint(tmp_path: Path) -> None:
     assert len(prints) == 1
 
 
-def test_a_folder_of_tables_has_parts_even_in_numbered_pieces(tmp_path: Path) -> None:
+def test_parts_may_be_numbered_tables(tmp_path: Path) -> None:
     for part, pieces in (("train", 3), ("test", 1)):
         for k in range(pieces):
             table = pa.table({"text": [f"{part} {k} {i}" for i in range(4)],
@@ -115,7 +115,7 @@ def test_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
     assert opened(path, modality="text", encoding=encoding).everything.raw(4) == text
 
 
-def test_a_byte_that_is_no_utf8_is_named_by_its_offset(tmp_path: Path) -> None:
+def test_an_invalid_byte_is_named_by_its_offset(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "t.csv")
     start = path.read_bytes()
     path.write_bytes(start + "café,a\n".encode("latin-1"))
@@ -126,14 +126,14 @@ def test_a_byte_that_is_no_utf8_is_named_by_its_offset(tmp_path: Path) -> None:
     assert error.options == ("--encoding", "utf-16")
 
 
-def test_an_encoding_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "t.csv")
     refused(path, 65, "no encoding 'utf-9'", encoding="utf-9")
     refused(path, 65, "no encoding 'hex'|not hex", encoding="hex")
     refused(path, 65, "not idna|not utf-7|is not", encoding="undefined")
 
 
-def test_a_missing_column_lists_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_column_lists_the_columns(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "t.csv", header="sentence,class")
     error = refused(path, 65, "no column 'text', its columns are 'sentence', 'class'")
     assert error.thing == "text" and "--text-column" in error.remedy
@@ -148,7 +148,7 @@ def test_a_missing_column_is_named_in_every_format(kind: str, tmp_path: Path) ->
     refused(tmp_path / name, 65, "no column 'body', its columns are", text_column="body")
 
 
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_duplicate_column_names_are_refused(tmp_path: Path) -> None:
     rows = "\n".join(f"x{k},{'ab'[k % 2]},y" for k in range(4))
     (tmp_path / "t.csv").write_text("text,label,label\n" + rows)
     refused(tmp_path / "t.csv", 65, "two columns named 'label'")
@@ -160,8 +160,8 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "t.arrow", 65, "two columns named 'text'")
 
 
-def test_a_column_that_is_there_twice_among_many_is_found_at_once(tmp_path: Path) -> None:
-    """Processor time, in which a search for each name among all of them takes minutes."""
+def test_duplicates_among_many_columns_are_found_quickly(tmp_path: Path) -> None:
+    """A quadratic search takes minutes of processor time."""
     names = [*map(str, range(100_000)), "text", "label", "label"]
     (tmp_path / "t.csv").write_text(",".join(names) + "\n")
     before = time.process_time()
@@ -170,7 +170,7 @@ def test_a_column_that_is_there_twice_among_many_is_found_at_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("empty", ["", '""', "  ", "NaN"])
-def test_rows_without_a_label_are_named_and_can_be_left_out(empty: str, tmp_path: Path) -> None:
+def test_unlabelled_rows_are_named_or_dropped(empty: str, tmp_path: Path) -> None:
     rows = [f"x,{empty}", "y,a", f"z,{empty}"]
     path = csv_file(tmp_path / "t.csv", *rows)
     error = refused(path, 65, r"2 rows of .* have no label: t\.csv:5, t\.csv:7")
@@ -181,7 +181,7 @@ def test_rows_without_a_label_are_named_and_can_be_left_out(empty: str, tmp_path
     assert data.classes == ("a", "b")
 
 
-def test_labels_missing_in_parquet_and_json_are_seen_too(tmp_path: Path) -> None:
+def test_missing_labels_in_parquet_and_json_are_recognised(tmp_path: Path) -> None:
     texts = [str(k) for k in range(8)]
     for labels in ([1.0, 2.0, float("nan"), None] * 2, ["1", "2", None, ""] * 2):
         table = pa.table({"text": texts, "label": labels})
@@ -194,24 +194,24 @@ def test_labels_missing_in_parquet_and_json_are_seen_too(tmp_path: Path) -> None
         refused(tmp_path / "t.jsonl", 65, "5 rows of .* have no label")
 
 
-def test_no_label_at_all_is_said_so(tmp_path: Path) -> None:
+def test_a_table_without_any_label_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,label\na,\nb,\n")
     refused(tmp_path / "t.csv", 65, "no row .* has a label", drop_unlabelled=True)
 
 
-def test_a_field_of_ten_megabytes_is_refused_with_the_limit(tmp_path: Path) -> None:
+def test_an_overlong_text_is_refused(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "t.csv", "x" * 10_000_000 + ",a", "y,b")
     refused(path, 65, r"row 5 of 't\.csv' has a text of 10,000,000 .*limit is 1,000,000")
     path = csv_file(tmp_path / "t.csv", "x" * 200_000 + ",a", "y,b")
     assert len(opened(path, modality="text").everything.raw(4)) == 200_000
 
 
-def test_a_field_longer_than_any_block_is_refused_with_the_limit(tmp_path: Path) -> None:
+def test_a_text_longer_than_a_block_is_refused(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "t.csv", "x" * (200 << 20) + ",a")
     refused(path, 65, "limit is 1,000,000")
 
 
-def test_a_row_with_other_fields_is_named_by_its_line(tmp_path: Path) -> None:
+def test_a_ragged_row_is_named_by_its_line(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "t.csv", "", '"two\nlines",a', "three,fields,here", "x,a")
     error = refused(path, 65, r"line 9 of 't\.csv' has 3 fields, the header has 2")
     assert "quote" in error.remedy
@@ -233,14 +233,14 @@ def test_a_nul_byte_is_named_by_its_line(tmp_path: Path) -> None:
         ["x,a", 'y,"b'],
     ],
 )
-def test_a_quote_that_is_not_closed_is_named_by_its_line(rows: list[str], tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_named_by_its_line(rows: list[str], tmp_path: Path) -> None:
     line = 6 if rows[0].startswith('"') else 7
     path = csv_file(tmp_path / "t.csv", *rows)
     error = refused(path, 65, rf"'t\.csv' has a quote that is not closed in line {line}")
     assert "close it" in error.remedy
 
 
-def test_quotes_that_mean_no_harm_are_read(tmp_path: Path) -> None:
+def test_quotes_inside_fields_are_read(tmp_path: Path) -> None:
     rows = ['5" pipe,a', '6" and 7" pipes,b', 'it"s,a', '"said ""so""",b', '"a\n\n""b"",\n",a',
             '"",b', '"""",a', '"Foo" bar,b']  # fmt: skip
     whole = opened(csv_file(tmp_path / "t.csv", *rows), modality="text").everything
@@ -249,8 +249,8 @@ def test_quotes_that_mean_no_harm_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
-def test_quoting_is_undone_whatever_the_text(name: str, tmp_path: Path) -> None:
-    """Random texts of the characters that matter, written by the rules, come back unchanged."""
+def test_random_quoted_texts_round_trip(name: str, tmp_path: Path) -> None:
+    """Random texts of special characters."""
     rng = random.Random(7)
     delimiter = "\t" if name.endswith("tsv") else ","
     texts = ["".join(rng.choices('",\t\n\r;|a ', k=rng.randrange(9))) for _ in range(3000)]
@@ -261,7 +261,7 @@ def test_quoting_is_undone_whatever_the_text(name: str, tmp_path: Path) -> None:
     assert [whole.raw(k) for k in range(len(texts))] == texts
 
 
-def test_damaged_csv_is_one_line_or_is_read(tmp_path: Path) -> None:
+def test_damaged_csv_is_read_or_a_one_line_error(tmp_path: Path) -> None:
     rng = random.Random(11)
     path = tmp_path / "t.csv"
     good = csv_file(path, '"quoted, text",a', '"two\nlines",b').read_bytes()
@@ -287,7 +287,7 @@ def test_a_table_without_rows_is_not_found(content: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.parquet", "t.arrow"])
-def test_no_rows_in_other_formats(name: str, tmp_path: Path) -> None:
+def test_other_formats_without_rows_are_not_found(name: str, tmp_path: Path) -> None:
     table = pa.table({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())})
     if name == "t.jsonl":
         (tmp_path / name).write_text("\n")
@@ -299,7 +299,7 @@ def test_no_rows_in_other_formats(name: str, tmp_path: Path) -> None:
     refused(tmp_path / name, 66, f"'{name}' has no rows")
 
 
-def test_labels_are_kept_verbatim_and_those_nearly_alike_are_noted(tmp_path: Path) -> None:
+def test_labels_stay_verbatim_and_similar_ones_are_noted(tmp_path: Path) -> None:
     rows = [f"{k} {label},{label}" for label in ("1", "1.0", " b", "B", "nan") for k in range(2)]
     data = opened(csv_file(tmp_path / "t.csv", *rows), modality="text")
     assert data.classes == (" b", "1", "1.0", "B", "a", "b", "nan")
@@ -324,7 +324,7 @@ def test_a_broken_json_line_is_named(line: str, what: str, tmp_path: Path) -> No
     refused(tmp_path / "t.jsonl", 65, rf"line 3 of 't\.jsonl' .*{what}")
 
 
-def test_json_numbers_are_labels_as_they_are_spelled(tmp_path: Path) -> None:
+def test_json_numbers_are_labels_as_spelled(tmp_path: Path) -> None:
     rows = [{"text": f"{k}", "label": label} for label in (1, 1.5, True, "x") for k in "ab"]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     assert opened(tmp_path / "t.jsonl", modality="text").classes == ("1", "1.5", "true", "x")
@@ -340,7 +340,7 @@ def test_a_damaged_binary_table_is_refused(kind: str, tmp_path: Path) -> None:
         refused(tmp_path / name, 65, f"'{name}' is no whole {kind} file")
 
 
-def test_an_arrow_file_whose_texts_are_no_utf8_is_refused(tmp_path: Path) -> None:
+def test_an_arrow_file_with_invalid_utf8_is_refused(tmp_path: Path) -> None:
     offsets, content = pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff")
     broken = pa.StringArray.from_buffers(2, offsets, content)
     table = pa.table({"text": broken, "label": ["x", "y"]})
@@ -367,7 +367,7 @@ def piped(content: bytes) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
 
 
-def test_standard_input_is_read_as_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_read_like_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for content, message in (
         (b"caf\xe9\n", "'stdin' is not utf-8: byte 3 is 0xe9"),
         (b"one\na\0b\n", "'stdin' holds a NUL byte in line 2"),
@@ -396,7 +396,7 @@ def test_inputs_are_lines_tables_and_standard_input(
         split.raw(len(split))
 
 
-def test_a_file_that_is_no_table_lists_what_is(tmp_path: Path) -> None:
+def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "t.xlsx").write_bytes(b"PK")
     assert ".csv" in refused(tmp_path / "t.xlsx", 65, "'t.xlsx' is no table").remedy
     (tmp_path / "set").mkdir()

@@ -1,5 +1,4 @@
-"""Texts as files, one text a file: class folders of them are a labelled set, a folder of them is
-something to predict or to embed."""
+"""Text files, one text a file: class folders are a labelled set, other folders are inputs."""
 
 from __future__ import annotations
 
@@ -64,20 +63,20 @@ def test_encodings_and_gzip_of_text_files(tmp_path: Path) -> None:
     refused(root, 65, "'b/bad.txt' has a text of 1,000,001 characters", modality="text")
 
 
-def test_class_folders_of_other_files_are_no_texts(tmp_path: Path) -> None:
+def test_class_folders_without_texts_are_refused(tmp_path: Path) -> None:
     refused(image_folder(tmp_path / "set"), 65, "'ant' holds no text, only 3 other files",
             modality="text")  # fmt: skip
     (tmp_path / "none" / "a").mkdir(parents=True)
     refused(tmp_path / "none", 66, "holds no class folder with texts", modality="text")
 
 
-def test_tables_beside_class_folders_are_what_is_read(tmp_path: Path) -> None:
+def test_tables_take_precedence_over_class_folders(tmp_path: Path) -> None:
     text_folder(tmp_path, {"a": 2, "b": 2})
     csv_file(tmp_path / "train.csv")
     assert opened(tmp_path, modality="text").everything.ids[0] == "train.csv:1"
 
 
-def test_a_folder_of_texts_is_something_to_predict(tmp_path: Path) -> None:
+def test_a_folder_of_texts_is_an_input(tmp_path: Path) -> None:
     root = text_folder(tmp_path / "new", {"x": 2})
     split = open_inputs([str(root), str(csv_file(tmp_path / "t.csv"))], modality="text")
     assert [split.raw(0), split.raw(2)] == ["new x 0\nand more", "one"]
@@ -88,7 +87,7 @@ def test_a_folder_of_texts_is_something_to_predict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flat", "csv", "txt", "folder"])
-def test_samples_without_labels_have_none(kind: str, tmp_path: Path) -> None:
+def test_unlabelled_sets_have_labels_of_minus_one(kind: str, tmp_path: Path) -> None:
     modality = "image" if kind == "flat" else "text"
     if kind == "flat":
         place = image_folder(tmp_path / "set", {"ant": 3}) / "ant"

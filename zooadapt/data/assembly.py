@@ -1,4 +1,4 @@
-"""From labelled rows to a Dataset: classes, parts, and what must hold between them."""
+"""From labelled rows to a Dataset: classes, parts, and the checks between them."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooadapt.data.dataset import Dataset, Labelled, Split, decoded
+from zooadapt.data.dataset import Dataset, LabelledRows, Split, pixel_digests
 from zooadapt.data.labels import lacks
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.splits import divided
+from zooadapt.data.splits import divide
 from zooadapt.errors import DataError
 from zooadapt.runtime.wording import counted
 
 TEST_FRACTION = 0.2
 MAX_CLASSES = 20_000
-_SHOWN = 5
+_LISTED = 5
 _FEATURES = 2048
-"""A common width, for saying what a head of so many classes takes."""
+"""A common width, for the size of a head of so many classes."""
 
 
 def assemble(
-    found: Labelled, *, location: str, modality: str, options: ReadOptions, seed: int
+    labelled: LabelledRows, *, location: str, modality: str, options: ReadOptions, seed: int
 ) -> Dataset:
-    """The data set that a reader's rows make; what is odd but usable goes into its notes.
+    """The data set of a reader's rows, with a note on whatever is unusual.
 
     Raises: DataError naming the class or rows at fault.
     """
-    notes = list(found.notes)
-    kept = _labelled(found, location, options, notes)
-    rows, where = np.array(found.rows, dtype=np.int64)[kept], np.array(found.parts)[kept]
-    classes, labels = _classes([found.names[k] for k in kept.tolist()])
-    groups = _groups([found.groups[k] for k in kept.tolist()], notes) if found.groups else None
-    everything = Split(
-        found.samples, labels, modality=modality, rows=rows, groups=groups, notes=found.notes
+    notes = list(labelled.notes)
+    used = _labelled(labelled, location, options, notes)
+    rows, parts = np.array(labelled.rows, dtype=np.int64)[used], np.array(labelled.parts)[used]
+    classes, labels = _classes([labelled.names[k] or "" for k in used.tolist()])
+    groups = (
+        _groups([labelled.groups[k] for k in used.tolist()], notes) if labelled.groups else None
     )
-    in_test, in_val = _own_parts(where, labels, groups, notes)
+    everything = Split(
+        labelled.samples, labels, modality=modality, rows=rows, groups=groups, notes=labelled.notes
+    )
+    in_test, in_val = _own_parts(parts, labels, groups, notes)
     own_test = len(in_test) > 0
-    in_train = np.setdiff1d(np.arange(len(where)), in_test)
+    in_train = np.setdiff1d(np.arange(len(parts)), in_test)
     _check_classes(classes, labels[in_train], options)
-    contents = decoded(everything) if options.strict else everything.digests
+    contents = pixel_digests(everything) if options.strict else everything.digests
     _note_contradictions(everything, contents, notes)
     if not own_test:
-        in_train, in_test = divided(everything, TEST_FRACTION, seed, contents)
+        in_train, in_test = divide(everything, TEST_FRACTION, seed, contents)
         whole = ", groups whole" if groups is not None else ""
         notes.append(
             f"no test part: {counted(len(in_test), 'sample was', 'samples were')} split off, "
@@ -52,23 +54,23 @@ def assemble(
         )
     _note_classes(classes, labels, labels[in_test], notes)
     train, test = everything.subset(in_train), everything.subset(in_test)
-    learned = {contents[k] for k in in_train.tolist()}
-    repeated = [everything.ids[k] for k in in_test.tolist() if contents[k] in learned]
-    if repeated:
-        repeats = counted(len(repeated), "test sample has", "test samples have")
-        told = f"{repeats} the same content as a training sample"
+    train_contents = {contents[k] for k in in_train.tolist()}
+    leaks = [everything.ids[k] for k in in_test.tolist() if contents[k] in train_contents]
+    if leaks:
+        count = counted(len(leaks), "test sample has", "test samples have")
+        message = f"{count} the same content as a training sample"
         if options.strict:
             raise DataError(
-                f"{told}, the first is '{repeated[0]}'",
-                thing=repeated[0],
+                f"{message}, the first is '{leaks[0]}'",
+                thing=leaks[0],
                 remedy="remove them from one of the parts, or leave out --strict",
             )
-        notes.append(told)
-    fitted = {contents[k] for k in np.setdiff1d(in_train, in_val).tolist()}
-    seen = sum(contents[k] in fitted for k in in_val.tolist())
-    if seen:
-        repeats = counted(seen, "validation sample has", "validation samples have")
-        notes.append(f"{repeats} the same content as a training sample")
+        notes.append(message)
+    train_contents = {contents[k] for k in np.setdiff1d(in_train, in_val).tolist()}
+    duplicates = sum(contents[k] in train_contents for k in in_val.tolist())
+    if duplicates:
+        count = counted(duplicates, "validation sample has", "validation samples have")
+        notes.append(f"{count} the same content as a training sample")
     _check_groups(train, test, options, notes)
     return Dataset(
         location=location,
@@ -80,67 +82,69 @@ def assemble(
         has_own_test=own_test,
         validation=np.isin(in_train, in_val) if len(in_val) else None,
         notes=tuple(notes),
-        white=found.white,
+        white=labelled.white,
     )
 
 
-def _labelled(found: Labelled, location: str, options: ReadOptions, notes: list[str]) -> np.ndarray:
+def _labelled(
+    rows: LabelledRows, location: str, options: ReadOptions, notes: list[str]
+) -> np.ndarray:
     """Positions of the rows that have a label."""
-    has = np.array([not lacks(name) for name in found.names], dtype=bool)
-    used = _measurable(found, has, notes)
-    missing = np.flatnonzero(used & ~has)
+    has_label = np.array([not lacks(name) for name in rows.names], dtype=bool)
+    used = _with_labelled_part(rows, has_label, notes)
+    missing = np.flatnonzero(used & ~has_label)
     if len(missing) and not options.drop_unlabelled:
-        shown = [found.samples.name(found.rows[k]) for k in missing[:_SHOWN].tolist()]
+        names = [rows.samples.name(rows.rows[k]) for k in missing[:_LISTED].tolist()]
         raise DataError(
             counted(len(missing), f"row of '{location}' has", f"rows of '{location}' have")
-            + f" no label: {', '.join(shown)}"
-            + (", ..." if len(missing) > _SHOWN else ""),
-            thing=shown[0],
+            + f" no label: {', '.join(names)}"
+            + (", ..." if len(missing) > _LISTED else ""),
+            thing=names[0],
             remedy="label them, or --drop-unlabelled leaves them out",
         )
-    if not has.any():
+    if not has_label.any():
         raise DataError(
             f"no row of '{location}' has a label", thing=location, remedy="--label-column NAME"
         )
     if len(missing):
         notes.append(f"{counted(len(missing), 'row')} without a label left out")
-    return np.flatnonzero(has)
+    return np.flatnonzero(has_label)
 
 
-def _measurable(found: Labelled, has: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Which rows count: none of a part to measure on that has no label at all, as competitions give
-    it."""
-    parts = np.array(found.parts)
-    used = np.ones(len(has), dtype=bool)
+def _with_labelled_part(rows: LabelledRows, has_label: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Which rows to use: a test or validation part without any label, as in competitions, is left
+    out."""
+    parts = np.array(rows.parts)
+    used = np.ones(len(has_label), dtype=bool)
     for part, name in (("test", "test"), ("val", "validation")):
-        rows = parts == part
-        if rows.any() and not has[rows].any() and has.any():
-            used &= ~rows
-            count = counted(int(rows.sum()), "sample")
+        inside = parts == part
+        if inside.any() and not has_label[inside].any() and has_label.any():
+            used &= ~inside
+            count = counted(int(inside.sum()), "sample")
             notes.append(f"the {name} part ({count}) has no labels, so it is left out")
     return used
 
 
 def _own_parts(
-    where: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, notes: list[str]
+    parts: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the data's own test part, and of its own validation part."""
-    in_test, in_val = np.flatnonzero(where == "test"), np.flatnonzero(where == "val")
+    in_test, in_val = np.flatnonzero(parts == "test"), np.flatnonzero(parts == "val")
     nothing = np.array([], dtype=np.int64)
     if len(in_val) and not len(in_test):
         notes.append("the validation part serves as test part, since there is no other")
         return in_val, nothing
-    learned = where == "train"
-    if len(np.setdiff1d(labels[in_val], labels[learned])):
+    train = parts == "train"
+    if len(np.setdiff1d(labels[in_val], labels[train])):
         notes.append("the validation part joins the training part, which lacks a class of it")
         return in_test, nothing
-    if groups is not None and np.isin(groups[in_val], groups[learned]).any():
+    if groups is not None and np.isin(groups[in_val], groups[train]).any():
         notes.append("the validation part joins the training part, which has groups of it")
         return in_test, nothing
     if len(in_val):
         notes.append(
             f"the validation part, {len(in_val)} samples, is what trained models are compared on; "
-            "a head that is fitted alone learns from it too"
+            "a linear probe is fitted on it too"
         )
     return in_test, in_val
 
@@ -172,12 +176,12 @@ def _classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _groups(names: Sequence[str | None], notes: list[str]) -> np.ndarray:
     """The number of each row's group; a row without one is a group of its own."""
-    alone = [k for k, name in enumerate(names) if lacks(name)]
-    if alone:
-        rows = counted(len(alone), "row has", "rows have")
+    single = [k for k, name in enumerate(names) if lacks(name)]
+    if single:
+        rows = counted(len(single), "row has", "rows have")
         notes.append(f"{rows} no group: each counts as a group of its own")
     numbers = np.unique([name or "" for name in names], return_inverse=True)[1]
-    numbers[alone] = len(names) + np.arange(len(alone))
+    numbers[single] = len(names) + np.arange(len(single))
     return numbers
 
 
@@ -186,20 +190,20 @@ def _check_groups(train: Split, test: Split, options: ReadOptions, notes: list[s
         return
     shared = np.flatnonzero(np.isin(test.groups, train.groups))
     if len(shared):
-        told = counted(len(shared), "test sample is", "test samples are") + (
+        message = counted(len(shared), "test sample is", "test samples are") + (
             " of a group that is in the training part too"
         )
         if options.strict:
             raise DataError(
-                f"{told}, the first is '{test.ids[int(shared[0])]}'",
+                f"{message}, the first is '{test.ids[int(shared[0])]}'",
                 thing=test.ids[int(shared[0])],
                 remedy="move them to one of the parts, or leave out --strict",
             )
-        notes.append(told)
+        notes.append(message)
 
 
 def _check_classes(classes: tuple[str, ...], trained: np.ndarray, options: ReadOptions) -> None:
-    """trained: `(n,)` labels of the training part, or of everything if that is not divided."""
+    """trained: `(n,)` labels of the training part, or of everything where there are no parts."""
     if len(classes) < 2:
         raise DataError(
             f"there is one class only, '{classes[0]}'",
@@ -233,7 +237,7 @@ def _others(names: Sequence[str]) -> str:
 
 
 def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[str]) -> None:
-    """Of samples of equal content, those whose class is another than the first one's."""
+    """Note equal samples of different classes."""
     first: dict[bytes, int] = {}
     pairs = [
         (original, k)
@@ -241,10 +245,10 @@ def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[st
         if split.labels[original := first.setdefault(content, k)] != split.labels[k]
     ]
     if pairs:
-        shown = "; ".join(f"'{split.ids[a]}' and '{split.ids[b]}'" for a, b in pairs[:_SHOWN])
+        names = "; ".join(f"'{split.ids[a]}' and '{split.ids[b]}'" for a, b in pairs[:_LISTED])
         notes.append(
             f"{counted(len(pairs), 'sample has', 'samples have')} the same content as a sample of "
-            f"another class: {shown}" + ("; ..." if len(pairs) > _SHOWN else "")
+            f"another class: {names}" + ("; ..." if len(pairs) > _LISTED else "")
         )
 
 
@@ -264,16 +268,17 @@ def _note_classes(
         if alike[_loosely(name)] > 1
     ]
     if twins:
-        shown = ", ".join(twins[:_SHOWN]) + (", ..." if len(twins) > _SHOWN else "")
-        notes.append(f"classes that differ only in case, spaces or digits: {shown}")
+        names = ", ".join(twins[:_LISTED]) + (", ..." if len(twins) > _LISTED else "")
+        notes.append(f"classes that differ only in case, spaces or digits: {names}")
 
 
 def _some(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _SHOWN else ""
-    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
+    more = ", ..." if len(names) > _LISTED else ""
+    return ", ".join(repr(name) for name in names[:_LISTED]) + more
 
 
 def _loosely(name: str) -> str:
+    """Equal for names that differ only in case, spaces or the digits of a number."""
     try:
         return repr(float(name))
     except ValueError:

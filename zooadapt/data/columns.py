@@ -1,4 +1,4 @@
-"""Which columns of a table are meant, and which ones may be where those are missing."""
+"""The columns to read of a table, and proposals for those that are missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zooadapt.data.labels import lacks
 from zooadapt.errors import DataError, UsageError
 
 Peek = Callable[[], Mapping[str, Sequence[str | None]]]
-"""The first values of every column, read when they are asked for."""
+"""Reads the first values of every column."""
 TEXT, LABEL, GROUP = "--text-column", "--label-column", "--group-column"
 _TEXTS = {"text", "texts", "sentence", "sentences", "review", "reviews", "review text", "tweet",
           "tweets", "tweet text", "message", "messages", "sms", "email", "content", "body",
@@ -22,13 +22,13 @@ _LABELS = {"label", "labels", "class", "classes", "category", "categories", "sen
            "intent", "emotion", "topic", "tag", "rating", "stars", "polarity", "label text",
            "v1"}  # fmt: skip
 _LONG, _SHORT = 15, 40
-"""Characters that a text has in the mean, at least, and a class name at most."""
-_SHOWN = 12
+"""Characters of a text in the mean, at least, and of a class name, at most."""
+_LISTED = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """The columns that are asked of a table, as the options name them."""
+class Columns:
+    """The columns to read of a table, as the options name them."""
 
     text: str
     """One column, or two with a comma between them."""
@@ -37,7 +37,7 @@ class Wanted:
     may_lack_label: bool = False
 
     def texts(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The text column, or the two that make a pair; a column's name may hold a comma itself.
+        """The text column, or the two of pairs; the name of a column may contain a comma.
 
         Raises: UsageError for more than two.
         """
@@ -52,25 +52,24 @@ class Wanted:
             )
         return parts
 
-    def possible(self) -> set[str]:
-        """Every name that a column which is asked for may have."""
+    def candidates(self) -> set[str]:
+        """The possible names of the columns to read."""
         names = {self.text, self.label, self.group, *(p.strip() for p in self.text.split(","))}
         return {name for name in names if name is not None}
 
-    def suits(self, names: Sequence[str]) -> bool:
-        """Whether a table with these columns has all that are asked for."""
+    def fits(self, names: Sequence[str]) -> bool:
+        """Whether a table with these columns has all columns to read."""
         return not self._missing(names)
 
     def select(self, table: str, names: Sequence[str], peek: Peek) -> list[str]:
-        """The columns to read of a table that has these.
+        """The names to read of a table with these columns.
 
-        Raises: DataError naming the column that is missing, with those that may be meant, or one
-        that is asked for and there twice.
+        Raises: DataError naming a column that is missing, with proposals, or a duplicate.
         """
         missing = self._missing(names)
         if missing:
             option = next(iter(missing))
-            raise _without(table, names, missing[option], option, propose(self, names, peek))
+            raise _missing_column(table, names, missing[option], option, propose(self, names, peek))
         columns = [column for _, column in self._columns(names) if column in names]
         counts = Counter(names)
         for name in columns:
@@ -95,47 +94,47 @@ class Wanted:
         return missing
 
 
-def propose(wanted: Wanted, names: Sequence[str], peek: Peek) -> dict[str, str]:
-    """Options that name columns of the table in place of those that it lacks: by known names, else
-    by what is in them. None at all where more than one choice can be meant."""
-    missing = wanted._missing(names).keys() & {TEXT, LABEL}
+def propose(selection: Columns, names: Sequence[str], peek: Peek) -> dict[str, str]:
+    """Options that name columns of the table in place of missing ones: by usual names, else by
+    their values. Empty where several columns are possible."""
+    missing = selection._missing(names).keys() & {TEXT, LABEL}
     values = peek() if missing else {}
     chosen: dict[str, str] = {}
     for option, known, fits in ((TEXT, _TEXTS, _is_text), (LABEL, _LABELS, _is_label)):
         if option not in missing:
             continue
-        other = () if option == TEXT else (*wanted.texts(names), chosen.get(TEXT))
-        free = [name for name in names if name not in other and name != wanted.label]
+        other = () if option == TEXT else (*selection.texts(names), chosen.get(TEXT))
+        free = [name for name in names if name not in other and name != selection.label]
         named = [name for name in free if _plain(name) in known]
         fitting = [name for name in free if fits(values.get(name, ()))]
-        one = named if len(named) == 1 else [n for n in named if n in fitting] or fitting
-        if len(one) != 1:
+        likely = named if len(named) == 1 else [n for n in named if n in fitting] or fitting
+        if len(likely) != 1:
             return {}
-        chosen[option] = one[0]
+        chosen[option] = likely[0]
     return chosen
 
 
 def is_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
-    """Whether a first row is like those below it: a number among numbers, or a class name that
-    stands there again, beside a text among texts."""
+    """Whether the first row is data: it has a number above numbers, or a class name that occurs
+    below, beside a text above texts."""
     columns = [[row[k] for row in below if k < len(row)] for k in range(len(header))]
     pairs = [(name, values) for name, values in zip(header, columns, strict=True) if values]
     if any(_numeric(name) and all(map(_numeric, values)) for name, values in pairs):
         return True
-    again = any(name in values for name, values in pairs if not lacks(name) and _is_label(values))
-    return again and any(_is_long(name) for name, values in pairs if _is_text(values))
+    repeats = any(name in values for name, values in pairs if not lacks(name) and _is_label(values))
+    return repeats and any(_is_long(name) for name, values in pairs if _is_text(values))
 
 
-def _without(
+def _missing_column(
     table: str, names: Sequence[str], column: str, option: str, proposed: Mapping[str, str]
 ) -> DataError:
-    shown = ", ".join(f"'{name}'" for name in names[:_SHOWN])
+    listed = ", ".join(f"'{name}'" for name in names[:_LISTED])
     what = {TEXT: "texts", LABEL: "labels"}
     likely = " and ".join(f"{what[option]} in '{name}'" for option, name in proposed.items())
     options = [part for pair in proposed.items() for part in pair]
     return DataError(
-        f"'{table}' has no column '{column}', its columns are {shown}"
-        + (", ..." if len(names) > _SHOWN else "")
+        f"'{table}' has no column '{column}', its columns are {listed}"
+        + (", ..." if len(names) > _LISTED else "")
         + (f"; it seems to have its {likely}" if likely else ""),
         thing=column,
         remedy=shlex.join(options) or f"{option} NAME",
@@ -148,8 +147,8 @@ def _plain(name: str) -> str:
 
 
 def _is_text(values: Sequence[str | None]) -> bool:
-    """Strings of some length, most of them different, with blanks in them."""
-    texts = [value for value in values if not lacks(value)]
+    """Strings of some length, most of them different and with blanks."""
+    texts = _present(values)
     if len(texts) < 2 or sum(map(len, texts)) < _LONG * len(texts):
         return False
     blanks = sum(" " in text.strip() for text in texts)
@@ -161,10 +160,14 @@ def _is_long(text: str) -> bool:
 
 
 def _is_label(values: Sequence[str | None]) -> bool:
-    """A few short values, each of them more than once in the mean."""
-    names = [value for value in values if not lacks(value)]
-    few = set(names)
-    return 2 <= len(few) <= len(names) / 2 and max(map(len, few)) <= _SHORT
+    """A few short values, each more than once in the mean."""
+    names = _present(values)
+    classes = set(names)
+    return 2 <= len(classes) <= len(names) / 2 and max(map(len, classes)) <= _SHORT
+
+
+def _present(values: Sequence[str | None]) -> list[str]:
+    return [value for value in values if value is not None and not lacks(value)]
 
 
 def _numeric(value: str) -> bool:

@@ -1,4 +1,4 @@
-"""CSV and TSV files through Arrow's parser, with the faults it does not tell found beforehand."""
+"""CSV and TSV files through Arrow's parser, after checks of what the parser does not report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.data import dialects
-from zooadapt.data.columns import Wanted, is_data
+from zooadapt.data.columns import Columns, is_data
 from zooadapt.data.dialects import NAMED, ROWS, SEPARATORS, Dialect
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import line_at, read_text
@@ -18,33 +18,32 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_FIELD = 1_000_000
-"""Characters a text may have; longer ones are a missing quote or the wrong file."""
+"""Characters of a text, at most: a longer one is a missing quote or the wrong file."""
 _BLOCK = 1 << 26
 _HEADER = 1 << 20
 
 
-def read_csv(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
-    """The wanted columns as strings, verbatim. How the fields are set apart and quoted goes into
-    `notes` where it is not as usual.
+def read_csv(path: Path, options: ReadOptions, selection: Columns, notes: list[str]) -> pa.Table:
+    """The selected columns as strings, verbatim, with a note on an unusual dialect.
 
     Raises: DataError naming the line, row, column or byte at fault; NotFoundError without a header;
-    AccessError; UsageError for a separator that is none.
+    AccessError; UsageError for an invalid separator.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow
 
     text = read_text(path, options.encoding, notes)
-    text, dialect = _dialect(path, text, options, wanted, notes)
+    text, dialect = _dialect(path, text, options, selection, notes)
     names = next(dialects.rows(text[:_HEADER], dialect), [])
     if not names:
         raise NotFoundError(
             f"'{path.name}' is empty", thing=path.name, remedy="give a file with a header and rows"
         )
-    columns = _columns(path, text, dialect, names, wanted)
+    columns = _columns(path, text, dialect, names, selection)
     _check_quotes(path, text, dialect)
     ragged: list[Any] = []
 
-    def keep(row: Any) -> str:
+    def collect(row: Any) -> str:
         ragged.append(row)
         return "skip"
 
@@ -61,7 +60,7 @@ def read_csv(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str])
                 quote_char=dialect.quote,
                 escape_char=dialect.escape or False,
                 newlines_in_values=True,
-                invalid_row_handler=keep,
+                invalid_row_handler=collect,
             ),
             convert_options=arrow.ConvertOptions(
                 include_columns=columns,
@@ -89,7 +88,7 @@ def read_csv(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str])
 
 
 def too_long(path: Path, row: int | None, length: str) -> DataError:
-    """For a text longer than any text is. row: from 1, where it is known."""
+    """The error for a text above the limit. row: from 1, if it is known."""
     where = f"row {row} of '{path.name}'" if row else f"'{path.name}'"
     return DataError(
         f"{where} has a text of {length} characters, the limit is {MAX_FIELD:,}",
@@ -99,7 +98,7 @@ def too_long(path: Path, row: int | None, length: str) -> DataError:
 
 
 def _dialect(
-    path: Path, text: str, options: ReadOptions, wanted: Wanted, notes: list[str]
+    path: Path, text: str, options: ReadOptions, selection: Columns, notes: list[str]
 ) -> tuple[str, Dialect]:
     forced = options.separator and NAMED.get(options.separator.lower(), options.separator)
     if forced is not None and (len(forced) != 1 or not forced.isascii() or forced in "\"'\r\n\\"):
@@ -110,22 +109,22 @@ def _dialect(
         )
     text, hint = dialects.without_hint(text)
     usual = "\t" if ".tsv" in (s.lower() for s in PurePath(path.name).suffixes) else ","
-    dialect = dialects.sniff(text, separator=usual, forced=forced or hint, suits=wanted.suits)
-    unusual = []
+    dialect = dialects.sniff(text, separator=usual, forced=forced or hint, fits=selection.fits)
+    details = []
     if forced is None and dialect.separator != usual:
         name = SEPARATORS.get(dialect.separator, repr(dialect.separator))
-        unusual.append(f"separated by {name} (--separator overrules)")
+        details.append(f"separated by {name} (--separator overrules)")
     if dialect.quote != '"':
-        unusual.append("quoted by single quotes")
+        details.append("quoted by single quotes")
     if dialect.escape is not None:
-        unusual.append("a backslash makes a quote part of the text")
-    if unusual:
-        notes.append(f"{path.name} is read as CSV, {', '.join(unusual)}")
+        details.append("a backslash makes a quote part of the text")
+    if details:
+        notes.append(f"{path.name} is read as CSV, {', '.join(details)}")
     return text, dialect
 
 
 def _columns(
-    path: Path, text: str, dialect: Dialect, names: list[str], wanted: Wanted
+    path: Path, text: str, dialect: Dialect, names: list[str], selection: Columns
 ) -> list[str]:
     def below() -> list[list[str]]:
         return list(islice(dialects.rows(text[:_HEADER], dialect), 1, 1 + ROWS))
@@ -134,29 +133,29 @@ def _columns(
         columns = zip(*(row for row in below() if len(row) == len(names)), strict=True)
         return {name: list(values) for name, values in zip(names, columns, strict=False)}
 
-    if not wanted.suits(names) and is_data(names, below()):
-        shown = ", ".join(f"'{name[:40]}'" for name in names[:4])
+    if not selection.fits(names) and is_data(names, below()):
+        fields = ", ".join(f"'{name[:40]}'" for name in names[:4])
         raise DataError(
-            f"'{path.name}' seems to have no header: its first line, {shown}, is like those "
+            f"'{path.name}' seems to have no header: its first line, {fields}, is like those "
             "below it",
             thing=path.name,
             remedy=f"write the names of its {len(names)} columns above it, such as "
             f"{dialect.separator.join(('text', 'label'))}",
         )
-    return wanted.select(path.name, names, peek)
+    return selection.select(path.name, names, peek)
 
 
 def _line_of(text: str, row: str) -> int:
-    found = re.search(rf"^{re.escape(row)}$", text, re.MULTILINE)
-    return line_at(text, found.start() if found else 0)
+    match = re.search(rf"^{re.escape(row)}$", text, re.MULTILINE)
+    return line_at(text, match.start() if match else 0)
 
 
 def _check_quotes(path: Path, text: str, dialect: Dialect) -> None:
-    """A quote opens only where a field begins; one that is never closed swallows the lines below it
-    as text, up to the next quote or to the end, and Arrow says nothing."""
+    """Raises: DataError for a quote that is not closed. Arrow reads the lines below it as text, up
+    to the next quote or to the end, without an error."""
     fields = dialects.quoted(dialect).finditer(text) if dialect.quote in text else ()
     for field in fields:
-        # A quote closed within its line and followed by more, as in `"Foo" bar`, is only untidy.
+        # Text after a quote that is closed in its line, as in `"Foo" bar`, is harmless.
         if field[1] is None and (field.end() == len(text) or "\n" in field[0]):
             raise DataError(
                 f"'{path.name}' has a quote that is not closed in line "

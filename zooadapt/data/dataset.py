@@ -1,11 +1,11 @@
-"""One data set, wherever it came from: samples in a fixed order, labels, classes, fingerprint."""
+"""A data set: samples in a fixed order, labels, classes, fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from zooadapt.family import TextPair
 
 
 class Samples(Protocol):
-    """Where raw samples come from: files, a table's column, a Hub data set."""
+    """Raw samples of files, of a table's column or of a Hub data set."""
 
     def __len__(self) -> int: ...
 
@@ -27,33 +27,33 @@ class Samples(Protocol):
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Any: ...
 
     def size(self, index: int) -> tuple[int, int]:
-        """Images: width and height."""
+        """Images: width and height; texts: zeros."""
         ...
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 of the sample's content, and for a 16-bit image of what white is in it."""
+        """SHA-256 of the sample's content; for a 16-bit image, of its white too."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """What a reader found: samples, and for each row of them that counts its part and class."""
+class LabelledRows:
+    """The result of a reader: samples, and the part and class of each row to use."""
 
     samples: Samples
     rows: Sequence[int]
     parts: Sequence[str]
     """`train`, `val`, `test`, or `all` where the data is not divided."""
     names: Sequence[str | None]
-    """Class names as written; None where there is none."""
+    """Class names as written; None for a row without a label."""
     groups: Sequence[str | None] = ()
-    """The group of each row, if the data says; None where a row has none."""
+    """The group of each row, None for a row without one; empty without a group column."""
     notes: Sequence[str] = ()
     white: int | None = None
-    """The value that is white, where there are images of 16 bits."""
+    """The white value of 16-bit images; None where there are none."""
 
 
 class Split:
-    """Samples with labels, in a fixed order; subsets share the samples they came from."""
+    """Samples with labels, in a fixed order; subsets share their raw samples."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class Split:
         notes: Sequence[str] = (),
         learned: np.ndarray | None = None,
     ) -> None:
-        """labels: `(n,)` class indices, -1 where there is none; rows: `(n,)` into `samples`, whose
-        labels these are, by default all of them; groups: `(n,)` numbers, equal for samples that
-        must not be split; notes: what is worth a line of how the samples were read; learned:
-        `(n,)`, whether the source has learned each before."""
+        """labels: `(n,)` class indices, -1 for none; rows: `(n,)` positions in `samples`, by
+        default all; groups: `(n,)` numbers, equal for samples that must not be split; notes: on
+        how the samples were read; learned: `(n,)`, whether the pretrained model was trained on
+        each sample."""
         self.modality = modality
         self.notes = tuple(notes)
         self.labels = np.asarray(labels, dtype=np.int64)
@@ -95,7 +95,7 @@ class Split:
         return self._samples.size(int(self._rows[index]))
 
     def text(self, index: int) -> str | None:
-        """A text as a line or a cell shows it, that of a pair in one; None for what is no text."""
+        """A text for a line or a cell, one for a pair; None for an image."""
         if self.modality != "text":
             return None
         raw = self.raw(index)
@@ -127,7 +127,7 @@ class Split:
         return part
 
     def with_learned(self, learned: np.ndarray) -> Split:
-        """The same samples, of which the source has learned these before."""
+        """The same samples, of which the pretrained model was trained on these."""
         part = self.subset(np.arange(len(self)))
         part.learned = learned
         return part
@@ -135,7 +135,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A labelled set: what is learned from and what is measured on. Classes are sorted names."""
+    """A labelled set with its training and test part. Classes are sorted names."""
 
     location: str
     modality: str
@@ -144,18 +144,18 @@ class Dataset:
     train: Split
     test: Split | None
     has_own_test: bool
-    """Whether the test part is the data's own, not split off here."""
+    """Whether the test part is the data's own; otherwise it was split off."""
     validation: np.ndarray | None = None
-    """`(n,)`, for each training sample whether it is of the data's own validation part; None where
-    there is no such part."""
-    notes: tuple[str, ...] = field(default=())
-    """Warnings worth a line in the report, with counts."""
+    """`(n,)`, for each training sample whether it is of the data's own validation part; None for
+    data without one."""
+    notes: tuple[str, ...] = ()
+    """Lines of the report about the data, with counts."""
     white: int | None = None
-    """The value that is white, where there are images of 16 bits."""
+    """The white value of 16-bit images; None where there are none."""
 
     @property
     def name(self) -> str:
-        """What to call it in public: without the path to it."""
+        """Its public name: the location without the path."""
         hub = self.location.startswith("hf:")
         return self.location if hub else Path(self.location).resolve().name
 
@@ -169,8 +169,8 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the sorted (part, label, content) of every sample, names left out: renaming
-        files is no other data set."""
+        """SHA-256 over the sorted (part, label, content) of every sample: renamed files have the
+        same fingerprint."""
         train, val = self.train_and_val() or (self.train, None)
         lines = sorted(
             f"{part} {self.classes[label]} {digest.hex()}"
@@ -195,15 +195,15 @@ class _Names(Sequence[str]):
 
 
 def digest_of(text: str) -> bytes:
-    """SHA-256 of a text, or of a pair, for which it is another than for the two joined."""
+    """SHA-256 of a text, or of a pair, which differs from that of the two texts joined."""
     if isinstance(text, TextPair):
         parts = (hashlib.sha256(part.encode()).digest() for part in (text.first, text.second))
         return hashlib.sha256(b"".join(parts)).digest()
     return hashlib.sha256(text.encode()).digest()
 
 
-def decoded(split: Split) -> list[bytes]:
-    """What is equal for samples of equal pixels or text; every image is read in full."""
+def pixel_digests(split: Split) -> list[bytes]:
+    """Hashes that are equal for samples of equal pixels or text; every image is decoded."""
 
     def digest(index: int) -> bytes:
         raw = split.raw(index)

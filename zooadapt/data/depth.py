@@ -1,7 +1,7 @@
-"""Pictures of more than eight bits a channel: their values, and eight bits of them.
+"""Pictures of more than eight bits a channel, and their conversion to eight.
 
-A file of 16 bits may hold what a sensor of 10, 12 or 14 gave, as it is. Which value is white is
-thus not in a picture: it is decided for a whole data set, by the largest value in it.
+A file of 16 bits may hold the values of a sensor of 10, 12 or 14 bits. A picture does not say which
+value is white: the largest value in the whole data set decides.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FULL = 65535
-"""White where nothing says otherwise."""
+"""The default of white."""
 _SWAPPED = {";16B": ";16L", ";16L": ";16B"}
 
 
@@ -29,24 +29,24 @@ def is_wide(image: Image) -> bool:
 
 
 def low_bytes(image: Image, content: bytes) -> Image | None:
-    """Of a colour picture, opened and not loaded, whose upper eight bits are what Pillow makes of
-    it: a picture of the lower ones. None for others."""
+    """The lower eight bits of a 16-bit colour picture, opened and not loaded, of which Pillow
+    decodes the upper ones; None for other pictures."""
     from PIL import Image as Images
 
     if not _is_wide_colour(image):
         return None
     rawmode = _rawmode(image)
-    other = Images.open(BytesIO(content), formats=(image.format,))
-    tile = other.tile[0]
+    low = Images.open(BytesIO(content), formats=(image.format or "",))
+    tile = low.tile[0]
     swapped = rawmode[:-4] + _SWAPPED[rawmode[-4:]]
-    args = swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:])
-    other.tile = [tile._replace(args=args)]
-    return other
+    args = (swapped, *tile.args[1:]) if isinstance(tile.args, tuple) else swapped
+    low.tile = [tile._replace(args=args)]
+    return low
 
 
 def white_of(image: Image, low: Image | None, content: bytes) -> int:
-    """The least that white may be in a wide picture: its largest value rounded up to all bits set,
-    and no less than a PNG says of its bits; 0 where values are beyond 16 bits."""
+    """The smallest possible white of a wide picture: its largest value rounded up to all bits set,
+    and at least the significant bits that a PNG declares; 0 for values beyond 16 bits."""
     values = _values(image, low)
     colours = values[..., :3] if values.ndim == 3 else values
     low_end, peak = int(colours.min(initial=0)), int(colours.max(initial=0))
@@ -55,15 +55,15 @@ def white_of(image: Image, low: Image | None, content: bytes) -> int:
     return (1 << max(8, peak.bit_length(), min(16, png.significant_bits(content)))) - 1
 
 
-def common_white(least: Sequence[int], asked: int | None) -> tuple[int | None, tuple[str, ...]]:
-    """What is white in a whole data set, and a note on it; None where no picture is wide.
+def common_white(least: Sequence[int], known: int | None) -> tuple[int | None, tuple[str, ...]]:
+    """The white of a whole data set, and a note on it; None where no picture is wide.
 
-    least: for each picture what `white_of` gives, or 0; asked: what it has to be, if that is known.
+    least: `white_of` each picture, or 0; known: the white of a model, if there is one.
     """
     wide = [one for one in least if one]
     if not wide:
         return None, ()
-    white = asked or max(wide)
+    white = known or max(wide)
     notes = [
         f"{counted(len(wide), 'image')} of 16 bits a channel, in which {white} is read as white"
     ]
@@ -74,14 +74,14 @@ def common_white(least: Sequence[int], asked: int | None) -> tuple[int | None, t
     return white, tuple(notes)
 
 
-def seen_as(content: bytes, white: int | None) -> bytes:
-    """The hash of a wide picture by that of its file and by what is white in it."""
+def wide_digest(content: bytes, white: int | None) -> bytes:
+    """The hash of a wide picture, by that of its file and by white."""
     return hashlib.sha256(b"%b white %d" % (content, white or FULL)).digest()
 
 
 def eight_bits(image: Image, low: Image | None, white: int) -> Image:
-    """A wide picture scaled so that `white` is 255, values above it too. What is beyond 16 bits,
-    or a float, is scaled by its own range."""
+    """A wide picture scaled so that `white` and values above it are 255. A picture of floats, or of
+    values beyond 16 bits, is scaled by its own range."""
     import numpy as np
     from PIL import Image as Images
 
@@ -106,12 +106,13 @@ def _values(image: Image, low: Image | None) -> np.ndarray:
 
 def _is_wide_colour(image: Image) -> bool:
     rawmode = _rawmode(image)
-    plain = image.mode in ("RGB", "RGBA") and len(image.tile) == 1
+    plain = image.mode in ("RGB", "RGBA") and len(getattr(image, "tile", ())) == 1
     return plain and rawmode[:-4] == image.mode and rawmode[-4:] in _SWAPPED
 
 
 def _rawmode(image: Image) -> str:
-    """How Pillow calls the layout of a file's pixels."""
-    args = image.tile[0].args if getattr(image, "tile", None) else ""
+    """Pillow's name for the layout of a file's pixels."""
+    tile = getattr(image, "tile", None)
+    args = tile[0].args if tile else ""
     first = args[0] if isinstance(args, tuple) and args else args
     return first.replace(";16N", ";16L") if isinstance(first, str) else ""

@@ -1,4 +1,4 @@
-"""How a delimited file separates, quotes and escapes its fields, as far as the file itself says."""
+"""Detection of the separator, the quote and the escape of a delimited file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from itertools import islice
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|",
          "space": " "}  # fmt: skip
-"""Separators by name, as an option may give them."""
+"""Separators by the names that the option takes."""
 ROWS = 200
-"""Rows that are looked at."""
+"""Rows read for detection."""
 _SAMPLE = 1 << 17
 _QUOTES = ('"', "'")
 _HINT = re.compile(r"sep=(.)\r?\n")
@@ -23,8 +23,7 @@ _MOST = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """What sets fields apart, what encloses those that hold it, and what makes the next character
-    an ordinary one."""
+    """The separator of fields, the quote around them, and the escape of a quote."""
 
     separator: str
     quote: str = '"'
@@ -32,23 +31,24 @@ class Dialect:
 
 
 def sniff(
-    text: str, *, separator: str, forced: str | None, suits: Callable[[Sequence[str]], bool]
+    text: str, *, separator: str, forced: str | None, fits: Callable[[Sequence[str]], bool]
 ) -> Dialect:
-    """The dialect of a file. separator: the usual one for its name, which is kept where the header
-    under it suits, or where no other fits the rows better; forced: the only one, if any.
+    """The dialect of a file.
 
-    suits: whether a header is that of the table that is looked for.
+    separator: the usual one for the file's name, which stays where its header fits, or where no
+    other is more consistent; forced: the only candidate, if any; fits: whether a header has the
+    selected columns.
     """
     sample = _sample(text)
     choices = [forced] if forced else [separator, *(one for one in SEPARATORS if one != separator)]
     usual = [Dialect(separator=one, quote=quote) for quote in _QUOTES for one in choices]
-    fitting = [one for one in usual if suits(next(rows(sample, one), []))]
+    fitting = [one for one in usual if fits(next(rows(sample, one), []))]
     if fitting:
         dialect = Dialect(separator=fitting[0].separator)
     else:
         dialect = max(usual[: len(choices)], key=lambda one: _consistency(sample, one))
     other = replace(dialect, quote="'")
-    if _is_quoted_so(sample, other, dialect):
+    if _has_single_quotes(sample, other, dialect):
         dialect = other
     if f"\\{dialect.quote}" in text:
         escaped = replace(dialect, escape="\\")
@@ -58,14 +58,14 @@ def sniff(
 
 
 def without_hint(text: str) -> tuple[str, str | None]:
-    """A text without the `sep=;` that Excel takes as its first line, which is left empty, and the
-    separator that this line names."""
+    """A text with an empty line in place of Excel's first line `sep=;`, and the separator that this
+    line names."""
     hint = _HINT.match(text)
     return ("\n" + text[hint.end() :], hint[1]) if hint else (text, None)
 
 
 def rows(text: str, dialect: Dialect) -> Iterator[list[str]]:
-    """The rows of the beginning of a text, empty lines passed over, up to what no CSV holds."""
+    """The rows of the beginning of a text without empty lines, up to an overlong field."""
     lines = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=dialect.separator,
@@ -79,7 +79,7 @@ def rows(text: str, dialect: Dialect) -> Iterator[list[str]]:
 
 
 def quoted(dialect: Dialect) -> re.Pattern[str]:
-    """A field that begins with a quote, as far as that is closed; group 1 where it ends there."""
+    """A field that begins with a quote; group 1 is the quote that ends it, if one does."""
     separator, quote = re.escape(dialect.separator), re.escape(dialect.quote)
     inside = rf"[^{quote}]++|{quote}{quote}"
     if dialect.escape:
@@ -104,11 +104,11 @@ def _consistency(sample: str, dialect: Dialect) -> float:
     return sum(len(row) == len(header) for row in below) / len(below)
 
 
-def _is_quoted_so(sample: str, other: Dialect, usual: Dialect) -> bool:
-    """Whether single quotes enclose fields, which apostrophes do not: all of them are closed, no
-    fewer rows have the header's number of fields, and either more have it, or nearly every row has
-    such a field, or one has a doubled quote."""
-    fields = [field for field in quoted(other).finditer(sample)]
+def _has_single_quotes(sample: str, other: Dialect, usual: Dialect) -> bool:
+    """Whether single quotes are quotes rather than apostrophes: all of them are closed, no fewer
+    rows have the header's number of fields, and either more have it, or nearly every row has such a
+    field, or one has a doubled quote."""
+    fields = list(quoted(other).finditer(sample))
     if not fields or not all(field[1] for field in fields):
         return False
     rate, other_rate = _consistency(sample, usual), _consistency(sample, other)

@@ -1,4 +1,4 @@
-"""Columns that a program holds: two lists, a table of pandas or Arrow, a `datasets.Dataset`."""
+"""Columns in memory: two lists, a table of pandas or Arrow, a `datasets.Dataset`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zooadapt.data import table_files
-from zooadapt.data.columns import Wanted
+from zooadapt.data.columns import Columns
 from zooadapt.data.dialects import ROWS
 from zooadapt.errors import DataError, UsageError
 
@@ -21,7 +21,7 @@ SAMPLES, SECOND, LABELS = "text", "second text", "label"
 class Frame(Protocol):
     """Named columns of one length."""
 
-    names: Sequence[str]
+    names: list[str]
 
     def __len__(self) -> int: ...
 
@@ -29,16 +29,16 @@ class Frame(Protocol):
         """A column as Python objects."""
         ...
 
-    def select(self, place: str, wanted: Wanted) -> pa.Table:
-        """The wanted columns, as Arrow has them; messages call the frame by its `place`.
+    def select(self, place: str, selection: Columns) -> pa.Table:
+        """The selected columns as a table of Arrow; `place` is the frame's name in messages.
 
-        Raises: DataError for a column that is missing, or whose values are of several kinds.
+        Raises: DataError for a column that is missing, or has values of several types.
         """
         ...
 
 
 def frame_of(data: Any, modality: str) -> Frame | None:
-    """The columns of a pair of lists or of a table; None for what is neither.
+    """The columns of a pair of lists or of a table; None for other data.
 
     Raises: DataError for a pair of different lengths.
     """
@@ -67,17 +67,17 @@ def frame_of(data: Any, modality: str) -> Frame | None:
     return None
 
 
-def images_in(frame: Frame, *, text: str, taken: Sequence[str | None]) -> str:
-    """The column of images: that of the name `text`, else the first that holds some and is not
-    taken."""
+def image_column(frame: Frame, *, text: str, others: Sequence[str | None]) -> str:
+    """The column of images: `text` if there is one, else the first with images that is not among
+    the `others`."""
     if text in frame.names:
         return text
-    free = [name for name in frame.names if name not in taken]
+    free = [name for name in frame.names if name not in others]
     return next((name for name in free if len(frame) and is_image(frame.values(name)[0])), text)
 
 
 def is_image(value: Any) -> bool:
-    """Whether this is an image, the content of its file, its path, or a cell that holds these."""
+    """Whether this is an image, the content of a file, a path, or a cell with these."""
     if isinstance(value, Mapping):
         return {"bytes", "path"} <= value.keys()
     if isinstance(value, (str, Path)):
@@ -98,10 +98,10 @@ class _Lists:
     def values(self, name: str) -> Sequence[Any]:
         return list(self._columns[name])
 
-    def select(self, place: str, wanted: Wanted) -> pa.Table:
+    def select(self, place: str, selection: Columns) -> pa.Table:
         import pyarrow as pa
 
-        names = wanted.select(place, self.names, self._peek)
+        names = selection.select(place, self.names, self._peek)
         try:
             return pa.table({name: _array(name, self._columns[name]) for name in names})
         except pa.ArrowException as error:
@@ -119,20 +119,20 @@ class _Arrow:
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
-        self.names = table.column_names
+        self.names: list[str] = table.column_names
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        return int(self._table.num_rows)
 
     def values(self, name: str) -> Sequence[Any]:
         return _Cells(self._table.column(name))
 
-    def select(self, place: str, wanted: Wanted) -> pa.Table:
-        return table_files.select(self._table, place, wanted)
+    def select(self, place: str, selection: Columns) -> pa.Table:
+        return table_files.select(self._table, place, selection)
 
 
 class _Cells(Sequence[Any]):
-    """The cells of a column, made into Python objects one at a time."""
+    """The cells of a column, converted to Python objects one at a time."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         self._column = column
@@ -156,7 +156,7 @@ def _array(name: str, column: Any) -> pa.Array:
     except (pa.ArrowException, TypeError) as error:
         why = (str(error).splitlines() or ["?"])[0][:200]
         raise DataError(
-            f"column '{name}' holds no texts or numbers of one kind: {why}",
+            f"column '{name}' has no texts or numbers of one type: {why}",
             thing=name,
             remedy="give strings",
         ) from error
@@ -169,15 +169,15 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_of(value: Any, library: str, name: str) -> bool:
-    """Whether this is of a library's class, which is not imported for it."""
+    """Whether this is an instance of a library's class, without an import of it."""
     return any(
         kind.__name__ == name and kind.__module__.partition(".")[0] == library
         for kind in type(value).__mro__
     )
 
 
-def refused(data: Any) -> UsageError:
-    """The error for data that is of no kind that is read."""
+def unsupported_data(data: Any) -> UsageError:
+    """The error for data of another type."""
     return UsageError(
         f"data of type '{type(data).__name__}' cannot be read",
         thing="data",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zooadapt.data import depth, images
-from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import Labelled, digest_of
+from zooadapt.data.columns import Columns
+from zooadapt.data.dataset import LabelledRows, digest_of
 from zooadapt.data.dialects import ROWS
 from zooadapt.data.labels import by_value
 from zooadapt.data.layout import PARTS
@@ -41,13 +41,13 @@ class HubSamples:
         images: bool,
         places: Sequence[Path] = (),
     ) -> None:
-        """columns: that of the images, that of the texts or the two of pairs; places: the folders
-        that an image may be a file of."""
+        """columns: that of the images or texts, or the two of pairs; places: the folders that may
+        contain the files of images."""
         self._splits, self._columns, self._options = splits, columns, options
         self._images, self._places = images, places
         self._least: list[int] = []
         self.white: int | None = None
-        """The value that is white, where there are images of 16 bits."""
+        """The white value of 16-bit images; None where there are none."""
 
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self._splits)
@@ -57,11 +57,10 @@ class HubSamples:
         return f"{name}:{row + 1}"
 
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Any:
-        value = self._value(index)
-        if isinstance(value, str):
-            return value
+        if not self._images:
+            return self._text(index)
         return images.decode(
-            value,
+            self._content(index),
             name=self.name(index),
             min_side=min_side,
             channels=channels,
@@ -70,34 +69,36 @@ class HubSamples:
         )
 
     def size(self, index: int) -> tuple[int, int]:
-        return images.look_at(self._value(index), max_pixels=self._options.max_pixels).size
+        return self._header(index).size
 
     def digest(self, index: int) -> bytes:
-        value = self._value(index)
-        if isinstance(value, str):
-            return digest_of(value)
-        content = hashlib.sha256(value).digest()
-        return depth.seen_as(content, self.white) if self._least[index] else content
+        if not self._images:
+            return digest_of(self._text(index))
+        content = hashlib.sha256(self._content(index)).digest()
+        return depth.wide_digest(content, self.white) if self._least[index] else content
 
-    def look_at_depth(self) -> tuple[str, ...]:
-        """Find out what is white in images of 16 bits; a note, if there are any."""
-
-        def least(index: int) -> int:
-            return images.look_at(self._value(index), max_pixels=self._options.max_pixels).white
-
+    def find_white(self) -> tuple[str, ...]:
+        """Find the white value of 16-bit images; a note, if there are any."""
         with ThreadPoolExecutor() as pool:
-            self._least = list(pool.map(least, range(len(self))))
+            self._least = [info.white for info in pool.map(self._header, range(len(self)))]
         self.white, notes = depth.common_white(self._least, self._options.white)
         return notes
 
-    def _value(self, index: int) -> str | bytes:
-        """The text, or the image file's content."""
+    def _header(self, index: int) -> images.ImageInfo:
+        return images.read_header(self._content(index), max_pixels=self._options.max_pixels)
+
+    def _text(self, index: int) -> str:
         _, rows, row = self._find(index)
-        value, *more = (rows[row][column] for column in self._columns)
-        if not self._images:
-            first, *second = ("" if text is None else str(text) for text in (value, *more))
-            return TextPair(first, second[0]) if second else first
-        stored, path = (value.get("bytes"), value.get("path")) if value else (None, None)
+        values = (rows[row][column] for column in self._columns)
+        first, *second = ("" if value is None else str(value) for value in values)
+        return TextPair(first, second[0]) if second else first
+
+    def _content(self, index: int) -> bytes:
+        """The content of an image's file."""
+        _, rows, row = self._find(index)
+        value = rows[row][self._columns[0]] or {}
+        stored: bytes | None = value.get("bytes")
+        path = value.get("path")
         if stored is not None:
             return stored
         name = self.name(index)
@@ -105,7 +106,7 @@ class HubSamples:
             raise DataError(
                 f"'{name}' has no image", thing=name, remedy="leave such rows out of the data set"
             )
-        # A row can name any file of this machine.
+        # A row can name any file of this computer.
         real = os.path.realpath(path)
         if not any(Path(real).is_relative_to(place) for place in self._places):
             raise DataError(
@@ -125,13 +126,13 @@ class HubSamples:
 
 def read_hub_set(
     location: str, *, modality: str, options: ReadOptions, offline: bool = False
-) -> Labelled:
-    """The labelled rows of `hf:ID` or `hf:ID:CONFIG`; `offline` opens no connection and takes what
-    was loaded before.
+) -> LabelledRows:
+    """The labelled rows of `hf:ID` or `hf:ID:CONFIG`; `offline` opens no connection and reads what
+    was downloaded before.
 
-    Raises: UsageError without the `datasets` library; NotFoundError for a set that does not exist,
-    AccessError for one that is gated, UnavailableError when the Hub gives nothing; DataError for
-    one that cannot be read, or when a column is missing or holds no text.
+    Raises: UsageError without the `datasets` library; NotFoundError for a set that does not exist;
+    AccessError for a gated one; UnavailableError where the Hub does not answer; DataError for one
+    that cannot be read, or whose columns are missing or have no text.
     """
     try:
         import datasets
@@ -162,9 +163,9 @@ def read_hub_set(
         kinds = first.features.items()
         column = next((name for name, kind in kinds if isinstance(kind, datasets.Image)), column)
     grouped = options.group_column
-    wanted = Wanted(text=column, label=options.label_column, group=grouped)
-    wanted.select(name, first.column_names, lambda: _peek(first))
-    columns = wanted.texts(first.column_names)
+    selection = Columns(text=column, label=options.label_column, group=grouped)
+    selection.select(name, first.column_names, lambda: _peek(first))
+    columns = selection.texts(first.column_names)
     for column in columns if modality != "image" else ():
         if not isinstance(first.features[column], datasets.Value):
             raise DataError(
@@ -172,7 +173,10 @@ def read_hub_set(
                 thing=column,
                 remedy="--text-column NAME",
             )
-    parts, names, groups, splits = [], [], [], []
+    parts: list[str] = []
+    names: list[str | None] = []
+    groups: list[str | None] = []
+    splits = []
     for part, split in chosen:
         rows = loaded[split]
         names += _class_names(rows, options.label_column)
@@ -185,8 +189,8 @@ def read_hub_set(
     samples = HubSamples(
         splits, columns, options, images=modality == "image", places=_places(datasets.config, name)
     )
-    notes = samples.look_at_depth() if modality == "image" else ()
-    return Labelled(
+    notes = samples.find_white() if modality == "image" else ()
+    return LabelledRows(
         samples=samples,
         rows=range(len(samples)),
         parts=parts,
@@ -210,7 +214,7 @@ def _peek(rows: Any) -> dict[str, list[str | None]]:
 
 @contextmanager
 def _connected(allowed: bool) -> Iterator[None]:
-    """Both libraries read whether they are offline once, at their import, into a switch."""
+    """Both libraries read at their import whether they are offline, and store it in a switch."""
     from datasets import config
     from huggingface_hub import constants
 
@@ -224,29 +228,31 @@ def _connected(allowed: bool) -> Iterator[None]:
 
 
 def _failed(error: Exception, name: str, offline: bool) -> ZooadaptError:
-    """What `datasets` says of a set that it cannot load, as the kind of error it is."""
+    """The error of `datasets` for a set that it cannot load, as one of this package."""
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
-    said = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
-    told = f"data set '{name}' could not be loaded: {said}"
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    message = f"data set '{name}' could not be loaded: {reason}"
     if isinstance(error, DatasetNotFoundError):
-        # Its class is that of a set that does not exist; the cause is not handed on.
-        if "is a gated dataset" in said:
-            return AccessError(told, thing=name, remedy="ask for access there, then hf auth login")
+        # A gated set has the same class as one that does not exist, and no cause.
+        if "is a gated dataset" in reason:
+            return AccessError(
+                message, thing=name, remedy="ask for access there, then hf auth login"
+            )
         return NotFoundError(
-            told, thing=name, remedy="check its name, or hf auth login if it is private"
+            message, thing=name, remedy="check its name, or hf auth login if it is private"
         )
     if offline:
-        return UnavailableError(told, thing=name, remedy="load it once with a connection")
+        return UnavailableError(message, thing=name, remedy="load it once with a connection")
     if type(error) is FileNotFoundError and "LocalEntryNotFoundError" not in str(error):
-        return NotFoundError(told, thing=name, remedy="check its name")
+        return NotFoundError(message, thing=name, remedy="check its name")
     if isinstance(error, (DatasetsError, ValueError, RuntimeError)):
-        return DataError(told, thing=name, remedy="choose another data set, or hf:ID:CONFIG")
-    return UnavailableError(told, thing=name, remedy="check its name and your connection")
+        return DataError(message, thing=name, remedy="choose another data set, or hf:ID:CONFIG")
+    return UnavailableError(message, thing=name, remedy="check its name and your connection")
 
 
 def _places(config: Any, name: str) -> list[Path]:
-    """Folders that hold the files of a data set: the caches, and its own where it is a folder."""
+    """Folders with the files of a data set: the caches, and its own if it is a folder."""
     from huggingface_hub import constants
 
     caches = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH,
@@ -256,9 +262,9 @@ def _places(config: Any, name: str) -> list[Path]:
 
 
 def _class_names(rows: Any, column: str) -> list[str | None]:
-    """Names of the labels of a split; a `ClassLabel` of -1 is the Hub's way to say none."""
+    """The labels of a split by name; a `ClassLabel` of -1 is the Hub's missing label."""
     feature, values = rows.features[column], rows[column]
-    named = getattr(feature, "names", None)
-    if named is None:
+    names = getattr(feature, "names", None)
+    if names is None:
         return [None if value is None else str(value) for value in values]
-    return [None if value is None or value < 0 else named[value] for value in values]
+    return [None if value is None or value < 0 else names[value] for value in values]

@@ -1,5 +1,4 @@
-"""Image files to pixels, under limits: what is decoded is all there, upright and in the mode asked
-for, or it is an error."""
+"""Image files to pixels, under limits: a decoded image is whole, upright and in one of `MODES`."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from zooadapt.data import depth, png
 from zooadapt.errors import DataError
@@ -19,24 +18,25 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+_Result = TypeVar("_Result")
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
-"""As Pillow registers them; its JPEG reader gives MPO files too, those of two-lens cameras."""
+"""As Pillow registers them; its JPEG reader reads MPO files, those of two-lens cameras, too."""
 _READERS = ("Jpeg", "Png", "WebP", "Avif", "Bmp", "Gif", "Tiff", "Ppm", "Mpo")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".webp", ".avif",
                       ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".mpo"})  # fmt: skip
 SNIFFED = 12
-"""Bytes that `begins_image` looks at."""
+"""Bytes that `begins_image` reads."""
 
 MODES = {1: "L", 3: "RGB"}
-"""What an image is decoded to, by the number of channels that is asked for; there is no other."""
+"""The mode of decoded images by their number of channels; other numbers are invalid."""
 
 _JPEG_END = b"\xff\xd9"
 _PADDING = b"\0\t\n\r "
 
 
 def begins_image(head: bytes) -> bool:
-    """Whether a file of no image's name is one, by its first `SNIFFED` bytes. TIFF is not among
-    what is known so: files of cameras' raw data begin alike, and hold a thumbnail first."""
+    """Whether a file is an image, by its first `SNIFFED` bytes. TIFF is not recognised: raw files
+    of cameras begin alike, and contain a thumbnail first."""
     return (
         head.startswith((b"\xff\xd8\xff", png.SIGNATURE, b"GIF87a", b"GIF89a"))
         or head[:4] == b"RIFF" and head[8:] == b"WEBP"
@@ -55,10 +55,10 @@ def decode(
 ) -> Image:
     """The first frame of an image file, upright (EXIF), in the mode of that many `channels`.
 
-    Only `FORMATS` are tried, whatever the file's name says. 16-bit images are scaled so that
-    `white` becomes it; transparency is laid on white. A JPEG is decoded at the smallest scale whose
-    shorter side is still at least `min_side` pixels. Raises: DataError for what is no image, is cut
-    off, or has more than `max_pixels` pixels.
+    Only `FORMATS` are tried, whatever the file's suffix. 16-bit images are scaled by `white`;
+    transparency becomes white. A JPEG is decoded at the smallest scale whose shorter side is still
+    at least `min_side` pixels. Raises: DataError for a file that is no image, is cut off, or has
+    more than `max_pixels` pixels.
     """
 
     def read(content: bytes) -> Image:
@@ -84,7 +84,7 @@ def _decode(
 
 
 def plain(image: Image, *, channels: int, white: int = depth.FULL) -> Image:
-    """A picture in memory, upright already, as `decode` gives one of a file."""
+    """A picture in memory, upright already, converted as by `decode`."""
     return _plain(image, None, channels, white)
 
 
@@ -95,9 +95,9 @@ def _plain(upright: Image, low: Image | None, channels: int, white: int) -> Imag
 
 
 def upright(image: Image, *, name: str) -> Image:
-    """A copy of a picture in memory, upright as its metadata says, its pixels loaded.
+    """A copy of a picture in memory, upright by its metadata, its pixels loaded.
 
-    Raises: DataError where its file is broken or gone.
+    Raises: DataError for a broken or missing file.
     """
     _load_pillow()
     try:
@@ -116,30 +116,29 @@ def _upright(image: Image) -> Image:
         return ImageOps.exif_transpose(image)
     except MemoryError:
         raise
-    except Exception:  # broken metadata of a readable picture is metadata, and is ignored
+    except Exception:  # broken metadata of a readable picture is ignored
         return image
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What an image file shows before it is used."""
+class ImageInfo:
+    """The properties and faults of an image file."""
 
     error: DataError | None = None
     size: tuple[int, int] = (0, 0)
     frames: bool = False
-    """Whether there are more frames than the first."""
+    """Whether there are several frames."""
     white: int = 0
-    """Of more than eight bits a channel: the least that white may be; 0 for eight bits."""
+    """The smallest possible white of more than eight bits a channel; 0 for eight bits."""
 
 
-def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> Look:
-    """Find out whether an image file is broken, by the cheapest means that its format has: the
-    end mark of a JPEG, the checksums of a PNG, opening a WebP; else, or if `thoroughly`, by
-    decoding it."""
+def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> ImageInfo:
+    """Check an image file by the cheapest means of its format: the end mark of a JPEG, the
+    checksums of a PNG, opening a WebP; else, or if `thoroughly`, by decoding it."""
 
-    def read(content: bytes) -> Look:
+    def read(content: bytes) -> ImageInfo:
         with _opened(content, name, max_pixels) as image:
-            look = Look(
+            info = ImageInfo(
                 size=image.size,
                 frames=getattr(image, "is_animated", False),
                 white=_white(content, name, max_pixels) if depth.is_wide(image) else 0,
@@ -148,27 +147,26 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
                 image.verify()
             elif thoroughly or not _ends(image.format, content):
                 image.load()
-        return look
+        return info
 
     try:
         return _despite_metadata(read, content)
     except DataError as error:
-        return Look(error=error)
+        return ImageInfo(error=error)
 
 
-def look_at(content: bytes, *, max_pixels: int) -> Look:
-    """Size and white of an image file, by its header alone where it has eight bits a channel; an
-    error where that cannot be read."""
+def read_header(content: bytes, *, max_pixels: int) -> ImageInfo:
+    """Size and white of an image file, by its header alone for eight bits a channel."""
 
-    def read(content: bytes) -> Look:
+    def read(content: bytes) -> ImageInfo:
         with _opened(content, "", max_pixels) as image:
             size, wide = image.size, depth.is_wide(image)
-        return Look(size=size, white=_white(content, "", max_pixels) if wide else 0)
+        return ImageInfo(size=size, white=_white(content, "", max_pixels) if wide else 0)
 
     try:
         return _despite_metadata(read, content)
     except DataError as error:
-        return Look(error=error)
+        return ImageInfo(error=error)
 
 
 def _white(content: bytes, name: str, max_pixels: int) -> int:
@@ -177,8 +175,8 @@ def _white(content: bytes, name: str, max_pixels: int) -> int:
         return depth.white_of(image, low, content)
 
 
-def _despite_metadata(read: Callable[[bytes], Any], content: bytes) -> Any:
-    """What `read` gives for an image file; of one that it refuses, for the picture alone."""
+def _despite_metadata(read: Callable[[bytes], _Result], content: bytes) -> _Result:
+    """The result of `read` for an image file, or, if it raises, for the file without metadata."""
     try:
         return read(content)
     except DataError:
@@ -189,15 +187,15 @@ def _despite_metadata(read: Callable[[bytes], Any], content: bytes) -> Any:
 
 
 def _ends(kind: str | None, content: bytes) -> bool:
-    """Whether a file shows its end. A WebP that is cut off cannot even be opened."""
+    """Whether a file is known to be whole. A WebP that is cut off cannot be opened."""
     marked = kind in ("JPEG", "MPO") and content.rstrip(_PADDING).endswith(_JPEG_END)
     return marked or kind == "WEBP"
 
 
 @contextmanager
 def _opened(content: bytes, name: str, max_pixels: int) -> Iterator[Image]:
-    """The image, its header read; whatever the decoder does with a broken file, here or within the
-    block, is one DataError naming the file."""
+    """The image, its header read. Every error of the decoder, here or in the block, becomes a
+    DataError naming the file."""
     from PIL import Image, UnidentifiedImageError
 
     if not content:
@@ -226,14 +224,14 @@ _loaded = threading.Event()
 
 def _load_pillow() -> None:
     """Load the readers of `FORMATS` and no others, once and before any thread needs them: Pillow
-    does it when asked for the first image, and threads that ask together can find them missing."""
+    loads them with the first image, and simultaneous threads can find them missing."""
     if _loaded.is_set():
         return
     with _loading:
         for reader in _READERS:
             importlib.import_module(f"PIL.{reader}ImagePlugin")
-        # Sizes are checked here, and what else Pillow warns of is metadata. The filter stays:
-        # taking it back is not safe while other threads decode.
+        # Sizes are checked above; Pillow's other warnings are about metadata. The filter stays:
+        # removing it is not safe while other threads decode.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         _loaded.set()
 
@@ -255,7 +253,7 @@ def _bad(name: str, what: str) -> DataError:
 
 
 def _smallest(size: tuple[int, int], min_side: int) -> tuple[int, int]:
-    """The size to ask of the JPEG decoder, which rounds up to a scale it knows."""
+    """The size for the JPEG decoder, which rounds it up to one of its scales."""
     scale = min(1.0, min_side / min(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 

@@ -1,4 +1,4 @@
-"""Data that a program holds in memory, read as files are: the same samples give the same model."""
+"""Data in memory, read like files: the same samples give the same model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zooadapt.data import opening, tables
 from zooadapt.data.assembly import assemble
-from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import Dataset, Labelled, Split
-from zooadapt.data.frames import SAMPLES, SECOND, Frame, frame_of, images_in, refused
+from zooadapt.data.columns import Columns
+from zooadapt.data.dataset import Dataset, LabelledRows, Split
+from zooadapt.data.frames import SAMPLES, SECOND, Frame, frame_of, image_column, unsupported_data
 from zooadapt.data.labels import by_value
 from zooadapt.data.layout import ALL, PARTS
 from zooadapt.data.options import ReadOptions
@@ -24,21 +22,21 @@ from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
 
 PLACE = "data in memory"
-"""What the location of such a set is called."""
+"""The location of a data set in memory."""
 _NAME = "data"
 _DEFAULTS = ReadOptions()
 
 
 def is_location(data: Any) -> bool:
-    """Whether data is named by a path or as `hf:ID`, and is no data itself."""
+    """Whether this is a path or `hf:ID`, and no data itself."""
     return isinstance(data, (str, os.PathLike))
 
 
 def dataset_of(
     data: Any, *, modality: str, options: ReadOptions = _DEFAULTS, seed: int = 0
 ) -> Dataset:
-    """The labelled set that a program holds: a pair of lists (samples, labels), a pandas or Arrow
-    table, a `datasets.Dataset`, or a mapping of `train`, `test` and `val` to such.
+    """A labelled set in memory: a pair of lists (samples, labels), a pandas or Arrow table, a
+    `datasets.Dataset`, or a mapping of `train`, `test` and `val` to these.
 
     Samples are texts, pairs of texts, or images: pictures of Pillow, arrays `(H, W)`, `(H, W, 1)`,
     `(H, W, 3)` or `(H, W, 4)`, paths, or the content of files.
@@ -47,18 +45,17 @@ def dataset_of(
     parts: dict[str, Any] = {ALL: data}
     if isinstance(data, Mapping) and data and all(str(n).lower() in PARTS for n in data):
         parts = dict(data)
-    rows = [_part(name, one, modality, options) for name, one in parts.items()]
-    joined = _joined(rows, modality, options)
-    return assemble(joined, location=PLACE, modality=modality, options=options, seed=seed)
+    rows = [_part(name, part, modality, options) for name, part in parts.items()]
+    labelled = _join(rows, modality, options)
+    return assemble(labelled, location=PLACE, modality=modality, options=options, seed=seed)
 
 
 def inputs_of(inputs: Any, *, modality: str, options: ReadOptions = _DEFAULTS) -> Split:
-    """What a program gives a model to look at, without labels, in order. A string is a text where
-    texts are wanted and a path where images are; a `pathlib.Path` is always a path, and a folder
-    or a table stands for all that is in it.
+    """Samples to predict, in order. A string is a text for a model of texts, and a path for a model
+    of images; a `pathlib.Path` is always a path. A folder or a table stands for its samples.
 
-    Raises: NotFoundError for a path that is not there, or no input at all; DataError for what is
-    no text or image.
+    Raises: NotFoundError for a missing path, or no input; DataError for an input that is no text or
+    image.
     """
     values = _items(inputs, modality, options)
     notes: list[str] = []
@@ -76,7 +73,7 @@ def inputs_of(inputs: Any, *, modality: str, options: ReadOptions = _DEFAULTS) -
         notes += samples.notes
     else:
         columns: list[tables.Texts] = []
-        for is_path, group in groupby(enumerate(values, 1), lambda one: _is_path(one[1])):
+        for is_path, group in groupby(enumerate(values, 1), lambda pair: _is_path(pair[1])):
             if is_path:
                 columns += [opening.texts_of(os.fspath(path), options, notes) for _, path in group]
             else:
@@ -85,44 +82,40 @@ def inputs_of(inputs: Any, *, modality: str, options: ReadOptions = _DEFAULTS) -
         rows = range(len(samples))
     if not len(rows):
         raise NotFoundError("there is no input", thing="inputs", remedy="give one or more")
-    return Split(
-        samples, np.full(len(rows), -1), modality=modality, rows=np.array(rows), notes=notes
-    )
+    return opening.unlabelled(samples, rows, modality=modality, notes=notes)
 
 
 def _part(name: str, data: Any, modality: str, options: ReadOptions) -> _Rows:
     frame = frame_of(data, modality)
     if frame is None:
-        raise refused(data)
+        raise unsupported_data(data)
     part = PARTS.get(str(name).lower(), ALL)
     place = _NAME if part == ALL else str(name)
     if SAMPLES in frame.names and SECOND in frame.names:
         options = replace(options, text_column=f"{SAMPLES},{SECOND}")
     text = options.text_column
-    taken = (options.label_column, options.group_column)
+    others = (options.label_column, options.group_column)
     if modality == "image":
-        text = images_in(frame, text=text, taken=taken)
-    wanted = Wanted(
+        text = image_column(frame, text=text, others=others)
+    selection = Columns(
         text=text,
         label=options.label_column,
         group=options.group_column,
         may_lack_label=part not in ("train", ALL),
     )
     if modality == "image":
-        # Arrow holds no pictures: the labels alone are made a table.
-        wanted.select(place, frame.names, dict)
-        others = replace(wanted, text=options.label_column)
-        table = frame.select(place, others) if options.label_column in frame.names else None
+        # Arrow holds no pictures: only the labels become a table.
+        selection.select(place, frame.names, dict)
+        without_images = replace(selection, text=options.label_column)
         values = frame.values(text)
-        labels = [None] * len(values) if table is None else _strings(table, wanted.label, place)
-        groups = [] if table is None else _strings(table, wanted.group, place)
+        if options.label_column not in frame.names:
+            return _Rows(place, part, [None] * len(values), [], values=values)
+        table = frame.select(place, without_images)
+        labels = tables.strings_of(table, selection.label, Path(place))
+        groups = tables.strings_of(table, selection.group, Path(place))
         return _Rows(place, part, labels, groups, values=values)
-    read = tables.of_arrow(frame.select(place, wanted), Path(place), wanted)
+    read = tables.of_arrow(frame.select(place, selection), Path(place), selection)
     return _Rows(place, part, read.labels, read.groups, texts=read.text, notes=read.notes)
-
-
-def _strings(table: Any, column: str | None, place: str) -> list[str | None]:
-    return tables.strings_of(table, column, Path(place))
 
 
 class _Rows:
@@ -143,53 +136,49 @@ class _Rows:
         self.values, self.texts, self.notes = values, texts, notes
 
 
-def _joined(parts: Sequence[_Rows], modality: str, options: ReadOptions) -> Labelled:
+def _join(rows: Sequence[_Rows], modality: str, options: ReadOptions) -> LabelledRows:
     """The rows of all parts, end to end."""
-    where = [one.part for one in parts for _ in one.labels]
-    labels = by_value([label for one in parts for label in one.labels])
-    groups = [group for one in parts for group in one.groups]
-    notes = [note for one in parts for note in one.notes]
+    parts = [one.part for one in rows for _ in one.labels]
+    labels = by_value([label for one in rows for label in one.labels])
+    groups = [group for one in rows for group in one.groups]
+    notes = [note for one in rows for note in one.notes]
     if modality != "image":
-        texts = tables.TextSamples([one.texts for one in parts if one.texts is not None])
-        return Labelled(
+        texts = tables.TextSamples([one.texts for one in rows if one.texts is not None])
+        return LabelledRows(
             samples=texts,
             rows=range(len(texts)),
-            parts=where,
+            parts=parts,
             names=labels,
             groups=groups,
             notes=notes,
         )
-    values = [value for one in parts for value in one.values]
+    values = [value for one in rows for value in one.values]
     if not values:
         raise NotFoundError("the data has no rows", thing=PLACE, remedy="give samples")
-    places = [f"{one.place}:{row + 1}" for one in parts for row in range(len(one.values))]
+    places = [f"{one.place}:{row + 1}" for one in rows for row in range(len(one.values))]
     pictures = Pictures(_names(values, places), values, options)
-    whole = pictures.examine()
-    return Labelled(
+    intact = pictures.examine()
+    return LabelledRows(
         samples=pictures,
-        rows=whole,
-        parts=[where[k] for k in whole],
-        names=[labels[k] for k in whole],
-        groups=[groups[k] for k in whole] if groups else (),
+        rows=intact,
+        parts=[parts[k] for k in intact],
+        names=[labels[k] for k in intact],
+        groups=[groups[k] for k in intact] if groups else (),
         notes=[*notes, *pictures.notes],
         white=pictures.white,
     )
 
 
 def _names(values: Sequence[Any], places: Sequence[str]) -> list[str]:
-    """What samples are called: files by their path below the folder that holds all of them, which
-    tells nothing of this machine; others by their row."""
-    paths = [os.path.abspath(one) if _is_file(one) else None for one in values]
+    """The names of samples: files by their path below their common folder, which reveals nothing of
+    this computer; others by their row."""
+    paths = [os.path.abspath(value) if is_location(value) else None for value in values]
     folders = {os.path.dirname(path) for path in paths if path is not None}
     root = os.path.commonpath(folders) if folders else ""
     return [
         place if path is None else Path(path).relative_to(root).as_posix()
         for path, place in zip(paths, places, strict=True)
     ]
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike))
 
 
 def _is_path(value: Any) -> bool:
@@ -209,14 +198,14 @@ def _items(inputs: Any, modality: str, options: ReadOptions) -> list[Any]:
     if frame is None:
         return list(inputs) if isinstance(inputs, Iterable) else [inputs]
     if modality == "image":
-        taken = (options.label_column, options.group_column)
-        return list(frame.values(images_in(frame, text=options.text_column, taken=taken)))
+        others = (options.label_column, options.group_column)
+        return list(frame.values(image_column(frame, text=options.text_column, others=others)))
     return _texts_in(frame, options)
 
 
 def _texts_in(frame: Frame, options: ReadOptions) -> list[Any]:
-    wanted = Wanted(text=options.text_column)
-    column = tables.of_arrow(frame.select(_NAME, wanted), Path(_NAME), wanted).text
+    selection = Columns(text=options.text_column)
+    column = tables.of_arrow(frame.select(_NAME, selection), Path(_NAME), selection).text
     return [column[row] for row in range(len(column))]
 
 

@@ -1,4 +1,4 @@
-"""Labels of tables: equal values under one name, and names that a file's metadata gives."""
+"""Labels of tables: one name for equal values, and the names in a file's metadata."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ _TRUTH = {"true": "true", "false": "false"}
 
 
 def by_value(names: Sequence[str | None]) -> list[str | None]:
-    """Names under one spelling for each value, if all of them are numbers (`0`, `0.0`, `0,0`) or
-    all are truth values (`True`, `true`); else as they are. A number with a leading zero is a code.
-    """
-    distinct = {name for name in names if not lacks(name)}
-    for spelled in (_number, _truth):
-        spellings = {name: spelled(name) for name in distinct}
+    """Names with one spelling for each value, if all of them are numbers (`0`, `0.0`, `0,0`) or all
+    are truth values (`True`, `true`); else as they are. A number with a leading zero is a code."""
+    distinct = {name for name in names if name is not None and not lacks(name)}
+    for spell in (_number, _truth):
+        spellings = {name: spell(name) for name in distinct}
         if None not in spellings.values():
-            return [spellings.get(name, name) for name in names]
+            return [name and spellings.get(name, name) for name in names]
     return list(names)
 
 
 def lacks(name: str | None) -> bool:
-    """Whether this says that there is no label."""
-    # A `NaN` is what pandas calls a missing value; `nan` may be a language.
+    """Whether this is a missing label."""
+    # pandas writes a missing value as `NaN`; `nan` may be a language.
     return name is None or name == "NaN" or name == "" or name.isspace()
 
 
 def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str] | None:
-    """The names of a `ClassLabel` column, by which the `datasets` library writes labels as numbers;
-    None where the file's metadata has none."""
+    """The class names of a `ClassLabel` column, whose labels the `datasets` library writes as
+    numbers; None where the file's metadata has none."""
     try:
         stored = json.loads((metadata or {}).get(b"huggingface", b""))
     except (ValueError, RecursionError):

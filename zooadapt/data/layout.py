@@ -1,4 +1,4 @@
-"""Which folder of a data set is which part of it, and where its class folders are."""
+"""The folders of a data set: its parts and their class folders."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from zooadapt.errors import DataError, NotFoundError, UsageError
 
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
          "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
-"""Names of a data set's parts, in lower case, and what they are here."""
+"""Parts by their usual names in lower case."""
 ALL = "all"
-"""The part of a sample where the data is not divided."""
-_SHOWN = 5
+"""The part of every sample of data without parts."""
+_LISTED = 5
 
 
 def class_folders(tree: Tree, options: ReadOptions) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Each class folder with its part, and what is worth a note of how the folders were read.
+    """Each class folder with its part, and notes on how the folders were read.
 
-    Parts are what `options` names; else folders named as such (`train`, `seg_train`,
-    `training_set`) that hold folders and no class of that name. Where there are none, every folder
-    is a class. Raises: DataError for folders that look like parts but do not say which they are,
-    for two of the same part, and where the data set lies further inside.
+    Parts are the folders that `options` names; else folders with a part's name (`train`,
+    `seg_train`, `training_set`) that contain folders. Without parts, every folder is a class.
+    Raises: DataError for folders that look like parts but do not say which, for two folders of one
+    part, and for a data set in a subfolder.
     """
     notes: list[str] = []
-    parts = _asked_for(tree, options) if options.train_folder is not None else _parts(tree)
+    if options.train_folder is not None:
+        parts: dict[str, Path] | None = _configured(tree, options.train_folder, options.test_folder)
+    else:
+        parts = _parts(tree)
     if parts is None:
         _refuse_unclear(tree)
         tree.leave_images(Path())
@@ -38,7 +41,7 @@ def class_folders(tree: Tree, options: ReadOptions) -> tuple[list[tuple[str, Pat
     for part in ("train", "test", "val"):
         if part not in parts:
             continue
-        below = _unwrapped(tree, parts[part], classes)
+        below = _unwrap(tree, parts[part], classes)
         if below != parts[part]:
             notes.append(f"the class folders of the {part} part are those in '{below.as_posix()}'")
         names = tree.folders(below)
@@ -51,26 +54,26 @@ def class_folders(tree: Tree, options: ReadOptions) -> tuple[list[tuple[str, Pat
             thing=parts["train"].as_posix(),
             remedy="make one folder for each class and put its images there",
         )
-    return sorted(folders, key=lambda one: one[0]), notes
+    return sorted(folders, key=lambda pair: pair[0]), notes
 
 
-def _asked_for(tree: Tree, options: ReadOptions) -> dict[str, Path]:
+def _configured(tree: Tree, train_folder: str, test_folder: str | None) -> dict[str, Path]:
     """Raises: UsageError for a folder that is not below the root."""
-    parts = {"train": Path(options.train_folder)}
-    if options.test_folder is not None:
-        parts["test"] = Path(options.test_folder)
+    parts = {"train": Path(train_folder)}
+    if test_folder is not None:
+        parts["test"] = Path(test_folder)
     for part, below in parts.items():
         if below.is_absolute() or ".." in below.parts or not (tree.root / below).is_dir():
             raise UsageError(
                 f"'{below}' is no folder in '{tree.root}'",
                 thing=f"--{part}-folder",
-                remedy=f"one of {', '.join(tree.folders(Path())[:_SHOWN])}",
+                remedy=f"one of {', '.join(tree.folders(Path())[:_LISTED])}",
             )
     return parts
 
 
 def _parts(tree: Tree) -> dict[str, Path] | None:
-    """The folder of each part; None where the root is not divided, as far as names tell."""
+    """The folder of each part; None where no names are those of parts."""
     top = tree.folders(Path())
     named = {name: PARTS[name.lower()] for name in top if name.lower() in PARTS}
     divided = [name for name in named if tree.folders(Path(name))]
@@ -85,14 +88,14 @@ def _parts(tree: Tree) -> dict[str, Path] | None:
             )
         parts = _one_each(tree, named)
     else:
-        named = _spelled_out(tree, top)
+        named = _longer_names(tree, top)
         if not named:
             return None
         parts = _one_each(tree, named)
     extra = [name for name in top if name not in named]
     if extra:
-        shown = ", ".join(extra[:_SHOWN]) + (", ..." if len(extra) > _SHOWN else "")
-        beside = f"beside {parts['train'].name} ({shown})"
+        listed = ", ".join(extra[:_LISTED]) + (", ..." if len(extra) > _LISTED else "")
+        beside = f"beside {parts['train'].name} ({listed})"
         tree.leave_out(f"folder {beside}", f"folders {beside}", len(extra))
     tree.leave_images(Path())
     return parts
@@ -111,20 +114,20 @@ def _one_each(tree: Tree, named: Mapping[str, str]) -> dict[str, Path]:
     return parts
 
 
-def _spelled_out(tree: Tree, top: Sequence[str]) -> dict[str, str]:
-    """Folders with a part's name within their own (`seg_train`, `test_images`), if they are parts:
-    one for training that holds folders alone, and others with folders of the same names, or with
-    images alone."""
+def _longer_names(tree: Tree, top: Sequence[str]) -> dict[str, str]:
+    """Folders whose names contain a part's (`seg_train`, `test_images`), if they are parts: a
+    training folder that holds only folders, and others with folders of the same names, or with only
+    images."""
     named = {name: part for name in top if (part := _part_within(name))}
-    training = [n for n, part in named.items() if part == "train" and _holds_folders_alone(tree, n)]
+    training = [n for n, part in named.items() if part == "train" and _holds_only_folders(tree, n)]
     classes = {label for name in training for label in _labels(tree, name)}
-    beside = [
+    others = [
         name
         for name, part in named.items()
         if part != "train"
         and (classes & set(_labels(tree, name)) or not tree.folders(Path(name)))
     ]  # fmt: skip
-    return {name: named[name] for name in (*training, *beside)} if training and beside else {}
+    return {name: named[name] for name in (*training, *others)} if training and others else {}
 
 
 def _part_within(name: str) -> str | None:
@@ -134,20 +137,20 @@ def _part_within(name: str) -> str | None:
 
 
 def _refuse_unclear(tree: Tree) -> None:
-    """Raises: DataError where the folders of the root are no classes, by what they hold."""
+    """Raises: DataError where the contents of the root's folders show that they are no classes."""
     top = [Path(name) for name in tree.folders(Path())]
-    flat = [one for one in top if tree.holds_images(one)]
-    nested = [one for one in top if one not in flat and tree.folders(one)]
-    inside = [one for one in nested if _is_divided(tree, one)]
-    if not flat and nested and (len(nested) == 1 or len(inside) == 1):
-        place = _innermost(tree, (inside or nested)[0])
+    flat = [folder for folder in top if tree.holds_images(folder)]
+    nested = [folder for folder in top if folder not in flat and tree.folders(folder)]
+    with_parts = [folder for folder in nested if _has_parts(tree, folder)]
+    if not flat and nested and (len(nested) == 1 or len(with_parts) == 1):
+        place = _innermost(tree, (with_parts or nested)[0])
         raise DataError(
             f"'{tree.root}' holds no class folders, they are in '{place.as_posix()}'",
             thing=str(tree.root),
             remedy=f"give {shlex.quote((tree.root / place).as_posix())}",
         )
-    folders = [_unwrapped(tree, one).as_posix() for one in nested]
-    labels = [set(tree.folders(Path(one))) for one in folders]
+    folders = [_unwrap(tree, folder).as_posix() for folder in nested]
+    labels = [set(tree.folders(Path(folder))) for folder in folders]
     common = set.intersection(*labels) if len(nested) > 1 else set()
     if len(common) < 2 or 2 * len(common) <= len(set.union(*labels)):
         return
@@ -161,7 +164,7 @@ def _refuse_unclear(tree: Tree) -> None:
     )
 
 
-def _is_divided(tree: Tree, below: Path) -> bool:
+def _has_parts(tree: Tree, below: Path) -> bool:
     return any(
         PARTS.get(name.lower()) == "train" and tree.folders(below / name)
         for name in tree.folders(below)
@@ -169,17 +172,17 @@ def _is_divided(tree: Tree, below: Path) -> bool:
 
 
 def _innermost(tree: Tree, below: Path) -> Path:
-    """As far down as there is one folder alone, and folders in it."""
-    while not _is_divided(tree, below) and len(names := tree.folders(below)) == 1:
+    """The deepest folder on a path of single folders that contain folders."""
+    while not _has_parts(tree, below) and len(names := tree.folders(below)) == 1:
         if tree.holds_images(below) or not tree.folders(below / names[0]):
             break
         below = below / names[0]
     return below
 
 
-def _unwrapped(tree: Tree, below: Path, classes: Sequence[str] = ()) -> Path:
-    """A part's folder, or the one in it that holds its class folders, where it holds nothing else.
-    classes: names of folders that are classes, wherever they are."""
+def _unwrap(tree: Tree, below: Path, classes: Sequence[str] = ()) -> Path:
+    """The folder of a part's class folders: the part's own, or a single folder in it. classes:
+    names that are always classes."""
     while len(names := tree.folders(below)) == 1 and names[0] not in classes:
         inner = below / names[0]
         if tree.holds_images(below) or tree.holds_images(inner) or not tree.folders(inner):
@@ -189,20 +192,20 @@ def _unwrapped(tree: Tree, below: Path, classes: Sequence[str] = ()) -> Path:
 
 
 def _labels(tree: Tree, name: str) -> list[str]:
-    return tree.folders(_unwrapped(tree, Path(name)))
+    return tree.folders(_unwrap(tree, Path(name)))
 
 
-def _holds_folders_alone(tree: Tree, name: str) -> bool:
+def _holds_only_folders(tree: Tree, name: str) -> bool:
     return bool(tree.folders(Path(name))) and not tree.holds_images(Path(name))
 
 
 def _named_like_parts(tree: Tree) -> list[str]:
-    """A note on classes that are called as parts are."""
+    """A note on classes with names of parts."""
     names = [name for name in tree.folders(Path()) if name.lower() in PARTS]
     names = [name for name in names if tree.holds_images(Path(name))]
     return [f"taken as classes, since images lie in them: {_some(names)}"] if names else []
 
 
 def _some(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _SHOWN else ""
-    return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
+    more = ", ..." if len(names) > _LISTED else ""
+    return ", ".join(f"'{name}'" for name in names[:_LISTED]) + more

@@ -12,7 +12,7 @@ from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.runtime.wording import counted
 
-_SHOWN = 5
+_LISTED = 5
 _UNLABELLED = frozenset({"unsup", "unsupervised"})
 
 
@@ -24,19 +24,21 @@ class Listing:
     """Posix paths below the root."""
     parts: Sequence[str]
     labels: Sequence[str]
-    """The class of each: the name of its folder."""
+    """The name of each file's class folder."""
     notes: Sequence[str]
 
 
 def files_by_class(tree: Tree, options: ReadOptions) -> Listing:
     """The files of a labelled folder.
 
-    The root holds class folders, or a folder of them for each part, as `class_folders` finds them.
-    A class without such files in any part is a note, as is a folder whose name says that it holds
-    no labels. Raises: DataError for a class folder of other files alone, and what `class_folders`
-    refuses; NotFoundError where there is no such file at all; AccessError.
+    The root holds class folders, or a folder of them for each part, as in `class_folders`. Notes
+    name classes without samples, and folders without labels by their name. Raises: as
+    `class_folders`; DataError for a class folder with only other files; NotFoundError for no
+    samples at all; AccessError.
     """
-    parts, labels, paths = [], [], []
+    parts: list[str] = []
+    labels: list[str] = []
+    paths: list[str] = []
     folders, notes = class_folders(tree, options)
     unlabelled = [below for _, below in folders if below.name.lower() in _UNLABELLED]
     if len(folders) - len(unlabelled) > 1:
@@ -59,8 +61,8 @@ def files_by_class(tree: Tree, options: ReadOptions) -> Listing:
         )
     empty = sorted({below.name for _, below in folders} - set(labels))
     if empty and len(set(labels)) < 2:
-        raise _without(tree, empty[0])
-    notes = [*notes, *tree.notes(), *_emptiness(tree, empty)]
+        raise _empty_class(tree, empty[0])
+    notes = [*notes, *tree.notes(), *_empty_note(tree, empty)]
     return Listing(paths=paths, parts=parts, labels=labels, notes=notes)
 
 
@@ -75,24 +77,26 @@ def _class_files(tree: Tree, below: Path) -> list[str]:
     paths, others = tree.files(below)
     if others and not paths:
         kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(3))
-        what = f", only {others.total()} other files ({kinds})"
+        contents = f", only {others.total()} other files ({kinds})"
         remedy = f"convert them to {tree.formats}, or give a source for such files: zooadapt models"
-        raise _without(tree, name, what, remedy)
+        raise _empty_class(tree, name, contents, remedy)
     return paths
 
 
-def _without(
-    tree: Tree, name: str, more: str = "", remedy: str = "remove it or fill it"
+def _empty_class(
+    tree: Tree, name: str, contents: str = "", remedy: str = "remove it or fill it"
 ) -> DataError:
-    return DataError(f"class folder '{name}' holds no {tree.kind}{more}", thing=name, remedy=remedy)
+    return DataError(
+        f"class folder '{name}' holds no {tree.kind}{contents}", thing=name, remedy=remedy
+    )
 
 
-def _emptiness(tree: Tree, empty: Sequence[str]) -> list[str]:
+def _empty_note(tree: Tree, empty: Sequence[str]) -> list[str]:
     if not empty:
         return []
-    shown = ", ".join(map(repr, empty[:_SHOWN])) + (", ..." if len(empty) > _SHOWN else "")
+    listed = ", ".join(map(repr, empty[:_LISTED])) + (", ..." if len(empty) > _LISTED else "")
     count = counted(len(empty), "class folder")
-    return [f"{count} without {_article(tree.kind)} left out: {shown}"]
+    return [f"{count} without {_article(tree.kind)} left out: {listed}"]
 
 
 def _article(noun: str) -> str:

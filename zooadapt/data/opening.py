@@ -1,4 +1,4 @@
-"""From what the user names to a Dataset: a folder, a table, or a set on the Hub."""
+"""From a location to a Dataset: a folder, a table, or a set on the Hub."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from zooadapt.data import folders, tables
 from zooadapt.data.assembly import assemble
-from zooadapt.data.dataset import Dataset, Labelled, Samples, Split
+from zooadapt.data.dataset import Dataset, LabelledRows, Samples, Split
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.reading import decoded, existing, lines_of, read_text
+from zooadapt.data.reading import decode_text, existing, lines_of, read_text
 from zooadapt.data.text_folders import TEXT_SUFFIX, TextFiles, TextTree, read_text_folder
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError, UsageError
@@ -31,12 +31,12 @@ def open_dataset(
 ) -> Dataset:
     """A labelled set: a folder of images or text files by class, a table of texts, or `hf:ID`.
 
-    Without a test part of its own, a fifth of every class is split off, stratified, by seed. Every
-    file is read once, for its hash and whether it is whole; what changes after that is an error.
-    With `offline`, `hf:ID` is what was loaded before.
+    Data without a test part gets one: a stratified fifth, by seed. Every file is read once, for its
+    hash and its faults; a later change of a file is an error when it is read. With `offline`,
+    `hf:ID` is read from the cache.
     Raises: DataError, NotFoundError or AccessError, naming the file, row or class at fault;
-    UnavailableError for a Hub data set that cannot be had now; UsageError for a group column where
-    there are no columns.
+    UnavailableError for a Hub data set that cannot be downloaded; UsageError for a group column of
+    a folder.
     """
     rows = _read(location, modality, options, offline)
     return assemble(rows, location=location, modality=modality, options=options, seed=seed)
@@ -45,9 +45,9 @@ def open_dataset(
 def open_samples(
     location: str, *, modality: str, options: ReadOptions = _DEFAULTS, offline: bool = False
 ) -> tuple[Split, tuple[str, ...]]:
-    """All samples of a set and its classes; without labels, which are -1 then, and classes, where
-    it has none: a folder of images alone, a table without that column, a text file of one text a
-    line, a folder of text files alone.
+    """All samples of a set and its classes. A set without labels has labels of -1 and no classes: a
+    folder of images, a table without the label column, a text file of one text a line, a folder of
+    text files.
 
     Raises: as `open_dataset` and `open_inputs`.
     """
@@ -57,22 +57,19 @@ def open_samples(
     if any(name is not None for name in rows.names):
         data = assemble(rows, location=location, modality=modality, options=options, seed=0)
         return data.everything, data.classes
-    labels, notes = (
-        np.full(len(rows.rows), -1),
-        [*rows.notes, f"'{location}' is read without labels"],
-    )
-    positions = np.array(rows.rows)
-    return Split(rows.samples, labels, modality=modality, rows=positions, notes=notes), ()
+    notes = [*rows.notes, f"'{location}' is read without labels"]
+    return unlabelled(rows.samples, rows.rows, modality=modality, notes=notes), ()
 
 
 def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = _DEFAULTS) -> Split:
-    """Unlabelled samples for prediction, in the order given: images and folders of them, a table's
-    text column, text files of one text a line, folders of text files of one text each, `-` for
-    lines on standard input, or, where texts are wanted, a text itself.
+    """Unlabelled samples for prediction, in order: images and folders of them, a table's text
+    column, text files of one text a line, folders of text files of one text each, `-` for lines on
+    standard input, or, for texts, a text itself.
 
-    Raises: NotFoundError for a path that is not there or holds nothing; DataError for a broken one.
+    Raises: NotFoundError for a path that is missing or empty; DataError for a broken one.
     """
     samples: Samples
+    rows: Sequence[int]
     notes: list[str] = []
     if modality == "image":
         paths = [path for name in inputs for path in image_paths(name, options, notes)]
@@ -82,7 +79,7 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
     else:
         samples = tables.TextSamples(
             [
-                texts_of(name, options, notes) if _is_place(name) else _Typed(number, name, notes)
+                texts_of(name, options, notes) if _is_place(name) else _Literal(number, name, notes)
                 for number, name in enumerate(inputs, 1)
             ]
         )
@@ -93,9 +90,15 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
             thing=inputs[0],
             remedy="give image files or folders, a table, or lines of text",
         )
-    return Split(
-        samples, np.full(len(rows), -1), modality=modality, rows=np.array(rows), notes=notes
-    )
+    return unlabelled(samples, rows, modality=modality, notes=notes)
+
+
+def unlabelled(
+    samples: Samples, rows: Sequence[int], *, modality: str, notes: Sequence[str]
+) -> Split:
+    """These rows of samples, with labels of -1."""
+    labels = np.full(len(rows), -1)
+    return Split(samples, labels, modality=modality, rows=np.array(rows), notes=notes)
 
 
 def open_texts(location: str, *, options: ReadOptions = _DEFAULTS) -> Split:
@@ -113,14 +116,14 @@ def open_texts(location: str, *, options: ReadOptions = _DEFAULTS) -> Split:
 
 
 def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
-    """Running text, whole: of a text file, or of every `.txt` file of a folder, in order of name.
+    """The whole texts of a text file, or of every `.txt` file of a folder, in order of name.
 
-    Raises: NotFoundError for what is not there or holds no text; DataError for what is not in the
-    encoding or no file; AccessError.
+    Raises: NotFoundError for a location that is missing or has no text; DataError for a file that
+    is not in the encoding, or not regular; AccessError.
     """
     path = existing(location)
     if not path.is_dir() and not path.is_file():
-        raise _no_file(location)
+        raise _not_regular(location)
     names = _top_files(path, (TEXT_SUFFIX,), options) if path.is_dir() else [""]
     texts = [read_text(path / name, options.encoding, []) for name in names]
     if not any(text.strip() for text in texts):
@@ -131,7 +134,7 @@ def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
 
 
 def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> list[str]:
-    """Raises: NotFoundError where the folder holds none with these suffixes."""
+    """Raises: NotFoundError for a folder without files of these suffixes."""
     names = Tree(path, options).top_files()
     chosen = [name for name in names if tables.kind_of(Path(name)) in suffixes]
     if not chosen:
@@ -144,7 +147,7 @@ def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> lis
 
 
 def _is_unlabelled(location: str, modality: str, options: ReadOptions) -> bool:
-    """Whether there is no place for a label: a file that is no table, a folder of files alone."""
+    """Whether there is no place for labels: a file that is no table, a folder without folders."""
     if location.startswith("hf:"):
         return False
     if location == "-":
@@ -165,7 +168,7 @@ def _read(
     offline: bool,
     *,
     may_lack_labels: bool = False,
-) -> Labelled:
+) -> LabelledRows:
     _check_folders(location, modality, options)
     if location.startswith("hf:"):
         from zooadapt.data.hub_sets import read_hub_set
@@ -193,7 +196,7 @@ def _read(
 
 
 def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
-    """Raises: UsageError for folders of parts that cannot be meant."""
+    """Raises: UsageError for `--train-folder` and `--test-folder` without a use."""
     if options.train_folder is options.test_folder is None:
         return
     if location.startswith("hf:") or modality != "image":
@@ -204,7 +207,7 @@ def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
         )
     if options.train_folder is None:
         raise UsageError(
-            "--test-folder says where to measure, and nothing says where to learn from",
+            "--test-folder names the folder to test on, and no option names the one to train on",
             thing="--test-folder",
             remedy="add --train-folder NAME",
         )
@@ -213,16 +216,16 @@ def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
 def image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]:
     """The image file of that name, or all of a folder, in order of name.
 
-    Raises: NotFoundError, AccessError, or DataError for what is no regular file.
+    Raises: NotFoundError, AccessError, or DataError for a file that is not regular.
     """
     path = existing(name)
     if path.is_dir():
         tree = Tree(path, options)
         paths, _ = tree.files(Path())
         notes += tree.notes()
-        return [str(path / one) for one in paths]
+        return [str(path / name) for name in paths]
     if not path.is_file():
-        raise _no_file(name)
+        raise _not_regular(name)
     return [name]
 
 
@@ -232,12 +235,12 @@ def texts_of(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
     Raises: as `open_inputs`.
     """
     if name == "-":
-        text = decoded(sys.stdin.buffer.read(), options.encoding, name="stdin", notes=notes)
+        text = decode_text(sys.stdin.buffer.read(), options.encoding, name="stdin", notes=notes)
         return tables.TextColumn.of("stdin", lines_of(text))
     path = existing(name)
     if path.is_dir():
         tree = TextTree(path, options)
-        paths = [str(path / one) for one in tree.files(Path())[0]]
+        paths = [str(path / name) for name in tree.files(Path())[0]]
         texts = TextFiles(Path(), paths, options)
         notes += [*tree.notes(), *texts.notes]
         return texts
@@ -246,13 +249,13 @@ def texts_of(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
         notes += table.notes
         return table.text
     if path.is_block_device() or path.is_char_device():
-        raise _no_file(name)
+        raise _not_regular(name)
     return tables.TextColumn.of(path.name, lines_of(read_text(path, options.encoding, notes)))
 
 
 def _is_place(name: str) -> bool:
-    """Whether an input names a file, a folder or `-`, there or not, and is no text itself: a name
-    with a suffix that files of texts have, or one word with a slash in it, is meant as a path."""
+    """Whether an input is a path or `-` and no text. A missing path has the suffix of a table or
+    text file, or is one word with a slash."""
     if name == "-" or os.path.lexists(name):
         return True
     if tables.kind_of(Path(name)) in (*tables.SUFFIXES, TEXT_SUFFIX):
@@ -260,8 +263,8 @@ def _is_place(name: str) -> bool:
     return len(name.split()) == 1 and not {os.sep, os.altsep or os.sep}.isdisjoint(name)
 
 
-class _Typed(Sequence[str]):
-    """A text as it was typed."""
+class _Literal:
+    """An input that is a text itself."""
 
     def __init__(self, number: int, text: str, notes: list[str]) -> None:
         self._number, self._text = number, text
@@ -278,7 +281,7 @@ class _Typed(Sequence[str]):
         return f"text {self._number}"
 
 
-def _no_file(name: str) -> DataError:
+def _not_regular(name: str) -> DataError:
     return DataError(
         f"'{name}' is a pipe, socket or device", thing=name, remedy="give a regular file"
     )

@@ -1,4 +1,4 @@
-"""Images that a program holds: examined, hashed and decoded as the files of a folder are."""
+"""Images in memory: examined, hashed and decoded like the files of a folder."""
 
 from __future__ import annotations
 
@@ -25,35 +25,37 @@ class Pictures(FileSamples):
 
     def __init__(self, names: Sequence[str], values: Sequence[Any], options: ReadOptions) -> None:
         super().__init__(Path(), names, options)
-        self._held = [_held(name, value) for name, value in zip(names, values, strict=True)]
+        self._images = [_image(name, value) for name, value in zip(names, values, strict=True)]
 
     def raw(self, index: int, *, min_side: int | None, channels: int) -> Image:
-        held = self._held[index]
-        if isinstance(held, (bytes, Path)):
+        image = self._images[index]
+        if isinstance(image, (bytes, Path)):
             return super().raw(index, min_side=min_side, channels=channels)
-        return images.plain(held, channels=channels, white=self.white or depth.FULL)
+        return images.plain(image, channels=channels, white=self.white or depth.FULL)
 
-    def _examine(self, index: int) -> tuple[bytes, images.Look]:
-        held = self._held[index]
-        if isinstance(held, Path):
-            existing(str(held))
-        if isinstance(held, (bytes, Path)):
+    def _examine(self, index: int) -> tuple[bytes, images.ImageInfo]:
+        image = self._images[index]
+        if isinstance(image, Path):
+            existing(str(image))
+        if isinstance(image, (bytes, Path)):
             return super()._examine(index)
-        digest = hashlib.sha256(f"{held.mode} {held.width} {held.height} ".encode())
-        if "transparency" in held.info or held.mode == "P":
-            digest.update(held.convert("RGBA").tobytes())
-        digest.update(held.tobytes())
-        white = depth.white_of(held, None, b"") if held.mode.startswith("I") else 0
-        return digest.digest(), images.Look(size=held.size, white=white)
+        digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode())
+        if "transparency" in image.info or image.mode == "P":
+            digest.update(image.convert("RGBA").tobytes())
+        digest.update(image.tobytes())
+        white = depth.white_of(image, None, b"") if image.mode.startswith("I") else 0
+        return digest.digest(), images.ImageInfo(size=image.size, white=white)
 
     def _content(self, index: int) -> bytes:
-        held = self._held[index]
-        if isinstance(held, bytes):
-            return held
-        return read_bytes(held, name=self.name(index))
+        """The content of a file; for a picture, an empty one."""
+        image = self._images[index]
+        if isinstance(image, Path):
+            return read_bytes(image, name=self.name(index))
+        return image if isinstance(image, bytes) else b""
 
 
-def _held(name: str, value: Any) -> Image | bytes | Path:
+def _image(name: str, value: Any) -> Image | bytes | Path:
+    """A picture, the content of a file, or its path."""
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, (str, os.PathLike)):
@@ -74,27 +76,29 @@ def _held(name: str, value: Any) -> Image | bytes | Path:
 
 
 def _pixels(name: str, array: np.ndarray) -> np.ndarray:
-    """An array as Pillow takes it: 8 bits a channel, or 16 in grey."""
+    """An array for Pillow: 8 bits a channel, or 16 in grey."""
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+        channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
         raise DataError(
             f"'{name}' is an array of shape {array.shape}, and an image is (height, width) or "
             "(height, width, channels)",
             thing=name,
             remedy="array.transpose(1, 2, 0) puts the channels last"
-            if first
+            if channels_first
             else "give one array for each image",
         )
     if not array.size:
         raise DataError(f"'{name}' is an array of no pixels", thing=name, remedy="leave it out")
-    if array.dtype == bool or array.dtype == np.uint8:
-        return array if array.dtype == np.uint8 else array * np.uint8(255)
+    if array.dtype == bool:
+        return np.where(array, np.uint8(255), np.uint8(0))
+    if array.dtype == np.uint8:
+        return array
     least, most = float(array.min()), float(array.max())
     if np.issubdtype(array.dtype, np.floating):
         if 0 <= least and most <= 1:
-            return np.rint(array * 255).astype(np.uint8)
+            return np.asarray(np.rint(array * 255).astype(np.uint8))
         limit = "0 to 1 in arrays of floats"
     else:
         if array.ndim == 2 and least >= 0 and most <= depth.FULL:

@@ -1,4 +1,4 @@
-"""PNG files chunk by chunk, where a decoder tells too little or refuses too much."""
+"""PNG files chunk by chunk: significant bits, and pictures without their metadata."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import zlib
 from collections.abc import Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_OF_THE_PICTURE = frozenset({b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"})
-"""Optional chunks that a picture is read by: transparency, orientation, further frames."""
+_PICTURE_CHUNKS = frozenset({b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"})
+"""Optional chunks that affect the picture: transparency, orientation, further frames."""
 
 
 def without_metadata(content: bytes) -> bytes | None:
-    """The same picture without texts, colour profiles and other metadata, nor chunks of a wrong
-    checksum that it does not need; None for what is no PNG or has no such chunk."""
+    """The same picture without texts, colour profiles and other metadata, and without optional
+    chunks of a wrong checksum; None for other files, and for a PNG without such chunks."""
     if not content.startswith(SIGNATURE):
         return None
     parts = [SIGNATURE]
     for kind, start, end in _chunks(content):
-        if kind[:1].isupper() or kind in _OF_THE_PICTURE and _whole(content, start, end):
+        if kind[:1].isupper() or kind in _PICTURE_CHUNKS and _is_whole(content, start, end):
             parts.append(content[start:end])
     bare = b"".join(parts)
     return bare if len(bare) < len(content) else None
 
 
 def significant_bits(content: bytes) -> int:
-    """The bits that a PNG says its samples had before they were widened; 0 where it does not."""
+    """The bits of a PNG's samples before they were widened, as it declares; 0 without a
+    declaration."""
     if content.startswith(SIGNATURE):
         for kind, start, end in _chunks(content):
             if kind == b"sBIT":
@@ -35,7 +36,7 @@ def significant_bits(content: bytes) -> int:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each chunk, as far as there are any; the last may be cut off."""
+    """Kind, start and end of each chunk; the last one may be cut off."""
     start = len(SIGNATURE)
     while start + 8 <= len(content):
         end = start + 12 + int.from_bytes(content[start : start + 4])
@@ -43,6 +44,6 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         start = end
 
 
-def _whole(content: bytes, start: int, end: int) -> bool:
+def _is_whole(content: bytes, start: int, end: int) -> bool:
     checksum = int.from_bytes(content[end - 4 : end])
     return end <= len(content) and zlib.crc32(content[start + 4 : end - 4]) == checksum

@@ -1,4 +1,4 @@
-"""Files read whole, with whatever goes wrong as one typed error that names the file."""
+"""Files read whole; every failure is one typed error that names the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from zooadapt.errors import AccessError, DataError, FileError, NotFoundError, ZooadaptError
 
 AUTO = "auto"
-"""The encoding that a byte order mark or zero bytes name, and UTF-8 where there are none."""
+"""The encoding by the byte order mark or by zero bytes, else UTF-8."""
 GZIP = ".gz"
 _MAX_UNPACKED = 1 << 31
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
@@ -21,31 +21,31 @@ _SAMPLE = 4096
 
 
 def read_bytes(path: Path, *, name: str) -> bytes:
-    """A file's content. `name` is what messages call it.
+    """A file's content. `name` is its name in messages.
 
-    Raises: AccessError, DataError for a file that is gone, FileError when the system fails.
+    Raises: AccessError; DataError for a file that was removed; FileError when the system fails.
     """
     try:
         return path.read_bytes()
     except OSError as error:
-        raise of_file(error, name) from error
+        raise file_error(error, name) from error
 
 
-def of_file(error: OSError, name: str) -> ZooadaptError:
-    """What failed to read `name`, as the kind of error it is."""
+def file_error(error: OSError, name: str) -> ZooadaptError:
+    """The typed error for a failure to read `name`."""
     if isinstance(error, PermissionError):
         return AccessError(
             f"'{name}' may not be read", thing=name, remedy="change its permissions or remove it"
         )
     if isinstance(error, FileNotFoundError):
-        return changed(name)
+        return changed_error(name)
     return FileError(
         f"'{name}' cannot be read: {error.strerror or error}", thing=name, remedy="check the disk"
     )
 
 
-def changed(name: str) -> DataError:
-    """For data that is no longer what it was when the data set was opened."""
+def changed_error(name: str) -> DataError:
+    """The error for data that changed after the data set was opened."""
     return DataError(
         f"'{name}' changed, or was removed, while it was in use",
         thing=name,
@@ -54,7 +54,7 @@ def changed(name: str) -> DataError:
 
 
 def existing(location: str) -> Path:
-    """A path that is there. Raises: NotFoundError; AccessError where one cannot tell."""
+    """The path of a location that exists. Raises: NotFoundError; AccessError."""
     path = Path(location)
     try:
         os.stat(path)
@@ -75,21 +75,20 @@ def existing(location: str) -> Path:
 
 
 def read_text(path: Path, encoding: str, notes: list[str], *, name: str = "") -> str:
-    """A text file's content, unpacked where its name ends with `.gz`. An encoding that was chosen
-    here goes into `notes`. `name` is what messages call it, by default the file's own.
+    """A text file's content, unpacked if its name ends with `.gz`, with a note on a detected
+    encoding. `name` is its name in messages, by default the file's own.
 
-    Raises: as `read_bytes` and `decoded`; DataError for a file that cannot be unpacked.
+    Raises: as `read_bytes` and `decode_text`; DataError for a file that cannot be unpacked.
     """
     name = name or path.name
     content = read_bytes(path, name=name)
     if path.suffix.lower() == GZIP:
-        content = _unpacked(content, name)
-    return decoded(content, encoding, name=name, notes=notes)
+        content = _unpack(content, name)
+    return decode_text(content, encoding, name=name, notes=notes)
 
 
-def decoded(content: bytes, encoding: str, *, name: str, notes: list[str]) -> str:
-    """The text of a file's content, without a byte order mark. An encoding that was chosen here
-    goes into `notes`.
+def decode_text(content: bytes, encoding: str, *, name: str, notes: list[str]) -> str:
+    """The text of a file's content, without a byte order mark, with a note on a detected encoding.
 
     Raises: DataError naming the byte that is not in the encoding, or the line with a NUL.
     """
@@ -128,7 +127,7 @@ def decoded(content: bytes, encoding: str, *, name: str, notes: list[str]) -> st
 
 
 def _encoding_of(content: bytes) -> tuple[str, str]:
-    """The encoding that is certain from the bytes, and why it is no plain UTF-8."""
+    """The encoding that the bytes determine, and the reason if it is not plain UTF-8."""
     for mark, encoding in _MARKS.items():
         if content.startswith(mark):
             return encoding, "its byte order mark"
@@ -140,14 +139,14 @@ def _encoding_of(content: bytes) -> tuple[str, str]:
 
 
 def _likely_encoding(content: bytes, position: int) -> tuple[str, str]:
-    """What to try for bytes that are no UTF-8, and what stands at `position` then. Of the bytes 80
-    to 9f Windows makes quotes, dashes and the euro sign; in latin-1 they are control characters."""
+    """A proposal for bytes that are no UTF-8, and the text at `position` by it. The bytes 80 to 9f
+    are quotes, dashes and the euro sign in cp1252, and control characters in latin-1."""
     if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16", ""
     encoding = "cp1252" if any(0x80 <= byte <= 0x9F for byte in content) else "latin-1"
-    place = content[max(0, position - 12) : position + 12]
-    place = place.replace(b"\r", b"\n").split(b"\n")
-    reads = next(part for part in place if any(byte >= 0x80 for byte in part))
+    context = content[max(0, position - 12) : position + 12]
+    lines = context.replace(b"\r", b"\n").split(b"\n")
+    reads = next(line for line in lines if any(byte >= 0x80 for byte in line))
     try:
         content.decode(encoding)
     except UnicodeDecodeError:
@@ -155,7 +154,7 @@ def _likely_encoding(content: bytes, position: int) -> tuple[str, str]:
     return encoding, reads.decode(encoding)
 
 
-def _unpacked(content: bytes, name: str) -> bytes:
+def _unpack(content: bytes, name: str) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             unpacked = file.read(_MAX_UNPACKED + 1)
@@ -178,8 +177,7 @@ def line_at(text: str, position: int) -> int:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text, ended by LF or CRLF and by nothing else: a form feed or U+2028 is part
-    of its line."""
+    """The lines of a text, ended by LF or CRLF only: a form feed or U+2028 is part of its line."""
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()

@@ -1,4 +1,4 @@
-"""Raw samples out of nothing: a function of modality, number and seed."""
+"""Random raw samples: a function of modality, number and seed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def synthesise(modality: str, n: int, seed: int = 0, *, channels: int = 3) -> li
 
 
 def extremes(modality: str, *, channels: int = 3) -> list[Any]:
-    """Samples at the edge of what a data set may hold: a pixel, a sliver; no text, no Latin, far
-    more text than fits."""
+    """Extreme samples: a single pixel, a sliver; an empty text, other scripts, a very long text."""
     if modality == "text":
         return ["", " \t\n", "é£ 你好 \U0001f600", "\ud800", "x", "long " * 2000]
     from PIL import Image

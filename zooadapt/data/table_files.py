@@ -1,4 +1,4 @@
-"""JSON, Parquet and Arrow files: the columns asked for, as an Arrow table."""
+"""JSON, Parquet and Arrow files: the selected columns as an Arrow table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.data.columns import Wanted
+from zooadapt.data.columns import Columns
 from zooadapt.data.dialects import ROWS
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import lines_of, read_text
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_json(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
-    """The wanted columns of a file with one JSON object a line, or of one array of objects; numbers
-    and truth values are spelled as in the file's JSON, null and NaN are missing.
+def read_json(path: Path, options: ReadOptions, selection: Columns, notes: list[str]) -> pa.Table:
+    """The selected columns of a file with one JSON object a line, or of one array of objects.
+    Numbers and truth values are spelled as in JSON; null and NaN are missing.
 
     Raises: DataError naming the line or the row; AccessError.
     """
@@ -28,7 +28,7 @@ def read_json(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]
 
     text = read_text(path, options.encoding, notes)
     names: dict[str, None] = {}
-    columns: dict[str, list[str | None]] = {column: [] for column in wanted.possible()}
+    columns: dict[str, list[str | None]] = {column: [] for column in selection.candidates()}
     first: list[dict[str, Any]] = []
     for where, row in _array(path, text) if text.lstrip()[:1] == "[" else _lines(path, text):
         names.update(dict.fromkeys(row))
@@ -36,7 +36,7 @@ def read_json(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]
             values.append(_text(path, where, column, row.get(column)))
         if len(first) < ROWS:
             first.append(row)
-    chosen = wanted.select(path.name, list(names), lambda: _peek(first)) if names else [*columns]
+    chosen = selection.select(path.name, list(names), lambda: _peek(first)) if names else [*columns]
     return pa.table({name: pa.array(columns[name], pa.large_string()) for name in chosen})
 
 
@@ -48,7 +48,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _array(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of a file of lines whose first one is an array, that is an error in line 1."""
+    """The rows of an array; text that is no JSON is read as lines, for an error that names one."""
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError):
@@ -102,10 +102,12 @@ def _bad(path: Path, where: str, what: str) -> DataError:
     )
 
 
-def read_parquet(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
-    """The wanted columns, in memory; no other column is read.
+def read_parquet(
+    path: Path, options: ReadOptions, selection: Columns, notes: list[str]
+) -> pa.Table:
+    """The selected columns, in memory; no other column is read.
 
-    Raises: DataError for what is no Parquet file or lacks a column; OSError as the system says.
+    Raises: DataError for a file that is no Parquet or lacks a column; OSError.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -113,18 +115,18 @@ def read_parquet(path: Path, options: ReadOptions, wanted: Wanted, notes: list[s
     with path.open("rb") as file:
         try:
             opened = parquet.ParquetFile(file)
-            columns = wanted.select(
+            columns = selection.select(
                 path.name,
                 opened.schema_arrow.names,
                 lambda: _strings_of(next(opened.iter_batches(batch_size=ROWS), None)),
             )
             return opened.read(columns=columns)
         except (pa.ArrowException, OSError) as error:
-            raise _no(path, "Parquet", error) from error
+            raise _unreadable(path, "Parquet", error) from error
 
 
-def read_arrow(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str]) -> pa.Table:
-    """The wanted columns of an Arrow file or stream, mapped into memory.
+def read_arrow(path: Path, options: ReadOptions, selection: Columns, notes: list[str]) -> pa.Table:
+    """The selected columns of an Arrow file or stream, mapped into memory.
 
     Raises: as `read_parquet`.
     """
@@ -136,25 +138,25 @@ def read_arrow(path: Path, options: ReadOptions, wanted: Wanted, notes: list[str
         source = pa.memory_map(str(path))
         opened = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
         table = opened.read_all()
-        table = select(table, path.name, wanted)
+        table = select(table, path.name, selection)
         table.validate(full=True)
         return table
     except (pa.ArrowException, OSError) as error:
-        raise _no(path, "Arrow", error) from error
+        raise _unreadable(path, "Arrow", error) from error
 
 
-def select(table: pa.Table, name: str, wanted: Wanted) -> pa.Table:
-    """The wanted columns of a table in memory.
+def select(table: pa.Table, name: str, selection: Columns) -> pa.Table:
+    """The selected columns of a table in memory.
 
-    Raises: as `Wanted.select`.
+    Raises: as `Columns.select`.
     """
     return table.select(
-        wanted.select(name, table.schema.names, lambda: _strings_of(table.slice(0, ROWS)))
+        selection.select(name, table.schema.names, lambda: _strings_of(table.slice(0, ROWS)))
     )
 
 
 def _strings_of(rows: pa.RecordBatch | pa.Table | None) -> dict[str, list[str | None]]:
-    """The values of a few rows as strings; what cannot be one is left out."""
+    """The values of a few rows as strings, without columns of other types."""
     import pyarrow as pa
 
     values: dict[str, list[str | None]] = {}
@@ -166,7 +168,7 @@ def _strings_of(rows: pa.RecordBatch | pa.Table | None) -> dict[str, list[str | 
     return values
 
 
-def _no(path: Path, kind: str, error: Exception) -> DataError:
+def _unreadable(path: Path, kind: str, error: Exception) -> DataError:
     return DataError(
         f"'{path.name}' is no whole {kind} file: {(str(error).splitlines() or ['?'])[0][:200]}",
         thing=path.name,

@@ -10,12 +10,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
 from zooadapt.data import csv_files, table_files
-from zooadapt.data.columns import Wanted
-from zooadapt.data.dataset import Labelled, digest_of
+from zooadapt.data.columns import Columns
+from zooadapt.data.dataset import LabelledRows, digest_of
 from zooadapt.data.labels import by_value, class_names
 from zooadapt.data.layout import PARTS
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.reading import GZIP, changed, of_file
+from zooadapt.data.reading import GZIP, changed_error, file_error
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
@@ -39,7 +39,7 @@ _NUMBERED = re.compile(r"-\d+-of-\d+(?=\.)")
 
 
 def kind_of(path: Path) -> str:
-    """The suffix that says what a file is, in lower case, `.gz` passed over."""
+    """The suffix of a file's format, in lower case, without `.gz`."""
     name = path.name.lower()
     return PurePath(name.removesuffix(GZIP)).suffix
 
@@ -50,7 +50,7 @@ class Texts(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> str:
-        """Raises: DataError where it is no longer what it was."""
+        """Raises: DataError for a file that changed."""
         ...
 
     def name_of(self, index: int) -> str: ...
@@ -58,8 +58,8 @@ class Texts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TextColumn:
-    """Texts of one file, named by row. Where Arrow maps the file into memory instead of holding
-    the texts, `mapped` is that file, and `stamp` what it looked like when it was opened."""
+    """Texts of one file, named by row. `mapped` is the file that Arrow maps into memory, if it
+    does, and `stamp` identifies its state when it was opened."""
 
     name: str
     values: tuple[pa.ChunkedArray, ...]
@@ -69,7 +69,7 @@ class TextColumn:
 
     @classmethod
     def of(cls, name: str, lines: Sequence[str]) -> TextColumn:
-        """Texts that are in memory."""
+        """Texts in memory."""
         import pyarrow as pa
 
         return cls(name=name, values=(pa.chunked_array([lines], pa.string()),))
@@ -82,16 +82,16 @@ class TextColumn:
         return f"{self.name}:{row + 1}"
 
     def __getitem__(self, row: int) -> str:
-        """A missing text is an empty one. Raises: DataError where the mapped file changed."""
+        """A missing text is empty. Raises: DataError for a mapped file that changed."""
         if self.mapped and _stamp(self.mapped) != self.stamp:
-            raise changed(self.name)
+            raise changed_error(self.name)
         first, *second = (values[row].as_py() or "" for values in self.values)
         return TextPair(first, second[0]) if second else first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The text column of a table and, where asked for, its labels as strings."""
+    """The texts of a table, and its labels and groups if their columns were selected."""
 
     text: TextColumn
     labels: list[str | None]
@@ -119,23 +119,26 @@ class TextSamples:
         column, row = self._find(index)
         return column[row]
 
+    def size(self, index: int) -> tuple[int, int]:
+        return 0, 0
+
     def digest(self, index: int) -> bytes:
         return digest_of(self.raw(index, min_side=None, channels=0))
 
     def _find(self, index: int) -> tuple[Texts, int]:
-        """Raises: IndexError for an index that no column holds."""
+        """Raises: IndexError."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         table = bisect_right(self._starts, index) - 1
         return self._columns[table], index - self._starts[table]
 
 
-def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = False) -> Labelled:
-    """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`). Labels that are numbers
-    or truth values throughout are told apart by value.
+def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = False) -> LabelledRows:
+    """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`). If all labels are
+    numbers, or all are truth values, equal values are one class.
 
-    A part may come in numbered pieces, as in `train-00000-of-00002.parquet`. A part to measure on
-    may lack the label column, and then has no labels; with `may_lack_labels` every part may.
+    A part may come in numbered pieces, as in `train-00000-of-00002.parquet`. The label column may
+    be missing in a validation or test part, and with `may_lack_labels` in every part.
     Raises: as `read`; DataError for a file that is no table or a folder without `train.*`.
     """
     columns, parts, names, groups = [], [], [], []
@@ -149,7 +152,7 @@ def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = Fal
         groups += table.groups
         notes += table.notes
     samples = TextSamples(columns)
-    return Labelled(
+    return LabelledRows(
         samples=samples,
         rows=range(len(samples)),
         parts=parts,
@@ -162,12 +165,12 @@ def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = Fal
 def read(
     path: Path, *, options: ReadOptions, labelled: bool, may_lack_labels: bool = False
 ) -> Table:
-    """One table; with `may_lack_labels`, labels and groups are None where it has no such columns.
+    """One table; with `may_lack_labels`, labels and groups are None for missing columns.
 
     Raises: DataError naming the line, row, column or byte at fault; NotFoundError for no rows;
     AccessError.
     """
-    wanted = Wanted(
+    selection = Columns(
         text=options.text_column,
         label=options.label_column if labelled else None,
         group=options.group_column if labelled else None,
@@ -181,24 +184,24 @@ def read(
                 f"'{path.name}' is no regular file", thing=str(path), remedy="give a file"
             )
         stamp = _stamp(path)
-        table = _READERS[kind](path, options, wanted, notes)
+        table = _READERS[kind](path, options, selection, notes)
     except OSError as error:
-        raise of_file(error, path.name) from error
+        raise file_error(error, path.name) from error
     mapped = path if kind == ".arrow" else None
-    return of_arrow(table, path, wanted, notes, mapped=mapped, stamp=stamp)
+    return of_arrow(table, path, selection, notes, mapped=mapped, stamp=stamp)
 
 
 def of_arrow(
     table: pa.Table,
     path: Path,
-    wanted: Wanted,
+    selection: Columns,
     notes: Sequence[str] = (),
     *,
     mapped: Path | None = None,
     stamp: tuple[int, ...] = (),
 ) -> Table:
-    """The texts, labels and groups among the columns that were selected of a table; `path` is
-    called by its name, and no file has to be there.
+    """The texts, labels and groups of a table of selected columns. Messages use the name of `path`,
+    which need not exist.
 
     Raises: DataError naming the row or column at fault; NotFoundError for no rows.
     """
@@ -211,20 +214,20 @@ def of_arrow(
             thing=path.name,
             remedy="give a file with data below its header",
         )
-    texts = wanted.texts(table.column_names)
+    texts = selection.texts(table.column_names)
     values = tuple(_strings(table.column(name), path, name) for name in texts)
-    for one in values:
-        lengths = pc.utf8_length(one)
+    for column in values:
+        lengths = pc.utf8_length(column)
         longest = pc.max(lengths).as_py() or 0
         if longest > MAX_FIELD:
             raise csv_files.too_long(path, pc.index(lengths, longest).as_py() + 1, f"{longest:,}")
         # Comparing with a Python number would import pandas, half a second.
-        empty = len(one) - (pc.sum(lengths.cast("bool")).as_py() or 0)
+        empty = len(column) - (pc.sum(lengths.cast("bool")).as_py() or 0)
         if empty:
             rows = counted(empty, f"row of {path.name} has", f"rows of {path.name} have")
             notes.append(f"{rows} an empty text")
-    labels = strings_of(table, wanted.label, path)
-    groups = strings_of(table, wanted.group, path)
+    labels = strings_of(table, selection.label, path)
+    groups = strings_of(table, selection.group, path)
     return Table(
         text=TextColumn(name=path.name, values=values, mapped=mapped, stamp=stamp),
         labels=labels,
@@ -234,16 +237,16 @@ def of_arrow(
 
 
 def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | None]:
-    """The labels or groups in a column, as strings; none at all without a column, and None for each
-    row of a table that lacks it.
+    """The labels or groups in a column, as strings; empty without a column, and None for each row
+    of a table that lacks it.
 
-    Raises: DataError for a column that holds no text, or a number that its names do not cover.
+    Raises: DataError for a column of another type, or a number without a name in the metadata.
     """
     if column is None:
         return []
     if column not in table.column_names:
         return [None] * table.num_rows
-    values = _strings(table.column(column), path, column).to_pylist()
+    values: list[str | None] = _strings(table.column(column), path, column).to_pylist()
     names = class_names(table.schema.metadata, column)
     if names is None:
         return values
@@ -260,12 +263,12 @@ def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | No
 
 
 def has_train_table(path: Path, options: ReadOptions) -> bool:
-    """Whether a folder holds a table that is named as a training part."""
+    """Whether a folder contains a table named as a training part."""
     return any(_part_of(name) == "train" for name in Tree(path, options).top_files())
 
 
 def _part_of(name: str) -> str | None:
-    """The part that a table's name says; None for other files."""
+    """The part of a table by its name; None for other files."""
     suffix = kind_of(Path(name))
     stem = _NUMBERED.sub("", name.lower()).removesuffix(GZIP).removesuffix(suffix)
     return PARTS.get(stem) if suffix in SUFFIXES else None
@@ -276,12 +279,13 @@ def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple
         return [("all", path)]
     if not path.is_dir():
         raise DataError(
-            f"'{path.name}' is no table that is known here",
+            f"'{path.name}' is no table in a known format",
             thing=str(path),
             remedy=f"give one of {', '.join(SUFFIXES)}, or one of them with {GZIP}",
         )
     tree = Tree(path, options)
-    chosen, kinds = [], {}
+    chosen: list[tuple[str, Path]] = []
+    kinds: dict[str, str] = {}
     for name in tree.top_files():
         part = _part_of(name)
         if part is None:
@@ -305,7 +309,7 @@ def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple
 
 
 def _strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
-    """A column as strings; what is no number in a column of numbers is missing."""
+    """A column as strings; NaN in a column of numbers is missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -322,8 +326,9 @@ def _strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes with a file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""Texts as files, one text a file, in class folders or in one folder."""
+"""Text files, one text a file, in class folders or in one folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zooadapt.data.csv_files import MAX_FIELD
-from zooadapt.data.dataset import Labelled
+from zooadapt.data.dataset import LabelledRows
 from zooadapt.data.listing import files_by_class
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import GZIP, read_text
@@ -20,7 +20,7 @@ TEXT_SUFFIX = ".txt"
 
 
 class TextTree(Tree):
-    """A folder of which files named `.txt`, or without a suffix, count."""
+    """A folder whose samples are the files named `.txt` or without a suffix."""
 
     kind = "text"
     formats = TEXT_SUFFIX
@@ -32,7 +32,7 @@ class TextTree(Tree):
         return self._is_named_so(path.name)
 
 
-class TextFiles(Sequence[str]):
+class TextFiles:
     """Texts of files below a root, in memory, named by their paths."""
 
     def __init__(self, root: Path, paths: Sequence[str], options: ReadOptions) -> None:
@@ -55,12 +55,12 @@ class TextFiles(Sequence[str]):
         with ThreadPoolExecutor() as pool:
             texts = list(pool.map(read, paths))
         self._texts = [text for text, _ in texts]
-        chosen = [note for _, notes in texts for note in notes]
-        if chosen:
-            others = len(chosen) - 1
+        encodings = [note for _, notes in texts for note in notes]
+        if encodings:
+            others = len(encodings) - 1
             verb = "is" if others == 1 else "are"
             more = f", and so {verb} {counted(others, 'more text')}" if others else ""
-            self.notes.append(chosen[0] + more)
+            self.notes.append(encodings[0] + more)
         empty = sum(not text for text in self._texts)
         if empty:
             self.notes.append(f"{counted(empty, 'text is', 'texts are')} empty")
@@ -72,18 +72,17 @@ class TextFiles(Sequence[str]):
         return self._texts[index]
 
     def name_of(self, index: int) -> str:
-        """What a text is called."""
         return self._paths[index]
 
 
-def read_text_folder(root: Path, options: ReadOptions) -> Labelled:
+def read_text_folder(root: Path, options: ReadOptions) -> LabelledRows:
     """The texts of a labelled folder in order of part, class and name, one text a file.
 
     Raises: as `files_by_class` and `TextFiles`.
     """
     listing = files_by_class(TextTree(root, options), options)
     texts = TextFiles(root, listing.paths, options)
-    return Labelled(
+    return LabelledRows(
         samples=TextSamples([texts]),
         rows=range(len(texts)),
         parts=listing.parts,

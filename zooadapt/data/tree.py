@@ -1,4 +1,4 @@
-"""A folder as far as it may be read: which entries count, which are pictures, what is left out."""
+"""The walk through a folder: its samples, and what is left out."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 
 from zooadapt.data import images
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.reading import of_file
+from zooadapt.data.reading import file_error
 from zooadapt.errors import DataError
 from zooadapt.runtime.wording import counted
 
-_LEFT_BEHIND = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_SYSTEM_FILES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 _NOT_READ = {
     "broken link": "broken links",
     "link that leads in a circle": "links that lead in a circle",
     "pipe, socket or device": "pipes, sockets or devices",
 }
-"""What a folder may hold besides files and folders, one and many."""
+"""Entries other than files and folders, in the singular and the plural."""
 
 
 class Tree:
-    """A folder as far as it may be read. Hidden entries are passed over; links are followed inside
-    the root only, circles never; what else is left out is counted."""
+    """A folder of samples. Hidden files are ignored; links are followed inside the root only, and
+    never in a circle; everything else that is left out is counted."""
 
     kind = "image"
-    """What a file that counts is called; subclasses look for other files."""
+    """The word for a sample; subclasses have other samples."""
     formats = "JPEG or PNG"
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
@@ -39,11 +39,11 @@ class Tree:
         self._listings: dict[Path, list[tuple[str, str]]] = {}
 
     def leave_out(self, one: str, many: str, count: int = 1) -> None:
-        """Count something that is not read, by its name in the singular and the plural."""
+        """Count entries that are left out, by their name in the singular and the plural."""
         self._left_out[one, many] += count
 
     def notes(self) -> list[str]:
-        """What was left out, how often, and what was taken for a picture by its content alone."""
+        """What was left out, and which files were recognised by their content, with counts."""
         each = sorted(self._left_out.items())
         notes = [f"{counted(count, one, many)} left out" for (one, many), count in each]
         if self._sniffed:
@@ -59,7 +59,7 @@ class Tree:
         return [name for name, kind in self._entries(below) if kind == "folder"]
 
     def holds_images(self, below: Path) -> bool:
-        """Whether a folder holds an image of its own, those in its subfolders apart."""
+        """Whether a folder itself, without its subfolders, holds an image."""
         names = [name for name, kind in self._entries(below) if kind == "file"]
         names.sort(key=self._is_named_so, reverse=True)
         return any(self._is_sample(below / name) for name in names)
@@ -78,8 +78,9 @@ class Tree:
 
     def files(self, below: Path) -> tuple[list[str], Counter[str]]:
         """Image files in a folder and its subfolders, sorted, as posix paths below the root, and
-        the suffixes of other files there, which are left out."""
-        paths, others = [], Counter()
+        the suffixes of other files, which are left out."""
+        paths: list[str] = []
+        others: Counter[str] = Counter()
         waiting, visited = [below], set()
         while waiting:
             folder = waiting.pop()
@@ -105,35 +106,35 @@ class Tree:
         return Path(name).suffix.lower() in images.SUFFIXES
 
     def _is_sample(self, path: Path) -> bool:
-        """By its suffix; a file of another suffix, or of none, by its first bytes."""
+        """By the suffix, else by the first bytes."""
         if self._is_named_so(path.name):
             return True
         try:
             with open(self.root / path, "rb") as file:
                 return images.begins_image(file.read(images.SNIFFED))
-        except OSError:  # what cannot be read and has no image's name is none
+        except OSError:  # an unreadable file without an image's suffix is no image
             return False
 
     def _entries(self, below: Path) -> list[tuple[str, str]]:
-        """(name, `file` or `folder`) of what is in a folder, sorted."""
+        """(name, `file` or `folder`) of the entries of a folder, sorted."""
         if below in self._listings:
             return self._listings[below]
-        found = self._listings[below] = []
+        listing = self._listings[below] = []
         try:
             with os.scandir(self.root / below) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
-                    if entry.name.startswith(".") or entry.name in _LEFT_BEHIND:
+                    if entry.name.startswith(".") or entry.name in _SYSTEM_FILES:
                         if entry.is_dir():
                             self.leave_out("hidden folder", "hidden folders")
                         continue
                     kind = self._kind(entry, below)
                     if kind in ("file", "folder"):
-                        found.append((entry.name, kind))
+                        listing.append((entry.name, kind))
                     else:
                         self.leave_out(kind, _NOT_READ[kind])
         except OSError as error:
-            raise of_file(error, valid((self.root / below).as_posix())) from error
-        return found
+            raise file_error(error, valid((self.root / below).as_posix())) from error
+        return listing
 
     def _kind(self, entry: os.DirEntry[str], below: Path) -> str:
         if entry.is_symlink():
@@ -147,8 +148,8 @@ class Tree:
                     thing=name,
                     remedy="--follow-links, if that is meant",
                 )
-            way = [os.path.realpath(self.root / folder) for folder in (below, *below.parents)]
-            if any(_inside(folder, target) for folder in way):
+            ancestors = [os.path.realpath(self.root / path) for path in (below, *below.parents)]
+            if any(_inside(folder, target) for folder in ancestors):
                 return "link that leads in a circle"
         mode = entry.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -157,7 +158,7 @@ class Tree:
 
 
 def valid(name: str) -> str:
-    """A path as text that any output can take: bytes that are no UTF-8 are spelled out."""
+    """A path as valid Unicode: bytes that are no UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.backbone.rows import Rows
-from zooadapt.data.splits import parted
+from zooadapt.data.splits import assign_parts
 from zooadapt.heads.calibration import LEAST_SCALE, best_scale
 from zooadapt.heads.logistic import Logistic
 from zooadapt.heads.ridge import Ridge
@@ -105,7 +105,7 @@ def draw_folds(
     """The `(n,)` folds of the samples, drawn `repeats` times by seed: stratified by class, no group
     in two folds."""
     shares = [1 / count] * count
-    return [parted(labels, shares, seed + 7919 * number, groups) for number in range(repeats)]
+    return [assign_parts(labels, shares, seed + 7919 * number, groups) for number in range(repeats)]
 
 
 def _fit_ridge(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.backbone.rows import Rows, chosen
-from zooadapt.data.splits import parted
+from zooadapt.data.splits import assign_parts
 from zooadapt.heads.fitting import HeadFit
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
@@ -86,13 +86,13 @@ def measure(
     sampled = np.arange(len(labels))
     if len(labels) > MOST:
         share = MOST / len(labels)
-        sampled = np.flatnonzero(parted(labels, (share, 1 - share), seed, groups) == 0)
+        sampled = np.flatnonzero(assign_parts(labels, (share, 1 - share), seed, groups) == 0)
     x, true, targets = chosen(rows, sampled).double(), labels[sampled], targets[sampled]
     used, groups = used[sampled], None if groups is None else groups[sampled]
     drawn: dict[float, list[tuple[int, float, int]]] = {share: [] for share in SHARES}
     steps = np.diff((0.0, *SHARES, 1.0)).tolist()
     for number in range(max(1, min(_DRAWS, MOST // len(sampled)))):
-        part = parted(true, steps, seed + number, groups)
+        part = assign_parts(true, steps, seed + number, groups)
         held_out = part == len(SHARES)
         for k, share in enumerate(SHARES):
             train = np.flatnonzero((part <= k) & used)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zooadapt.data import Split
-from zooadapt.data.splits import parted
+from zooadapt.data.splits import assign_parts
 from zooadapt.heads import metrics
 from zooadapt.heads.metrics import Comparison, Metrics
 from zooadapt.runtime import distributed
@@ -74,7 +74,7 @@ class Part:
     def sample(self, share: float, seed: int) -> Part:
         """A stratified sample of this share of the part."""
         shares = (share, 1 - share)
-        rows = np.flatnonzero(parted(self.split.labels, shares, seed, self.groups) == 0)
+        rows = np.flatnonzero(assign_parts(self.split.labels, shares, seed, self.groups) == 0)
         return replace(
             self,
             split=self.split.subset(rows),
@@ -193,7 +193,7 @@ def _predict(
         folds = {"val": [(rows["train"], rows["val"])]}
     else:
         train = parts["train"]
-        fold = parted(train.split.labels, [1 / FOLDS] * FOLDS, seed, train.groups)
+        fold = assign_parts(train.split.labels, [1 / FOLDS] * FOLDS, seed, train.groups)
         train_rows = rows["train"]
         folds = {"val": [(train_rows[fold != k], train_rows[fold == k]) for k in range(FOLDS)]}
     if "test" in parts:

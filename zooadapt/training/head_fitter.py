@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zooadapt.backbone.rows import Rows
 from zooadapt.backbone.staged import POOLED
 from zooadapt.data import Split
-from zooadapt.data.splits import TEST, TRAIN, UNLABELLED, VAL, together
+from zooadapt.data.splits import TEST, TRAIN, UNLABELLED, VAL, merge_groups
 from zooadapt.heads import (
     fitting,
     label_issues,
@@ -239,7 +239,7 @@ class HeadFitter:
         groups = None
         if parts[0].groups is not None:
             groups = np.concatenate([part.groups for part in parts])
-        return together(groups, [one for name in names for one in self.contents(name)])
+        return merge_groups(groups, [one for name in names for one in self.contents(name)])
 
     def contents(self, name: str) -> list[bytes]:
         """What is equal for samples of a part that are equal or nearly so."""
