@@ -6,8 +6,10 @@ The examples run as they stand, offline: their sources are bundled.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from contextlib import suppress
+import weakref
+from contextlib import ExitStack, suppress
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Unpack
@@ -61,18 +63,21 @@ def adapt(
     >>> model.report["plan"]["strategy"]
     'probe'
     """
-    temporary = None
-    if out is None:
-        if options.get("resume"):
-            raise UsageError(
-                "an interrupted run is resumed in the folder that it was to write",
-                thing="--resume",
-                remedy="--out FOLDER",
-            )
-        temporary = tempfile.TemporaryDirectory(prefix="zooadapt-")
-        out = Path(temporary.name, "model")
-    report = _run(source, data, Path(out), progress, options, plan=False)
-    return _opened(out, offline=True, progress=progress, report=report, temporary=temporary)
+    if out is None and options.get("resume"):
+        raise UsageError(
+            "an interrupted run is resumed in the folder that it was to write",
+            thing="--resume",
+            remedy="--out FOLDER",
+        )
+    with ExitStack() as stack:
+        if out is None:
+            place = tempfile.mkdtemp(prefix="zooadapt-")
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
+            out = Path(place, "model")
+        report = _run(source, data, Path(out), progress, options, plan=False)
+        model = _opened(out, offline=True, progress=progress, report=report)
+        weakref.finalize(model, stack.pop_all().close)
+    return model
 
 
 @shows_options
@@ -181,7 +186,6 @@ def _opened(
     offline: bool = False,
     progress: bool | None = None,
     report: dict[str, Any] | None = None,
-    temporary: tempfile.TemporaryDirectory[str] | None = None,
 ) -> Model:
     place = fspath(location)
     if revision is not None:
@@ -205,7 +209,7 @@ def _opened(
         network = build(usual(source), classes=("class",))
     else:
         network = build(source)
-    return Model(network, origin.folder, report or _report(origin.folder), temporary)
+    return Model(network, origin.folder, report or _report(origin.folder))
 
 
 def _report(folder: Path) -> dict[str, Any]:

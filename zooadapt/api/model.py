@@ -6,7 +6,6 @@ The examples run as they stand, offline: their sources are bundled.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterable
 from os import PathLike, fspath
 from pathlib import Path
@@ -46,13 +45,11 @@ class Model:
         network: Network,
         folder: Path,
         report: dict[str, Any],
-        temporary: tempfile.TemporaryDirectory[str] | None,
     ) -> None:
-        """network: built for its own classes; folder: where its export lies; temporary: what has to
-        stay as long as the model does."""
+        """network: built for its own classes; folder: where its export lies."""
         self.report = report
         """What `zooadapt adapt --json` prints; empty where the model came without its report."""
-        self._network, self._folder, self._temporary = network, folder, temporary
+        self._network, self._folder = network, folder
 
     def __repr__(self) -> str:
         name = self._network.source.family.name
