@@ -436,7 +436,7 @@ def test_a_source_without_classes_has_features_alone(
     assert source.classes == () and source.report == {}
     np.testing.assert_array_equal(source.features(texts[0]), load_file(out)["features"])
     for ask in (lambda: source.predict("abc"), lambda: source.evaluate(texts)):
-        with pytest.raises(zooadapt.DataError, match="a source and not an adapted model") as caught:
+        with pytest.raises(zooadapt.DataError, match="it is no adapted model") as caught:
             ask()
         assert caught.value.remedy.startswith("zooadapt.adapt(")
 
