@@ -1,6 +1,6 @@
-"""Families that break one clause each: the guide's plugin and the generated text plugin, spoiled on
-purpose. `fails` names the check that has to notice. Importing this module imports torch, which is
-itself a broken clause."""
+"""Families that break one clause each: the guide's plugin and the generated text plugin, with one
+fault. `fails` names the check that has to fail. Importing this module imports torch, which breaks
+a clause too."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Greedy(TilesFamily):
 
 
 class Poacher(TilesFamily):
-    """Claims what is another installed plugin's too."""
+    """Claims configs of another installed plugin too."""
 
     fails = "check_it_claims_its_own_alone"
 
@@ -99,7 +99,7 @@ class Unseeded(TilesFamily):
 
 
 class Rewired(TilesFamily):
-    """Its stages are replaced by those that `spoil` makes of them."""
+    """`spoil` replaces its stages."""
 
     def stages(self, net):
         return self.spoil(net, list(super().stages(net)))
@@ -130,7 +130,7 @@ class NoRows(Rewired):
 
     def spoil(self, net, stages):
         first = stages[0].run
-        stages[0] = replaced(stages[0], run=lambda c: {**first(c), "scale": torch.ones(())})
+        stages[0] = replaced(stages[0], run=lambda given: {**first(given), "scale": torch.ones(())})
         return stages
 
 
@@ -157,15 +157,15 @@ class FixedHead(TilesFamily):
 
 
 class Crashing(Rewired):
-    """Its second stage gives the network's block what that cannot take. In many checks."""
+    """Its second stage gives the network's block too few channels. Fails many checks."""
 
     def spoil(self, net, stages):
-        stages[1] = replaced(stages[1], run=lambda c: {"x": net.blocks[1](c["x"][:, :3])})
+        stages[1] = replaced(stages[1], run=lambda given: {"x": net.blocks[1](given["x"][:, :3])})
         return stages
 
 
 class Unreadable(TilesFamily):
-    """Its preprocessor cannot be made."""
+    """Its preprocessor cannot be built."""
 
     def preprocessor(self, config, *, augment="none"):
         return {}["scale"]
@@ -175,7 +175,7 @@ class PooledByMax(Rewired):
     fails = "check_the_chain_is_the_network"
 
     def spoil(self, net, stages):
-        stages[-1] = replaced(stages[-1], run=lambda c: {"features": c["x"].amax((2, 3))})
+        stages[-1] = replaced(stages[-1], run=lambda given: {"features": given["x"].amax((2, 3))})
         return stages
 
 
@@ -185,7 +185,7 @@ class NoDropout(Rewired):
     def spoil(self, net, stages):
         block = net.blocks[0]
         stages[0] = replaced(
-            stages[0], run=lambda c: {"x": torch.relu(block.norm(block.conv(c["x"])))}
+            stages[0], run=lambda given: {"x": torch.relu(block.norm(block.conv(given["x"])))}
         )
         return stages
 
@@ -204,21 +204,24 @@ class NormTwice(Rewired):
         return stages
 
 
-class BehindTheActivations(Rewired):
-    """The second stage hands something to the third past the carry."""
+class BesideTheActivations(Rewired):
+    """The second stage passes a value to the third outside of the activations."""
 
     fails = "check_a_carry_is_all_there_is"
 
     def spoil(self, net, stages):
-        second, third, kept = stages[1].run, stages[2].run, {}
+        second, third, hidden = stages[1].run, stages[2].run, {}
 
-        def keep(activations):
-            given = second(activations)
-            kept["mean"] = given["x"].mean((1, 2, 3), keepdim=True)
-            return given
+        def run_second(activations):
+            output = second(activations)
+            hidden["mean"] = output["x"].mean((1, 2, 3), keepdim=True)
+            return output
 
-        stages[1] = replaced(stages[1], run=keep)
-        stages[2] = replaced(stages[2], run=lambda c: third({"x": c["x"] + kept["mean"]}))
+        def run_third(activations):
+            return third({"x": activations["x"] + hidden["mean"]})
+
+        stages[1] = replaced(stages[1], run=run_second)
+        stages[2] = replaced(stages[2], run=run_third)
         return stages
 
 
@@ -229,9 +232,9 @@ class RunsAhead(Rewired):
         first = stages[0].run
 
         def run(activations):
-            given = first(activations)
-            net.blocks[1](given["x"])
-            return given
+            output = first(activations)
+            net.blocks[1](output["x"])
+            return output
 
         stages[0] = replaced(stages[0], run=run)
         return stages
@@ -245,7 +248,10 @@ class ReadsAhead(Rewired):
     def spoil(self, net, stages):
         first = stages[0].run
         stages[0] = replaced(
-            stages[0], run=lambda c: {"x": first(c)["x"] * net.blocks[1].norm.weight.mean()}
+            stages[0],
+            run=lambda activations: {
+                "x": first(activations)["x"] * net.blocks[1].norm.weight.mean()
+            },
         )
         return stages
 
@@ -255,7 +261,7 @@ class InPlace(Rewired):
 
     def spoil(self, net, stages):
         first = stages[0].run
-        stages[0] = replaced(stages[0], run=lambda c: first({"x": c["x"].mul_(0.5)}))
+        stages[0] = replaced(stages[0], run=lambda given: first({"x": given["x"].mul_(0.5)}))
         return stages
 
 
@@ -264,7 +270,7 @@ class Noisy(Rewired):
 
     def spoil(self, net, stages):
         first = stages[0].run
-        stages[0] = replaced(stages[0], run=lambda c: first({"x": c["x"] + torch.rand(())}))
+        stages[0] = replaced(stages[0], run=lambda given: first({"x": given["x"] + torch.rand(())}))
         return stages
 
 
@@ -283,7 +289,7 @@ class Counting(Rewired):
 
 
 class Sociable(Rewired):
-    """Samples see each other: features are centred over the batch."""
+    """Features are centred over the batch."""
 
     fails = "check_batching_changes_nothing"
 
@@ -312,7 +318,7 @@ class PaddingLeak(WordsFamily):
 
 
 class LeakyNorm(Rewired):
-    """Owns the norm's tensors one by one, so nobody can put the norm into eval mode."""
+    """Owns the norm's tensors one by one, so that no stage puts the norm into eval mode."""
 
     fails = "check_the_frozen_stays"
 
@@ -323,7 +329,7 @@ class LeakyNorm(Rewired):
         return stages
 
 
-class DropoutOfNobody(Rewired):
+class UnownedDropout(Rewired):
     fails = "check_the_frozen_runs_as_in_evaluation"
 
     def spoil(self, net, stages):
@@ -349,12 +355,14 @@ class Detached(Rewired):
 
     def spoil(self, net, stages):
         last = stages[-1].run
-        stages[-1] = replaced(stages[-1], run=lambda c: {"features": last(c)["features"].detach()})
+        stages[-1] = replaced(
+            stages[-1], run=lambda given: {"features": last(given)["features"].detach()}
+        )
         return stages
 
 
 class Reprocessed(TilesFamily):
-    """Its preprocessor's methods are replaced by those that `spoil` makes of them."""
+    """`spoil` replaces methods of its preprocessor."""
 
     def preprocessor(self, config, *, augment="none"):
         return self.spoil(super().preprocessor(config, augment=augment), config)
@@ -475,7 +483,7 @@ class Rounding(TilesFamily):
 
 
 class OneWay(TilesFamily):
-    """Its exports have names that it does not read again."""
+    """It cannot read the names of its own exports."""
 
     fails = "check_native_names_are_kept"
 
@@ -505,7 +513,7 @@ class Placeless(TilesFamily):
 
 
 class HiddenState(TilesFamily):
-    """Part of what it computes lies outside of its state."""
+    """Part of the state that it computes with is not in `state_dict()`."""
 
     fails = "check_an_export_loads_in_a_clean_process"
 
@@ -516,14 +524,14 @@ class HiddenState(TilesFamily):
 
 
 class UnsavedDraw(TilesFamily):
-    """Draws a buffer at random, a function of the seed, that its state leaves out."""
+    """Has a random buffer, a function of the seed, that is not saved."""
 
     fails = "check_an_export_loads_in_a_clean_process"
 
     def build(self, config, num_classes):
         net = super().build(config, num_classes)
         net.blocks[0].register_buffer("scale", torch.rand(()) + 0.5, persistent=False)
-        net.blocks[0].register_forward_hook(lambda block, _, given: given * block.scale)
+        net.blocks[0].register_forward_hook(lambda block, _, output: output * block.scale)
         return net
 
 
@@ -558,7 +566,7 @@ class OneCrop(TilesFamily):
 
 
 class Foresees(RnnFamily):
-    """Each state knows the mean of the whole text."""
+    """Each state depends on the mean of the whole text."""
 
     fails = "check_it_is_a_language_model"
 
@@ -567,8 +575,8 @@ class Foresees(RnnFamily):
         run = stages[0].run
 
         def blend(activations):
-            found = run(activations)
-            return {**found, "states": found["states"] + found["states"].mean(1, keepdim=True)}
+            output = run(activations)
+            return {**output, "states": output["states"] + output["states"].mean(1, keepdim=True)}
 
         stages[0] = replaced(stages[0], run=blend)
         return stages
@@ -585,28 +593,28 @@ class CutsShort(RnnFamily):
     fails = "check_it_is_a_language_model"
 
     def language(self, config):
-        found = super().language(config)
-        return replace(found, encode=lambda text: found.encode(text)[:256])
+        language = super().language(config)
+        return replace(language, encode=lambda text: language.encode(text)[:256])
 
 
 class Misspells(RnnFamily):
     fails = "check_it_is_a_language_model"
 
     def language(self, config):
-        found = super().language(config)
-        return replace(found, alphabet=(b"?", *found.alphabet[:-1]))
+        language = super().language(config)
+        return replace(language, alphabet=(b"?", *language.alphabet[:-1]))
 
 
 class Resamples(RnnFamily):
     fails = "check_it_is_a_language_model"
 
     def language(self, config):
-        found = super().language(config)
-        return replace(found, sample=lambda symbols: found.sample(list(symbols)[::-1]))
+        language = super().language(config)
+        return replace(language, sample=lambda symbols: language.sample(list(symbols)[::-1]))
 
 
 class Forgetful(TilesFamily):
-    """Leaves out whatever the network has no place for."""
+    """Drops tensors that have no place in the network."""
 
     fails = "check_source_weights_fit"
 

@@ -29,7 +29,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Networks this small lose more by waiting for threads than they gain."""
+    """For networks this small, threads cost more than they save."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -47,7 +47,7 @@ def tiles(toys: Path) -> type:
 
 
 def with_source(family, folder: Path, *, extra: bool) -> Case:
-    """A case of a family with a source on disk, whose weights may hold a tensor too many."""
+    """A case of a family with a source on disk; `extra` adds a tensor to its weights."""
     config = next(iter(family.examples().values()))
     case = Case(family, config)
     native = family.native_config(config, case.model.classes)
@@ -64,8 +64,7 @@ def test_sound_plugins_pass_every_check(toys, tmp_path):
     statuses = {}
     for name in ("tiles", "words", "rnn"):
         family = registry.load_class(name)()
-        found = cases(family) + [with_source(family, tmp_path / name, extra=False)]
-        for case in found:
+        for case in cases(family) + [with_source(family, tmp_path / name, extra=False)]:
             for outcome in run(case):
                 assert outcome.status != "fail", outcome
                 statuses.setdefault(outcome.check, set()).add(outcome.status)
@@ -73,12 +72,12 @@ def test_sound_plugins_pass_every_check(toys, tmp_path):
     (outcome,) = run(photos, select(["other_crops"]))  # the other three have one crop
     statuses[outcome.check].add(outcome.status)
     assert outcome.status == "pass", outcome
-    never = [check for check, seen in statuses.items() if seen == {"skip"}]
-    assert never == []
+    skipped = [check for check, results in statuses.items() if results == {"skip"}]
+    assert skipped == []
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_every_check_is_failed_by_its_mutants(check, mutants, tmp_path):
+def test_every_check_fails_for_its_mutants(check, mutants, tmp_path):
     spoiled = [mutant for mutant in mutants.MUTANTS if mutant.fails == check.__name__]
     assert spoiled, f"no mutant breaks the clause of {check.__name__}"
     for mutant in spoiled:
@@ -99,7 +98,7 @@ STRUCTURE = ("builds_a_network", "share_out", "carries_are", "is_linear", "repea
 
 
 @pytest.mark.parametrize(
-    ("mutant", "check", "told"),
+    ("mutant", "check", "message"),
     [
         ("Unowned", "check_stages_share_out_the_state", "5 belong to none: blocks.1.norm.weight"),
         ("OwnedTwice", "check_stages_share_out_the_state", "to stage 'block0' and stage 'pool'"),
@@ -107,13 +106,13 @@ STRUCTURE = ("builds_a_network", "share_out", "carries_are", "is_linear", "repea
         ("Unreadable", "check_carries_are_batches", "KeyError: 'scale' (mutants.py:"),
     ],
 )
-def test_what_follows_from_a_failure_is_told_once(mutants, mutant, check, told):
+def test_a_failure_is_reported_once(mutants, mutant, check, message):
     family = getattr(mutants, mutant)()
     checks = [one for one in CHECKS if any(part in one.__name__ for part in STRUCTURE)]
     outcomes = list(run(Case(family, family.examples()["colour"]), checks))
     assert len(outcomes) == len(STRUCTURE)
     (failed,) = [outcome for outcome in outcomes if outcome.status == "fail"]
-    assert failed.check == check and told in failed.actual
+    assert failed.check == check and message in failed.actual
     later = [one for one in outcomes[outcomes.index(failed) + 1 :] if one.status != "pass"]
     assert {(one.status, one.follows, one.actual) for one in later} == {
         ("skip", check, f"follows from {check}")
@@ -121,7 +120,7 @@ def test_what_follows_from_a_failure_is_told_once(mutants, mutant, check, told):
     assert len(later) >= 4
 
 
-def test_tensors_of_no_stage_are_named_by_their_module(mutants):
+def test_unowned_tensors_are_named_by_their_module(mutants):
     family = mutants.Unowned()
     check = select(["stages_share_out_the_state"])
     (outcome,) = run(Case(family, family.examples()["colour"]), check)
@@ -129,7 +128,7 @@ def test_tensors_of_no_stage_are_named_by_their_module(mutants):
     assert "each entry of state_dict() belongs to one stage" in outcome.declared
 
 
-def test_an_equal_error_in_a_later_check_is_not_told_again(mutants):
+def test_an_equal_error_in_a_later_check_is_skipped(mutants):
     family = mutants.Crashing()
     checks = select(["evaluation_is_repeatable", "batching_changes_nothing"])
     first, second = run(Case(family, family.examples()["colour"]), checks)
@@ -144,7 +143,7 @@ def test_an_equal_error_in_a_later_check_is_not_told_again(mutants):
     [("time.sleep(0.8)", True), ("while time.process_time() < start + 0.8: pass", False)],
     ids=["waits", "computes"],
 )
-def test_a_busy_machine_makes_no_import_slow(toys, tmp_path, monkeypatch, work, light):
+def test_import_time_is_processor_time(toys, tmp_path, monkeypatch, work, light):
     name = f"takes_its_time_{light}"
     (tmp_path / f"{name}.py").write_text(
         f"import time\nstart = time.process_time()\n{work}\n"
@@ -176,23 +175,25 @@ def test_conformance(check, case): check(case)
 """
 
 
-def test_three_lines_make_a_test_of_each_check_and_example(toys, conformance):
-    ran = conformance(THREE_LINES.format(expected=""), "-k", "check_carries or check_padding", "-v")
-    ran.assert_outcomes(passed=2, skipped=2, deselected=2 * len(CHECKS) - 4)
-    ran.stdout.fnmatch_lines(["*test_conformance[[]check_carries_are_batches-grey[]]*PASSED*"])
+def test_three_lines_give_a_test_per_check_and_example(toys, conformance):
+    result = conformance(
+        THREE_LINES.format(expected=""), "-k", "check_carries or check_padding", "-v"
+    )
+    result.assert_outcomes(passed=2, skipped=2, deselected=2 * len(CHECKS) - 4)
+    result.stdout.fnmatch_lines(["*test_conformance[[]check_carries_are_batches-grey[]]*PASSED*"])
 
 
 def test_an_expected_failure_that_passes_is_a_failure(toys, conformance):
     expected = ', expected_failures={"check_carries_are_batches-grey": "not yet"}'
-    ran = conformance(THREE_LINES.format(expected=expected), "-k", "check_carries")
-    ran.assert_outcomes(passed=1, failed=1, deselected=2 * len(CHECKS) - 2)
-    ran.stdout.fnmatch_lines(["*XPASS(strict)*not yet*"])
+    result = conformance(THREE_LINES.format(expected=expected), "-k", "check_carries")
+    result.assert_outcomes(passed=1, failed=1, deselected=2 * len(CHECKS) - 2)
+    result.stdout.fnmatch_lines(["*XPASS(strict)*not yet*"])
 
 
 def test_an_expected_failure_of_no_check_is_an_error(toys, conformance):
-    ran = conformance(THREE_LINES.format(expected=', expected_failures={"check_it": "typo"}'))
-    ran.assert_outcomes(errors=1)
-    ran.stdout.fnmatch_lines(["*names no check of 'tiles': check_it*"])
+    result = conformance(THREE_LINES.format(expected=', expected_failures={"check_it": "typo"}'))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*names no check of 'tiles': check_it*"])
 
 
 def test_the_kit_needs_no_pytest():
@@ -208,18 +209,16 @@ def command(capsys, *arguments: str) -> tuple[int, str]:
 
 def test_the_command_runs_the_checks_through_the_entry_point(toys, capsys):
     code, out = command(capsys, "plugins", "check", "words", "--json")
-    found = json.loads(out)
+    report = json.loads(out)
     assert code == 0
-    assert found["fail"] == 0 and found["pass"] + found["skip"] == len(CHECKS)
-    skipped = {one["check"]: one["actual"] for one in found["checks"] if one["status"] == "skip"}
+    assert report["fail"] == 0 and report["pass"] + report["skip"] == len(CHECKS)
+    skipped = {one["check"]: one["actual"] for one in report["checks"] if one["status"] == "skip"}
     assert skipped["check_other_input_sizes"] == "capability input_size"
     code, out = command(capsys, "plugins", "check", "words")
-    assert code == 0 and f"{found['pass']} passed, 0 failed, {found['skip']} skipped" in out
+    assert code == 0 and f"{report['pass']} passed, 0 failed, {report['skip']} skipped" in out
 
 
-def test_the_command_fails_with_what_was_declared_and_what_to_do(
-    mutants, toys, capsys, monkeypatch, tmp_path
-):
+def test_the_command_shows_a_failure_with_its_remedy(mutants, toys, capsys, monkeypatch, tmp_path):
     info = tmp_path / "greedy-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Name: greedy\nVersion: 1\n")
@@ -234,28 +233,30 @@ def test_the_command_fails_with_what_was_declared_and_what_to_do(
     assert code == 1 and statuses.count("fail") == 1 and statuses[-1] == "fail"
 
 
-def test_one_check_of_one_example_can_be_asked_for(toys, capsys):
-    asked = ["--check", "its_head_is_linear", "--check", "check_carries_are_batches"]
-    code, out = command(capsys, "plugins", "check", "tiles", *asked, "--example", "grey", "--json")
+def test_options_select_checks_and_examples(toys, capsys):
+    options = ["--check", "its_head_is_linear", "--check", "check_carries_are_batches"]
+    code, out = command(
+        capsys, "plugins", "check", "tiles", *options, "--example", "grey", "--json"
+    )
     checks = json.loads(out)["checks"]
     assert code == 0 and {one["case"] for one in checks} == {"grey"}
     names = ["check_carries_are_batches", "check_its_head_is_linear"]
     assert [one["check"] for one in checks] == names and all(one["seconds"] > 0 for one in checks)
-    code, out = command(capsys, "plugins", "check", "tiles", *asked)
+    code, out = command(capsys, "plugins", "check", "tiles", *options)
     assert re.search(r"check_its_head_is_linear +│ pass +│ \d+\.\d\d ", out)
     assert re.search(r"^4 passed, 0 failed, 0 skipped in \d+\.\d s$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("options", "message"),
     [(["--check", "its_head_is_liner"], "did you mean 'check_its_head_is_linear'?"),
      (["--example", "gray"], "no example is called 'gray': did you mean 'grey'?"),
      (["--source", "x", "--example", "grey"], "with a source, no example is checked")],
 )  # fmt: skip
-def test_a_check_or_example_that_is_not_there_is_a_usage_error(toys, asked, told):
+def test_an_unknown_check_or_example_is_a_usage_error(toys, options, message):
     with pytest.raises(UsageError) as caught:
-        root.main(["plugins", "check", "tiles", *asked], standalone_mode=False)
-    assert told in str(caught.value) and caught.value.thing == asked[-2]
+        root.main(["plugins", "check", "tiles", *options], standalone_mode=False)
+    assert message in str(caught.value) and caught.value.thing == options[-2]
 
 
 def test_a_source_on_disk_is_checked_with_its_weights(toys, tiles, capsys, tmp_path):
