@@ -11,7 +11,7 @@ import torch
 from zooadapt.cli import adapt as command
 from zooadapt.heads.learning_curve import Curve, Point
 from zooadapt.heads.validation import Validation
-from zooadapt.runtime.wording import counted
+from zooadapt.runtime.wording import counted, listed
 from zooadapt.training import policy, setup
 from zooadapt.training.config import Request
 from zooadapt.training.plan_lines import plan_lines
@@ -23,6 +23,11 @@ def test_one_is_singular() -> None:
     assert [counted(n, "epoch") for n in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
     said = [counted(n, "class has", "classes have") for n in (1, 2)]
     assert said == ["1 class has", "2 classes have"]
+
+
+def test_a_list_of_names_is_short() -> None:
+    assert listed(["a", "b"]) == "a, b" and listed([]) == ""
+    assert listed([*"abc"], most=2, separator="; ") == "a; b; ..."
 
 
 def test_a_plan_is_numbered_steps() -> None:

@@ -1,4 +1,4 @@
-"""Labelled data, wherever it lies: samples, classes, splits and their fingerprint. No torch."""
+"""Labelled data: samples, classes, splits and their fingerprint. No torch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Names of the room, imported when they are first asked for: help needs the options alone."""
+    """Names of the room, imported on first use: help needs only the options."""
     if name not in _HOMES:
         raise AttributeError(f"module 'zooadapt.data' has no attribute '{name}'")
     return getattr(importlib.import_module(f"zooadapt.data.{_HOMES[name]}"), name)

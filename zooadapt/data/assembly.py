@@ -13,11 +13,11 @@ from zooadapt.data.labels import lacks
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.splits import divide
 from zooadapt.errors import DataError
-from zooadapt.runtime.wording import counted
+from zooadapt.runtime.wording import counted, listed
 
 TEST_FRACTION = 0.2
 MAX_CLASSES = 20_000
-_LISTED = 5
+
 _FEATURES = 2048
 """A common width, for the size of a head of so many classes."""
 
@@ -94,11 +94,10 @@ def _labelled(
     used = _with_labelled_part(rows, has_label, notes)
     missing = np.flatnonzero(used & ~has_label)
     if len(missing) and not options.drop_unlabelled:
-        names = [rows.samples.name(rows.rows[k]) for k in missing[:_LISTED].tolist()]
+        names = [rows.samples.name(rows.rows[k]) for k in missing.tolist()]
         raise DataError(
             counted(len(missing), f"row of '{location}' has", f"rows of '{location}' have")
-            + f" no label: {', '.join(names)}"
-            + (", ..." if len(missing) > _LISTED else ""),
+            + f" no label: {listed(names)}",
             thing=names[0],
             remedy="label them, or --drop-unlabelled leaves them out",
         )
@@ -245,10 +244,10 @@ def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[st
         if split.labels[original := first.setdefault(content, k)] != split.labels[k]
     ]
     if pairs:
-        names = "; ".join(f"'{split.ids[a]}' and '{split.ids[b]}'" for a, b in pairs[:_LISTED])
+        names = [f"'{split.ids[a]}' and '{split.ids[b]}'" for a, b in pairs]
         notes.append(
             f"{counted(len(pairs), 'sample has', 'samples have')} the same content as a sample of "
-            f"another class: {names}" + ("; ..." if len(pairs) > _LISTED else "")
+            f"another class: {listed(names, separator='; ')}"
         )
 
 
@@ -259,7 +258,7 @@ def _note_classes(
     untested = [classes[k] for k in np.setdiff1d(np.arange(len(classes)), tested)]
     if untested and len(tested):
         count = counted(len(untested), "class has", "classes have")
-        notes.append(f"{count} no test sample: {_some(untested)}")
+        notes.append(f"{count} no test sample: {listed([repr(name) for name in untested])}")
     alike = Counter(_loosely(name) for name in classes)
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     twins = [
@@ -268,13 +267,7 @@ def _note_classes(
         if alike[_loosely(name)] > 1
     ]
     if twins:
-        names = ", ".join(twins[:_LISTED]) + (", ..." if len(twins) > _LISTED else "")
-        notes.append(f"classes that differ only in case, spaces or digits: {names}")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _LISTED else ""
-    return ", ".join(repr(name) for name in names[:_LISTED]) + more
+        notes.append(f"classes that differ only in case, spaces or digits: {listed(twins)}")
 
 
 def _loosely(name: str) -> str:

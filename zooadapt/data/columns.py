@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from zooadapt.data.labels import lacks
 from zooadapt.errors import DataError, UsageError
+from zooadapt.runtime.wording import listed
 
 Peek = Callable[[], Mapping[str, Sequence[str | None]]]
 """Reads the first values of every column."""
@@ -23,7 +24,6 @@ _LABELS = {"label", "labels", "class", "classes", "category", "categories", "sen
            "v1"}  # fmt: skip
 _LONG, _SHORT = 15, 40
 """Characters of a text in the mean, at least, and of a class name, at most."""
-_LISTED = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +128,12 @@ def is_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
 def _missing_column(
     table: str, names: Sequence[str], column: str, option: str, proposed: Mapping[str, str]
 ) -> DataError:
-    listed = ", ".join(f"'{name}'" for name in names[:_LISTED])
     what = {TEXT: "texts", LABEL: "labels"}
     likely = " and ".join(f"{what[option]} in '{name}'" for option, name in proposed.items())
     options = [part for pair in proposed.items() for part in pair]
     return DataError(
-        f"'{table}' has no column '{column}', its columns are {listed}"
-        + (", ..." if len(names) > _LISTED else "")
+        f"'{table}' has no column '{column}', its columns are "
+        + listed([f"'{name}'" for name in names], most=12)
         + (f"; it seems to have its {likely}" if likely else ""),
         thing=column,
         remedy=shlex.join(options) or f"{option} NAME",

@@ -10,13 +10,13 @@ from pathlib import Path
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError, UsageError
+from zooadapt.runtime.wording import listed
 
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
          "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
 """Parts by their usual names in lower case."""
 ALL = "all"
 """The part of every sample of data without parts."""
-_LISTED = 5
 
 
 def class_folders(tree: Tree, options: ReadOptions) -> tuple[list[tuple[str, Path]], list[str]]:
@@ -67,7 +67,7 @@ def _configured(tree: Tree, train_folder: str, test_folder: str | None) -> dict[
             raise UsageError(
                 f"'{below}' is no folder in '{tree.root}'",
                 thing=f"--{part}-folder",
-                remedy=f"one of {', '.join(tree.folders(Path())[:_LISTED])}",
+                remedy=f"one of {listed(tree.folders(Path()))}",
             )
     return parts
 
@@ -94,8 +94,7 @@ def _parts(tree: Tree) -> dict[str, Path] | None:
         parts = _one_each(tree, named)
     extra = [name for name in top if name not in named]
     if extra:
-        listed = ", ".join(extra[:_LISTED]) + (", ..." if len(extra) > _LISTED else "")
-        beside = f"beside {parts['train'].name} ({listed})"
+        beside = f"beside {parts['train'].name} ({listed(extra)})"
         tree.leave_out(f"folder {beside}", f"folders {beside}", len(extra))
     tree.leave_images(Path())
     return parts
@@ -155,9 +154,9 @@ def _refuse_unclear(tree: Tree) -> None:
     if len(common) < 2 or 2 * len(common) <= len(set.union(*labels)):
         return
     raise DataError(
-        f"folders {_some(folders)} of '{tree.root}' hold the same folders "
-        f"({_some(sorted(common))}), so they are parts and no classes, and their names do not say "
-        "which",
+        f"folders {_quoted(folders)} of '{tree.root}' hold the same folders "
+        f"({_quoted(sorted(common))}), so they are parts and no classes, and their names do not "
+        "say which",
         thing=str(tree.root),
         remedy=f"--train-folder {shlex.quote(folders[0])} --test-folder {shlex.quote(folders[1])}, "
         "or, if they are classes, --train-folder .",
@@ -203,9 +202,8 @@ def _named_like_parts(tree: Tree) -> list[str]:
     """A note on classes with names of parts."""
     names = [name for name in tree.folders(Path()) if name.lower() in PARTS]
     names = [name for name in names if tree.holds_images(Path(name))]
-    return [f"taken as classes, since images lie in them: {_some(names)}"] if names else []
+    return [f"taken as classes, since images lie in them: {_quoted(names)}"] if names else []
 
 
-def _some(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _LISTED else ""
-    return ", ".join(f"'{name}'" for name in names[:_LISTED]) + more
+def _quoted(names: Sequence[str]) -> str:
+    return listed([f"'{name}'" for name in names])

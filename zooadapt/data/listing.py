@@ -10,9 +10,8 @@ from zooadapt.data.layout import class_folders
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError, NotFoundError
-from zooadapt.runtime.wording import counted
+from zooadapt.runtime.wording import counted, listed
 
-_LISTED = 5
 _UNLABELLED = frozenset({"unsup", "unsupervised"})
 
 
@@ -62,7 +61,10 @@ def files_by_class(tree: Tree, options: ReadOptions) -> Listing:
     empty = sorted({below.name for _, below in folders} - set(labels))
     if empty and len(set(labels)) < 2:
         raise _empty_class(tree, empty[0])
-    notes = [*notes, *tree.notes(), *_empty_note(tree, empty)]
+    notes = [*notes, *tree.notes()]
+    if empty:
+        count, names = counted(len(empty), "class folder"), listed([repr(name) for name in empty])
+        notes.append(f"{count} without {_article(tree.kind)} left out: {names}")
     return Listing(paths=paths, parts=parts, labels=labels, notes=notes)
 
 
@@ -89,14 +91,6 @@ def _empty_class(
     return DataError(
         f"class folder '{name}' holds no {tree.kind}{contents}", thing=name, remedy=remedy
     )
-
-
-def _empty_note(tree: Tree, empty: Sequence[str]) -> list[str]:
-    if not empty:
-        return []
-    listed = ", ".join(map(repr, empty[:_LISTED])) + (", ..." if len(empty) > _LISTED else "")
-    count = counted(len(empty), "class folder")
-    return [f"{count} without {_article(tree.kind)} left out: {listed}"]
 
 
 def _article(noun: str) -> str:

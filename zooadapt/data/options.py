@@ -1,4 +1,4 @@
-"""How a data set is read, as the user may say it."""
+"""The options of reading a data set."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class ReadOptions:
         Group.READING,
     )
     white: int | None = None
-    """The value of 16-bit images that is white; by default the largest one that there is, rounded
-    up to a power of two, less one."""
+    """The white value of 16-bit images; by default the largest value in the data set, rounded up to
+    a power of two, less one."""
     max_pixels: int = option(
         50_000_000,
         "Pixels of the largest image that is decoded.",
@@ -73,5 +73,5 @@ class ReadOptions:
     )
 
     def __post_init__(self) -> None:
-        """Raises: UsageError naming the option whose value cannot be meant."""
+        """Raises: UsageError naming an option with an invalid value."""
         options.check(self)
