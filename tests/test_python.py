@@ -330,7 +330,7 @@ def test_what_is_no_image_is_refused(pixels: Any, message: str) -> None:
     ("data", "message"),
     [
         ((["a b", "c d"], ["x"]), "2 samples and 1 labels"),
-        ((["a b", "c d", "e"], ["x", 1, "y"]), "column 'label' holds no texts or numbers"),
+        ((["a b", "c d", "e"], ["x", 1, "y"]), "column 'label' has no texts or numbers"),
         (
             (["a b", "c d"], [None, None]),
             "2 rows of 'data in memory' have no label: data:1, data:2",
@@ -341,7 +341,7 @@ def test_what_is_no_image_is_refused(pixels: Any, message: str) -> None:
         (["one", "two", "three"], "type 'list' cannot be read"),
         ({"text": 3}, "type 'dict' cannot be read"),
         ({}, "type 'dict' cannot be read"),
-        (([np.zeros((4, 4))] * 4, list("xxyy")), "column 'text' holds no texts"),
+        (([np.zeros((4, 4))] * 4, list("xxyy")), "column 'text' has no texts"),
     ],
 )
 def test_data_that_cannot_be_meant_is_refused(data: Any, message: str) -> None:
