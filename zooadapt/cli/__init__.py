@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from zooadapt import __version__
 from zooadapt.cli import streams, synonyms, system, terminate
 from zooadapt.cli.commands import amended
 from zooadapt.errors import ZooadaptError, out_of_memory
 from zooadapt.runtime import distributed, memory, timing
+from zooadapt.runtime.version import __version__
 
 COMMANDS = {
     "adapt": ("zooadapt.cli.adapt:adapt", "Adapt a pretrained model to your data."),

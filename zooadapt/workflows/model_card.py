@@ -12,12 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from zooadapt import __version__
 from zooadapt.backbone.pretrained import Model
 from zooadapt.data import Dataset
 from zooadapt.family import config_keys
 from zooadapt.heads.metrics import BINS, Metrics
 from zooadapt.heads.text_baseline import BaselineResult
+from zooadapt.runtime.version import __version__
 from zooadapt.runtime.wording import counted
 from zooadapt.training.plan import Plan
 from zooadapt.zoo.hub import records

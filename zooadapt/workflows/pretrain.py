@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooadapt import __version__
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.pretrained import build
 from zooadapt.data import read_plain
@@ -21,6 +20,7 @@ from zooadapt.family import FILES
 from zooadapt.runtime import distributed, outputs
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.timing import Clock
+from zooadapt.runtime.version import __version__
 from zooadapt.training.language_model import LanguageModel, Progressed, Reading
 from zooadapt.training.pretrain_options import PretrainRequest
 from zooadapt.workflows import export, model_card, report

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from zooadapt import __version__
 from zooadapt.backbone.pretrained import Model
 from zooadapt.backbone.staged import FrozenProof
 from zooadapt.data import Dataset, Split
@@ -18,6 +17,7 @@ from zooadapt.heads.findings import Findings
 from zooadapt.heads.label_issues import KEEP
 from zooadapt.heads.metrics import Metrics
 from zooadapt.runtime.choice import Choice
+from zooadapt.runtime.version import __version__
 from zooadapt.training.history import History
 from zooadapt.training.plan import Plan
 from zooadapt.workflows import advice, learned_samples, model_card, symbols

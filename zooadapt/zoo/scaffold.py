@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from zooadapt import __version__
 from zooadapt.errors import UsageError
 from zooadapt.runtime import filesystem, outputs
+from zooadapt.runtime.version import __version__
 from zooadapt.zoo import registry
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
