@@ -15,11 +15,11 @@ _TOLERANCE = 1e-4
 
 class Logistic:
     """Minimisers of the weighted mean cross-entropy + l2 / 2 * |weight|^2, by L-BFGS (Liu & Nocedal
-    1989), each starting from the one before; the bias is not penalised.
+    1989), each started from the one before; the bias is not penalised.
 
-    Works in the eigenbasis of the features' Gram matrix, scaled so that the curvature is about the
-    same in every direction. Rows stream: memory does not grow with `n`. L2 penalties are multiples
-    of the mean squared distance of a row from the mean row.
+    Works in the eigenbasis of the features' Gram matrix, scaled for about the same curvature in
+    every direction. Rows stream: memory does not grow with `n`. L2 penalties are multiples of the
+    mean squared distance of a row from the mean row.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Logistic:
             loss, by_weight = 0.5 * penalty * float(weight.square().sum()), penalty * weight
             by_bias, start = torch.zeros_like(bias), 0
             for part in self._rows():
-                here = slice(start, start + len(part))
+                inside = slice(start, start + len(part))
                 start += len(part)
-                share, y = self._weights[here], self._labels[here]
+                share, y = self._weights[inside], self._labels[inside]
                 x = part - mean
                 logits = x @ weight.T + bias
                 each = nn.functional.cross_entropy(logits, y, reduction="none")
@@ -67,8 +67,8 @@ class Logistic:
 
         if not len(self._start):
             self._start = np.zeros(self._classes * (dim + 1))
-        found = minimize(objective, self._start, jac=True, method="L-BFGS-B",
-                         options={"maxiter": _ITERATIONS, "gtol": _TOLERANCE})  # fmt: skip
-        weight, bias = unpack(found.x)
-        self._start = found.x
+        optimum = minimize(objective, self._start, jac=True, method="L-BFGS-B",
+                           options={"maxiter": _ITERATIONS, "gtol": _TOLERANCE})  # fmt: skip
+        weight, bias = unpack(optimum.x)
+        self._start = optimum.x
         return weight, bias - weight @ mean

@@ -126,7 +126,7 @@ class HeadFitter:
         drawn = folds or fitting.draw_folds(
             labels.numpy(), fitting.FOLDS, repeats=1, seed=plan.seed, groups=groups
         )
-        taught = pseudo_labels.teach(
+        taught = pseudo_labels.fit_pseudo_labels(
             self._chunks(names),
             self._rows(UNLABELLED),
             labels,
