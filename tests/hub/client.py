@@ -1,4 +1,4 @@
-"""zooadapt's hub in a process of its own, and small models to send to and from it."""
+"""zooadapt's hub room in a process of its own, and small models to push and fetch."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from zooadapt.zoo.hub import card
 
 TOKEN = "hf_CANARYcanaryCANARYcanary0000"
 KILLS = int(os.environ.get("ZOOADAPT_TEST_KILLS", "10"))
-"""How many pulls and pushes are killed, at random moments."""
+"""The number of pulls and pushes to kill, at random moments."""
 
 
 class HubError(Exception):
@@ -29,23 +29,23 @@ class Client:
     """Calls functions of `zooadapt.zoo.hub`; its Hub, home and caches are its own."""
 
     def __init__(self, url: str, home: Path, **environment: str) -> None:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
         self.home, self.seconds, self.events = home, 0.0, []
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).parent / "worker.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=kept | {"HF_ENDPOINT": url, "HF_HOME": str(home / "hf"), "HOME": str(home),
+            env=inherited | {"HF_ENDPOINT": url, "HF_HOME": str(home / "hf"), "HOME": str(home),
                         "ZOOADAPT_CACHE": str(home / "zoo"), "ZOOADAPT_HUB_PAUSE": "0.02",
                         "ZOOADAPT_HUB_STALL": "1", "NO_PROXY": "*"} | environment,
         )  # fmt: skip
 
-    def ask(self, call: str, *args: object, **kwargs: object) -> None:
-        """Start a call; `answer` waits for its end."""
+    def start(self, call: str, *args: object, **kwargs: object) -> None:
+        """Start a call; `result` waits for its end."""
         request = {"call": call, "args": [str(arg) for arg in args], "kwargs": kwargs}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
 
-    def answer(self):
+    def result(self):
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("the client process died")
@@ -56,8 +56,8 @@ class Client:
         return reply["result"]
 
     def __call__(self, call: str, *args: object, **kwargs: object):
-        self.ask(call, *args, **kwargs)
-        return self.answer()
+        self.start(call, *args, **kwargs)
+        return self.result()
 
     def kill(self) -> None:
         self._process.kill()
@@ -66,10 +66,10 @@ class Client:
         self._process.stdout.close()
 
     def cached(self, repo: str, name: str) -> Path | None:
-        """Where the bytes of a file of a repo's latest commit lie in huggingface_hub's cache."""
+        """The path of a file of a repo's latest commit in huggingface_hub's cache."""
         folder = self.home / "hf/hub" / f"models--{repo.replace('/', '--')}" / "snapshots"
-        found = sorted(folder.glob(f"*/{name}"))
-        return found[-1].resolve() if found else None
+        paths = sorted(folder.glob(f"*/{name}"))
+        return paths[-1].resolve() if paths else None
 
 
 def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -79,7 +79,7 @@ def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 def model_files(seed: int = 0, license: str | None = "mit") -> dict[str, bytes]:
-    """A source as somebody published it, with what must not be fetched beside it."""
+    """A published model, with files beside it that must not be fetched."""
     front = f"---\nlicense: {license}\n---\n" if license else ""
     return {
         "config.json": json.dumps({"architecture": "toy", "num_classes": 3}).encode(),
@@ -93,17 +93,17 @@ def model_files(seed: int = 0, license: str | None = "mit") -> dict[str, bytes]:
 
 
 def write_export(folder: Path, *, seed: int = 0, license: str | None = "mit", **front) -> Path:
-    """A folder as `zooadapt adapt` leaves it, with what must not be published beside it."""
+    """A folder as `zooadapt adapt` writes it, with files beside it that must not be published."""
     folder.mkdir(parents=True, exist_ok=True)
     meta = {"library_name": "timm", "tags": ["zooadapt"], "pipeline_tag": "image-classification",
             "model-index": [{"name": "adapted model", "results": []}]} | front  # fmt: skip
     if license:
         meta["license"] = license
-    ours = {"format": 1, "version": "0.1.0", "family": "timm", "classes": ["a", "b", "c"],
+    facts = {"format": 1, "version": "0.1.0", "family": "timm", "classes": ["a", "b", "c"],
             "data": "da7a" * 16,
             "source": {"location": "org/toy", "revision": "0" * 40, "sha256": "1" * 64},
             "scores": {"val": None, "test": {"accuracy": 0.9125, "n": 80}}}  # fmt: skip
-    config = {"architecture": "toy", "num_classes": 3, "zooadapt": ours}
+    config = {"architecture": "toy", "num_classes": 3, "zooadapt": facts}
     code = registry.load("timm").usage(config, card.FOLDER)
     block = f"{card.BEGIN}\n# 3 classes, seed {seed}\n\n{code}{card.END}\n"
     files = model_files(seed) | {

@@ -1,4 +1,4 @@
-"""Run in a clean home by `test_round_trip`: is what the Hub sends the model that was pushed?
+"""Run in a clean home by `test_round_trip`: compares the model on the Hub with the pushed one.
 
 Arguments: the folder that was pushed, the repository, the library that has to load it too.
 """
@@ -14,7 +14,7 @@ TEXTS = ["Ends of words", "free offer, call now", "x"]
 
 
 def activations_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
-    """A batch of three samples that no one has seen before, and the model's logits for it."""
+    """A batch of three new samples, and the model's logits for it."""
     import numpy as np
     from PIL import Image
 
@@ -33,7 +33,7 @@ def activations_and_logits(spec: str) -> tuple[dict, torch.Tensor]:
 
 
 def main(folder: str, repo: str, library: str) -> None:
-    found = {}
+    outcome = {}
     if library == "timm":
         import timm
 
@@ -42,22 +42,22 @@ def main(folder: str, repo: str, library: str) -> None:
         import sentence_transformers
 
         stock = sentence_transformers.SentenceTransformer(repo, device="cpu")
-    batch, there = activations_and_logits(repo)
-    _, here = activations_and_logits(folder)
-    found["equal"] = torch.equal(there, here) and bool(here.std() > 0)
+    batch, remote = activations_and_logits(repo)
+    _, local = activations_and_logits(folder)
+    outcome["equal"] = torch.equal(remote, local) and bool(local.std() > 0)
     if library == "timm":
         with torch.no_grad():
-            found["stock"] = float((stock(next(iter(batch.values()))) - here).abs().max())
+            outcome["stock"] = float((stock(next(iter(batch.values()))) - local).abs().max())
     if library == "transformers":
         encoded = stock.encode(TEXTS, convert_to_tensor=True)
-        found["stock"] = float((encoded - here).abs().max())
+        outcome["stock"] = float((encoded - local).abs().max())
     from zooadapt.zoo import hub
 
     pulled = hub.pull(repo, Path("pulled"))
     data = (Path("pulled") / "model.safetensors").read_bytes()
-    found["sha256"] = hashlib.sha256(data).hexdigest()
-    found["lock"] = pulled.revision
-    print(json.dumps(found))
+    outcome["sha256"] = hashlib.sha256(data).hexdigest()
+    outcome["lock"] = pulled.revision
+    print(json.dumps(outcome))
 
 
 torch.set_num_threads(1)

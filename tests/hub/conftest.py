@@ -1,4 +1,4 @@
-"""A Hub, and clients of it in processes of their own; both serve a whole module of tests."""
+"""A Hub, and its clients in processes of their own, for a module of tests."""
 
 import hashlib
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ def _hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def hub(_hub) -> Iterator[Hub]:
-    """Without faults, with nothing seen or uploaded yet. Whatever a test does, no token reaches
-    the other host that large files lie on."""
+    """Without faults, requests and uploads. In every test no token reaches the other host, which
+    stores large files."""
     _hub.fault = _hub.early = None
     _hub.seen.clear()
     _hub.large.clear()
@@ -37,15 +37,15 @@ def repo_id(request) -> str:
 
 @pytest.fixture(scope="module")
 def new_client(_hub, tmp_path_factory):
-    """Makes clients; each with a home of its own unless it is told which."""
-    made = []
+    """Makes clients, each with a home of its own by default."""
+    clients = []
 
     def make(home=None, **environment: str) -> Client:
-        made.append(Client(_hub.url, home or tmp_path_factory.mktemp("home"), **environment))
-        return made[-1]
+        clients.append(Client(_hub.url, home or tmp_path_factory.mktemp("home"), **environment))
+        return clients[-1]
 
     yield make
-    for client in made:
+    for client in clients:
         client.kill()
 
 

@@ -20,7 +20,7 @@ ANY = ""
 
 
 def fault(act: Callable[[Handler], None], *, on: str = ANY, times: int = ALWAYS) -> Fault:
-    """`act` instead of the answer."""
+    """A fault that acts in place of the answer."""
     counted = itertools.count(1)
 
     def maybe(request: Handler) -> bool:
@@ -33,7 +33,7 @@ def fault(act: Callable[[Handler], None], *, on: str = ANY, times: int = ALWAYS)
 
 
 def also(act: Callable[[Handler], None], *, on: str, times: int = 1) -> Fault:
-    """`act` before the ordinary answer."""
+    """A fault that acts before the ordinary answer."""
     acting = fault(act, on=on, times=times)
 
     def maybe(request: Handler) -> bool:
@@ -49,7 +49,7 @@ def status(code: int, body: bytes = b"busy", **headers: str) -> Callable[[Handle
 
 
 def page(request: Handler) -> None:
-    """What a hotel's network answers."""
+    """The log-in page of a hotel's network."""
     request.reply(
         200, b"<!doctype html><title>Please log in</title>", {"Content-Type": "text/html"}
     )
@@ -69,15 +69,15 @@ def stall(request: Handler) -> None:
 
 
 def answered(change: Callable[[bytes], bytes]) -> Callable[[Handler], None]:
-    """The ordinary answer, its bytes changed on the way."""
+    """The ordinary answer with changed bytes."""
 
     def act(request: Handler) -> None:
-        sent = _Recorder()
-        request.wfile, before = sent, request.wfile
+        recorder = _Recorder()
+        request.wfile, wire = recorder, request.wfile
         request.answer()
-        request.wfile = before
-        before.write(change(b"".join(sent.parts)))
-        before.flush()
+        request.wfile = wire
+        wire.write(change(b"".join(recorder.parts)))
+        wire.flush()
 
     return act
 
@@ -102,7 +102,7 @@ def reset_after(part: float) -> Callable[[Handler], None]:
 
 
 def trickle(request: Handler) -> None:
-    """The body a byte at a time, forever in any user's eyes."""
+    """The body a byte at a time."""
 
     def slowly(raw: bytes) -> bytes:
         head = raw.index(b"\r\n\r\n") + 4
@@ -119,7 +119,7 @@ def trickle(request: Handler) -> None:
 
 
 def trickle_headers(request: Handler) -> None:
-    """An answer whose headers never end: every byte comes before a read could time out."""
+    """Headers that never end; every byte arrives before a read times out."""
     request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     with suppress(OSError):
         for _ in range(40):
@@ -130,7 +130,7 @@ def trickle_headers(request: Handler) -> None:
 
 
 def read_slowly(request: Handler) -> None:
-    """Take what is uploaded a little at a time."""
+    """Read an upload a little at a time."""
     with suppress(OSError):
         for _ in range(60):
             if not request.rfile.read(100):
@@ -140,7 +140,7 @@ def read_slowly(request: Handler) -> None:
 
 
 def wrong_bytes(request: Handler) -> None:
-    """As many bytes as announced, but others."""
+    """Other bytes, as many as announced."""
     answered(lambda raw: raw[: -_body(raw)] + bytes(_body(raw)))(request)
 
 
@@ -166,8 +166,8 @@ def endless(request: Handler) -> None:
     request.hang_up()
 
 
-def packed(request: Handler) -> None:
-    """Announces a body that unpacks to something much larger."""
+def compressed(request: Handler) -> None:
+    """Announces a compressed body."""
     answered(lambda raw: raw.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n", 1))(
         request
     )
@@ -185,7 +185,7 @@ def with_header(header: str, text: str) -> Callable[[Handler], None]:
 
 
 def with_info(**fields: object) -> Callable[[Handler], None]:
-    """The repository's description with some of its fields others; None leaves them out."""
+    """The repository's description with other fields; None removes one."""
 
     def change(raw: bytes) -> bytes:
         body = json.loads(raw[raw.index(b"\r\n\r\n") + 4 :]) | fields
@@ -196,7 +196,7 @@ def with_info(**fields: object) -> Callable[[Handler], None]:
 
 
 def lose_answer(request: Handler) -> None:
-    """Do what was asked and hang up instead of saying so."""
+    """Process the request, then hang up in place of an answer."""
     answered(lambda raw: b"")(request)
     request.reset()
 

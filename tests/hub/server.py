@@ -1,6 +1,6 @@
 """A Hub on 127.0.0.1 with repositories in memory, as huggingface_hub 2.x speaks to one.
 
-Faithful to what the client needs and was seen to do; a `fault` may answer a request instead.
+It implements the requests that the client makes; a `fault` may answer a request in its place.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Repo:
 
 
 Fault = Callable[["Handler"], bool]
-"""Given a request, answers it and returns True, or leaves it alone and returns False."""
+"""Answers a request and returns True, or returns False."""
 
 
 class Hub(ThreadingHTTPServer):
@@ -117,7 +117,7 @@ class Hub(ThreadingHTTPServer):
         return sum(m == method and re.search(pattern, path) is not None for m, path, _ in self.seen)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that go away in the middle are what is tested."""
+        """Tests let clients disconnect within a request."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -174,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def reset(self) -> None:
-        """Hang up as a machine does that crashed: with a TCP reset."""
+        """Hang up with a TCP reset, as a crashed machine does."""
         self.wfile.flush()
         linger = b"\x01\0\0\0\0\0\0\0"
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -206,9 +206,9 @@ class Handler(BaseHTTPRequestHandler):
             ("GET|HEAD", r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.resolve),
         )
         for methods, pattern, route in routes:
-            found = re.fullmatch(pattern, self.route)
-            if found and re.fullmatch(methods, self.command):
-                return route(*map(unquote, found.groups()))
+            match = re.fullmatch(pattern, self.route)
+            if match and re.fullmatch(methods, self.command):
+                return route(*map(unquote, match.groups()))
         self.no_route()
 
     def no_route(self, *args: str) -> None:
@@ -246,9 +246,9 @@ class Handler(BaseHTTPRequestHandler):
     # Reading
 
     def info(self, name: str, revision: str = "main") -> None:
-        if not (found := self.at(name, revision)):
+        if not (state := self.at(name, revision)):
             return
-        repo, commit = found
+        repo, commit = state
         siblings = [self.sibling(path, data) for path, data in sorted(commit.files.items())]
         front = re.match(rb"---\n(.*?)\n---", commit.files.get("README.md", b""), re.DOTALL)
         license = re.search(rb"^license: (\S+)", front[1], re.MULTILINE) if front else None
@@ -268,29 +268,29 @@ class Handler(BaseHTTPRequestHandler):
         return entry
 
     def tree(self, name: str, revision: str) -> None:
-        if found := self.at(name, revision):
+        if state := self.at(name, revision):
             self.json([
                 {"type": "file", "path": path, "size": len(data), "oid": git_sha1(data)}
-                for path, data in sorted(found[1].files.items())
+                for path, data in sorted(state[1].files.items())
             ])  # fmt: skip
 
     def resolve(self, name: str, revision: str, path: str) -> None:
-        if not (found := self.at(name, revision)):
+        if not (state := self.at(name, revision)):
             return
-        _, commit = found
-        mine = {"X-Repo-Commit": commit.oid}
+        _, commit = state
+        headers = {"X-Repo-Commit": commit.oid}
         if path not in commit.files:
-            return self.refuse(404, "EntryNotFound", "Entry not found", **mine)
+            return self.refuse(404, "EntryNotFound", "Entry not found", **headers)
         data = commit.files[path]
         if not is_large(path):
-            return self.send_data(data, mine | {"ETag": f'"{git_sha1(data)}"'})
+            return self.send_data(data, headers | {"ETag": f'"{git_sha1(data)}"'})
         self.server.large[sha256(data)] = data
-        where = f"{self.server.storage_url}/large/{sha256(data)}"
+        address = f"{self.server.storage_url}/large/{sha256(data)}"
         linked = {"X-Linked-Etag": f'"{sha256(data)}"', "X-Linked-Size": str(len(data))}
         if self.server.xet and (hashed := xet.hashes(self.server.xet).get(sha256(data))):
             token = f"{self.server.url}/api/models/{name}/xet-read-token/{commit.oid}"
             linked |= {"X-Xet-Hash": hashed, "Link": f'<{token}>; rel="xet-auth"'}
-        self.reply(302, b"", mine | linked | {"Location": where})
+        self.reply(302, b"", headers | linked | {"Location": address})
 
     def xet_token(self, name: str, revision: str) -> None:
         if self.server.xet is None or self.repo(name) is None:
@@ -306,10 +306,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_data(self.server.large[oid], {"ETag": f'"{oid}"'})
 
     def send_data(self, data: bytes, headers: dict[str, str]) -> None:
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
-        if wanted is None:
+        offset = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
+        if offset is None:
             return self.reply(200, data, headers)
-        start = int(wanted[1])
+        start = int(offset[1])
         about = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
         self.reply(206, data[start:], headers | about)
 
@@ -333,11 +333,11 @@ class Handler(BaseHTTPRequestHandler):
     # Writing
 
     def create(self) -> None:
-        asked = json.loads(self.body)
+        options = json.loads(self.body)
         if self.user is None:
             return self.refuse(401, "", "Invalid user token.")
-        owner = asked.get("organization") or self.user
-        name = f"{owner}/{asked['name']}"
+        owner = options.get("organization") or self.user
+        name = f"{owner}/{options['name']}"
         about = {"url": f"{self.server.url}/{name}"}
         if owner != self.user:
             return self.refuse(
@@ -345,7 +345,7 @@ class Handler(BaseHTTPRequestHandler):
             )
         if name in self.server.repos:
             return self.json(about | {"error": "You already created this model repo"}, 409)
-        private = asked.get("visibility") == "private"
+        private = options.get("visibility") == "private"
         self.server.add(name, {".gitattributes": b"*.safetensors filter=lfs\n"}, private=private)
         self.json(about)
 
@@ -362,14 +362,14 @@ class Handler(BaseHTTPRequestHandler):
     def preupload(self, name: str, revision: str) -> None:
         if (repo := self.repo(name, write=True)) is None:
             return
-        there = repo.find(revision).files if repo.find(revision) else {}
+        existing = repo.find(revision).files if repo.find(revision) else {}
         files = []
         for file in json.loads(self.body)["files"]:
             path, large = file["path"], is_large(file["path"])
             entry = {"path": path, "shouldIgnore": False}
             entry["uploadMode"] = "lfs" if large and file["size"] else "regular"
-            if path in there:
-                entry["oid"] = sha256(there[path]) if large else git_sha1(there[path])
+            if path in existing:
+                entry["oid"] = sha256(existing[path]) if large else git_sha1(existing[path])
             files.append(entry)
         self.json({"files": files})
 
@@ -377,14 +377,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.repo(name, write=True) is None:
             return
         objects = []
-        for wanted in json.loads(self.body)["objects"]:
-            oid = wanted["oid"]
+        for entry in json.loads(self.body)["objects"]:
+            oid = entry["oid"]
             if oid not in self.server.large:
-                wanted["actions"] = {
+                entry["actions"] = {
                     "upload": {"href": f"{self.server.storage_url}/upload/{oid}"},
                     "verify": {"href": f"{self.server.url}/{name}/verify"},
                 }
-            objects.append(wanted)
+            objects.append(entry)
         self.json({"objects": objects})
 
     def upload(self, oid: str) -> None:
@@ -394,9 +394,9 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200)
 
     def verify(self, name: str) -> None:
-        asked = json.loads(self.body)
-        known = self.server.large.get(asked["oid"])
-        self.reply(200 if known is not None and len(known) == asked["size"] else 404)
+        upload = json.loads(self.body)
+        data = self.server.large.get(upload["oid"])
+        self.reply(200 if data is not None and len(data) == upload["size"] else 404)
 
     def commit(self, name: str, revision: str) -> None:
         if (repo := self.repo(name, write=True)) is None:

@@ -1,5 +1,5 @@
-"""Every kind of bad repository, met by the command line: its exit code, one line that names the
-thing and the remedy, nothing run, nothing written, no connection but to the Hub."""
+"""The command line on every kind of bad repository: its exit code, one line with the thing and the
+remedy, nothing run, nothing written, no connection except to the Hub."""
 
 import json
 import pickle
@@ -56,15 +56,15 @@ def raw(header: object, data: bytes = bytes(8)) -> bytes:
 
 
 def changed(**changes: object) -> dict[str, torch.Tensor]:
-    """The good weights with some tensors others; None leaves one out."""
-    given = state() | {name.replace("__", "."): value for name, value in changes.items()}
-    return {name: tensor for name, tensor in given.items() if tensor is not None}
+    """The good weights with some tensors changed; None removes one."""
+    tensors = state() | {name.replace("__", "."): value for name, value in changes.items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def without_weights(**files: bytes) -> dict[str, bytes]:
-    made = repo(**files)
-    del made[WEIGHTS]
-    return made
+    contents = repo(**files)
+    del contents[WEIGHTS]
+    return contents
 
 
 def part(file: str) -> dict[str, bytes]:
@@ -73,7 +73,7 @@ def part(file: str) -> dict[str, bytes]:
 
 
 def in_config(text: bytes) -> dict[str, bytes]:
-    """The good config with something put before its end."""
+    """The good config with text inserted before its end."""
     return repo(json.dumps(RNN).encode()[:-1] + b", " + text + b"}")
 
 
@@ -138,7 +138,7 @@ BAD = {
                                     "'pretrained_cfg' is .*, expected an object", "correct"),
     "59 an unknown architecture": (lambda: repo(TIMM | {"architecture": "resnet81"}),
                                    "resnet81.*resnet18", "."),
-    "59 a family that nobody knows": (lambda: repo({"architecture": "evil"}), r"\(evil\)",
+    "59 an unknown family": (lambda: repo({"architecture": "evil"}), r"\(evil\)",
                                       "plugins list"),
     "60 auto_map": (lambda: in_config(b'"auto_map": {"AutoModel": "evil.Model"}'),
                     "'auto_map' asks to run code", "again"),
@@ -160,7 +160,7 @@ BAD = {
                             "again"),
     "68 a part above": (lambda: part("../other/model.safetensors"), r"\.\./other", "again"),
     "68 a part elsewhere": (lambda: part("https://x/model.safetensors"), "https://x", "again"),
-    "68 a part that is not there": (lambda: part("two.safetensors"), r"two\.safetensors",
+    "68 an absent part": (lambda: part("two.safetensors"), r"two\.safetensors",
                                     "another source"),
     "69 a pattern without end": (tokenizer, "regular expression", "."),
 }  # fmt: skip
@@ -168,7 +168,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def shell(new_client):
-    """A client with what the families import, so that the hook sees what a repository causes."""
+    """A client with the families' imports, so that the hook records what a repository causes."""
     modules = "torch timm tokenizers rich.table zooadapt_rnn.network"
     return new_client(PRELOAD=modules)
 
@@ -187,33 +187,33 @@ def photo(tmp_path):
     return path
 
 
-def check_refusal(said: dict, code: int, names: str, remedy: str) -> None:
-    """One line, to a reader and to a script alike."""
-    (line,) = said["stderr"].splitlines()
-    shown = re.fullmatch(r"error: (.*)\. Try: (.*)", line)
-    assert shown and said["code"] == code, line
-    assert re.search(names, shown[1]) and re.search(remedy, shown[2]), line
-    fields = json.loads(said["stdout"])
+def check_refusal(done: dict, code: int, names: str, remedy: str) -> None:
+    """One line on stderr, with the same fields in the JSON on stdout."""
+    (line,) = done["stderr"].splitlines()
+    error = re.fullmatch(r"error: (.*)\. Try: (.*)", line)
+    assert error and done["code"] == code, line
+    assert re.search(names, error[1]) and re.search(remedy, error[2]), line
+    fields = json.loads(done["stdout"])
     assert fields["code"] == code and fields["thing"]
-    assert (fields["message"], fields["remedy"]) == (shown[1], shown[2])
+    assert (fields["message"], fields["remedy"]) == (error[1], error[2])
 
 
 @pytest.mark.parametrize("config", [RNN, RNN | {"zooadapt": None}, RNN | {"$files": [1]}])
-def test_a_good_repo_is_used(hub, shell, repo_id, text, config):
+def test_a_valid_repo_predicts(hub, shell, repo_id, text, config):
     hub.add(repo_id, repo(config))
-    said = shell("command", "predict", repo_id, text, "--json")
-    assert said["code"] == 0 and json.loads(said["stdout"])["predictions"][0]["label"] in "xy"
+    done = shell("command", "predict", repo_id, text, "--json")
+    assert done["code"] == 0 and json.loads(done["stdout"])["predictions"][0]["label"] in "xy"
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_repo_is_one_line(hub, shell, repo_id, text, photo, tmp_path, case):
+def test_a_bad_repo_gives_one_line(hub, shell, repo_id, text, photo, tmp_path, case):
     make, names, remedy = BAD[case]
     files = make()
     hub.add(repo_id, files)
     before = sorted(tmp_path.rglob("*"))
-    given = photo if b"pretrained_cfg" in files["config.json"] else text
-    said = shell("command", "predict", repo_id, given, "--json")
-    check_refusal(said, 65, names, remedy)
+    sample = photo if b"pretrained_cfg" in files["config.json"] else text
+    done = shell("command", "predict", repo_id, sample, "--json")
+    check_refusal(done, 65, names, remedy)
     check_untouched(shell)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -222,19 +222,19 @@ def test_a_bad_repo_is_one_line(hub, shell, repo_id, text, photo, tmp_path, case
 def test_a_huge_text_is_neither_fetched_nor_read(hub, shell, repo_id, text, tmp_path, name):
     config = BERT if name == "tokenizer.json" else RNN
     hub.add(repo_id, repo(config) | {name: bytes(50_000_001)})
-    said = shell("command", "predict", repo_id, text, "--json")
-    check_refusal(said, 65, f"'{name}' of '{repo_id}' has 50,000,001 bytes", "another source")
+    done = shell("command", "predict", repo_id, text, "--json")
+    check_refusal(done, 65, f"'{name}' of '{repo_id}' has 50,000,001 bytes", "another source")
     assert hub.count("GET", name) == 0
     for file, content in repo(config).items():
         (tmp_path / file).write_bytes(content)
     with (tmp_path / name).open("wb") as large:
         large.truncate(50_000_001)
-    said = shell("command", "predict", tmp_path, text, "--json")
-    check_refusal(said, 65, f"'{name}' of .* has 50,000,001 bytes", "another source")
+    done = shell("command", "predict", tmp_path, text, "--json")
+    check_refusal(done, 65, f"'{name}' of .* has 50,000,001 bytes", "another source")
 
 
-def test_repos_that_cannot_be_seen_are_told_apart(hub, shell, new_client, repo_id, text):
-    """63 to 66. Without a token the Hub does not say which of the last two it is."""
+def test_errors_distinguish_inaccessible_repos(hub, shell, new_client, repo_id, text):
+    """63 to 66. Without a token the Hub does not distinguish private repos from absent ones."""
     hub.add(repo_id, repo())
     hub.add("me/secret", repo(), private=True)
     hub.add("org/closed", repo(), gated=True)

@@ -1,4 +1,4 @@
-"""Cards: what a person wrote stays, what is ours is replaced, and no name breaks out of it."""
+"""Cards: people's text stays, zooadapt's block is replaced, and names are escaped."""
 
 import pytest
 
@@ -40,13 +40,13 @@ def test_merging_again_changes_nothing(theirs):
         assert body.startswith("before") and f"after {card.BEGIN} y" in body
 
 
-def test_a_person_decides_on_licence_and_tags_and_we_on_what_was_measured():
+def test_their_licence_and_tags_stay_and_our_keys_replace_theirs():
     theirs = "---\nlicense: gpl-3.0\ntags: flowers\nlibrary_name: x\n---\n"
     front, _ = card.split(card.merge(OURS, theirs), where="README.md")
     assert front == {"license": "gpl-3.0", "tags": ["flowers", "zooadapt"], "library_name": "timm"}
 
 
-def test_text_that_looks_like_a_pattern_is_text():
+def test_text_with_backslashes_stays_literal():
     ours = OURS.replace("3 classes", r"\1 \g<0> 3 classes")
     assert r"\1 \g<0> 3 classes" in card.merge(ours, OURS)
 
@@ -54,11 +54,11 @@ def test_text_that_looks_like_a_pattern_is_text():
 @pytest.mark.parametrize(
     "front", ["[", "- a", "a: *b", "a: !!python/name:os.system", "x" * 100_001]
 )
-def test_front_matter_that_cannot_be_read_is_named(front):
+def test_unreadable_front_matter_is_named(front):
     with pytest.raises(DataError, match="front matter of 'the card'"):
         card.split(f"---\n{front}\n---\n", where="the card")
 
 
 @pytest.mark.parametrize("text", ["", "# no\n---\nfront: 1\n---\n", "---\nno end", "--- \n x"])
-def test_what_is_no_front_matter_is_text(text):
+def test_text_without_front_matter_is_body(text):
     assert card.split(text, where="README.md") == ({}, text)

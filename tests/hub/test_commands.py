@@ -1,4 +1,4 @@
-"""`zooadapt pull` and `push` as a user meets them."""
+"""The commands `zooadapt pull`, `push`, `models` and `cache` with a Hub."""
 
 import contextlib
 import json
@@ -20,21 +20,22 @@ from .client import TOKEN, model_files, write_export
 
 @pytest.fixture
 def zooadapt(hub, tmp_path):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
 
     def run(*arguments, stderr=subprocess.PIPE, **environment):
         return subprocess.run(
             [sys.executable, "-m", "zooadapt", *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=tmp_path,
-            env=kept | {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "*",
-                        "HF_ENDPOINT": hub.url, "ZOOADAPT_CACHE": str(tmp_path / "zoo"),
-                        "HF_TOKEN": TOKEN} | environment,
+            env=inherited | {
+                "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "*",
+                "HF_ENDPOINT": hub.url, "ZOOADAPT_CACHE": str(tmp_path / "zoo"),
+                "HF_TOKEN": TOKEN} | environment,
         )  # fmt: skip
 
     return run
 
 
-def test_pull_says_what_it_got_and_fails_with_its_code(hub, zooadapt, tmp_path):
+def test_pull_prints_commit_and_licence_and_fails_with_its_code(hub, zooadapt, tmp_path):
     commit = hub.add("org/commands", model_files()).head.oid
     done = zooadapt("pull", f"org/commands@{commit}", "-o", "pulled")
     assert done.returncode == 0 and f"org/commands at {commit}, licence mit" in done.stdout
@@ -49,7 +50,7 @@ def test_pull_says_what_it_got_and_fails_with_its_code(hub, zooadapt, tmp_path):
     assert typo.returncode == 66 and json.loads(typo.stdout)["thing"] == "org/comands"
 
 
-def test_push_shows_first_and_then_does(hub, zooadapt, tmp_path):
+def test_push_shows_a_dry_run_and_then_publishes(hub, zooadapt, tmp_path):
     model = write_export(tmp_path / "model")
     dry = zooadapt("push", model, "me/commands", "--dry-run", HF_TOKEN="")
     assert dry.returncode == 0 and "nothing was sent" in dry.stdout and "+# 3 classes" in dry.stdout
@@ -68,28 +69,28 @@ def test_a_dry_run_needs_no_network(zooadapt, tmp_path):
         dry = zooadapt("push", model, "me/unseen", "--dry-run", *more, **nowhere)
         assert dry.returncode == 0, dry.stderr
         assert "nothing was sent" in dry.stdout and "is not known: " in dry.stdout
-        said = json.loads(
+        plan = json.loads(
             zooadapt("push", model, "me/unseen", "--dry-run", "--json", *more, **nowhere).stdout
         )
-        assert said["unseen"] and not said["creates_repo"]
-        assert {file["change"] for file in said["files"]} == {"unknown"}
-    sent = zooadapt("push", model, "me/unseen", **nowhere | {"HF_TOKEN": TOKEN})
-    assert sent.returncode == 69
+        assert plan["unseen"] and not plan["creates_repo"]
+        assert {file["change"] for file in plan["files"]} == {"unknown"}
+    done = zooadapt("push", model, "me/unseen", **nowhere | {"HF_TOKEN": TOKEN})
+    assert done.returncode == 69
 
 
-def test_models_says_what_is_downloaded(hub, zooadapt, tmp_path):
+def test_models_lists_downloads(hub, zooadapt, tmp_path):
     files = model_files() | {"config.json": b'{"architecture": "char_lstm", "vocab": {"a": 0}}'}
     repo = hub.add("org/seen", files)
     zooadapt("pull", "org/seen")
     listed = zooadapt("models", "org/seen", "--json", ZOOADAPT_PLUGINS="rnn")
-    (found,) = json.loads(listed.stdout)["models"]
-    assert found["source"] == f"org/seen@{repo.head.oid}" and found["family"] == "rnn"
-    assert found["license"] == "mit" and "downloaded" in found["note"]
+    (row,) = json.loads(listed.stdout)["models"]
+    assert row["source"] == f"org/seen@{repo.head.oid}" and row["family"] == "rnn"
+    assert row["license"] == "mit" and "downloaded" in row["note"]
     fetched = ("config.json", "model.safetensors", "README.md", "LICENSE")
-    assert found["cached"] == {"revision": repo.head.oid, "files": sorted(fetched),
-                               "bytes": sum(len(files[name]) for name in fetched)}  # fmt: skip
-    shown = zooadapt("models", "seen", ZOOADAPT_PLUGINS="rnn").stdout
-    assert f"org/seen@{repo.head.oid}" in shown and "downloaded, 0.0 MB" in shown
+    assert row["cached"] == {"revision": repo.head.oid, "files": sorted(fetched),
+                             "bytes": sum(len(files[name]) for name in fetched)}  # fmt: skip
+    table = zooadapt("models", "seen", ZOOADAPT_PLUGINS="rnn").stdout
+    assert f"org/seen@{repo.head.oid}" in table and "downloaded, 0.0 MB" in table
 
 
 def test_downloads_are_listed_newest_first_and_cleared(hub, zooadapt, tmp_path):
@@ -102,17 +103,17 @@ def test_downloads_are_listed_newest_first_and_cleared(hub, zooadapt, tmp_path):
     assert {m["bytes"] for m in listed["models"]} == {
         m["cached"]["bytes"] for m in listed["models"]
     }
-    freeze_at = zooadapt("models", "org/stored", "--json", "--limit", "2", ZOOADAPT_PLUGINS="rnn")
-    assert json.loads(freeze_at.stdout) == listed | {"models": listed["models"][:2], "more": 1}
+    limited = zooadapt("models", "org/stored", "--json", "--limit", "2", ZOOADAPT_PLUGINS="rnn")
+    assert json.loads(limited.stdout) == listed | {"models": listed["models"][:2], "more": 1}
 
     stored = json.loads(zooadapt("cache", "list", "--json").stdout)
     sources = [row for row in stored["stored"] if row["kind"] == "source"]
     assert {row["name"].partition("@")[0] for row in sources} == set(names)
     assert "org/stored1@" in zooadapt("cache", "list").stdout
-    unsaid = zooadapt("cache", "clear")
-    assert unsaid.returncode == 2 and "--features" in unsaid.stderr
-    kept = zooadapt("cache", "clear", "--features")
-    assert kept.returncode == 0
+    refused = zooadapt("cache", "clear")
+    assert refused.returncode == 2 and "--features" in refused.stderr
+    done = zooadapt("cache", "clear", "--features")
+    assert done.returncode == 0
     assert zooadapt("pull", names[0], "--offline").returncode == 0
     cleared = zooadapt("cache", "clear", "--sources", "--json")
     assert json.loads(cleared.stdout)["freed"] == sum(row["bytes"] for row in sources)
@@ -139,18 +140,18 @@ def test_on_a_terminal_transfers_show_bytes_and_their_rate(hub, zooadapt, tmp_pa
         with open(ours, "rb", buffering=0) as terminal:
             done = zooadapt(*command, stderr=theirs)
             os.close(theirs)
-            shown = b""
-            with contextlib.suppress(OSError):  # what Linux says when the other end is closed
+            output = b""
+            with contextlib.suppress(OSError):  # Linux raises it once the other end is closed
                 while part := terminal.read(65536):
-                    shown += part
-        assert done.returncode == 0, shown
-        assert re.search(r"model\.safetensors: *100%.*[\d.]+k/[\d.]+k.*B/s", shown.decode()), shown
+                    output += part
+        assert done.returncode == 0, output
+        assert re.search(r"model\.safetensors: *100%.*[\d.]+k/[\d.]+k.*B/s", output.decode()), (
+            output
+        )
 
 
-def test_what_a_generated_plugin_exports_is_pushed_and_used_from_the_hub(
-    hub, zooadapt, toys, tmp_path
-):
-    """By the commands alone: adapt, push, evaluate from the Hub."""
+def test_a_generated_plugin_s_export_evaluates_from_the_hub(hub, zooadapt, toys, tmp_path):
+    """By commands: adapt, push, evaluate from the Hub."""
     family = registry.load("words")
     (config,) = family.examples().values()
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""`hf:` data sets as a user meets them where they cannot be had: exit codes and connections."""
+"""Unavailable `hf:` data sets: exit codes and connections."""
 
 import json
 import re
@@ -17,18 +17,18 @@ def shell(new_client):
 
 @pytest.fixture
 def sets(hub):
-    """What the Hub says of data sets: one is gated, one is a program, others are not there."""
+    """A Hub with one gated data set and one that is a program; others do not exist."""
 
     def answer(request: Handler) -> bool:
-        found = re.match(r"/datasets/(\w+/\w+)/resolve/\w+/(.*)", request.path)
-        if found is None:
+        match = re.match(r"/datasets/(\w+/\w+)/resolve/\w+/(.*)", request.path)
+        if match is None:
             return False
-        name, file = found.groups()
-        mine = {"X-Repo-Commit": "0" * 40, "ETag": '"1"'}
+        name, file = match.groups()
+        headers = {"X-Repo-Commit": "0" * 40, "ETag": '"1"'}
         if name == "org/closed":
             request.refuse(401, "GatedRepo", "restricted")
         elif name == "org/program" and file in ("README.md", "program.py"):
-            request.reply(200, b"", mine)
+            request.reply(200, b"", headers)
         else:
             request.refuse(404, "RepoNotFound", "not found")
         return True
@@ -46,16 +46,16 @@ def sets(hub):
         ("org/program", 65, "scripts are no longer supported"),
     ],
 )
-def test_sets_that_cannot_be_had_are_told_apart(sets, shell, tmp_path, name, code, message):
-    said = shell("command", "adapt", "english", f"hf:{name}", "-o", tmp_path / "out", "--json")
-    (line,) = said["stderr"].splitlines()[-1:]
-    assert said["code"] == code and re.search(message, line), said["stderr"]
-    assert json.loads(said["stdout"])["thing"] == name and not (tmp_path / "out").exists()
+def test_errors_distinguish_unavailable_sets(sets, shell, tmp_path, name, code, message):
+    done = shell("command", "adapt", "english", f"hf:{name}", "-o", tmp_path / "out", "--json")
+    (line,) = done["stderr"].splitlines()[-1:]
+    assert done["code"] == code and re.search(message, line), done["stderr"]
+    assert json.loads(done["stdout"])["thing"] == name and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["adapt", "features"])
-def test_offline_asks_nobody_for_a_set(sets, shell, tmp_path, command):
+def test_offline_opens_no_connection_for_a_set(sets, shell, tmp_path, command):
     out = tmp_path / "out.safetensors"
-    said = shell("command", command, "english", "hf:org/typo", "-o", out, "--offline")
-    assert said["code"] == 69 and "load it once with a connection" in said["stderr"]
+    done = shell("command", command, "english", "hf:org/typo", "-o", out, "--offline")
+    assert done["code"] == 69 and "load it once with a connection" in done["stderr"]
     assert sets.seen == [] and not any("socket" in event for event in shell.events)

@@ -1,5 +1,5 @@
-"""A hundred repositories that try to run something, reach something or fill something: each is
-refused with a typed error, or is harmless, and an audit hook sees nothing happen."""
+"""A hundred repositories that try to run code, open connections or fill memory: a typed error
+refuses each, or it does no harm, and an audit hook records no event."""
 
 import io
 import itertools
@@ -83,12 +83,12 @@ def with_config(config: object) -> dict[str, bytes]:
 
 
 def without_weights(**files: bytes) -> dict[str, bytes]:
-    kept = {"config.json": json.dumps(RNN).encode(), "modeling.py": PAYLOADS["python"]}
-    return kept | {name.replace("__", "."): data for name, data in files.items()}
+    contents = {"config.json": json.dumps(RNN).encode(), "modeling.py": PAYLOADS["python"]}
+    return contents | {name.replace("__", "."): data for name, data in files.items()}
 
 
 def refused() -> dict[str, tuple[dict[str, bytes], str]]:
-    """Repositories, and what the error names."""
+    """Repositories, and the thing that the error names."""
     cases = {}
     for kind, data in PAYLOADS.items():
         files = with_config({}) | {"model.safetensors": data}
@@ -116,12 +116,12 @@ REFUSED, HARMLESS = refused(), harmless()
 
 @pytest.fixture(scope="module")
 def reader(new_client):
-    """A client with torch, which does all that a command does before it builds the network."""
+    """A client with torch for the steps of a command before it builds the network."""
     return new_client(PRELOAD="torch", ZOOADAPT_PLUGINS="rnn")
 
 
 def check_untouched(reader) -> None:
-    """No event but connections to this machine, and no trace of a payload."""
+    """The events are connections to this machine, and no payload left a trace."""
     hosts = ("127.0.0.1", "localhost", "::1")
     for event in reader.events:
         assert event.startswith("socket") and any(host in event for host in hosts)
@@ -145,7 +145,7 @@ def test_hostile_repos_are_refused(hub, reader, repo_id, case):
 
 
 @pytest.mark.parametrize("case", HARMLESS)
-def test_hostile_decoration_is_left_alone(hub, reader, repo_id, case):
+def test_hostile_files_beside_a_model_do_no_harm(hub, reader, repo_id, case):
     hub.add(repo_id, HARMLESS[case])
     assert reader("open_and_read", repo_id) == ["body.weight", "head.weight"]
     assert reader.seconds < 10  # it ends; a nested card takes more than one

@@ -1,4 +1,4 @@
-"""Sources from the Hub: what is fetched, what is recorded, what is checked, and when."""
+"""Sources from the Hub: which files are fetched, recorded and checked, and when."""
 
 import json
 import random
@@ -19,27 +19,27 @@ from .server import sha256
 FETCHED = {"config.json", "model.safetensors", "README.md", "LICENSE"}
 
 
-def test_only_what_is_needed_is_fetched_and_all_of_it_is_named_by_hash(hub, client, repo_id):
+def test_only_required_files_are_fetched_each_with_its_hash(hub, client, repo_id):
     repo = hub.add(repo_id, model_files())
-    found = client("fetch", repo_id)
-    assert found["files"] == {name: sha256(repo.head.files[name]) for name in FETCHED}
-    assert found["revision"] == repo.head.oid and found["license"] == "mit"
-    read = read_weights(Path(found["folder"]))
-    assert all(torch.equal(read[name], tensor) for name, tensor in tensors().items())
+    source = client("fetch", repo_id)
+    assert source["files"] == {name: sha256(repo.head.files[name]) for name in FETCHED}
+    assert source["revision"] == repo.head.oid and source["license"] == "mit"
+    weights = read_weights(Path(source["folder"]))
+    assert all(torch.equal(weights[name], tensor) for name, tensor in tensors().items())
     for name in repo.head.files.keys() - FETCHED:
         assert hub.count("GET|HEAD", name) == 0 and client.cached(repo_id, name) is None
 
 
-def test_names_that_a_family_needs_are_fetched_where_they_are(hub, client, repo_id):
+def test_further_files_of_a_family_are_fetched(hub, client, repo_id):
     further = {"vocab.json": b"{}", "sub/vocab.json": b"[]", "sub/deeper/vocab.json": b"{}"}
     hub.add(repo_id, model_files() | further | {"sub/other.json": b"{}"})
     names = [*further, "merges.txt"]
-    found = client("fetch", repo_id, names=names)
-    assert found["files"].keys() == FETCHED | {"vocab.json", "sub/vocab.json"}
-    assert client("fetch", repo_id, names=names, offline=True)["files"] == found["files"]
+    files = client("fetch", repo_id, names=names)["files"]
+    assert files.keys() == FETCHED | {"vocab.json", "sub/vocab.json"}
+    assert client("fetch", repo_id, names=names, offline=True)["files"] == files
 
 
-def test_a_revision_is_resolved_once_and_then_means_the_same(hub, client, repo_id):
+def test_a_resolved_commit_needs_no_further_request(hub, client, repo_id):
     repo = hub.add(repo_id, model_files(seed=1))
     first = client("resolve", repo_id)
     repo.commit(model_files(seed=2))
@@ -50,7 +50,7 @@ def test_a_revision_is_resolved_once_and_then_means_the_same(hub, client, repo_i
     assert hub.seen == []
 
 
-def test_parts_of_a_model_are_followed_inside_the_repo(hub, client, repo_id):
+def test_all_shards_of_a_model_are_fetched(hub, client, repo_id):
     files, places = model_files(), {}
     del files["model.safetensors"]
     for k, (name, tensor) in enumerate(tensors().items()):
@@ -58,13 +58,13 @@ def test_parts_of_a_model_are_followed_inside_the_repo(hub, client, repo_id):
         places[name] = f"model-{k}.safetensors"
     files["model.safetensors.index.json"] = json.dumps({"weight_map": places}).encode()
     hub.add(repo_id, files)
-    found = client("fetch", repo_id)
-    assert {"model-0.safetensors", "model-1.safetensors"} <= found["files"].keys()
-    assert read_weights(Path(found["folder"])).keys() == tensors().keys()
+    source = client("fetch", repo_id)
+    assert {"model-0.safetensors", "model-1.safetensors"} <= source["files"].keys()
+    assert read_weights(Path(source["folder"])).keys() == tensors().keys()
 
 
 @pytest.mark.parametrize("license", [None, "apache-2.0"])
-def test_a_licence_is_what_the_source_says_and_nothing_else(hub, client, repo_id, license):
+def test_the_licence_is_the_one_the_source_states(hub, client, repo_id, license):
     hub.add(repo_id, model_files(license=license))
     assert client("fetch", repo_id)["license"] == license
 
@@ -74,12 +74,12 @@ def test_offline_opens_no_connection_and_needs_none(hub, client, new_client, rep
     online = client("fetch", repo_id)
     hub.seen.clear()
     for offline in (client, new_client(client.home, HF_HUB_OFFLINE="1")):
-        asked = {"offline": True} if offline is client else {}
-        assert offline("fetch_config", repo_id, **asked)["architecture"] == "toy"
+        options = {"offline": True} if offline is client else {}
+        assert offline("fetch_config", repo_id, **options)["architecture"] == "toy"
         assert offline.events == []
-        assert offline("fetch", repo_id, **asked) == online
+        assert offline("fetch", repo_id, **options) == online
         assert offline.events == [] and hub.seen == []
-    with pytest.raises(HubError, match="not in the cache, and this is offline") as caught:
+    with pytest.raises(HubError, match="not in the cache, and this run is offline") as caught:
         client("fetch", "org/other", offline=True)
     assert caught.value.code == 69 and "zooadapt pull org/other" in caught.value.remedy
     assert client.events == [] and hub.seen == []
@@ -87,7 +87,7 @@ def test_offline_opens_no_connection_and_needs_none(hub, client, new_client, rep
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "html", "empty"])
-def test_a_damaged_cache_is_found_offline_and_mended_online(hub, client, repo_id, name, damage):
+def test_a_damaged_file_is_refused_offline_and_replaced_online(hub, client, repo_id, name, damage):
     hub.add(repo_id, model_files())
     before = client("fetch", repo_id)
     path = client.cached(repo_id, name)
@@ -106,8 +106,8 @@ def test_a_damaged_cache_is_found_offline_and_mended_online(hub, client, repo_id
     assert client("fetch", repo_id, offline=True) == before
 
 
-def test_damage_anywhere_in_the_cache_is_found(hub, client, repo_id):
-    """A bit that flipped, or an end that is missing, in any place of any file."""
+def test_random_damage_of_the_cache_is_detected(hub, client, repo_id):
+    """A flipped bit or a truncation at random places of random files."""
     hub.add(repo_id, model_files())
     before, chance = client("fetch", repo_id), random.Random(0)
     for _ in range(50):
@@ -122,7 +122,7 @@ def test_damage_anywhere_in_the_cache_is_found(hub, client, repo_id):
         assert client("fetch", repo_id) == before and path.read_bytes() == good
 
 
-def test_what_another_tool_left_in_the_cache_is_checked_before_its_first_use(hub, client, repo_id):
+def test_files_of_other_tools_are_checked_before_their_first_use(hub, client, repo_id):
     repo = hub.add(repo_id, model_files())
     client("fetch", repo_id)
     shutil.rmtree(client.home / "zoo")
@@ -133,7 +133,7 @@ def test_what_another_tool_left_in_the_cache_is_checked_before_its_first_use(hub
     assert sha256(path.read_bytes()) == expected
 
 
-def test_pull_makes_a_folder_that_needs_no_network(hub, client, repo_id, tmp_path):
+def test_a_pulled_folder_needs_no_network(hub, client, repo_id, tmp_path):
     repo = hub.add(repo_id, model_files())
     out = tmp_path / "pulled"
     client("pull", repo_id, out)
@@ -146,7 +146,7 @@ def test_pull_makes_a_folder_that_needs_no_network(hub, client, repo_id, tmp_pat
     assert read_weights(out).keys() == tensors().keys()
 
 
-def test_a_pulled_folder_that_was_changed_is_refused(hub, client, repo_id, tmp_path):
+def test_a_changed_pulled_folder_is_refused(hub, client, repo_id, tmp_path):
     hub.add(repo_id, model_files())
     out = tmp_path / "pulled"
     client("pull", repo_id, out)
@@ -157,7 +157,7 @@ def test_a_pulled_folder_that_was_changed_is_refused(hub, client, repo_id, tmp_p
         assert f"zooadapt pull {repo_id}@" in caught.value.remedy
 
 
-def test_pull_refuses_an_output_that_exists_before_it_asks_the_hub(hub, client, repo_id, tmp_path):
+def test_pull_refuses_an_existing_output_before_any_request(hub, client, repo_id, tmp_path):
     hub.add(repo_id, model_files())
     client("pull", repo_id, tmp_path / "pulled")
     hub.seen.clear()
@@ -167,7 +167,7 @@ def test_pull_refuses_an_output_that_exists_before_it_asks_the_hub(hub, client, 
     client("pull", repo_id, tmp_path / "pulled", overwrite=True)
 
 
-def test_what_is_cached_is_listed(hub, client, repo_id):
+def test_cached_commits_are_listed(hub, client, repo_id):
     repo = hub.add(repo_id, model_files())
     client("fetch", repo_id)
     (entry,) = (entry for entry in client("cached") if entry["location"] == repo_id)
@@ -183,19 +183,19 @@ def test_eight_processes_share_one_cache(hub, new_client, repo_id, locks):
     first = new_client(**locks)
     clients = [first, *(new_client(first.home, **locks) for _ in range(7))]
 
-    def ask_all(which):
+    def fetch_all(repo):
         for client in clients:
-            client.ask("fetch", which)
-        return [client.answer() for client in clients]
+            client.start("fetch", repo)
+        return [client.result() for client in clients]
 
-    answers = ask_all(repo_id)
-    assert answers == [answers[0]] * 8
-    assert answers[0]["files"]["model.safetensors"] == expected
-    ask_all(other.name)
+    sources = fetch_all(repo_id)
+    assert sources == [sources[0]] * 8
+    assert sources[0]["files"]["model.safetensors"] == expected
+    fetch_all(other.name)
     path = first.cached(other.name, "model.safetensors")
     path.write_bytes(bytes(path.stat().st_size))
-    mended = {answer["files"]["model.safetensors"] for answer in ask_all(other.name)}
-    assert mended == {sha256(other.head.files["model.safetensors"])}
+    replaced = {source["files"]["model.safetensors"] for source in fetch_all(other.name)}
+    assert replaced == {sha256(other.head.files["model.safetensors"])}
 
 
 def test_private_and_gated_repos_need_the_right_token(hub, client, owner, new_client):
@@ -217,12 +217,12 @@ def test_private_and_gated_repos_need_the_right_token(hub, client, owner, new_cl
         assert caught.value.thing == repo
 
 
-def test_the_token_stays_at_home(hub, owner):
+def test_the_token_goes_to_the_hub_s_host_alone(hub, owner):
     hub.add("me/private", model_files(seed=5), private=True)
     owner("fetch", "me/private", revision=hub.repos["me/private"].head.oid)
     hosts = {headers["host"].split(":")[0] for _, _, headers in hub.seen}
-    carried = {h["host"].split(":")[0] for _, _, h in hub.seen if "authorization" in h}
-    assert hosts == {"127.0.0.1", "localhost"} and carried == {"127.0.0.1"}
+    authorized = {h["host"].split(":")[0] for _, _, h in hub.seen if "authorization" in h}
+    assert hosts == {"127.0.0.1", "localhost"} and authorized == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("revision", ["v9", "0" * 40, "../main", "a b"])
@@ -234,7 +234,7 @@ def test_a_missing_revision_is_named(hub, client, repo_id, revision):
 
 
 @pytest.mark.parametrize("location", ["org/..", "org/a--b", "a/b/c", "-x/y", "org/" + "x" * 100])
-def test_what_cannot_be_a_repo_is_refused_without_asking(hub, client, location):
+def test_invalid_repo_ids_are_refused_without_a_request(hub, client, location):
     with pytest.raises(HubError) as caught:
         client("fetch", location)
     assert caught.value.code in (2, 66) and hub.seen == []

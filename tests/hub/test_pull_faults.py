@@ -1,4 +1,4 @@
-"""Whatever the Hub or the network does: a source that is right, or one typed error, and soon."""
+"""Faults of the Hub or the network end in a correct source or one typed error, and soon."""
 
 import os
 import random
@@ -55,7 +55,8 @@ FAILS = {
         fault(faults.wrong_bytes, on=r"GET /org/\w+/resolve/\w+/config"), 65, "'config.json'"),
     "endless body": (fault(faults.endless, on=r"GET /org/\w+/resolve"), 69, "sent more than"),
     "endless description": (fault(faults.endless, on=INFO), 69, "sent more than"),
-    "packed body": (fault(faults.packed, on=r"GET /org/\w+/resolve"), 69, "packed"),
+    "compressed body": (
+        fault(faults.compressed, on=r"GET /org/\w+/resolve"), 69, "compressed body"),
     "a log-in page": (fault(faults.page), 69, "not a Hub"),
     "a log-in page for a small file": (fault(faults.page, on=RESOLVE), 69, "not a Hub|not seem"),
     "a list for a description": (fault(faults.value([]), on=INFO), 69, "not a Hub"),
@@ -82,7 +83,7 @@ FAILS = {
     "redirected to a file": (
         fault(lambda request: request.reply(302, b"", {"Location": "file:///etc/passwd"}), on=INFO),
         69, "protocol|scheme|file"),
-    "a listed file that is not there": (
+    "a listed file that is absent": (
         fault(lambda request: request.refuse(404, "EntryNotFound"), on=RESOLVE), 66, "lacks"),
     "no file for us": (
         fault(lambda request: request.refuse(403, "", "not you"), on=RESOLVE), 77, "not you"),
@@ -98,16 +99,16 @@ FAILS = {
 
 
 @pytest.mark.parametrize("case", RECOVERS)
-def test_a_passing_fault_is_waited_out(hub, client, repo_id, case):
+def test_a_temporary_fault_is_waited_out(hub, client, repo_id, case):
     repo = hub.add(repo_id, model_files())
     hub.fault = RECOVERS[case]
-    found = client("fetch", repo_id)
-    assert found["files"] == {name: sha256(repo.head.files[name]) for name in found["files"]}
-    assert len(found["files"]) == 4 and client.seconds < 8
+    files = client("fetch", repo_id)["files"]
+    assert files == {name: sha256(repo.head.files[name]) for name in files}
+    assert len(files) == 4 and client.seconds < 8
 
 
 @pytest.mark.parametrize("case", FAILS)
-def test_a_lasting_fault_is_one_typed_error(hub, client, repo_id, case, tmp_path):
+def test_a_permanent_fault_is_one_typed_error(hub, client, repo_id, case, tmp_path):
     repo = hub.add(repo_id, model_files())
     hub.fault, code, message = FAILS[case]
     with pytest.raises(HubError, match=message) as caught:
@@ -117,11 +118,11 @@ def test_a_lasting_fault_is_one_typed_error(hub, client, repo_id, case, tmp_path
     assert client.seconds < 8 and list(tmp_path.iterdir()) == []
     assert not any(path.name in ("evil", "x") for path in client.home.rglob("*"))
     hub.fault = None
-    found = client("fetch", repo_id)
-    assert found["files"] == {name: sha256(repo.head.files[name]) for name in found["files"]}
+    files = client("fetch", repo_id)["files"]
+    assert files == {name: sha256(repo.head.files[name]) for name in files}
 
 
-def test_a_wait_of_more_than_a_minute_is_not_begun(hub, client, repo_id):
+def test_a_pause_of_more_than_a_minute_is_refused(hub, client, repo_id):
     hub.add(repo_id, model_files())
     hub.fault = fault(faults.status(429, Retry_After="61"), on=ANY)
     with pytest.raises(HubError, match="the Hub is busy") as caught:
@@ -130,16 +131,16 @@ def test_a_wait_of_more_than_a_minute_is_not_begun(hub, client, repo_id):
     assert len(hub.seen) == 1
 
 
-def test_a_transfer_that_takes_too_long_in_all_is_ended(hub, new_client, repo_id):
+def test_a_transfer_past_its_deadline_is_aborted(hub, new_client, repo_id):
     hub.add(repo_id, model_files())
     hub.fault = fault(faults.trickle, on=LARGE)
     client = new_client(ZOOADAPT_HUB_DEADLINE="0.5", ZOOADAPT_HUB_STALL="30")
-    with pytest.raises(HubError, match="took longer than it may") as caught:
+    with pytest.raises(HubError, match="took longer than its deadline") as caught:
         client("fetch", repo_id)
     assert caught.value.code == 69 and client.seconds < 4
 
 
-def test_a_cut_transfer_of_a_large_file_goes_on_where_it_was(hub, client, repo_id):
+def test_an_interrupted_transfer_of_a_large_file_resumes(hub, client, repo_id):
     files = model_files() | {"vocab.bin": random.Random(0).randbytes(25_000_000)}
     hub.add(repo_id, files)
     client("fetch", repo_id)
@@ -157,31 +158,31 @@ def test_a_cut_transfer_of_a_large_file_goes_on_where_it_was(hub, client, repo_i
         ("no-url", "protocol"),
     ],
 )
-def test_a_hub_that_cannot_be_reached_is_told(hub, new_client, endpoint, message):
+def test_an_unreachable_hub_is_one_error(hub, new_client, endpoint, message):
     client = new_client(HF_ENDPOINT=endpoint.format(port=hub.server_port))
     with pytest.raises(HubError, match=message) as caught:
         client("fetch", "org/toy")
     assert caught.value.code == 69 and "HF_ENDPOINT" in caught.value.remedy
 
 
-def test_a_cache_that_cannot_be_written_is_told(hub, new_client, repo_id, tmp_path):
+def test_an_unwritable_cache_is_named(hub, new_client, repo_id, tmp_path):
     hub.add(repo_id, model_files())
     (tmp_path / "file").touch()
-    for where in ("HF_HOME", "ZOOADAPT_CACHE"):
-        client = new_client(**{where: str(tmp_path / "file")})
+    for variable in ("HF_HOME", "ZOOADAPT_CACHE"):
+        client = new_client(**{variable: str(tmp_path / "file")})
         with pytest.raises(HubError) as caught:
             client("fetch", repo_id)
         assert caught.value.code in (73, 74) and str(tmp_path / "file") in str(caught.value)
 
 
-def test_settings_that_are_no_numbers_are_usage_errors(hub, new_client):
+def test_settings_without_a_number_are_usage_errors(hub, new_client):
     client = new_client(ZOOADAPT_HUB_PAUSE="soon")
     with pytest.raises(HubError, match="ZOOADAPT_HUB_PAUSE='soon'") as caught:
         client("fetch", "org/toy")
     assert caught.value.code == 2
 
 
-def test_killed_pulls_leave_a_cache_that_the_next_one_gets_right(hub, new_client, tmp_path):
+def test_after_killed_pulls_the_next_one_is_complete(hub, new_client, tmp_path):
     chance, home = random.Random(0), None
     hub.fault = faults.also(lambda request: time.sleep(0.03), on=ANY, times=faults.ALWAYS)
     fetched = ("config.json", "model.safetensors", "README.md", "LICENSE", "vocab.bin")
@@ -192,7 +193,7 @@ def test_killed_pulls_leave_a_cache_that_the_next_one_gets_right(hub, new_client
         client = new_client(home)
         home = client.home
         client("cached")
-        client.ask("pull", repo.name, tmp_path / f"out{k}", names=["vocab.bin"])
+        client.start("pull", repo.name, tmp_path / f"out{k}", names=["vocab.bin"])
         time.sleep(chance.uniform(0.05, 0.9))
         client.kill()
         if (tmp_path / f"out{k}").exists():
@@ -211,37 +212,37 @@ def whole(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()) for path in files}
 
 
-def test_what_a_killed_download_left_is_swept_and_what_runs_is_not(hub, client, repo_id):
+def test_abandoned_partial_files_are_removed_and_running_ones_spared(hub, client, repo_id):
     repo = hub.add(repo_id, model_files())
     client("fetch", repo_id)
     blobs = client.cached(repo_id, "config.json").parent
-    left, running = blobs / "a.0123abcd.incomplete", blobs / "b.0123abcd.incomplete"
-    for path in (left, running):
+    abandoned, running = blobs / "a.0123abcd.incomplete", blobs / "b.0123abcd.incomplete"
+    for path in (abandoned, running):
         path.write_bytes(b"half")
-    os.utime(left, (1, 1))
+    os.utime(abandoned, (1, 1))
     repo.commit(model_files(seed=2))
     client("fetch", repo_id)
-    assert running.exists() and not left.exists()
+    assert running.exists() and not abandoned.exists()
 
 
-def test_pauses_grow_are_drawn_and_end_after_five_tries(monkeypatch):
-    """Only the clock is another one here."""
+def test_pauses_double_with_jitter_and_end_after_five_tries(monkeypatch):
+    """With another clock."""
     from zooadapt.zoo.hub import client as calls
-    from zooadapt.zoo.hub.transport import FailedForNow
+    from zooadapt.zoo.hub.transport import TemporaryFailure
 
     monkeypatch.setenv("ZOOADAPT_HUB_PAUSE", "1")
     runs = []
     for _ in range(2):
-        pauses, tried = [], []
+        pauses, tries = [], []
 
-        def fail(tried=tried):
-            tried.append(1)
-            raise FailedForNow("busy", retry_after=0.0)
+        def fail(tries=tries):
+            tries.append(1)
+            raise TemporaryFailure("busy", retry_after=0.0)
 
         monkeypatch.setattr(calls.time, "sleep", pauses.append)
         with pytest.raises(UnavailableError, match="tried 5 times"):
             calls.call(fail, repo="org/x")
-        assert len(tried) == 5 and len(pauses) == 4
+        assert len(tries) == 5 and len(pauses) == 4
         assert all(2**k / 2 <= pause <= 2**k for k, pause in enumerate(pauses))
         runs.append(pauses)
     assert runs[0] != runs[1]

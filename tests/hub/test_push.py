@@ -1,4 +1,4 @@
-"""Publishing: what leaves the machine, into which repository, and how often."""
+"""Publishing: which files leave the machine, for which repository, and how often."""
 
 import getpass
 import json
@@ -68,7 +68,7 @@ def test_the_same_push_again_changes_nothing(hub, owner, mine, model):
     assert not again["creates_repo"]
 
 
-def test_an_update_is_one_commit_and_keeps_what_a_person_wrote(hub, owner, mine, model):
+def test_an_update_is_one_commit_and_keeps_people_s_text(hub, owner, mine, model):
     owner("push", model, mine)
     repo = hub.repos[mine]
     text = repo.head.files["README.md"].decode()
@@ -81,8 +81,8 @@ def test_an_update_is_one_commit_and_keeps_what_a_person_wrote(hub, owner, mine,
     result = owner("push", model, mine)
     after = repo.head.files["README.md"].decode()
     assert len(repo.branches["main"]) == 4 and repo.head.files["photo.jpg"] == b"jpeg"
-    for kept in ("# My flowers\n\nHands off <!-- mine -->", "## Thanks\n\nto all.\n"):
-        assert kept in after
+    for passage in ("# My flowers\n\nHands off <!-- mine -->", "## Thanks\n\nto all.\n"):
+        assert passage in after
     assert "seed 7" in after and "seed 0" not in after and after.count(card.BEGIN) == 1
     assert front(after)["language"] == "de" and front(after)["license"] == "cc-by-4.0"
     assert front(after)["tags"] == ["flowers", "zooadapt"]
@@ -91,9 +91,7 @@ def test_an_update_is_one_commit_and_keeps_what_a_person_wrote(hub, owner, mine,
     assert "+# 3 classes, seed 7" in result["card_diff"] and "-# 3 cl" in result["card_diff"]
 
 
-def test_a_repo_of_somebody_else_is_refused_and_overwritten_only_on_request(
-    hub, owner, mine, model
-):
+def test_a_foreign_repo_is_overwritten_only_on_request(hub, owner, mine, model):
     files = {"README.md": b"# By hand\n", "pytorch_model.bin": b"x", ".gitattributes": b""}
     repo = hub.add(mine, files)
     with pytest.raises(HubError, match="holds README.md and was not published by") as caught:
@@ -105,7 +103,7 @@ def test_a_repo_of_somebody_else_is_refused_and_overwritten_only_on_request(
     assert "# By hand" in text and card.is_ours(text) and front(text)["license"] == "mit"
 
 
-def test_an_empty_repo_is_taken_as_it_is(hub, owner, mine, model):
+def test_an_empty_repo_keeps_its_visibility(hub, owner, mine, model):
     hub.add(mine, {".gitattributes": b""}, private=False)
     result = owner("push", model, mine)
     assert result["public"] and not hub.repos[mine].private
@@ -121,14 +119,14 @@ def test_a_dry_run_needs_no_token_and_sends_nothing(hub, client, owner, mine, mo
     unseen = client("push", model, mine, dry_run=True, offline=True)
     assert {file.pop("change") for file in unseen["files"]} == {"unknown"}
     files = [{k: v for k, v in file.items() if k != "change"} for file in planned["files"]]
-    facts = {"files": files, "unseen": "this is offline", "creates_repo": False}
+    facts = {"files": files, "unseen": "this run is offline", "creates_repo": False}
     assert unseen == planned | facts
     assert hub.seen == [] and client.events == []
     done = owner("push", model, mine)
     assert done["files"] == planned["files"] and done["card"] == planned["card"]
 
 
-def test_a_pull_request_leaves_the_branch_alone_and_is_made_once(hub, owner, mine, model):
+def test_a_pull_request_is_opened_once_beside_the_branch(hub, owner, mine, model):
     owner("push", model, mine)
     before = hub.repos[mine].head
     write_export(model, seed=8)
@@ -141,7 +139,7 @@ def test_a_pull_request_leaves_the_branch_alone_and_is_made_once(hub, owner, min
 
 
 @pytest.mark.parametrize("public", [True, False])
-def test_a_model_of_unknown_licence_is_not_made_public(hub, owner, mine, tmp_path, public):
+def test_a_model_of_unknown_licence_stays_private(hub, owner, mine, tmp_path, public):
     model = write_export(tmp_path / "unlicensed", license=None)
     if not public:
         owner("push", model, mine)
@@ -156,23 +154,23 @@ def test_a_model_of_unknown_licence_is_not_made_public(hub, owner, mine, tmp_pat
     assert front(hub.repos[mine].head.files["README.md"].decode())["license"] == "cc-by-4.0"
 
 
-def test_a_licence_of_its_own_is_linked_to(hub, owner, mine, tmp_path):
+def test_a_licence_other_is_linked(hub, owner, mine, tmp_path):
     base = {"base_model": "org/Toy", "base_model_revision": "0" * 40}
     owner("push", write_export(tmp_path / "m", license="other", **base), mine, public=True)
-    found = front(hub.repos[mine].head.files["README.md"].decode())
-    assert found["license"] == "other" and found["license_name"] == "org-toy-license"
-    assert found["license_link"] == f"https://huggingface.co/org/Toy/tree/{'0' * 40}"
+    facts = front(hub.repos[mine].head.files["README.md"].decode())
+    assert facts["license"] == "other" and facts["license_name"] == "org-toy-license"
+    assert facts["license_link"] == f"https://huggingface.co/org/Toy/tree/{'0' * 40}"
 
 
-def test_a_licence_of_its_own_without_name_and_link_is_not_made_public(hub, owner, mine, tmp_path):
+def test_a_licence_other_without_name_and_link_stays_private(hub, owner, mine, tmp_path):
     model = write_export(tmp_path / "m", license="other")
     with pytest.raises(HubError, match="no name and link") as caught:
         owner("push", model, mine, public=True)
     assert caught.value.code == 2 and "license_name and license_link" in caught.value.remedy
     assert mine not in hub.repos
-    named = {"license_name": "toy-1.0", "license_link": "LICENSE"}
-    owner("push", write_export(tmp_path / "m", license="other", **named), mine, public=True)
-    assert front(hub.repos[mine].head.files["README.md"].decode()).items() >= named.items()
+    keys = {"license_name": "toy-1.0", "license_link": "LICENSE"}
+    owner("push", write_export(tmp_path / "m", license="other", **keys), mine, public=True)
+    assert front(hub.repos[mine].head.files["README.md"].decode()).items() >= keys.items()
 
 
 def test_a_damaged_copy_of_the_remote_card_is_not_merged(hub, owner, mine, model):
@@ -183,7 +181,7 @@ def test_a_damaged_copy_of_the_remote_card_is_not_merged(hub, owner, mine, model
     assert {file["change"] for file in again["files"]} == {"same"}
 
 
-def test_the_licence_is_the_sources_and_is_never_made_up(hub, owner, mine, tmp_path):
+def test_the_licence_is_the_source_s_own(hub, owner, mine, tmp_path):
     model = write_export(tmp_path / "other", license="gpl-3.0")
     owner("push", model, mine, public=True)
     assert front(hub.repos[mine].head.files["README.md"].decode())["license"] == "gpl-3.0"
@@ -199,14 +197,14 @@ def test_the_licence_is_the_sources_and_is_never_made_up(hub, owner, mine, tmp_p
         ({"repo": "other/flowers"}, 77, "rights to create"),
     ],
 )
-def test_what_cannot_be_pushed_is_refused(hub, owner, mine, model, options, code, message):
+def test_invalid_pushes_are_refused(hub, owner, mine, model, options, code, message):
     repo = options.pop("repo", mine)
     with pytest.raises(HubError, match=message) as caught:
         owner("push", model, repo, **options)
     assert caught.value.code == code and repo not in hub.repos
 
 
-def test_a_token_is_needed_and_has_to_be_good_enough(hub, client, new_client, mine, model):
+def test_a_push_needs_a_token_with_write_access(hub, client, new_client, mine, model):
     with pytest.raises(HubError, match="needs a Hub token") as caught:
         client("push", model, mine)
     assert caught.value.code == 77 and caught.value.remedy == "hf auth login" and hub.seen == []
@@ -217,12 +215,12 @@ def test_a_token_is_needed_and_has_to_be_good_enough(hub, client, new_client, mi
     assert caught.value.code == 77
 
 
-def test_names_of_samples_stay_at_home(hub, owner, mine, model):
+def test_names_of_samples_are_not_published(hub, owner, mine, model):
     report = {"data": {"held_out": ["patients/doe.png"], "samples": {"val": 1}}, "seed": 0}
     (model / "report.json").write_text(json.dumps(report))
     owner("push", model, mine)
-    there = json.loads(hub.repos[mine].head.files["report.json"])
-    assert there == {"data": {"samples": {"val": 1}}, "seed": 0}
+    published = json.loads(hub.repos[mine].head.files["report.json"])
+    assert published == {"data": {"samples": {"val": 1}}, "seed": 0}
     assert json.loads((model / "report.json").read_text()) == report
 
 
@@ -241,27 +239,27 @@ def test_names_of_samples_stay_at_home(hub, owner, mine, model):
         ("README.md", "https://x/y /srv/{user}/flowers", "your user name in a path"),
     ],
 )
-def test_what_is_private_is_not_published(hub, owner, mine, model, name, text, what):
-    for place, value in (("{home}", str(owner.home)), ("{user}", getpass.getuser())):
-        text = text.replace(place, value)
+def test_private_data_is_not_published(hub, owner, mine, model, name, text, what):
+    for field, value in (("{home}", str(owner.home)), ("{user}", getpass.getuser())):
+        text = text.replace(field, value)
     (model / name).write_text("\n" + text)
     with pytest.raises(HubError, match=f"'{name}' holds {what}") as caught:
         owner("push", model, mine)
     assert caught.value.code == 65 and hub.count("POST|PUT", "") == 0
     assert TOKEN not in str(caught.value)
-    (model / name).unlink()  # no test leaves behind what must not be left
+    (model / name).unlink()  # a later test searches all folders for tokens
 
 
-def test_the_addresses_of_ones_own_repos_are_published(hub, new_client, mine, model):
-    """A model adapted from a model of one's own, by a local user of the same name."""
+def test_addresses_of_the_user_s_own_repos_are_published(hub, new_client, mine, model):
+    """A model adapted from the user's own model, with a local user of the same name."""
     with (model / "README.md").open("a") as file:
         file.write("\nfrom https://huggingface.co/alice/toy/tree/main and https://x/home/alice/y\n")
     new_client(HF_TOKEN=TOKEN, LOGNAME="alice")("push", model, mine)
     assert "alice/toy" in hub.repos[mine].head.files["README.md"].decode()
 
 
-def test_a_user_without_a_name_or_home_has_none_to_give_away(monkeypatch):
-    """As in a container that knows no user of its number."""
+def test_privacy_is_checked_for_a_user_without_name_or_home(monkeypatch):
+    """As in a container without an entry for the user's number."""
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -274,7 +272,7 @@ def test_a_user_without_a_name_or_home_has_none_to_give_away(monkeypatch):
         privacy.check({"README.md": b"/home/me/x"})
 
 
-def test_private_names_of_tensors_are_not_published_either(hub, owner, mine, model):
+def test_private_names_of_tensors_are_not_published(hub, owner, mine, model):
     from safetensors.torch import save_file
     from torch import ones
 
@@ -289,20 +287,20 @@ def test_links_are_not_published(hub, owner, mine, model, tmp_path, name):
     secret.write_bytes((model / name).read_bytes())
     (model / name).unlink()
     (model / name).symlink_to(secret)
-    with pytest.raises(HubError, match="is no plain file") as caught:
+    with pytest.raises(HubError, match="is not a regular file") as caught:
         owner("push", model, mine)
     assert caught.value.thing == name and hub.seen == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "config.json", "model.safetensors"])
-def test_a_folder_that_is_no_export_is_refused(hub, owner, mine, model, name):
+def test_an_incomplete_export_is_refused(hub, owner, mine, model, name):
     (model / name).unlink()
     with pytest.raises(HubError, match=name) as caught:
         owner("push", model, mine)
     assert caught.value.code in (65, 66) and hub.seen == []
 
 
-def test_a_folder_of_somebody_else_is_refused(hub, owner, mine, tmp_path):
+def test_a_folder_of_another_tool_is_refused(hub, owner, mine, tmp_path):
     for name, data in model_files().items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(HubError, match="not made by zooadapt adapt"):
@@ -311,7 +309,7 @@ def test_a_folder_of_somebody_else_is_refused(hub, owner, mine, tmp_path):
 
 @pytest.mark.parametrize("facts", [[1], "x", {"source": "x"}, {"scores": [1]},
                                    {"scores": {"test": "x"}}])  # fmt: skip
-def test_facts_of_a_wrong_type_are_named(hub, owner, mine, tmp_path, facts):
+def test_config_entries_of_a_wrong_type_are_named(hub, owner, mine, tmp_path, facts):
     folder = write_export(tmp_path / "odd")
     config = json.loads((folder / "config.json").read_text()) | {"zooadapt": facts}
     (folder / "config.json").write_text(json.dumps(config))
@@ -321,7 +319,7 @@ def test_facts_of_a_wrong_type_are_named(hub, owner, mine, tmp_path, facts):
 
 
 @pytest.mark.parametrize("text", ["---\n- a\n---\n", "---\n[\n---\n", "---\n&a [*a]\n---\n"])
-def test_a_card_that_cannot_be_read_is_named(hub, owner, mine, model, text):
+def test_an_unreadable_card_is_named(hub, owner, mine, model, text):
     (model / "README.md").write_text(text)
     with pytest.raises(HubError, match="front matter of 'README.md'") as caught:
         owner("push", model, mine)
@@ -341,7 +339,7 @@ RECOVERS = {
     "the commit's answer is an error": fault(
         lambda request: (faults.answered(lambda raw: b"")(request), request.reply(504)),
         on=COMMIT, times=1),
-    "the answer that the repo is there is lost": fault(
+    "the answer of the creation is lost": fault(
         faults.lose_answer, on="POST /api/repos/create", times=1),
     "429 for the preparations": fault(faults.status(429), on="POST .*preupload", times=2),
 }  # fmt: skip
@@ -357,7 +355,7 @@ FAILS = {
               on="POST /api/validate-yaml"), 65, "bad tag"),
     "somebody committed in between": (
         fault(lambda request: request.refuse(412, "", "A commit has happened since."), on=COMMIT),
-        75, "changed in between"),
+        75, "changed meanwhile"),
     "the upload is refused": (fault(faults.status(400), on="PUT"), 65, "refuses"),
     "the store says no": (
         fault(faults.value({"objects": [{"oid": "x", "size": 1, "error": {
@@ -366,7 +364,7 @@ FAILS = {
 
 
 @pytest.mark.parametrize("case", RECOVERS)
-def test_a_passing_fault_ends_in_one_commit(hub, owner, mine, model, case):
+def test_a_temporary_fault_ends_in_one_commit(hub, owner, mine, model, case):
     hub.fault = RECOVERS[case]
     result = owner("push", model, mine)
     repo = hub.repos[mine]
@@ -375,7 +373,7 @@ def test_a_passing_fault_ends_in_one_commit(hub, owner, mine, model, case):
 
 
 @pytest.mark.parametrize("case", FAILS)
-def test_a_lasting_fault_changes_nothing(hub, owner, mine, model, case):
+def test_a_permanent_fault_changes_nothing(hub, owner, mine, model, case):
     owner("push", model, mine)
     repo = hub.repos[mine]
     write_export(model, seed=9)
@@ -389,12 +387,12 @@ def test_a_lasting_fault_changes_nothing(hub, owner, mine, model, case):
 
 
 @pytest.mark.parametrize("when", ["GET /me/.*README", "POST .*validate-yaml", "PUT", COMMIT])
-def test_a_repo_that_moves_meanwhile_is_left_as_it_moved(hub, owner, mine, model, when):
+def test_a_repo_that_changes_meanwhile_stays_as_changed(hub, owner, mine, model, when):
     owner("push", model, mine)
     repo = hub.repos[mine]
     write_export(model, seed=9)
     hub.fault = faults.also(lambda request: repo.commit({"x": b"new"}, "by another"), on=when)
-    with pytest.raises(HubError, match="moved on|changed in between") as caught:
+    with pytest.raises(HubError, match="moved on|changed meanwhile") as caught:
         owner("push", model, mine)
     assert caught.value.code == 75 and "again" in caught.value.remedy
     assert [c.title for c in repo.branches["main"]][2:] == ["by another"]
@@ -402,9 +400,9 @@ def test_a_repo_that_moves_meanwhile_is_left_as_it_moved(hub, owner, mine, model
     assert len(repo.branches["main"]) == 4 and repo.head.files["x"] == b"new"
 
 
-def test_an_upload_that_is_taken_too_slowly_is_ended(hub, owner, mine, model):
-    """More bytes than the system keeps for a connection, so that the sender has to wait: it wakes
-    a sender when a third of its buffer is free, so trickling on is a stall."""
+def test_a_stalled_upload_is_aborted(hub, owner, mine, model):
+    """More bytes than the system buffers, so that the sender has to wait. The system wakes a sender
+    when a third of its buffer is free: a trickle is a stall."""
     data = random.Random(0).randbytes(24_000_000)
     header = b'{"a":{"dtype":"U8","shape":[24000000],"data_offsets":[0,24000000]}}'
     (model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
@@ -415,7 +413,7 @@ def test_an_upload_that_is_taken_too_slowly_is_ended(hub, owner, mine, model):
     assert len(hub.repos[mine].branches["main"]) == 1
 
 
-def test_what_arrived_is_compared_with_what_was_sent(hub, owner, mine, model):
+def test_the_stored_files_are_compared_with_those_sent(hub, owner, mine, model):
     owner("push", model, mine)
     write_export(model, seed=9)
 
@@ -429,9 +427,7 @@ def test_what_arrived_is_compared_with_what_was_sent(hub, owner, mine, model):
     assert caught.value.code == 65
 
 
-def test_killed_pushes_leave_the_repo_before_or_after_and_a_rerun_ends_in_one_commit(
-    hub, new_client, tmp_path
-):
+def test_killed_pushes_and_their_reruns_end_in_one_commit(hub, new_client, tmp_path):
     chance, model, mine = random.Random(1), tmp_path / "model", "me/killed"
     hub.fault = faults.also(lambda request: time.sleep(0.04), on="", times=faults.ALWAYS)
     client = new_client(HF_TOKEN=TOKEN)
@@ -440,7 +436,7 @@ def test_killed_pushes_leave_the_repo_before_or_after_and_a_rerun_ends_in_one_co
     for k in range(1, KILLS + 1):
         write_export(model, seed=k)
         client("cached")
-        client.ask("push", model, mine)
+        client.start("push", model, mine)
         time.sleep(chance.uniform(0.1, 0.9))
         client.kill()
         time.sleep(0.2)
@@ -454,7 +450,7 @@ def test_killed_pushes_leave_the_repo_before_or_after_and_a_rerun_ends_in_one_co
         assert len(repo.branches["main"]) == k + 2 and repo.head.files["report.json"] == report
 
 
-def test_the_token_goes_to_the_hub_alone_and_into_no_file(hub, owner, mine, model):
+def test_no_file_and_no_other_host_receives_the_token(hub, owner, mine, model):
     owner("push", model, mine)
     for method, path, headers in hub.seen:
         at_home = headers["host"].startswith("127.0.0.1")
@@ -466,10 +462,10 @@ def test_the_token_goes_to_the_hub_alone_and_into_no_file(hub, owner, mine, mode
         assert not any(TOKEN.encode() in data for data in commit.files.values())
 
 
-def test_what_was_pushed_is_pulled_again_byte_for_byte(hub, owner, new_client, mine, model):
+def test_a_pushed_model_is_fetched_byte_for_byte(hub, owner, new_client, mine, model):
     pushed = owner("push", model, mine)
-    found = new_client(HF_TOKEN=TOKEN)("fetch", mine)
-    assert found["revision"] == pushed["commit"] and found["license"] == "mit"
+    source = new_client(HF_TOKEN=TOKEN)("fetch", mine)
+    assert source["revision"] == pushed["commit"] and source["license"] == "mit"
     weights = (model / "model.safetensors").read_bytes()
-    assert found["files"]["model.safetensors"] == sha256(weights)
+    assert source["files"]["model.safetensors"] == sha256(weights)
     assert is_large("model.safetensors")

@@ -1,4 +1,4 @@
-"""A model to the Hub and back by the Python interface."""
+"""A round trip over the Hub by the Python interface."""
 
 import json
 
@@ -28,6 +28,6 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, tmp_path):
     commit, public, probabilities, test = json.loads(run(hub, tmp_path / "home", "-c", PUSH))
     assert not public and hub.repos["me/python-trip"].head.files.keys() >= {"model.safetensors"}
     code = LOAD.replace("COMMIT", commit)
-    found = json.loads(run(hub, tmp_path / "clean", "-c", code))
-    assert found[:2] == [probabilities, test]
-    assert {"README.md", "config.json", "model.safetensors", "report.json"} <= set(found[2])
+    *results, names = json.loads(run(hub, tmp_path / "clean", "-c", code))
+    assert results == [probabilities, test]
+    assert {"README.md", "config.json", "model.safetensors", "report.json"} <= set(names)

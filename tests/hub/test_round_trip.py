@@ -1,5 +1,5 @@
-"""The whole way with real models: adapt, push, and in a clean home pull, predict, load by stock
-tools."""
+"""Round trips of real models: adapt and push, then in a clean home pull, predict and load by stock
+libraries."""
 
 import ast
 import json
@@ -22,17 +22,17 @@ CASES = {
     "transformers": ("all_minilm_l6_v2.st_fp16", "text/trec6/test.csv", ["--strategy", "probe"]),
 }
 ROUNDING = {"timm": 0.0, "rnn": 0.0, "transformers": 1e-5}
-"""Of a stock library's logits: sentence-transformers sorts a batch by length and pads it itself."""
+"""Of a stock library's logits: sentence-transformers sorts and pads a batch in its own way."""
 
 
 def run(hub, home: Path, *arguments: str) -> str:
     """A command in a home of its own; its stdout."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ZOOADAPT_"))}
     home.mkdir(exist_ok=True)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, *arguments], cwd=home, capture_output=True, text=True,
-        env=kept | {"HOME": str(home), "HF_HOME": str(home / "hf"), "HF_TOKEN": TOKEN,
+        env=inherited | {"HOME": str(home), "HF_HOME": str(home / "hf"), "HF_TOKEN": TOKEN,
                     "HF_ENDPOINT": hub.url, "NO_PROXY": "*", "OMP_NUM_THREADS": "1",
                     "ZOOADAPT_CACHE": str(home / "zoo"), "PATH": path},
     )  # fmt: skip
@@ -50,45 +50,45 @@ def test_push_then_pull_then_predict(hub, tmp_path, real_data, family):
         "-o", str(model), "--labels-per-class", "4", "--precision", "fp32", *options)  # fmt: skip
     pushed = json.loads(run(hub, home, *zooadapt, "push", str(model), repo, "--json"))
     compare = str(Path(__file__).parent / "compare.py")
-    told = run(hub, tmp_path / "clean", compare, str(model), repo, family)
-    found = json.loads(told.splitlines()[-1])
-    assert found["equal"] and found.get("stock", 0.0) <= ROUNDING[family]
-    assert found["sha256"] == sha256((model / "model.safetensors").read_bytes())
-    assert found["lock"] == pushed["commit"]
+    output = run(hub, tmp_path / "clean", compare, str(model), repo, family)
+    outcome = json.loads(output.splitlines()[-1])
+    assert outcome["equal"] and outcome.get("stock", 0.0) <= ROUNDING[family]
+    assert outcome["sha256"] == sha256((model / "model.safetensors").read_bytes())
+    assert outcome["lock"] == pushed["commit"]
     check_snippets(hub, tmp_path, repo, hub.repos[repo].head.files["README.md"].decode())
     published = [data for c in hub.repos[repo].branches["main"] for data in c.files.values()]
-    left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert not any(TOKEN.encode() in data for data in published + left)
+    local = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(TOKEN.encode() in data for data in published + local)
     assert not any(str(tmp_path).encode() in data for data in published)
 
 
 def check_snippets(hub, tmp_path: Path, repo: str, card: str) -> None:
-    """Every piece of code on the card, word for word, in a home where nothing is cached."""
+    """Run all code of the card, unchanged, in a home with an empty cache."""
     home = tmp_path / "reader"
     home.mkdir()
     pixels = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(home / "photo.jpg")
     blocks = re.findall(r"```(sh|python)\n(.*?)```", card, re.DOTALL)
     assert blocks and "local-dir:" not in card and "PATH_OF" not in card
-    said = {}
+    outputs = {}
     for language, code in blocks:
         assert repo in code
         if language == "sh":
             code = code.rstrip() + " --json --precision fp32"
             code = f"import subprocess, sys; sys.exit(subprocess.call({code!r}, shell=True))"
-        said[language] = run(hub, home, "-c", code)
-    (ours,) = json.loads(said["sh"])["predictions"]
-    assert 0 < ours["probability"] <= 1
-    if "python" in said:
-        label, probability = printed(said["python"])
-        assert label == ours["label"]
-        assert probability == pytest.approx(ours["probability"], abs=1e-5)
+        outputs[language] = run(hub, home, "-c", code)
+    (prediction,) = json.loads(outputs["sh"])["predictions"]
+    assert 0 < prediction["probability"] <= 1
+    if "python" in outputs:
+        label, probability = parse(outputs["python"])
+        assert label == prediction["label"]
+        assert probability == pytest.approx(prediction["probability"], abs=1e-5)
 
 
-def printed(line: str) -> tuple[str, float]:
+def parse(line: str) -> tuple[str, float]:
     """The label and its probability, as a card's code prints them: two words, or a list of one."""
     if line.startswith("["):
-        (one,) = ast.literal_eval(line)
-        return one["label"], one["score"]
+        (answer,) = ast.literal_eval(line)
+        return answer["label"], answer["score"]
     label, probability = line.split()
     return label, float(probability)

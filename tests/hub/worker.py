@@ -1,7 +1,7 @@
 """A process that calls `zooadapt.zoo.hub` for the tests: the Hub client reads the environment once.
 
 Reads one JSON object per line (`call`, `args`, `kwargs`), writes one per line: the result or the
-typed error, the seconds it took and what the audit hook saw meanwhile.
+typed error, the seconds it took and the events of the audit hook.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def plain(value):
 
 
 def open_and_read(spec: str) -> list[str]:
-    """What every command does with a source before its network is built: names of its tensors."""
+    """The steps of a command before it builds the network: the names of the tensors."""
     from zooadapt.runtime import model_files
     from zooadapt.zoo.sources import open_source
 
@@ -88,10 +88,10 @@ def run(call: str, args: list, kwargs: dict):
 
 def main() -> None:
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         started = time.monotonic()
         try:
-            answer = {"result": plain(run(asked["call"], asked["args"], asked["kwargs"]))}
+            answer = {"result": plain(run(request["call"], request["args"], request["kwargs"]))}
         except ZooadaptError as error:
             answer = {"error": {"kind": type(error).__name__, "code": error.code,
                                 "message": str(error), "thing": error.thing,

@@ -11,7 +11,7 @@ _VERIFIED, _WITH_SHA256 = 0x80000000, 0x40000000
 
 def hashes(store: Path) -> dict[str, str]:
     """sha256 of each file in the store -> its Xet hash."""
-    found = {}
+    names = {}
     for shard in store.glob("**/shards/*.mdb"):
         data, at = shard.read_bytes(), _HEADER
         while data[at : at + 32] != b"\xff" * 32:
@@ -19,9 +19,9 @@ def hashes(store: Path) -> dict[str, str]:
             name, at = _hex(data, at), at + _ENTRY + count * _ENTRY
             at += count * _ENTRY if flags & _VERIFIED else 0
             if flags & _WITH_SHA256:
-                found[_hex(data, at)] = name
+                names[_hex(data, at)] = name
                 at += _ENTRY
-    return found
+    return names
 
 
 def _hex(data: bytes, at: int) -> str:

@@ -1,4 +1,4 @@
-"""A model card: YAML front matter, what people wrote, and one marked block that is ours."""
+"""A model card: YAML front matter, people's text, and one marked block of zooadapt."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from zooadapt.errors import DataError
 
 BEGIN, END = "<!-- zooadapt:begin -->", "<!-- zooadapt:end -->"
 FOLDER = "PATH_OF_THIS_FOLDER"
-"""Stands in a card for the place of the model, which only the publisher knows."""
+"""Placeholder in a card for the location of the model, which publishing replaces."""
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 _MAX_FRONT = 100_000
 LICENSE = ("license", "license_name", "license_link")
-"""What a front matter says of the licence; the last two belong to one that is `other`."""
+"""The licence's keys of a front matter; the last two describe a licence that is `other`."""
 
 
 def split(text: str, *, where: str) -> tuple[dict[str, Any], str]:
     """The front matter as data, and the rest.
 
-    Raises: DataError when the front matter is no YAML mapping or too long to be one.
+    Raises: DataError when the front matter is not a YAML mapping or is too long.
     """
-    found = _FRONT.match(text)
-    if not found:
+    match = _FRONT.match(text)
+    if not match:
         return {}, text
     try:
-        if len(found[1]) > _MAX_FRONT:
+        if len(match[1]) > _MAX_FRONT:
             raise ValueError(f"more than {_MAX_FRONT:,} characters")
-        data = yaml.safe_load(found[1]) or {}
+        data = yaml.safe_load(match[1]) or {}
         if not isinstance(data, dict):
             raise ValueError("not a mapping")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -41,7 +41,7 @@ def split(text: str, *, where: str) -> tuple[dict[str, Any], str]:
             thing=where,
             remedy="correct the YAML between its --- lines",
         ) from error
-    return data, text[found.end() :]
+    return data, text[match.end() :]
 
 
 def join(front: Mapping[str, Any], body: str) -> str:
@@ -53,27 +53,27 @@ def join(front: Mapping[str, Any], body: str) -> str:
 
 
 def is_ours(text: str) -> bool:
-    """Whether a card holds our block, which every model that was published from here has."""
+    """Whether a card holds the block that zooadapt writes into every card."""
     return _BLOCK.search(text) is not None
 
 
 def merge(ours: str, theirs: str | None) -> str:
-    """Our card put into the one that is there: our block is replaced, what a person wrote stays.
+    """The existing card `theirs` with the block of `ours`; the text that people wrote stays.
 
-    Front matter that we make ours says what is measured; the licence, further keys and tags stay.
+    Keys of our front matter replace theirs, except the licence; their further keys and tags stay.
     Raises: DataError when a front matter cannot be read.
     """
     if theirs is None:
         return ours
     front, body = split(ours, where="README.md")
-    there, kept = split(theirs, where="README.md on the Hub")
+    their_front, their_body = split(theirs, where="README.md on the Hub")
     block = _BLOCK.search(body)
-    if block and is_ours(kept):
-        body = _BLOCK.sub(lambda _: block[0], kept, count=1)
-    else:
-        body = kept.rstrip() + "\n\n" + body.lstrip() if kept.strip() else body
-    tags = [*_listed(there.get("tags")), *_listed(front.get("tags"))]
-    merged = there | front | {key: there[key] for key in LICENSE if key in there}
+    if block and is_ours(their_body):
+        body = _BLOCK.sub(lambda _: block[0], their_body, count=1)
+    elif their_body.strip():
+        body = their_body.rstrip() + "\n\n" + body.lstrip()
+    tags = [*_listed(their_front.get("tags")), *_listed(front.get("tags"))]
+    merged = their_front | front | {key: their_front[key] for key in LICENSE if key in their_front}
     if tags:
         merged["tags"] = sorted(set(map(str, tags)))
     return join(merged, body)

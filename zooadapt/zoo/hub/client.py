@@ -1,4 +1,4 @@
-"""Calls of huggingface_hub: tried at most five times, their failures as typed errors."""
+"""Calls of huggingface_hub, tried at most five times, with failures as typed errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from zooadapt.errors import (
     AccessError,
@@ -20,6 +20,11 @@ from zooadapt.errors import (
 )
 from zooadapt.runtime import filesystem
 
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    from zooadapt.zoo.hub.transport import TemporaryFailure
+
 MAX_TRIES = 5
 LONGEST_PAUSE = 60.0
 LARGEST_ANSWER = 64_000_000
@@ -28,27 +33,27 @@ T = TypeVar("T")
 
 
 def is_offline(offline: bool) -> bool:
-    """Whether no connection may be opened: asked for here, or with `HF_HUB_OFFLINE=1`."""
+    """Whether connections are forbidden, by the argument or by `HF_HUB_OFFLINE=1`."""
     return offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def call(action: Callable[[], T], *, repo: str, largest: int = LARGEST_ANSWER) -> T:
-    """The result of `action`, which talks to the Hub about `repo` and may be run again. An answer
-    of more than `largest` bytes is cut off.
+    """The result of `action`, a repeatable request to the Hub about `repo`. An answer of more than
+    `largest` bytes is aborted.
 
     Raises: NotFoundError (no such repo, revision or file), AccessError (gated, private, bad token),
-    TryAgainError (busy, or changed in between), UnavailableError (not reached, not a Hub, too
-    slow), UsageError (no valid name), FileError or OutputError (the cache cannot be written).
+    TryAgainError (busy, or changed meanwhile), UnavailableError (not reached, not a Hub, too slow),
+    UsageError (invalid name), FileError or OutputError (the cache cannot be written).
     """
     from zooadapt.zoo.hub import transport
 
     first_pause = transport.duration("ZOOADAPT_HUB_PAUSE", 1.0)
-    with transport.in_charge(largest=largest):
+    with transport.limited(largest=largest):
         for tries in range(1, MAX_TRIES + 1):
             try:
                 return action()
             except Exception as error:
-                failure = transport.failed_for_now(error)
+                failure = transport.temporary_failure(error)
                 if failure is None:
                     raise _typed(error, repo) from error
                 pause = failure.retry_after
@@ -58,7 +63,7 @@ def call(action: Callable[[], T], *, repo: str, largest: int = LARGEST_ANSWER) -
     raise AssertionError("unreachable")
 
 
-def _given_up(failure: Exception, repo: str, tries: int) -> ZooadaptError:
+def _given_up(failure: TemporaryFailure, repo: str, tries: int) -> ZooadaptError:
     after = f" (tried {tries} times)" if tries > 1 else ""
     if failure.busy:
         wait = f"in {failure.retry_after:.0f} s" if failure.retry_after else "later"
@@ -88,7 +93,7 @@ def _typed(error: Exception, repo: str) -> Exception:
     match error:
         case hub.GatedRepoError():
             return AccessError(
-                f"'{repo}' is gated: its owner has to let you in",
+                f"'{repo}' is gated: its owner has to grant you access",
                 thing=repo,
                 remedy=f"ask for access at {page}, then {_LOGIN}",
             )
@@ -110,10 +115,10 @@ def _typed(error: Exception, repo: str) -> Exception:
             return UsageError(f"'{repo}' is not a repository's name: {_line(error)}", thing=repo)
         case hub.LocalTokenNotFoundError():
             return AccessError("this needs a Hub token", thing=repo, remedy=_LOGIN)
-    return _foreign(error, repo)
+    return _local_or_foreign(error, repo)
 
 
-def _absent(error: Exception, repo: str) -> ZooadaptError:
+def _absent(error: HfHubHTTPError, repo: str) -> ZooadaptError:
     if error.response.status_code == 401:
         return AccessError(
             f"'{repo}' does not exist on the Hub or is private",
@@ -127,21 +132,21 @@ def _absent(error: Exception, repo: str) -> ZooadaptError:
     )
 
 
-def _by_status(error: Exception, repo: str) -> ZooadaptError:
-    status, said = error.response.status_code, _line(error)
+def _by_status(error: HfHubHTTPError, repo: str) -> ZooadaptError:
+    status, line = error.response.status_code, _line(error)
     if status in (401, 403):
-        return AccessError(f"the Hub denies this for '{repo}': {said}", thing=repo, remedy=_LOGIN)
+        return AccessError(f"the Hub denies this for '{repo}': {line}", thing=repo, remedy=_LOGIN)
     if status in (409, 412, 423):
         return TryAgainError(
-            f"'{repo}' changed in between: {said}", thing=repo, remedy="run the command again"
+            f"'{repo}' changed meanwhile: {line}", thing=repo, remedy="run the command again"
         )
-    return UnavailableError(f"the Hub failed for '{repo}': {said}", thing=repo)
+    return UnavailableError(f"the Hub failed for '{repo}': {line}", thing=repo)
 
 
-def _foreign(error: Exception, repo: str) -> Exception:
-    """Errors that are no answer of a Hub: the disk's, and those of an answer without sense."""
+def _local_or_foreign(error: Exception, repo: str) -> Exception:
+    """Errors of the disk, and of a server that is not a Hub."""
     from huggingface_hub import errors as hub
-    from huggingface_hub.utils import httpx
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # a lazy re-export
 
     no_answer = (hub.FileMetadataError, hub.LocalEntryNotFoundError, httpx.HTTPError,
                  httpx.InvalidURL, ConnectionError)  # fmt: skip
@@ -161,7 +166,7 @@ def _foreign(error: Exception, repo: str) -> Exception:
 
 
 def _line(error: BaseException) -> str:
-    """What an error says, as one printable line of bounded length."""
-    said = getattr(error, "server_message", None) or str(error).split("\n\n")[0]
-    text = " ".join(said.split())
+    """The message of an error, as one printable line of bounded length."""
+    message = getattr(error, "server_message", None) or str(error).split("\n\n")[0]
+    text = " ".join(message.split())
     return "".join(char for char in text if char.isprintable())[:300] or type(error).__name__

@@ -1,4 +1,4 @@
-"""The two hashes that the Hub names a file's content by."""
+"""The commit of a repo, and the two kinds of hashes by which the Hub identifies content."""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zooadapt.errors import UnavailableError
 from zooadapt.runtime import filesystem
+from zooadapt.zoo.hub import records
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
 EMPTY = frozenset({".gitattributes"})
-"""What a repo holds that nobody has put anything into."""
+"""The files of a new repo."""
 
 
-def of_repo(info: ModelInfo) -> Mapping[str, str]:
+def commit_of(info: ModelInfo, repo: str) -> str:
+    """The commit that the Hub describes. Raises: UnavailableError when the description has none."""
+    if info.sha is None or not records.is_commit(info.sha):
+        raise UnavailableError(
+            f"what answered for '{repo}' is not a Hub: it names no commit",
+            thing=repo,
+            remedy="check HF_ENDPOINT",
+        )
+    return info.sha
+
+
+def of_repo(info: ModelInfo) -> Mapping[str, str | None]:
     """Name -> sha256 of a file in the Hub's large file storage, git's sha1 of any other."""
     return {f.rfilename: f.lfs.sha256 if f.lfs else f.blob_id for f in info.siblings or ()}
 
@@ -29,7 +42,7 @@ def sha256(content: Path | bytes) -> str:
 
 
 def is_same(content: Path | bytes, digest: str | None) -> bool:
-    """Whether a content is the one that the Hub names so."""
+    """Whether content has the hash that the Hub states."""
     if digest is None or len(digest) == 64:
         return digest == sha256(content)
     data = content.read_bytes() if isinstance(content, Path) else content

@@ -1,5 +1,5 @@
-"""Files of a commit in huggingface_hub's cache: fetched where they are not there, and each verified
-before every use."""
+"""Files of a commit in huggingface_hub's cache: downloaded if absent, and verified before every
+use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from zooadapt.errors import DataError, UnavailableError, ZooadaptError
 from zooadapt.runtime import filesystem
@@ -16,9 +17,9 @@ from zooadapt.zoo.hub.records import Listing
 
 _MAX_FILE = 50_000_000_000
 _SMALLEST_LIMIT = 5_000_000
-"""Bytes that any answer about a file may have: errors are longer than small files."""
+"""Bytes allowed in any answer about a file: error pages are longer than small files."""
 _ABANDONED = 24 * 3600.0
-"""Seconds after which a file that nobody wrote to is nobody's."""
+"""Seconds without a write after which a partial download counts as abandoned."""
 
 
 def cached_files(
@@ -26,8 +27,8 @@ def cached_files(
 ) -> tuple[Path, dict[str, str]]:
     """The folder of the commit in huggingface_hub's cache, and the sha256 of each named file.
 
-    Raises: DataError for a file that is not what the Hub says, twice, or offline and damaged;
-    UnavailableError offline for one that is not there; and as `call`.
+    Raises: DataError for a file whose hash differs from the Hub's in two downloads, or in the cache
+    while offline; UnavailableError for a file that is not in the cache while offline; as `call`.
     """
     files: dict[str, str] = {}
     folders = set()
@@ -46,49 +47,50 @@ def cached_files(
 def _verified(listing: Listing, name: str, offline: bool) -> tuple[Path, str]:
     from huggingface_hub import try_to_load_from_cache
 
-    where, commit = listing.location, listing.revision
-    found = try_to_load_from_cache(where, name, revision=commit)
-    if isinstance(found, str) and (sha256 := _check(listing, name, Path(found))):
-        return Path(found), sha256
+    location, commit = listing.location, listing.revision
+    cached = try_to_load_from_cache(location, name, revision=commit)
+    if isinstance(cached, str) and (sha256 := _check(listing, name, Path(cached))):
+        return Path(cached), sha256
     if offline:
-        raise _unusable_offline(listing, name, there=isinstance(found, str))
-    for force in (isinstance(found, str), True):
+        raise _unusable_offline(listing, name, damaged=isinstance(cached, str))
+    for force in (isinstance(cached, str), True):
         path = _download(listing, name, force=force)
         _sweep(path.parents[name.count("/")])
         if sha256 := _check(listing, name, path):
             return path, sha256
-    # Other tools look at sizes only and would load it.
+    # Other tools check sizes alone and would load the file.
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     raise DataError(
-        f"'{name}' of '{where}' is not what the Hub says it is: its hash differs, twice",
+        f"'{name}' of '{location}' is not what the Hub describes: its hash differs, twice",
         thing=name,
         remedy="try again later, or another revision",
     )
 
 
-def _bar(name: str) -> type:
-    """huggingface_hub's progress bar under the file's name, which is not always in its address."""
-    from huggingface_hub.utils import tqdm
+def _bar(name: str) -> type[Any]:
+    """huggingface_hub's progress bar with the file's name, which its address may lack."""
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # a lazy re-export
 
-    class Named(tqdm):
-        def __init__(self, *given, **options):
-            super().__init__(*given, **(options | {"desc": name}))
+    class NamedBar(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            options["desc"] = name
+            super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
 
-    return Named
+    return NamedBar
 
 
 def _sweep(snapshot: Path) -> None:
-    """Remove what killed downloads left beside the cached files. One that still runs has written
-    to its file within the time of a stall."""
+    """Remove the partial files of killed downloads. A running download has written to its file
+    within the time of a stall."""
     with suppress(OSError):
-        for left in snapshot.parents[1].glob("blobs/*.incomplete"):
-            if time.time() - left.stat().st_mtime > _ABANDONED:
-                left.unlink()
+        for partial in snapshot.parents[1].glob("blobs/*.incomplete"):
+            if time.time() - partial.stat().st_mtime > _ABANDONED:
+                partial.unlink()
 
 
 def _check(listing: Listing, name: str, path: Path) -> str | None:
-    """The sha256 of a file in the cache, or None when it is not the file it should be."""
+    """The sha256 of a file in the cache; None unless it equals the recorded or stated hash."""
     try:
         sha256 = filesystem.file_sha256(path)
     except ZooadaptError:
@@ -115,16 +117,16 @@ def _download(listing: Listing, name: str, *, force: bool) -> Path:
     )  # fmt: skip
 
 
-def _unusable_offline(listing: Listing, name: str, *, there: bool) -> ZooadaptError:
+def _unusable_offline(listing: Listing, name: str, *, damaged: bool) -> ZooadaptError:
     pull = f"zooadapt pull {listing.location}@{listing.revision} once with a connection"
-    if there:
+    if damaged:
         return DataError(
-            f"the cached '{name}' of '{listing.location}' is damaged, and this is offline",
+            f"the cached '{name}' of '{listing.location}' is damaged, and this run is offline",
             thing=name,
             remedy=pull,
         )
     return UnavailableError(
-        f"'{name}' of '{listing.location}' is not in the cache, and this is offline",
+        f"'{name}' of '{listing.location}' is not in the cache, and this run is offline",
         thing=name,
         remedy=pull,
     )

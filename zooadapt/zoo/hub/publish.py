@@ -1,6 +1,6 @@
-"""The writing half of a push: a repo where there is none, and one commit on the head looked at.
+"""The requests of a push that write: a new repo if there is none, and one commit on its head.
 
-Every step first looks whether it was done already, so a lost answer and a rerun change nothing.
+Every step first checks whether it is done, so that a lost answer or a rerun changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from huggingface_hub.hf_api import ModelInfo
 from zooadapt.errors import DataError, TryAgainError
 from zooadapt.zoo.hub import digests
 from zooadapt.zoo.hub.client import call
+from zooadapt.zoo.hub.digests import commit_of
 
 
 def send(
@@ -25,21 +26,21 @@ def send(
     public: bool,
     create_pr: bool,
 ) -> tuple[str, str | None]:
-    """Put `contents` into `repo` as one commit on `parent`, its head (None: there is no such repo),
-    and check what arrived. The commit, and the pull request's address if it went into one.
+    """Write `contents` into `repo` as one commit on `parent`, its head (None: there is no such
+    repo), and verify them there. The commit, and the address of its pull request if there is one.
 
-    Raises: TryAgainError when the head is another by now, DataError when something else arrived;
+    Raises: TryAgainError when the head has changed, DataError when the Hub stored other contents;
     and as `call`.
     """
     api = HfApi(library_name="zooadapt")
     parent = parent or _create(api, repo, public)
 
     def commit() -> tuple[str, str | None]:
-        if done := _done(api, repo, contents, message, create_pr):
-            return done
-        if not create_pr and (head := _info(api, repo, None).sha) != parent:
+        if earlier := _earlier(api, repo, contents, message, create_pr):
+            return earlier
+        if not create_pr and (head := commit_of(_info(api, repo, None), repo)) != parent:
             raise TryAgainError(
-                f"'{repo}' moved on to {head[:8]} while this was prepared; nothing was changed",
+                f"'{repo}' moved on to {head[:8]} during this push, which changed nothing",
                 thing=repo,
                 remedy="push again",
             )
@@ -47,16 +48,16 @@ def send(
             CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
             for name, content in contents.items()
         ]
-        made = api.create_commit(
+        info = api.create_commit(
             repo, operations, commit_message=message, parent_commit=parent, create_pr=create_pr
         )
-        return made.oid, made.pr_url
+        return info.oid, info.pr_url
 
     oid, pull_request = call(commit, repo=repo)
-    arrived = call(lambda: _info(api, repo, oid), repo=repo)
-    if not _holds(arrived, contents):
-        raise DataError(f"what arrived at '{repo}' is not what was sent", thing=repo,
-                        remedy=f"look at commit {oid}, then push again")  # fmt: skip
+    stored = call(lambda: _info(api, repo, oid), repo=repo)
+    if not _holds(stored, contents):
+        raise DataError(f"what '{repo}' stored is not what was sent", thing=repo,
+                        remedy=f"inspect commit {oid}, then push again")  # fmt: skip
     return oid, pull_request
 
 
@@ -65,17 +66,18 @@ def _create(api: HfApi, repo: str, public: bool) -> str:
     info = call(lambda: _info(api, repo, None), repo=repo)
     if others := sorted(digests.of_repo(info).keys() - digests.EMPTY):
         raise TryAgainError(
-            f"somebody has just put {others[0]} into '{repo}'", thing=repo, remedy="push again"
+            f"another user has just added {others[0]} to '{repo}'", thing=repo, remedy="push again"
         )
-    return info.sha
+    return commit_of(info, repo)
 
 
-def _done(
+def _earlier(
     api: HfApi, repo: str, contents: Mapping[str, Path | bytes], message: str, create_pr: bool
 ) -> tuple[str, str | None] | None:
+    """The commit, and pull request, by which an earlier try of this push has succeeded."""
     head = _info(api, repo, None)
     if _holds(head, contents):
-        return head.sha, None
+        return commit_of(head, repo), None
     if create_pr:
         for request in api.get_repo_discussions(
             repo, discussion_type="pull_request", discussion_status="open"
@@ -83,13 +85,13 @@ def _done(
             if request.title == message:
                 info = _info(api, repo, request.git_reference)
                 if _holds(info, contents):
-                    return info.sha, request.url
+                    return commit_of(info, repo), request.url
     return None
 
 
 def _holds(info: ModelInfo, contents: Mapping[str, Path | bytes]) -> bool:
-    there = digests.of_repo(info)
-    return all(digests.is_same(content, there.get(name)) for name, content in contents.items())
+    stored = digests.of_repo(info)
+    return all(digests.is_same(content, stored.get(name)) for name, content in contents.items())
 
 
 def _info(api: HfApi, repo: str, revision: str | None) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""A source as a folder of its own, and what of the Hub is on this machine."""
+"""A source copied to a folder, and the commits of the Hub in this machine's cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zooadapt.zoo.hub.source import LOCK, Source, fetch
 
 @dataclass(frozen=True, kw_only=True)
 class Cached:
-    """A commit of which files were fetched and verified."""
+    """A commit with fetched and verified files."""
 
     location: str
     revision: str
@@ -35,7 +35,7 @@ def pull(
     offline: bool = False,
 ) -> Source:
     """Fetch a source into the cache and, with `out`, copy it to a folder that needs no network. A
-    lock file there says which commit it is and what each file's sha256 has to be.
+    lock file in it records the commit and each file's sha256.
 
     Raises: OutputError when `out` exists or cannot be made, and as `fetch`.
     """
@@ -59,7 +59,7 @@ def pull(
 
 
 def cached() -> list[Cached]:
-    """What `pull` and every other command fetched from the Hub so far, the newest first."""
+    """The commits that any command fetched from the Hub, the newest first."""
     return [
         Cached(
             location=listing.location, revision=listing.revision, files=names,
@@ -70,16 +70,16 @@ def cached() -> list[Cached]:
 
 
 def cache_folder() -> str:
-    """Where huggingface_hub keeps what was downloaded."""
+    """The folder of huggingface_hub's cache."""
     from huggingface_hub import constants
 
     return str(constants.HF_HUB_CACHE)
 
 
 def remove(entries: Sequence[Cached]) -> None:
-    """Remove these commits from huggingface_hub's cache, and what is known of them.
+    """Remove these commits from huggingface_hub's cache, and their records.
 
-    Raises: OutputError or FileError where the disk refuses.
+    Raises: OutputError or FileError when the disk fails.
     """
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound

@@ -1,4 +1,4 @@
-"""A model onto the Hub: looked at first, then one commit or none."""
+"""Publishes a model on the Hub: checks it first, then makes one commit or none."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class PushedFile:
-    """One file of a publication; `change` is `new`, `changed` or `same`, or `unknown` where
-    the Hub was not reached."""
+    """One file of a publication; `change` is `new`, `changed`, `same`, or `unknown` if the Hub was
+    not reached."""
 
     name: str
     size: int
@@ -46,7 +46,7 @@ class PushedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class PushResult:
-    """What was published, or, in a dry run, what would be."""
+    """A publication, or the plan of one in a dry run."""
 
     repo: str
     url: str
@@ -57,18 +57,18 @@ class PushResult:
     creates_repo: bool
     message: str
     commit: str | None = None
-    """None when nothing was sent: a dry run."""
+    """None in a dry run."""
     pull_request: str | None = None
     unseen: str | None = None
-    """Why it is not known what is there now, in a dry run without a connection."""
+    """Why a dry run could not read the repo."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Remote:
-    """The repo as it is before: its head, its files' hashes and its card; None: no such repo."""
+    """The repo before the push: its head, its files' hashes and its card."""
 
-    commit: str | None
-    digests: Mapping[str, str]
+    commit: str
+    digests: Mapping[str, str | None]
     card: str | None
     public: bool
 
@@ -88,10 +88,9 @@ def push(
     """Publish an exported model with one commit, private unless `public`. The same push again
     changes nothing. `names` are further files that the model's family needs.
 
-    Raises: DataError when the folder is no export or gives something private away; UsageError when
-    it would be public with a licence that nobody stated; TryAgainError when the repo moved in
-    between, in which case nothing was changed; AccessError, UnavailableError and what else the Hub
-    can fail with.
+    Raises: DataError when the folder is not an export or holds private data; UsageError when the
+    repo is public and the licence unknown; TryAgainError when the repo changed meanwhile, and this
+    push changed nothing; AccessError, UnavailableError and the other errors of the Hub.
     """
     if not records.is_repo(repo):
         name = repo.strip("/").rpartition("/")[2]
@@ -108,10 +107,10 @@ def push(
         raise UnavailableError("publishing needs a connection", thing=repo, remedy="use --dry-run")
     config = _config(model)
     local = _local_files(model, names)
-    remote, unseen = None, "this is offline" if is_offline(offline) else None
+    remote, unseen = None, "this run is offline" if is_offline(offline) else None
     if unseen is None:
         try:
-            remote = _look(repo, needs_token=not dry_run)
+            remote = _inspect(repo, needs_token=not dry_run)
         except (UnavailableError, TryAgainError) as error:
             if not dry_run:
                 raise
@@ -120,7 +119,7 @@ def push(
         repo, local, config, remote, public=public, license=license, overwrite_repo=overwrite_repo
     )
     if dry_run:
-        return _unseen(planned, unseen) if unseen else planned
+        return _without_comparison(planned, unseen) if unseen else planned
     from zooadapt.zoo.hub.publish import send
 
     commit, pull_request = send(
@@ -130,7 +129,7 @@ def push(
     return replace(planned, commit=commit, pull_request=pull_request)
 
 
-def _unseen(planned: PushResult, why: str) -> PushResult:
+def _without_comparison(planned: PushResult, why: str) -> PushResult:
     files = tuple(replace(file, change="unknown") for file in planned.files)
     return replace(planned, files=files, creates_repo=False, unseen=why)
 
@@ -144,7 +143,7 @@ def _config(model: Path) -> dict[str, Any]:
 
 
 def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    """Everything that may be published, and no other file of the folder."""
+    """The files of the folder that may be published."""
     with filesystem.reading(model):
         nested = [model / name for name in names if "/" in name and (model / name).exists()]
         entries = sorted([*model.iterdir(), *nested])
@@ -161,15 +160,16 @@ def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
                         remedy="push the folder that adapt wrote")  # fmt: skip
     for name, path in chosen.items():
         if path.is_symlink() or not path.is_file():
-            raise DataError(f"'{path}' is no plain file and is not published", thing=name,
-                            remedy="put the file itself there")  # fmt: skip
+            raise DataError(f"'{path}' is not a regular file and is never published", thing=name,
+                            remedy="put the file itself in its place")  # fmt: skip
     for name, path in chosen.items():
         if name.endswith(".safetensors"):
             model_files.check_header(path)
     return chosen
 
 
-def _look(repo: str, *, needs_token: bool) -> _Remote | None:
+def _inspect(repo: str, *, needs_token: bool) -> _Remote | None:
+    """The repo as it is; None for one that does not exist."""
     from huggingface_hub import HfApi, get_token
 
     if needs_token and not get_token():
@@ -182,13 +182,13 @@ def _look(repo: str, *, needs_token: bool) -> _Remote | None:
     except AccessError:
         if get_token():
             raise
-        return None  # to somebody without a token the Hub does not say which
-    there = digests.of_repo(info)
-    text = _remote_card(repo, info.sha, there[CARD]) if CARD in there else None
-    return _Remote(commit=info.sha, digests=there, card=text, public=not info.private)
+        return None  # without a token the Hub does not distinguish private repos from absent ones
+    hashes, commit = digests.of_repo(info), digests.commit_of(info, repo)
+    text = _remote_card(repo, commit, hashes[CARD]) if CARD in hashes else None
+    return _Remote(commit=commit, digests=hashes, card=text, public=not info.private)
 
 
-def _remote_card(repo: str, commit: str, digest: str) -> str:
+def _remote_card(repo: str, commit: str, digest: str | None) -> str:
     from huggingface_hub import hf_hub_download
 
     for force in (False, True):
@@ -198,7 +198,7 @@ def _remote_card(repo: str, commit: str, digest: str) -> str:
         if digests.is_same(Path(path), digest):
             return Path(path).read_text(encoding="utf-8", errors="replace")
     raise DataError(
-        f"the card of '{repo}' is not what the Hub says it is: its hash differs, twice",
+        f"the card of '{repo}' is not what the Hub describes: its hash differs, twice",
         thing=CARD,
         remedy="try again later",
     )
@@ -248,19 +248,19 @@ def _plan(
 
 
 def _without_samples(report: Path) -> Path | bytes:
-    """A report without the names of samples, which may be those of people, and without hashes, by
-    which one could ask whether a certain sample was among them."""
+    """A report without the names of samples, which may name people, and without hashes, which
+    would reveal whether a certain sample was among them."""
     try:
-        found = json.loads(report.read_bytes())
-        names = [found["data"].pop(key, None) for key in ("held_out", "learned")]
+        facts = json.loads(report.read_bytes())
+        names = [facts["data"].pop(key, None) for key in ("held_out", "learned")]
     except (ValueError, TypeError, KeyError, AttributeError):
         return report
-    return filesystem.json_bytes(found) if any(names) else report
+    return filesystem.json_bytes(facts) if any(names) else report
 
 
 def _placed(text: str, repo: str, config: Mapping[str, Any]) -> str:
-    """A card whose model is in the repo. How the family's own library loads it from there, the
-    family says; where its plugin is not here, a folder and a repo are taken for alike."""
+    """The card of a model in the repo. The family says how its own library loads the model from
+    there; without its plugin the repo id replaces the folder."""
     name = config["zooadapt"].get("family")
     with suppress(ZooadaptError):
         family = registry.load(name if isinstance(name, str) else "")
@@ -290,15 +290,14 @@ def _card(repo: str, ours: str, theirs: str | None, license: str | None) -> str:
 def _check_license(front: Mapping[str, Any]) -> None:
     if not front.get("license"):
         raise UsageError(
-            "the licence of the model that this one was made from is not known, so it cannot be "
-            "public",
+            "the licence of the pretrained model is not known, so the model cannot be public",
             thing="--license",
             remedy="look it up, then give --license NAME, or publish it private",
         )
     if front["license"] == "other" and not (front.get("license_name") and
                                             front.get("license_link")):  # fmt: skip
         raise UsageError(
-            "a licence that is 'other' has no name and link yet, so this cannot be public",
+            "the licence 'other' has no name and link, so the model cannot be public",
             thing="--license",
             remedy="write license_name and license_link into the front matter of README.md",
         )
@@ -307,7 +306,7 @@ def _check_license(front: Mapping[str, Any]) -> None:
 def _check_private(contents: Mapping[str, Path | bytes]) -> None:
     texts = {}
     for name, content in contents.items():
-        if name == model_files.WEIGHTS:
+        if name == model_files.WEIGHTS and isinstance(content, Path):
             with content.open("rb") as file:
                 texts[name] = file.read(int.from_bytes(file.read(8), "little"))
         else:
@@ -315,10 +314,10 @@ def _check_private(contents: Mapping[str, Path | bytes]) -> None:
     privacy.check(texts)
 
 
-def _pushed(name: str, content: Path | bytes, there: Mapping[str, str]) -> PushedFile:
+def _pushed(name: str, content: Path | bytes, remote: Mapping[str, str | None]) -> PushedFile:
     change = "new"
-    if name in there:
-        change = "same" if digests.is_same(content, there[name]) else "changed"
+    if name in remote:
+        change = "same" if digests.is_same(content, remote[name]) else "changed"
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     return PushedFile(name=name, size=size, sha256=digests.sha256(content), change=change)
 

@@ -1,7 +1,7 @@
-"""What is known of every commit that was ever used: its files, their hashes, its licence.
+"""Records of every commit that was ever used: its files, their hashes, its licence.
 
-Lies beside huggingface_hub's cache, one small file per fact, so that processes that write at the
-same time need no lock: equal facts are equal files.
+They lie in the cache folder, one small file per fact, so that concurrent processes need no lock:
+equal facts are equal files.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Listing:
 
     location: str
     revision: str
-    sizes: Mapping[str, int]
-    digests: Mapping[str, str]
+    sizes: Mapping[str, int | None]
+    digests: Mapping[str, str | None]
     license: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -37,66 +37,65 @@ class Listing:
 
 
 def is_repo(location: str) -> bool:
-    """Whether it has the form of a repo id, `ORG/NAME`."""
+    """Whether a location has the form of a repo id, `ORG/NAME`."""
     return _REPO.fullmatch(location) is not None
 
 
 def is_commit(revision: str | None) -> bool:
-    """Whether a revision is a full commit sha, which means the same for ever."""
+    """Whether a revision is a full commit sha, which never changes its meaning."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
 def remember_revision(location: str, revision: str, commit: str) -> None:
-    """Which commit a branch or tag was, for the day without a network."""
+    """Record the commit of a branch or tag, for later use offline."""
     filesystem.write_file(_repo(location) / "refs" / _plain(revision), commit.encode())
 
 
 def known_commit(location: str, revision: str) -> str | None:
-    """The commit that a branch or tag was when it was last looked at."""
+    """The last recorded commit of a branch or tag."""
     text = _read(_repo(location) / "refs" / _plain(revision))
     return text if is_commit(text) else None
 
 
 def remember_listing(listing: Listing) -> None:
-    """Keep a commit's listing; it never changes."""
+    """Record a commit's listing, which never changes."""
     filesystem.write_json(_commit(listing.location, listing.revision) / "listing.json",
                      listing.to_json())  # fmt: skip
 
 
 def known_listing(location: str, commit: str) -> Listing | None:
-    """A commit's listing; None when there is none or it cannot be used any more."""
+    """A commit's recorded listing; None if it is absent or unreadable."""
     return _load(_commit(location, commit) / "listing.json")
 
 
 def remember_sha256(location: str, commit: str, name: str, sha256: str) -> None:
-    """Keep what a file that was verified has to be from now on."""
+    """Record the sha256 of a verified file."""
     filesystem.write_file(_commit(location, commit) / "sha256" / name, sha256.encode())
 
 
 def known_sha256(location: str, commit: str, name: str) -> str | None:
-    """What a file was when it was verified; None when it never was."""
+    """The recorded sha256 of a file; None if it was never verified."""
     text = _read(_commit(location, commit) / "sha256" / name)
     return text if text and re.fullmatch(r"[0-9a-f]{64}", text) else None
 
 
 def all_used() -> Iterator[tuple[Listing, tuple[str, ...]]]:
-    """Every commit with files that were fetched and verified, and the names of these, the newest
-    first."""
+    """Every commit with fetched and verified files, and their names, the newest first."""
     paths = _root().glob("*/*/listing.json")
     for path in sorted(paths, key=lambda path: (-path.stat().st_mtime, path)):
-        kept = path.parent / "sha256"
+        folder = path.parent / "sha256"
         names = sorted(
-            entry.relative_to(kept).as_posix() for entry in kept.rglob("*") if entry.is_file()
+            entry.relative_to(folder).as_posix() for entry in folder.rglob("*") if entry.is_file()
         )
         if names and (listing := _load(path)):
             yield listing, tuple(names)
 
 
 def forget(location: str, commit: str) -> None:
-    """Drop what is known of a commit. Raises: OutputError or FileError where the disk refuses."""
-    place = _commit(location, commit)
-    with filesystem.writing(place), suppress(FileNotFoundError):
-        shutil.rmtree(place)
+    """Remove the records of a commit. Raises: OutputError or FileError when the disk fails."""
+    folder = _commit(location, commit)
+    with filesystem.writing(folder), suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def _load(path: Path) -> Listing | None:

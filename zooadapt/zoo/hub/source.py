@@ -1,4 +1,4 @@
-"""Where a source's files are and what they are: resolved to a commit, allowlisted, verified."""
+"""The files of a source: resolved to a commit, allowlisted and verified."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG, CARD, LOCK = "config.json", "README.md", "zooadapt.lock.json"
 LICENSE_FILE = re.compile(r"LICEN[SC]E(\.\w+)?|NOTICE", re.IGNORECASE)
 _MAX_CARD = 5_000_000
 _MAX_TEXT = 50_000_000
-"""Bytes of any file of a source but its weights; the largest tokenizers have 35 MB."""
+"""Largest size of a file other than weights; the largest tokenizers have 35 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +31,26 @@ class Source:
     """A Hub repo id, or the path of a local folder."""
     folder: Path
     revision: str | None
-    """The commit it is of; None for a folder that came from nowhere."""
+    """The commit; None for a folder without a lock file."""
     files: Mapping[str, str]
     """Name -> sha256 of every file used."""
     license: str | None
-    """As its own card or config says; nothing is assumed."""
+    """As its own card or config states."""
     license_name: str | None = None
     license_link: str | None = None
-    """Of a licence that is `other`; the link may be the name of a file of the source."""
+    """For the licence `other`; the link may be the name of a file of the source."""
 
     @property
     def license_texts(self) -> list[Path]:
-        """The files that say what its licence asks for, copies of it included."""
+        """The files with texts and notices of its licence."""
         return [self.folder / name for name in self.files if LICENSE_FILE.fullmatch(name)]
 
 
 def resolve(location: str, *, revision: str | None = None, offline: bool = False) -> str | None:
-    """The commit that a repo's revision (default: `main`) is now, or was when last seen if offline.
-    None for a local folder. Fetching by the commit then needs no further look-up.
+    """The current commit of a repo's revision (default: `main`), or the last recorded one if
+    offline; None for a local folder. Fetching by the commit needs no further request for it.
 
-    Raises: NotFoundError, AccessError, UnavailableError and what else the Hub can fail with.
+    Raises: NotFoundError, AccessError, UnavailableError and the other errors of the Hub.
     """
     if _is_folder(location):
         return None
@@ -62,26 +62,25 @@ def fetch_config(
 ) -> dict[str, Any]:
     """The `config.json` of a local folder or Hub repo, verified, as bounded data.
 
-    Raises: DataError for what is malformed or not what the Hub said it is, and as `resolve`.
+    Raises: DataError for one that is malformed or differs from the Hub's hash, and as `resolve`.
     """
     if _is_folder(location):
         return local_config(Path(location))
     offline = is_offline(offline)
     listing = _listing(location, revision, offline)
-    wanted = _bounded([_required(listing, CONFIG)], listing.sizes, location)
-    folder, _ = cached_files(listing, wanted, offline)
+    names = _bounded([_required(listing, CONFIG)], listing.sizes, location)
+    folder, _ = cached_files(listing, names, offline)
     return model_files.read_config(folder / CONFIG)
 
 
 def local_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a model's folder.
 
-    Raises: NotFoundError where there is no folder; DataError for one that holds no model, or whose
-    config is malformed.
+    Raises: NotFoundError when there is no folder; DataError when it holds no model or a malformed
+    config.
     """
     with filesystem.reading(folder):
-        there = {entry.name for entry in folder.iterdir()}
-    _check_model(folder, there)
+        _check_model(folder, {entry.name for entry in folder.iterdir()})
     _locked(folder, [CONFIG])
     return model_files.read_config(folder / CONFIG)
 
@@ -93,11 +92,11 @@ def fetch(
     names: Sequence[str] = (),
     offline: bool = False,
 ) -> Source:
-    """A local folder or Hub repo with its config, weights, card, licence texts and the further
-    `names` that its family needs and it has. Nothing else is downloaded, and nothing is run.
+    """A local folder or Hub repo with its config, weights, card, licence texts and those of the
+    further `names` that it has. Nothing else is downloaded, and nothing is run.
 
-    Raises: DataError for a source without safetensors, or whose files are not what the Hub or the
-    record of an earlier use says; and as `resolve`.
+    Raises: DataError for a source without safetensors, or with files that differ from the Hub's or
+    the recorded hashes; and as `resolve`.
     """
     if _is_folder(location):
         return _local(Path(location), location, names)
@@ -105,8 +104,8 @@ def fetch(
     listing = _listing(location, revision, offline)
     _required(listing, CONFIG)
     main = model_files.choose(listing.sizes, where=location)
-    wanted = _bounded(_wanted(listing.sizes, main, names), listing.sizes, location)
-    folder, files = cached_files(listing, wanted, offline)
+    required = _bounded(_required_names(listing.sizes, main, names), listing.sizes, location)
+    folder, files = cached_files(listing, required, offline)
     if main == model_files.INDEX:
         parts = [_required(listing, part) for part in model_files.shards(folder / main)]
         files |= cached_files(listing, parts, offline)[1]
@@ -138,14 +137,14 @@ def _is_folder(location: str) -> bool:
     return False
 
 
-def _wanted(there: Collection[str], main: str, names: Sequence[str]) -> list[str]:
-    texts = sorted(name for name in there if LICENSE_FILE.fullmatch(name))
-    further = [name for name in names if name in there and name.count("/") < 2]
-    return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in there], *texts, *further]))
+def _required_names(available: Collection[str], main: str, names: Sequence[str]) -> list[str]:
+    texts = sorted(name for name in available if LICENSE_FILE.fullmatch(name))
+    further = [name for name in names if name in available and name.count("/") < 2]
+    return list(dict.fromkeys([CONFIG, main, *[CARD][: CARD in available], *texts, *further]))
 
 
 def _bounded(names: list[str], sizes: Mapping[str, int | None], location: str) -> list[str]:
-    """The names, if none of these files is too large to be read whole; weights are mapped."""
+    """The names, checked for files that are too large to be read whole; weights are mapped."""
     for name in names:
         size = sizes[name] or 0
         if size > _MAX_TEXT and not name.endswith(".safetensors"):
@@ -168,15 +167,15 @@ def _required(listing: Listing, name: str) -> str:
 # A local folder
 
 
-def _check_model(folder: Path, there: Collection[str]) -> None:
-    if CONFIG in there:
+def _check_model(folder: Path, names: Collection[str]) -> None:
+    if CONFIG in names:
         return
     why = f"'{folder}' is no model: it has no {CONFIG}"
     inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
     if inner:
         raise DataError(why, thing=str(folder), remedy=f"give {folder / inner[0]}")
     remedy = "give a folder that holds a model, or ORG/NAME; the source comes before the data"
-    if any(name.endswith(".safetensors") for name in there):
+    if any(name.endswith(".safetensors") for name in names):
         remedy = f"put the {CONFIG} that belongs to its weights beside them"
     raise DataError(why, thing=str(folder), remedy=remedy)
 
@@ -184,18 +183,18 @@ def _check_model(folder: Path, there: Collection[str]) -> None:
 def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
     with filesystem.reading(folder):
         entries = [*folder.iterdir(), *(folder / name for name in names if "/" in name)]
-        there = {
+        sizes = {
             entry.relative_to(folder).as_posix(): entry.stat().st_size
             for entry in entries
             if entry.is_file()
         }
-    _check_model(folder, there)
-    main = model_files.choose(there, where=location)
-    wanted = _bounded(_wanted(there, main, names), there, location)
+    _check_model(folder, sizes)
+    main = model_files.choose(sizes, where=location)
+    required = _bounded(_required_names(sizes, main, names), sizes, location)
     if main == model_files.INDEX:
-        wanted += model_files.shards(folder / main)
-    lock = _locked(folder, wanted)
-    files = {name: filesystem.file_sha256(folder / name) for name in sorted(wanted)}
+        required += model_files.shards(folder / main)
+    lock = _locked(folder, required)
+    files = {name: filesystem.file_sha256(folder / name) for name in sorted(required)}
     return Source(
         location=lock.get("location", location), folder=folder, revision=lock.get("revision"),
         files=files, **{"license": None} | _license(folder, files),
@@ -203,7 +202,7 @@ def _local(folder: Path, location: str, names: Sequence[str]) -> Source:
 
 
 def _locked(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """The lock file that `pull` left in a folder, when the files are still what it says."""
+    """The lock file of `pull` in a folder, checked against these files; empty if there is none."""
     path = folder / LOCK
     if not path.exists():
         return {}
@@ -223,7 +222,7 @@ def _locked(folder: Path, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
-    """What the model says of its own licence: in its card, else in its config."""
+    """The model's statement of its own licence: in its card, else in its config."""
     front: dict[str, Any] = {}
     if CARD in files:
         with (folder / CARD).open("rb") as file:
@@ -234,10 +233,10 @@ def _license(folder: Path, files: Collection[str]) -> dict[str, str]:
             front = {}
     config = model_files.read_config(folder / CONFIG)
     inner = [config_keys.nested(config, part) for part in ("zooadapt", "pretrained_cfg")]
-    for place in (front, config, *inner):
-        said = {key: place[key] for key in card.LICENSE if isinstance(place.get(key), str)}
-        if said.get("license"):
-            return said
+    for facts in (front, config, *inner):
+        statement = {key: facts[key] for key in card.LICENSE if isinstance(facts.get(key), str)}
+        if statement.get("license"):
+            return statement
     return {}
 
 
@@ -253,18 +252,18 @@ def _listing(location: str, revision: str | None, offline: bool) -> Listing:
         return listing
     if offline:
         raise UnavailableError(
-            f"'{location}@{revision}' is not in the cache, and this is offline",
+            f"'{location}@{revision}' is not in the cache, and this run is offline",
             thing=location,
             remedy=f"zooadapt pull {location} once with a connection",
         )
-    listing = _ask(location, revision)
+    listing = _request_listing(location, revision)
     records.remember_listing(listing)
     if commit is None:
         records.remember_revision(location, revision, listing.revision)
     return listing
 
 
-def _ask(location: str, revision: str) -> Listing:
+def _request_listing(location: str, revision: str) -> Listing:
     from huggingface_hub import HfApi
 
     info = call(
@@ -273,18 +272,11 @@ def _ask(location: str, revision: str) -> Listing:
         ),
         repo=location,
     )
-    if not records.is_commit(info.sha):
-        raise UnavailableError(
-            f"what answered for '{location}' is not a Hub: it names no commit",
-            thing=location,
-            remedy="check HF_ENDPOINT",
-        )
-    there = digests.of_repo(info)
-    names = [name for name in there if name.count("/") < 2]
-    said = (info.card_data.to_dict() if info.card_data else {}).get("license")
+    hashes = digests.of_repo(info)
+    license = info.card_data.get("license") if info.card_data else None
     return Listing(
-        location=location, revision=info.sha,
+        location=location, revision=digests.commit_of(info, location),
         sizes={file.rfilename: file.size for file in info.siblings or ()},
-        digests={name: there[name] for name in names},
-        license=said if isinstance(said, str) else None,
+        digests={name: value for name, value in hashes.items() if name.count("/") < 2},
+        license=license if isinstance(license, str) else None,
     )  # fmt: skip
