@@ -1,5 +1,5 @@
-"""Two processes as one run, launched as users launch them, against one: the same head, the same
-weights, one export; and an end for all when one fails."""
+"""A run of two processes, launched as users launch it, against one process: the same head, the same
+weights, one export, and an end of all when one fails."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from zooadapt.runtime.model_files import write_weights
 
 SAME = 1e-4
-"""Largest distance between two tensors as a share of their norm, or of 1 where that is less. Sums
-are the same but for their order; AdamW makes more of that where a gradient is next to nothing."""
+"""Largest distance between two tensors as a share of their norm, or of 1 if that is less. Sums
+differ in their order alone, which AdamW amplifies where a gradient is close to zero."""
 
 RUNS: dict[str, dict[str, Any]] = {
     "probe": {"data": "tiles", "strategy": "probe"},
@@ -56,7 +56,7 @@ Path(f"codes{rank}.json").write_text(json.dumps(codes))
 
 
 def launch(*command: object, folder: Path) -> subprocess.CompletedProcess:
-    """Two processes; well below the time after which one would give the other up."""
+    """Two processes, with a timeout far below that of one for the other."""
     return subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
          "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
@@ -77,7 +77,7 @@ def command(name: str, out: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small images and lines of unequal length to learn from, and a network for the lines."""
+    """Small images, lines of unequal length, and a network for the lines."""
     folder, rng = tmp_path_factory.mktemp("processes"), np.random.default_rng(0)
     for part, count in (("train", 20), ("test", 7)):
         for label in range(3):
@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def one(folder: Path) -> None:
-    """Every run by one process, one after the other."""
+    """Every run by one process."""
     commands = [(command(name, "one"), ["cache of one"]) for name in RUNS]
     commands.append(([*FEATURES, "one/features.safetensors"], ["cache of one"]))
     (folder / "driver.py").write_text(DRIVER)
@@ -119,8 +119,8 @@ def one(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def two(folder: Path, one: None) -> subprocess.CompletedProcess:
-    """The same by two processes, with a cache of both or, for `hosts`, one of each. At the end the
-    second process alone has no place for its output."""
+    """Every run by two processes, with a shared cache or, for `hosts`, one each. At the end the
+    output of the second process alone is impossible."""
     commands = [
         (command(name, "two"), ["cache", "cache of its own" if name == "hosts" else "cache"])
         for name in RUNS
@@ -132,19 +132,19 @@ def two(folder: Path, one: None) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("name", sorted(RUNS.keys() - {"norms"}))
-def test_two_processes_give_what_one_gives(
+def test_two_processes_give_the_result_of_one(
     folder: Path, two: subprocess.CompletedProcess, name: str
 ) -> None:
     assert (folder / "two" / name).is_dir(), two.stderr
     alone, report = (
-        json.loads((folder / who / name / "report.json").read_text()) for who in ("one", "two")
+        json.loads((folder / run / name / "report.json").read_text()) for run in ("one", "two")
     )
     assert report["plan"]["phases"] == alone["plan"]["phases"]
-    apart = (
+    note = (
         "activations at freeze point 4 are not in the cache of every process: they are computed in "
         "every epoch"
     )
-    assert (apart in report["notes"]) == (name == "hosts")
+    assert (note in report["notes"]) == (name == "hosts")
     assert [e["val_accuracy"] for e in report["epochs"]] == pytest.approx(
         [e["val_accuracy"] for e in alone["epochs"]])  # fmt: skip
     assert [e["train_loss"] for e in report["epochs"]] == pytest.approx(
@@ -155,44 +155,44 @@ def test_two_processes_give_what_one_gives(
         assert value == pytest.approx(alone["test"][key], rel=1e-3), key
     if report["strategy"] == "full":
         assert report["best_epoch"] > 0, "what was trained has to be what is compared"
-    mine, theirs = (load_file(folder / who / name / "model.safetensors") for who in ("one", "two"))
-    for key, tensor in mine.items():
-        gap = (tensor.double() - theirs[key].double()).norm() / tensor.double().norm().clamp_min(1)
+    first, second = (load_file(folder / run / name / "model.safetensors") for run in ("one", "two"))
+    for key, tensor in first.items():
+        gap = (tensor.double() - second[key].double()).norm() / tensor.double().norm().clamp_min(1)
         assert gap <= SAME, f"{key} differs by {gap:.1e}"
     if name == "text":
         assert report["data"]["samples"]["train"] % 16 == 1, "one sample is to be left over"
 
 
-def test_a_share_is_large_enough_for_norm_layers(
+def test_a_shard_is_large_enough_for_norm_layers(
     folder: Path, two: subprocess.CompletedProcess
 ) -> None:
     alone, report = (
-        json.loads((folder / who / "norms" / "report.json").read_text()) for who in ("one", "two")
+        json.loads((folder / run / "norms" / "report.json").read_text()) for run in ("one", "two")
     )
     assert report["data"]["samples"]["train"] % 24 == 3, "the last batch is to be of three samples"
     assert report["steps"] == alone["steps"] == 3
 
 
-def test_one_process_speaks_and_writes(folder: Path, two: subprocess.CompletedProcess) -> None:
+def test_one_process_prints_and_writes(folder: Path, two: subprocess.CompletedProcess) -> None:
     assert two.stderr.count("plan: ") == len(RUNS)
     assert two.stdout.count("model: two/") == len(RUNS)
     assert two.stdout.count("labels (87,)") == 1
     assert sorted(path.name for path in (folder / "two").iterdir()) == sorted(
         [*RUNS, "features.json", "features.safetensors"])  # fmt: skip
-    mine, theirs = (load_file(folder / who / "features.safetensors") for who in ("one", "two"))
-    assert mine.keys() == theirs.keys() and len(theirs["labels"]) == 87
-    for name, rows in mine.items():
-        torch.testing.assert_close(theirs[name], rows, rtol=SAME, atol=SAME)
+    first, second = (load_file(folder / run / "features.safetensors") for run in ("one", "two"))
+    assert first.keys() == second.keys() and len(second["labels"]) == 87
+    for name, rows in first.items():
+        torch.testing.assert_close(second[name], rows, rtol=SAME, atol=SAME)
 
 
-def test_what_fails_in_one_process_ends_all(folder: Path, two: subprocess.CompletedProcess) -> None:
+def test_a_failure_in_one_process_ends_all(folder: Path, two: subprocess.CompletedProcess) -> None:
     codes = [json.loads((folder / f"codes{rank}.json").read_text()) for rank in (0, 1)]
     assert [code[:-1] for code in codes] == [[0] * (len(RUNS) + 1)] * 2
     assert [code[-1] for code in codes] == [71, 73]
     assert "process 1: error: " in two.stderr and "another process of this run" in two.stderr
 
 
-def test_bad_input_ends_with_its_exit_code_in_both(folder: Path) -> None:
+def test_bad_input_ends_both_with_its_exit_code(folder: Path) -> None:
     done = launch("-m", "zooadapt", "adapt", "rnn", "lines", "-o", "bad", "--label-column", "mood",
                   folder=folder)  # fmt: skip
     assert done.returncode != 0 and not (folder / "bad").exists()

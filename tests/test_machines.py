@@ -1,5 +1,5 @@
-"""Machines as people have them: volumes mounted where the output goes, disks without locks, no
-home folder, streams that are closed or narrow, little memory."""
+"""Users' machines: outputs on mounted volumes, disks without locks, no home folder, closed or
+narrow streams, little memory."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ COMMAND = f"{sys.executable} -m zooadapt"
 
 
 def shell(
-    script: str, folder: Path, *wrapped: str, **env: str | None
+    script: str, folder: Path, *prefix: str, **env: str | None
 ) -> subprocess.CompletedProcess:
-    """A shell script run in a folder; a variable of None is taken out of the environment."""
+    """Run a shell script in a folder; None removes a variable from the environment."""
     own = {k: v for k, v in (os.environ | env).items() if v is not None}
-    command = [*wrapped, "bash", "-c", script]
+    command = [*prefix, "bash", "-c", script]
     return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
 
 
 @pytest.fixture
 def mounting() -> tuple[str, ...]:
-    """What runs a command where it may mount file systems of its own."""
-    wrapped = ("unshare", "-rm")
-    if shutil.which("unshare") is None or subprocess.run([*wrapped, "true"]).returncode:
+    """The prefix of a command that may mount file systems."""
+    prefix = ("unshare", "-rm")
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"]).returncode:
         pytest.skip("this machine lets no test mount a file system")
-    return wrapped
+    return prefix
 
 
-def test_an_output_that_is_a_mount_point_is_filled_in_place(
+def test_a_mount_point_is_filled_in_place(
     mounting: tuple[str, ...], pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "vol/out").mkdir(parents=True)
@@ -59,13 +59,13 @@ def test_an_output_that_is_a_mount_point_is_filled_in_place(
 
 
 @pytest.mark.parametrize("mount", ["-t tmpfs none", "--bind disk"])
-def test_a_volume_is_filled_and_filled_again(
+def test_a_mounted_volume_is_filled_twice(
     mount: str, mounting: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "out put").mkdir()
     (tmp_path / "disk/lost+found").mkdir(parents=True)
     (tmp_path / "fill.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom zooadapt import outputs\n"
+        "import sys\nfrom pathlib import Path\nfrom zooadapt.runtime import outputs\n"
         "with outputs.claim(Path('out put'), overwrite=True):\n"
         "    with outputs.new_folder(Path('out put'), overwrite=True) as folder:\n"
         "        (folder / 'config.json').write_text(sys.argv[1])\n"
@@ -79,7 +79,7 @@ def test_a_volume_is_filled_and_filled_again(
     assert done.stdout.split("\n") == [*inside, "disk", "fill.py", "out put", "b"]
 
 
-def test_a_mount_that_may_only_be_read_is_refused_before_any_work(
+def test_a_read_only_mount_is_refused_before_any_work(
     mounting: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -96,8 +96,8 @@ def test_a_run_fills_the_working_folder(pictures: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["out"] == "."
 
 
-class Said(Progress):
-    """Remembers what was said."""
+class Notes(Progress):
+    """Records the lines that a run reports."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -106,14 +106,14 @@ class Said(Progress):
         self.lines.append(line)
 
 
-def test_a_disk_without_locks_is_a_note(
+def test_a_disk_without_locks_gives_a_note(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    progress = Said()
+    progress = Notes()
     request = Request(
         source="digits04", data=str(pictures), out=tmp_path / "out", strategy="lp-ft", epochs=1
     )
@@ -125,7 +125,7 @@ def test_a_disk_without_locks_is_a_note(
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
-    """Three classes whose names no narrow encoding knows."""
+    """Three classes with names outside of narrow encodings."""
     data = tmp_path_factory.mktemp("named") / "\u6570\u636e"
     for label, name in enumerate(("\u8587\u8587", "r\u00f6d\u017e", "caf\u00e9")):
         shutil.copytree(pictures / f"class{label}", data / name)
@@ -142,14 +142,14 @@ def named(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
         (">out.txt", {"PYTHONIOENCODING": "cp1252"}),
     ],
 )
-def test_once_the_export_stands_printing_cannot_fail_a_run(
+def test_printing_cannot_fail_a_run_after_its_export(
     streams: str, env: dict[str, str], named: Path, tmp_path: Path
 ) -> None:
-    place = "\u8587-out"
-    run = f"{COMMAND} adapt digits04 {named} --strategy probe -o {place}"
+    out = "\u8587-out"
+    run = f"{COMMAND} adapt digits04 {named} --strategy probe -o {out}"
     done = shell(f"set -o pipefail; {run} {streams}", tmp_path, **env)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / place).iterdir()} == EXPORT
+    assert {path.name for path in (tmp_path / out).iterdir()} == EXPORT
     assert "Traceback" not in done.stderr and "error" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if "could not be printed" in line]
     assert len(lines) == (streams == ">/dev/full")
@@ -158,21 +158,21 @@ def test_once_the_export_stands_printing_cannot_fail_a_run(
 
 
 @pytest.mark.parametrize(
-    ("streams", "code", "words"),
+    ("streams", "code", "message"),
     [(">/dev/full", 74, "No space left"), ("| true", 141, ""), (">&-", 0, "")],
 )
-def test_where_the_result_is_what_is_printed_it_matters(
-    streams: str, code: int, words: str, tmp_path: Path
+def test_printing_fails_a_command_whose_result_is_printed(
+    streams: str, code: int, message: str, tmp_path: Path
 ) -> None:
     env = {"PYTHONUNBUFFERED": "1"}
     done = shell(f"set -o pipefail; {COMMAND} plugins list {streams}", tmp_path, **env)
-    assert done.returncode == code and words in done.stderr, done.stderr
+    assert done.returncode == code and message in done.stderr, done.stderr
 
 
-def test_a_user_without_a_home_gets_a_private_one(pictures: Path, tmp_path: Path) -> None:
+def test_a_user_without_a_home_gets_a_private_folder(pictures: Path, tmp_path: Path) -> None:
     nobody = ("unshare", "--map-user=54321", "--map-group=54321")
     if shutil.which("unshare") is None or subprocess.run([*nobody, "true"]).returncode:
-        pytest.skip("this machine lets no test be a user that it does not know")
+        pytest.skip("this machine lets no test run as an unknown user")
     variables = ("HOME", "LOGNAME", "USER", "ZOOADAPT_CACHE", "HF_HOME")
     env = dict.fromkeys(variables) | {"TMPDIR": str(tmp_path)}
     (tmp_path / "here").mkdir()
@@ -205,27 +205,27 @@ def test_a_user_without_a_home_gets_a_private_one(pictures: Path, tmp_path: Path
         (ValueError("out of memory"), False),
     ],
 )
-def test_what_says_that_memory_ran_out(error: Exception, memory: bool) -> None:
+def test_errors_of_too_little_memory_are_recognised(error: Exception, memory: bool) -> None:
     assert out_of_memory(error) is memory
 
 
 @pytest.mark.parametrize(
-    ("kilobytes", "said"),
+    ("kilobytes", "message"),
     [(600_000, "error: torch takes "), (1_500_000, "error: out of memory: lib")],
 )
-def test_too_little_memory_to_load_torch_is_one_line(
-    kilobytes: int, said: str, pictures: Path, tmp_path: Path
+def test_too_little_memory_for_torch_is_one_line(
+    kilobytes: int, message: str, pictures: Path, tmp_path: Path
 ) -> None:
     run = f"{COMMAND} adapt digits04 {pictures} --strategy probe -o out --json"
     done = shell(f"ulimit -v {kilobytes}; {run}", tmp_path)
     (line,) = [line for line in done.stderr.splitlines() if "rror" in line]
-    assert done.returncode == 71 and line.startswith(said)
+    assert done.returncode == 71 and line.startswith(message)
     assert json.loads(done.stdout)["kind"] == "ResourceError" and not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another library of C++")
 @pytest.mark.parametrize("thread", [False, True])
-def test_c_out_of_memory_is_one_line_in_the_place_of_a_dump(thread: bool, tmp_path: Path) -> None:
+def test_out_of_memory_in_c_is_one_line_without_a_dump(thread: bool, tmp_path: Path) -> None:
     call = "threading.Thread(target=fail).run()" if not thread else "start(fail)"
     (tmp_path / "fail.py").write_text(
         "import ctypes, sys, threading\n"
@@ -242,10 +242,10 @@ def test_c_out_of_memory_is_one_line_in_the_place_of_a_dump(thread: bool, tmp_pa
     assert done.returncode == 71 and done.stderr.startswith("error: out of memory. Try: ")
     assert done.stderr.count("\n") == 1 and json.loads(done.stdout)["code"] == 71
     done = shell(f"{sys.executable} fail.py _ZSt25__throw_bad_function_callv", tmp_path)
-    assert done.returncode in (-6, 134) and "bad_function_call" in done.stderr  # as it was
+    assert done.returncode in (-6, 134) and "bad_function_call" in done.stderr  # unchanged
 
 
-def test_what_cannot_fit_is_refused_before_the_work(
+def test_a_run_too_large_for_memory_is_refused_before_the_work(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "ceiling", lambda: (1e8, "ulimit -v"))
@@ -257,7 +257,7 @@ def test_what_cannot_fit_is_refused_before_the_work(
     assert caught.value.remedy and not list(tmp_path.iterdir())
 
 
-def test_a_limit_on_addresses_counts_what_libraries_take_of_them(tmp_path: Path) -> None:
+def test_a_limit_on_addresses_subtracts_those_of_libraries(tmp_path: Path) -> None:
     script = "from zooadapt.runtime import memory; print(*memory.ceiling(), sep='|')"
     done = shell(f'ulimit -v 800000; {sys.executable} -c "{script}"', tmp_path)
     most, limit = done.stdout.strip().split("|")

@@ -1,4 +1,4 @@
-"""Weights and configs as hostile as they can be made: refused with the name of what is wrong."""
+"""Hostile weights and configs are refused with the name of the tensor, key or file at fault."""
 
 import json
 import os
@@ -19,7 +19,7 @@ GOOD = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
 
 class Payload:
-    """Makes its unpickling visible."""
+    """Unpickling it leaves a file."""
 
     def __reduce__(self):
         return os.system, ("touch EXECUTED",)
@@ -31,7 +31,7 @@ def raw(header: object, data: bytes = bytes(8)) -> bytes:
 
 
 def hostile_weights() -> dict[str, tuple[bytes, str]]:
-    """File content and what the message says, by a name for the case."""
+    """File content and a part of the message, by case."""
     entry = GOOD["a"]
     twice = json.dumps(entry).encode()
     many = {f"t{k}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for k in range(100_001)}
@@ -94,19 +94,19 @@ def hostile_configs() -> dict[str, tuple[bytes, str]]:
 
 @pytest.fixture
 def no_execution(monkeypatch, tmp_path):
-    """Fails the test when anything in it unpickles, starts a process or runs new code."""
-    seen, active = [], [True]
+    """Fails the test when it unpickles, starts a process or runs new code."""
+    events, active = [], [True]
     watched = ("pickle.find_class", "os.system", "subprocess.Popen", "os.exec", "compile")
     monkeypatch.chdir(tmp_path)
 
     def hook(event, args):
         if active and event in watched:
-            seen.append((event, args))
+            events.append((event, args))
 
     sys.addaudithook(hook)
     yield
     active.clear()
-    assert seen == [] and not (tmp_path / "EXECUTED").exists()
+    assert events == [] and not (tmp_path / "EXECUTED").exists()
 
 
 HOSTILE_WEIGHTS, HOSTILE_CONFIGS = hostile_weights(), hostile_configs()
@@ -122,8 +122,8 @@ def test_hostile_weights_are_refused_by_name(tmp_path, no_execution, case):
     assert str(tmp_path / "model.safetensors") in str(caught.value)
 
 
-def test_a_double_key_among_many_is_found_at_once(tmp_path):
-    """Processor time, in which a search for each name among all of them takes minutes."""
+def test_a_duplicate_key_among_many_is_found_in_linear_time(tmp_path):
+    """In processor time, of which a quadratic search takes minutes."""
     keys = "".join(f'"{k}":0,' for k in range(90_000))
     path = tmp_path / "model.safetensors"
     path.write_bytes(raw(f'{{{keys}"x":0,"x":0}}'.encode()))
@@ -134,8 +134,8 @@ def test_a_double_key_among_many_is_found_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("case", ["100,001 tensors", "3,000,000 lists"])
-def test_a_header_of_too_many_values_is_refused_before_objects_are_made(tmp_path, case):
-    """The memory at its peak says so: it holds the text, and nothing made of it."""
+def test_a_header_of_too_many_values_is_refused_unparsed(tmp_path, case):
+    """The peak of memory shows that it holds the text alone."""
     content, message = HOSTILE_WEIGHTS[case]
     (tmp_path / "model.safetensors").write_bytes(content)
     tracemalloc.start()
@@ -148,7 +148,7 @@ def test_a_header_of_too_many_values_is_refused_before_objects_are_made(tmp_path
     assert peak < len(content) + 1_000_000
 
 
-def test_an_index_of_too_many_tensors_is_refused_before_objects_are_made(tmp_path):
+def test_an_index_of_too_many_tensors_is_refused_unparsed(tmp_path):
     places = ",".join(f'"{k}":"a.safetensors"' for k in range(model_files.MAX_TENSORS + 1))
     index = tmp_path / model_files.INDEX
     index.write_text(f'{{"weight_map":{{{places}}}}}')
@@ -162,8 +162,8 @@ def test_an_index_of_too_many_tensors_is_refused_before_objects_are_made(tmp_pat
     assert peak < model_files.MAX_HEADER_BYTES + index.stat().st_size + 1_000_000
 
 
-def test_a_header_of_the_most_tensors_is_read(tmp_path):
-    """A hundred thousand with four dimensions each, which is what the limit on values is for."""
+def test_a_header_of_the_maximal_number_of_tensors_is_read(tmp_path):
+    """A hundred thousand with four dimensions each, which the limit on values allows."""
     entry = {"dtype": "U8", "shape": [0, 1, 2, 3], "data_offsets": [0, 0]}
     many = {f"t{k}": entry for k in range(model_files.MAX_TENSORS)}
     (tmp_path / "model.safetensors").write_bytes(raw(many, b""))
@@ -178,7 +178,7 @@ def test_hostile_configs_are_refused_by_key(tmp_path, no_execution, case):
         model_files.read_config(tmp_path / "config.json")
 
 
-def test_ordinary_configs_are_read_as_they_are(tmp_path):
+def test_ordinary_configs_are_read_unchanged(tmp_path):
     config = {"architecture": "x", "auto_map": None, "pretrained_cfg": {"file": "", "mean": [0.5]},
               "_name_or_path": "/somewhere/else", "label_names": ["a/b", "../c", "a.py"],
               "vocab": {"\n": 16, "/": 1, "..": 2}, "zooadapt": {"seed": 2**63}}  # fmt: skip
@@ -196,25 +196,25 @@ def test_missing_files_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pth", "x.ckpt", "tf_model.h5"])
-def test_a_folder_with_pickles_alone_is_refused_with_a_remedy(tmp_path, no_execution, name):
+def test_a_folder_with_pickles_alone_is_refused(tmp_path, no_execution, name):
     (tmp_path / name).write_bytes(pickle.dumps(Payload()))
     with pytest.raises(DataError, match=f"only {name}, a format that can run code") as caught:
         model_files.read_weights(tmp_path)
     assert "safetensors" in caught.value.remedy
 
 
-def test_what_is_written_is_read_back_bit_for_bit(tmp_path):
+def test_written_weights_are_read_back_bit_for_bit(tmp_path):
     kinds = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8)
     tensors = {f"t.{kind}": torch.arange(24).reshape(2, 3, 4).to(kind) for kind in kinds}
     tensors |= {"scalar": torch.tensor(3), "none": torch.empty(0, 4), "no": torch.tensor(False)}
     model_files.write_weights(tmp_path / "model.safetensors", tensors)
-    back = model_files.read_weights(tmp_path)
-    assert back.keys() == tensors.keys()
+    weights = model_files.read_weights(tmp_path)
+    assert weights.keys() == tensors.keys()
     for name, tensor in tensors.items():
-        assert back[name].dtype == tensor.dtype and torch.equal(back[name], tensor)
+        assert weights[name].dtype == tensor.dtype and torch.equal(weights[name], tensor)
 
 
-def test_equal_tensors_are_equal_bytes_whatever_their_order_layout_and_memory(tmp_path):
+def test_equal_tensors_are_equal_bytes_whatever_their_layout(tmp_path):
     first, grid = torch.arange(5.0), torch.arange(12.0).reshape(3, 4)
     shared = torch.arange(20.0)
     variants = [
@@ -232,13 +232,13 @@ def test_equal_tensors_are_equal_bytes_whatever_their_order_layout_and_memory(tm
 
 def test_weights_are_mapped_and_not_copied(tmp_path):
     model_files.write_weights(tmp_path / "model.safetensors", {"a": torch.ones(5_000_000)})
-    kept = model_files.read_weights(tmp_path)
+    weights = model_files.read_weights(tmp_path)
     with open("/proc/self/maps") as maps:
         assert any("model.safetensors" in line for line in maps)
-    assert kept["a"].sum() == 5_000_000
+    assert weights["a"].sum() == 5_000_000
 
 
-def test_writing_where_nothing_can_be_written_is_told(tmp_path):
+def test_an_unwritable_path_is_an_output_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         model_files.write_weights(tmp_path / "file/model.safetensors", {"a": torch.ones(1)})
@@ -250,7 +250,7 @@ def write_shards(folder, places):
     (folder / model_files.INDEX).write_text(json.dumps({"weight_map": places}))
 
 
-def test_a_model_in_parts_is_one_mapping(tmp_path):
+def test_shards_are_read_as_one_mapping(tmp_path):
     write_shards(tmp_path, {"a": "one.safetensors", "b": "two.safetensors"})
     assert {name: t.tolist() for name, t in model_files.read_weights(tmp_path).items()} == {
         "a": [1, 1],
@@ -273,7 +273,7 @@ def test_a_model_in_parts_is_one_mapping(tmp_path):
         ({"a": "three.safetensors"}, NotFoundError, "three.safetensors"),
     ],
 )
-def test_an_index_that_does_not_fit_is_refused(tmp_path, places, error, message):
+def test_an_index_that_contradicts_its_files_is_refused(tmp_path, places, error, message):
     write_shards(tmp_path, places)
     with pytest.raises(error, match=message):
         model_files.read_weights(tmp_path)

@@ -1,4 +1,4 @@
-"""What a run prints names the thing it speaks of, in words that need no other line."""
+"""Each printed line names its subject and needs no other line."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from zooadapt.training.strategies import ALWAYS, GAINED, IN_DOUBT, LOST, FitPhas
 
 def test_one_is_singular() -> None:
     assert [counted(n, "epoch") for n in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
-    said = [counted(n, "class has", "classes have") for n in (1, 2)]
-    assert said == ["1 class has", "2 classes have"]
+    phrases = [counted(n, "class has", "classes have") for n in (1, 2)]
+    assert phrases == ["1 class has", "2 classes have"]
 
 
 def test_a_list_of_names_is_short() -> None:
@@ -66,16 +66,18 @@ def test_a_plan_is_numbered_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("better", "worse", "told"),
+    ("better", "worse", "sentence"),
     [
         (0, 0, "the model and knn are right about the same samples, 80 compared"),
         (1, 2, "the model is not significantly different from knn: it alone is right about 1 "
                "sample, knn alone about 2 (McNemar's exact test, p 1)"),
     ],
 )  # fmt: skip
-def test_what_is_not_significantly_different(better: int, worse: int, told: str) -> None:
+def test_an_insignificant_difference_shows_its_counts(
+    better: int, worse: int, sentence: str
+) -> None:
     one = {"name": "knn", "n": 80, "better": better, "worse": worse, "p": 1.0}
-    assert command._undecided(one) == told
+    assert command._undecided(one) == sentence
 
 
 @pytest.mark.parametrize(
