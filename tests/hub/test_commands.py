@@ -145,9 +145,8 @@ def test_on_a_terminal_transfers_show_bytes_and_their_rate(hub, zooadapt, tmp_pa
                 while part := terminal.read(65536):
                     output += part
         assert done.returncode == 0, output
-        assert re.search(r"model\.safetensors: *100%.*[\d.]+k/[\d.]+k.*B/s", output.decode()), (
-            output
-        )
+        text = output.decode()
+        assert re.search(r"model\.safetensors: *100%.*[\d.]+k/[\d.]+k.*B/s", text), text
 
 
 def test_a_generated_plugin_s_export_evaluates_from_the_hub(hub, zooadapt, toys, tmp_path):
