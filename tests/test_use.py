@@ -54,7 +54,7 @@ def test_a_text_is_taken_as_it_is_typed(words: tuple[Path, Path, Any], tmp_path:
     first, second, last = done.stdout.splitlines()
     assert first.startswith("text 1\t") and first.endswith("\twho WROTE it?")
     assert second.split("\t")[1] == "large" and last == f"{tmp_path / 'p.csv'} lists them"
-    assert "there is no file 'HAMLET' here" in done.stderr
+    assert "there is no file 'HAMLET', so it is read as a text" in done.stderr
     rows = listed(tmp_path / "p.csv")
     assert [row["text"] for row in rows] == ["who WROTE it?", "HAMLET"]
     for row in rows:

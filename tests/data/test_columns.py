@@ -245,7 +245,7 @@ def test_a_validation_part_is_held_out(tmp_path: Path) -> None:
     train, val = data.train_and_val()
     assert [len(part) for part in (data.train, train, val, data.test)] == [16, 8, 8, 8]
     assert {val.raw(k)[:3] for k in range(8)} == {"val"}
-    assert any(note.startswith("the validation part, 8 samples, is what") for note in data.notes)
+    assert any(note.startswith("the validation part, 8 samples, compares") for note in data.notes)
     with (tmp_path / "dev.tsv").open("a") as file:
         file.write("\ntrain 3\tb\ntrain 4\ta")
     more = opened(tmp_path, modality="text")

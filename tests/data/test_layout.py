@@ -140,7 +140,10 @@ def test_a_data_set_beside_an_empty_folder_is_named(tmp_path: Path) -> None:
 def test_a_class_may_have_the_name_of_a_part(names: tuple[str, ...], tmp_path: Path) -> None:
     data = opened(image_folder(tmp_path / "set", dict.fromkeys(names, 3)))
     assert data.classes == names and len(data.everything) == 9
-    assert any(note.startswith("taken as classes") and "'train'" in note for note in data.notes)
+    assert any(
+        note.startswith("folders with images are classes") and "'train'" in note
+        for note in data.notes
+    )
 
 
 def test_a_class_called_train_may_be_in_train(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def _own_parts(
         return in_test, nothing
     if len(in_val):
         notes.append(
-            f"the validation part, {len(in_val)} samples, is what trained models are compared on; "
+            f"the validation part, {len(in_val)} samples, compares trained models; "
             "a linear probe is fitted on it too"
         )
     return in_test, in_val
@@ -232,7 +232,7 @@ def _check_classes(classes: tuple[str, ...], trained: np.ndarray, options: ReadO
 
 
 def _others(names: Sequence[str]) -> str:
-    return f", as {len(names) - 1} more," if len(names) > 1 else ""
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[str]) -> None:

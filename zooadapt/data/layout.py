@@ -202,7 +202,7 @@ def _named_like_parts(tree: Tree) -> list[str]:
     """A note on classes with names of parts."""
     names = [name for name in tree.folders(Path()) if name.lower() in PARTS]
     names = [name for name in names if tree.holds_images(Path(name))]
-    return [f"taken as classes, since images lie in them: {_quoted(names)}"] if names else []
+    return [f"folders with images are classes: {_quoted(names)}"] if names else []
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -80,7 +80,9 @@ def _class_files(tree: Tree, below: Path) -> list[str]:
     if others and not paths:
         kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(3))
         contents = f", only {others.total()} other files ({kinds})"
-        remedy = f"convert them to {tree.formats}, or give a source for such files: zooadapt models"
+        remedy = (
+            f"convert them to {tree.formats}, or choose a model for such files: zooadapt models"
+        )
         raise _empty_class(tree, name, contents, remedy)
     return paths
 

@@ -182,7 +182,7 @@ def _read(
         return tables.read_tables(path, options, may_lack_labels=may_lack_labels)
     if not path.is_dir():
         raise DataError(
-            f"'{path.name}' is no folder of images, and the source takes images",
+            f"'{path.name}' is no folder of images, and the model takes images",
             thing=location,
             remedy="give a folder with one folder for each class",
         )
@@ -201,7 +201,7 @@ def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
         return
     if location.startswith("hf:") or modality != "image":
         raise UsageError(
-            f"'{location}' is no folder of images, so its parts are no folders",
+            f"'{location}' is no folder of images, so it has no folders of parts",
             thing="--train-folder" if options.train_folder else "--test-folder",
             remedy="leave it out",
         )
@@ -269,7 +269,7 @@ class _Literal:
     def __init__(self, number: int, text: str, notes: list[str]) -> None:
         self._number, self._text = number, text
         if len(text.split()) == 1:
-            notes.append(f"there is no file '{text}' here, so it is taken as a text")
+            notes.append(f"there is no file '{text}', so it is read as a text")
 
     def __len__(self) -> int:
         return 1

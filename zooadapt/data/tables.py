@@ -300,7 +300,7 @@ def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple
         chosen.append((part, path / name))
     if "train" not in kinds:
         raise DataError(
-            f"folder '{path.name}' holds no train table, and the source takes text",
+            f"folder '{path.name}' holds no train table, and the model takes text",
             thing=str(path),
             remedy="give train.csv and test.csv, a file, or a folder of .txt files for each class",
         )
