@@ -115,6 +115,6 @@ def test_a_list_overwrites_only_an_earlier_list(tmp_path: Path) -> None:
     place.write_text("sample,given,likelier,score\n")  # of an older version
     label_issues.check_place(place)
     place.write_text("text,label\nsample,given\n")
-    with pytest.raises(OutputError, match="no list that this command writes"):
+    with pytest.raises(OutputError, match="is not a list that this command wrote"):
         label_issues.check_place(place)
     assert place.read_text().startswith("text,label")

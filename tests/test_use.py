@@ -122,7 +122,7 @@ def test_a_list_takes_the_place_of_an_earlier_one_alone(
     for _ in range(2):
         inference.predict(str(words[1]), ["abc"], SETTINGS, Progress(), listing=place)
     place.write_text("text,label\n")
-    with pytest.raises(OutputError, match="no list that this command writes"):
+    with pytest.raises(OutputError, match="is not a list that this command wrote"):
         inference.predict("no-such-model", ["abc"], SETTINGS, Progress(), listing=place)
     assert place.read_text() == "text,label\n"
 
