@@ -285,4 +285,4 @@ def test_unlabelled_that_cannot_be_meant_is_a_sentence(
     both.mkdir()
     (both / "config.json").write_text(json.dumps(config))
     (both / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes())
-    assert "reads both ways" in refused(65, both, more)
+    assert "bidirectional network" in refused(65, both, more)

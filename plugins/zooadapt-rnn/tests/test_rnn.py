@@ -1,4 +1,4 @@
-"""Recurrent networks: the chain, padding, texts, reference weights, exports."""
+"""Recurrent networks: stages, padding, texts, reference weights, exports."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def padded(activations: dict[str, torch.Tensor], by: int) -> dict[str, torch.Ten
 
 @every_variant
 @torch.no_grad()
-def test_the_chain_is_the_network_at_every_cut(source):
+def test_the_stages_are_the_network_from_every_freeze_point(source):
     backbone = StagedBackbone(FAMILY, seeded(source))
     activations = batch(source)
     expected = backbone.net(**activations)
@@ -79,7 +79,7 @@ def test_the_chain_is_the_network_at_every_cut(source):
 
 
 @every_variant
-def test_the_chain_is_the_network_in_training_too(source):
+def test_the_stages_are_the_network_in_training(source):
     backbone, activations = StagedBackbone(FAMILY, seeded(source)), batch(source)
     backbone.train()
     torch.manual_seed(1)
@@ -90,7 +90,7 @@ def test_the_chain_is_the_network_in_training_too(source):
 
 @every_variant
 @torch.no_grad()
-def test_more_padding_changes_no_bit_at_any_cut(source):
+def test_more_padding_changes_no_bit(source):
     backbone, activations = StagedBackbone(FAMILY, seeded(source)), batch(source)
     expected = backbone.logits(activations)
     for freeze_at in range(backbone.depth):
@@ -100,7 +100,7 @@ def test_more_padding_changes_no_bit_at_any_cut(source):
 
 @every_variant
 @torch.no_grad()
-def test_a_text_gives_the_same_alone_as_in_a_batch(source):
+def test_a_text_alone_gives_the_logits_of_a_batch(source):
     backbone = StagedBackbone(FAMILY, seeded(source))
     together = backbone.logits(batch(source))
     alone = torch.cat([backbone.logits(batch(source, [text])) for text in TEXTS])
@@ -108,7 +108,7 @@ def test_a_text_gives_the_same_alone_as_in_a_batch(source):
 
 
 @torch.no_grad()
-def test_the_layers_compute_what_a_stacked_packed_torch_rnn_computes():
+def test_the_layers_equal_a_stacked_packed_torch_rnn():
     torch.manual_seed(0)
     stacked = nn.GRU(6, 5, num_layers=2, batch_first=True, bidirectional=True)
     source = config(architecture="char_gru", num_layers=2, bidirectional=True)
@@ -175,7 +175,7 @@ def test_characters_outside_the_vocabulary(text, spelled, unknown):
     assert preprocessor.unknowns(text) == (unknown, len(spelled) if text else 0)
 
 
-def test_an_accent_that_the_vocabulary_has_is_kept():
+def test_an_accent_in_the_vocabulary_stays():
     source = config(vocab={"e": 0, "é": 1, "E": 2}, vocab_size=4, unknown=3)
     ids = FAMILY.preprocessor(source)("eéEÉ", rng=None)["ids"]
     assert ids.tolist() == [0, 1, 2, 2]
@@ -227,7 +227,7 @@ def test_a_wrong_config_names_its_key(changes, key):
 
 @pytest.mark.parametrize("name", REFERENCES)
 @torch.no_grad()
-def test_reference_weights_load_and_the_unknown_is_the_mean_character(name):
+def test_reference_weights_load_with_a_mean_unknown(name):
     folder = DATA / "weights" / name
     if not folder.is_dir():
         pytest.skip(f"no reference weights at {folder}: set ZOOADAPT_TEST_DATA")
@@ -259,11 +259,11 @@ def test_the_plugin_imports_fast_and_without_torch():
     )
     runs = []
     for _ in range(3):
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout.split()
-        assert said[1] == "False"
-        runs.append(float(said[0]))
+        assert output[1] == "False"
+        runs.append(float(output[0]))
     assert min(runs) < 0.05
 
 

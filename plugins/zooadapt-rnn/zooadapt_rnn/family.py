@@ -1,4 +1,4 @@
-"""The family: what the core asks of recurrent networks. Imports no torch."""
+"""The family of recurrent networks. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zooadapt_rnn.text import TextPreprocessor
 
 _DECODER = "decoder"
-"""Of a language model's weights: what predicts the next symbol."""
+"""The layer of a language model that predicts the next symbol."""
 _STACKED = re.compile(r"rnn\.((?:weight|bias)_[ih]h)_l(\d+)(_reverse)?")
 
 
@@ -49,6 +49,9 @@ class RnnFamily(Family):
         return RecurrentClassifier(parse(config), num_classes).eval()
 
     def stages(self, net: nn.Module) -> Sequence[Stage]:
+        from zooadapt_rnn.network import RecurrentClassifier
+
+        assert isinstance(net, RecurrentClassifier)
         return net.stages()
 
     def head(self, net: nn.Module) -> str:
@@ -65,10 +68,10 @@ class RnnFamily(Family):
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        """A language model's stacked RNN, layer by layer; its head over the vocabulary is left
-        out, since it predicts characters. Where the source declares no unknown symbol, the row
-        appended for it is the mean of the others: the point in the embedding space that the
-        recurrent weights, which never saw an unknown, mistake least for one certain character."""
+        """A language model's stacked RNN, layer by layer, without its head, which predicts
+        characters. If the source declares no unknown symbol, its row is the mean of the others: the
+        embedding that the recurrent weights, which never saw an unknown, confuse least with one
+        certain character."""
         if config.get("architecture") == ARCHITECTURE:
             return {n: t for n, t in state.items() if not n.startswith(f"{_DECODER}.")}
         import torch
@@ -101,10 +104,10 @@ class RnnFamily(Family):
         parsed = parse(config)
         if parsed.bidirectional:
             raise DataError(
-                "a network that reads both ways sees the symbol that it should predict, so it is "
-                "no language model",
+                "a bidirectional network sees the symbol that it should predict, so it is no "
+                "language model",
                 thing="bidirectional",
-                remedy="leave out --unlabelled, or take a source that reads one way",
+                remedy="leave out --unlabelled, or use a source that reads in one direction",
             )
         prepare = TextPreprocessor(parsed)
         return Language(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from zooadapt.family import Activations, Stage
 from zooadapt_rnn.settings import Settings
 
-_CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+_CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class RecurrentLayer(nn.Module):
     """One LSTM or GRU layer over padded sequences, in one direction or both.
 
-    The layer runs over the padding and blanks it afterwards, the second direction over each
-    sequence reversed by its own length: the same numbers as with packed sequences, and on a CPU
-    with batches of like lengths up to 2.5 times as fast to train.
+    The layer runs over the padding and then masks it; the second direction runs over each sequence
+    reversed by its own length. The numbers equal those of packed sequences; on a CPU, batches of
+    like lengths train up to 2.5 times as fast.
     """
 
     def __init__(self, cell: str, inputs: int, hidden: int, *, bidirectional: bool) -> None:
@@ -35,7 +35,8 @@ class RecurrentLayer(nn.Module):
             mirrored = torch.where(inside, length[:, None] - 1 - position, position)[..., None]
             reverse, _ = self.back(x.take_along_dim(mirrored, dim=1))
             states = torch.cat((states, reverse.take_along_dim(mirrored, dim=1)), dim=2)
-        return states.masked_fill(~inside[..., None], 0)
+        masked: Tensor = states.masked_fill(~inside[..., None], 0)
+        return masked
 
 
 class RecurrentClassifier(nn.Module):
@@ -45,6 +46,7 @@ class RecurrentClassifier(nn.Module):
 
     def __init__(self, settings: Settings, num_classes: int) -> None:
         super().__init__()
+        self._bidirectional = settings.bidirectional
         width = settings.hidden_size * settings.directions
         inputs = [settings.embedding_dim] + [width] * (settings.num_layers - 1)
         self.embed = nn.Embedding(settings.rows, settings.embedding_dim)
@@ -58,16 +60,18 @@ class RecurrentClassifier(nn.Module):
         self.head = nn.Linear(settings.features, num_classes)
 
     def forward(self, ids: Tensor, length: Tensor) -> Tensor:
-        """Logits `(N, K)` of `ids` `(N, T)` of which the first `length` `(N,)`, >= 1, count."""
+        """Logits `(N, K)` of the first `length` `(N,)`, >= 1, of `ids` `(N, T)`."""
         activations: Activations = {"ids": ids, "length": length}
         for stage in self.stages():
             activations = stage.run(activations)
-        return self.head(activations["features"])
+        logits: Tensor = self.head(activations["features"])
+        return logits
 
     def stages(self) -> Sequence[Stage]:
         layers = [
             Stage(name=f"layer{k}", run=_recurrence(layer), owns=(f"rnn.{k}",))
             for k, layer in enumerate(self.rnn)
+            if isinstance(layer, RecurrentLayer)
         ]
         return (
             Stage(name="embedding", run=self._embed, owns=("embed",)),
@@ -76,27 +80,25 @@ class RecurrentClassifier(nn.Module):
         )
 
     def _embed(self, activations: Activations) -> Activations:
-        ids, length = _trimmed(activations["ids"], activations["length"]), activations["length"]
-        x = self.embed(ids)
+        length = activations["length"]
+        x = self.embed(_trimmed(activations["ids"], length))
         return {"states": x.masked_fill(~_inside(x, length)[..., None], 0), "length": length}
 
     def _pool(self, activations: Activations) -> Activations:
-        states, length = (
-            _trimmed(activations["states"], activations["length"]),
-            activations["length"],
-        )
+        length = activations["length"]
+        states = _trimmed(activations["states"], length)
         end = (length - 1)[:, None, None]
         last = states.take_along_dim(end, dim=1)[:, 0]
-        if self.rnn[-1].back is not None:
+        if self._bidirectional:
             hidden = states.shape[2] // 2
             last = torch.cat((last[:, :hidden], states[:, 0, hidden:]), dim=1)
         mean = states.sum(dim=1) / length[:, None]
         outside = ~_inside(states, length)[..., None]
-        peak = states.masked_fill(outside, float("-inf")).amax(dim=1)
-        return {"features": self.dropout(torch.cat((last, mean, peak), dim=1))}
+        maximum = states.masked_fill(outside, float("-inf")).amax(dim=1)
+        return {"features": self.dropout(torch.cat((last, mean, maximum), dim=1))}
 
 
-def _recurrence(layer: RecurrentLayer):
+def _recurrence(layer: RecurrentLayer) -> Callable[[Activations], Activations]:
     def run(activations: Activations) -> Activations:
         length = activations["length"]
         return {"states": layer(_trimmed(activations["states"], length), length), "length": length}
@@ -105,8 +107,8 @@ def _recurrence(layer: RecurrentLayer):
 
 
 def _trimmed(sequence: Tensor, length: Tensor) -> Tensor:
-    """Without the steps past every sequence's end: surplus padding costs nothing and cannot even
-    change how a sum is rounded."""
+    """Without the steps after the end of all sequences: so surplus padding costs nothing and cannot
+    change the rounding of a sum."""
     return sequence[:, : int(length.max())]
 
 

@@ -1,4 +1,4 @@
-"""What a `config.json` of this family says, checked key by key."""
+"""The `config.json` of this family, checked key by key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_MAX_LENGTH = 256
 """For sources that declare none: 99 % of SMS messages and every question of TREC are shorter."""
 
 RARE = 5
-"""A new vocabulary leaves out characters that a text holds less often: they teach the network what
+"""A new vocabulary omits characters that a text holds less often: with them the network learns what
 an unknown one means."""
 
 _BYTES = 256
@@ -36,7 +36,7 @@ class Settings:
     unit: str
     vocab: Mapping[str, int]
     symbols: int
-    """Embedding rows of the source, before one for the unknown is appended."""
+    """Embedding rows of the source, without one appended for the unknown."""
     unknown: int
     embedding_dim: int
     hidden_size: int
@@ -62,7 +62,7 @@ class Settings:
 
     @property
     def alphabet(self) -> tuple[bytes, ...]:
-        """The UTF-8 of each row; empty for the unknown and for rows that nothing is read as."""
+        """The UTF-8 of each row; empty for the unknown and for unused rows."""
         if self.unit == "byte":
             known = {row: bytes([row]) for row in range(_BYTES)}
         else:
@@ -123,15 +123,15 @@ def parse(config: Mapping[str, Any]) -> Settings:
 
 
 def language_config(text: str, *, unit: str, hidden: int, layers: int) -> dict[str, Any]:
-    """The `config.json` of a new LSTM language model that reads such a text one way.
+    """The `config.json` of a new LSTM language model that reads texts like this in one direction.
 
     Raises: DataError naming the size that is out of bounds.
     """
     vocab: dict[str, int] = {}
     if unit == "char":
         counts = Counter(unicodedata.normalize("NFC", text))
-        kept = sorted(character for character, count in counts.items() if count >= RARE)
-        vocab = {character: row for row, character in enumerate(kept)}
+        frequent = sorted(character for character, count in counts.items() if count >= RARE)
+        vocab = {character: row for row, character in enumerate(frequent)}
     symbols = len(vocab) if unit == "char" else _BYTES
     config = {
         "architecture": ARCHITECTURE,

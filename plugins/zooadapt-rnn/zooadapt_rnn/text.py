@@ -17,12 +17,12 @@ from zooadapt_rnn.settings import Settings
 class TextPreprocessor:
     """Characters or UTF-8 bytes of a text as `ids`, `(T,)`, with its `length`, `()`.
 
-    The text is normalised (NFC), and everything after `max_length` symbols is cut off. A character
-    outside the vocabulary is read as its base letters without accents, then as those in lower
-    case, and only then as the one unknown symbol. An empty text is one unknown symbol.
+    The text is normalised (NFC) and truncated to `max_length` symbols. A character outside the
+    vocabulary becomes its base letters without accents, else those in lower case, else the unknown
+    symbol. An empty text is one unknown symbol.
     """
 
-    min_side = None
+    min_side: int | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -54,7 +54,7 @@ class TextPreprocessor:
         return len(self._rows(raw, whole=True))
 
     def unknowns(self, raw: str) -> tuple[int, int]:
-        """How many symbols of a text the network sees as unknown, and how many it sees at all."""
+        """The number of unknown symbols of a text, and the number of all that the network reads."""
         rows = self._rows(raw)
         return rows.count(self._settings.unknown), len(rows)
 
@@ -70,15 +70,15 @@ class TextPreprocessor:
         return rows[:most]
 
     def _spell(self, character: str) -> tuple[int, ...]:
-        known = self._spelled.get(character)
-        if known is None:
-            known = _spelling(character, self._settings.vocab) or (self._settings.unknown,)
-            self._spelled[character] = known
-        return known
+        rows = self._spelled.get(character)
+        if rows is None:
+            rows = _spelling(character, self._settings.vocab) or (self._settings.unknown,)
+            self._spelled[character] = rows
+        return rows
 
 
 def _spelling(character: str, vocab: Mapping[str, int]) -> tuple[int, ...]:
-    """Rows of the first spelling that the vocabulary can write; none where there is no such."""
+    """Rows of the first spelling that the vocabulary covers, if any."""
     decomposed = unicodedata.normalize("NFKD", character)
     base = "".join(part for part in decomposed if not unicodedata.combining(part))
     for spelling in (character, base, base.casefold()):

@@ -1,4 +1,4 @@
-"""Sixty of timm's architectures, small ones, through the conformance checks of the chain.
+"""Sixty of timm's architectures, small ones, through the conformance checks of stages.
 
 `tests/benchmarks/timm_architectures.py` runs over all of them."""
 
@@ -46,7 +46,7 @@ def test_the_sample_is_of_sixty_architectures():
 @pytest.mark.parametrize(
     ("architecture", "size"), [(name, size) for size, names in SAMPLE.items() for name in names]
 )
-def test_it_is_split_into_stages_that_compute_what_it_computes(family, architecture, size):
+def test_the_stages_compute_what_the_network_computes(family, architecture, size):
     config = {"architecture": architecture, "num_classes": 3, "pretrained_cfg": {}}
     case = Case(family, family.with_input(config, size=size), name=architecture)
     assert case.backbone.depth > 1 and not case.backbone.notes

@@ -49,7 +49,7 @@ def test_an_architecture_without_a_config_has_timms_default(family):
 
 @pytest.mark.parametrize("augment", ["crop", "flip", "rand"])
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])
-def test_a_view_depends_on_the_generator_alone(family, augment, bands):
+def test_an_augmentation_depends_on_the_generator_alone(family, augment, bands):
     config = family.with_input(BASE, size=32, channels=bands)
     preprocessor = family.preprocessor(config, augment=augment)
     image = photo((50, 40), bands=bands)
@@ -99,7 +99,7 @@ def test_a_very_long_image_is_cropped_too(family):
         assert view.shape == (3, 224, 224)
 
 
-def test_it_says_how_large_a_photo_it_needs(family):
+def test_min_side_is_what_the_transform_needs(family):
     assert family.preprocessor(BASE | {"pretrained_cfg": SOURCES["mobilenet"]}).min_side == 256
     larger = family.preprocessor(BASE, augment="flip").min_side
     assert larger * 0.35**0.5 >= 224
@@ -139,7 +139,7 @@ def test_seen_is_the_share_that_reaches_the_sample(family, crop, share, size, ob
     assert abs(along[0] * along[1] - preprocessor.seen(size)) < 0.04
 
 
-def test_a_border_leaves_nothing_out(family):
+def test_a_border_uses_the_whole_image(family):
     for share in (1.0, 0.8):
         config = family.with_crop(BASE | {"pretrained_cfg": GREY | {"crop_pct": share}},
                                   crop="border")  # fmt: skip
@@ -149,7 +149,7 @@ def test_a_border_leaves_nothing_out(family):
 
 
 @pytest.mark.parametrize("crop", ["squash", "border", "center"])
-def test_views_are_drawn_in_what_the_crop_makes_of_an_image(family, crop):
+def test_augmentations_are_drawn_after_the_crop_mode(family, crop):
     """A view of a picture four times as wide as high shows a third of its width or more, unless it
     is cut off."""
     config = family.with_crop(BASE | {"pretrained_cfg": GREY}, crop=crop)
@@ -163,7 +163,7 @@ def test_views_are_drawn_in_what_the_crop_makes_of_an_image(family, crop):
     assert crop == "center" or least < 0.05 and most > 0.95
 
 
-def test_a_crop_is_kept_in_an_export(family):
+def test_an_export_keeps_the_crop(family):
     config = family.with_crop(BASE | {"pretrained_cfg": SOURCES["mobilenet"]}, crop="squash")
     native = family.native_config(config, ["a", "b"])
     assert native["pretrained_cfg"]["crop_mode"] == "squash"

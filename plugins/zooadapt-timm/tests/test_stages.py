@@ -44,7 +44,7 @@ def photos(backbone, n, *, seed=0):
     return torch.randn(n, channels, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-def test_running_to_any_cut_and_on_from_it_is_the_network(backbone):
+def test_running_on_from_any_freeze_point_is_the_network(backbone):
     assert backbone.depth >= 2 and not backbone.notes
     backbone.eval()
     for n in (1, 4):
@@ -54,9 +54,9 @@ def test_running_to_any_cut_and_on_from_it_is_the_network(backbone):
             activations = {"x": x}
             assert torch.equal(backbone.logits(activations), logits)
             for k, stage in enumerate(backbone.stages):
-                given = {name: tensor.clone() for name, tensor in activations.items()}
+                inputs = {name: tensor.clone() for name, tensor in activations.items()}
                 after = stage.run(activations)
-                assert all(torch.equal(activations[name], given[name]) for name in given), (
+                assert all(torch.equal(activations[name], inputs[name]) for name in inputs), (
                     stage.name
                 )
                 assert all(len(tensor) == n for tensor in after.values()), stage.name
@@ -66,7 +66,7 @@ def test_running_to_any_cut_and_on_from_it_is_the_network(backbone):
             assert activations["features"].ndim == 2
 
 
-def test_carries_may_be_batched_anew_at_any_cut(backbone):
+def test_activations_can_be_batched_anew(backbone):
     backbone.eval()
     with torch.inference_mode():
         one, two = ({"x": photos(backbone, n, seed=n)} for n in (1, 2))
@@ -80,7 +80,7 @@ def test_carries_may_be_batched_anew_at_any_cut(backbone):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_training_is_the_networks(family, architecture):
+def test_training_equals_that_of_the_network(family, architecture):
     """Outputs, gradients and running statistics, with dropout and drop path on."""
     rates = {"drop_rate": 0.2}
     if architecture != "densenet121":
@@ -107,7 +107,7 @@ def test_training_is_the_networks(family, architecture):
         assert [name for name in want if not torch.equal(want[name], got[name])] == []
 
 
-def test_running_to_a_cut_calls_nothing_behind_it(backbone):
+def test_running_to_a_freeze_point_calls_no_later_module(backbone):
     backbone.eval()
     called = []
     hooks = [
@@ -141,14 +141,14 @@ def test_a_frozen_stage_runs_as_in_eval_mode(family):
         assert torch.equal(trained, backbone.run({"x": x})["features"])
 
 
-def test_a_dropout_outside_of_any_module_follows_its_stage(family):
+def test_functional_dropout_follows_the_mode_of_its_stage(family):
     backbone = make(family, "ghostnet_100", drop_rate=0.5)
-    given = backbone.run({"x": photos(backbone, 2)}, stop=backbone.depth - 1)
+    inputs = backbone.run({"x": photos(backbone, 2)}, stop=backbone.depth - 1)
 
     def features(freeze_at):
         backbone.freeze(freeze_at)
         backbone.train()
-        return backbone.run(given, start=backbone.depth - 1)["features"]
+        return backbone.run(inputs, start=backbone.depth - 1)["features"]
 
     frozen = features(backbone.depth)
     assert torch.equal(frozen, features(backbone.depth))
@@ -187,7 +187,7 @@ def test_a_network_that_cannot_be_traced_is_one_stage(family):
         assert torch.equal(backbone.logits({"x": -x}), net(-x))
 
 
-def test_a_stage_that_works_in_place_leaves_its_carry_alone(family):
+def test_a_stage_with_inplace_operations_leaves_its_input(family):
     backbone = make(family, "resnet18")
     backbone.net.layer2[0].conv1 = nn.Sequential(
         nn.ReLU(inplace=True), backbone.net.layer2[0].conv1
@@ -196,10 +196,10 @@ def test_a_stage_that_works_in_place_leaves_its_carry_alone(family):
     with torch.inference_mode():
         activations = backbone.run({"x": photos(backbone, 2)}, stop=2)
         activations["x"] -= activations["x"].mean()
-        given = activations["x"].clone()
+        inputs = activations["x"].clone()
         first = backbone.run(activations, start=2)["features"]
         again = backbone.run(activations, start=2)["features"]
-        assert torch.equal(activations["x"], given) and torch.equal(first, again)
+        assert torch.equal(activations["x"], inputs) and torch.equal(first, again)
 
 
 def test_a_network_without_a_head_is_refused(family):

@@ -130,7 +130,7 @@ def test_a_convolutional_network_takes_any_size_unchanged(family):
 @pytest.mark.parametrize("architecture", [
     "deit_tiny_distilled_patch16_224", "levit_128s", "efficientformerv2_s0", "repvit_m0_9",
 ])  # fmt: skip
-def test_of_two_heads_the_first_is_kept(family, architecture):
+def test_the_first_of_two_heads_stays(family, architecture):
     torch.manual_seed(0)
     two = timm.create_model(architecture, num_classes=5).eval()
     first, second = two.get_classifier() if architecture != "repvit_m0_9" else (
@@ -138,14 +138,14 @@ def test_of_two_heads_the_first_is_kept(family, architecture):
     for part in (first, second):
         linear = next(m for m in part.modules() if isinstance(m, nn.Linear))
         nn.init.normal_(linear.weight)
-    said = []
-    first.register_forward_hook(lambda module, inputs, output: said.append(output))
+    outputs = []
+    first.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     config = {"architecture": architecture, "num_classes": 5, "pretrained_cfg": {}}
     net = loaded(family, config, two.state_dict(), 5)
     x = torch.randn(2, *two.pretrained_cfg["input_size"])
     with torch.inference_mode():
         two(x)
-        assert torch.equal(StagedBackbone(family, net).logits({"x": x}), said[0])
+        assert torch.equal(StagedBackbone(family, net).logits({"x": x}), outputs[0])
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_an_encoder_takes_the_classifier_of_its_sibling(family, tmp_path):
     for parameter in encoder.parameters():
         if parameter.ndim == 1:
             nn.init.uniform_(parameter, 0.5, 1.0)
-    given = json.loads(json.dumps({**encoder.pretrained_cfg, "file": None}))
-    config = {"architecture": "qwen3_vit_88m_enc", "num_classes": 0, "pretrained_cfg": given}
+    pretrained = json.loads(json.dumps({**encoder.pretrained_cfg, "file": None}))
+    config = {"architecture": "qwen3_vit_88m_enc", "num_classes": 0, "pretrained_cfg": pretrained}
     config = family.with_input(config | {"global_pool": "merge", "num_features": 7}, size=64)
     backbone = StagedBackbone(family, family.build(config, 5))
     backbone.net.load_state_dict(family.convert(encoder.state_dict(), config), strict=False)
@@ -215,14 +215,14 @@ def test_an_encoder_and_its_sibling_have_the_same_layers(family, architecture):
             assert repr(module) == repr(encoder.get_submodule(path)), path
 
 
-def test_weights_that_do_not_fit_are_left_for_the_core_to_name(family):
+def test_weights_that_do_not_fit_stay_unchanged(family):
     config = {"architecture": "resnet18", "num_classes": 5, "pretrained_cfg": {}}
     state = family.build(config, 5).state_dict()
     state.pop("layer1.0.conv1.weight")
     assert family.convert(state, config).keys() == state.keys()
 
 
-def test_of_several_heads_too_what_does_not_fit_is_left(family):
+def test_several_heads_that_do_not_fit_stay_unchanged(family):
     config = {"architecture": "swiftformer_xs", "num_classes": 5, "pretrained_cfg": {}}
     state = timm.create_model("swiftformer_xs", num_classes=5).state_dict()
     without = {name: tensor for name, tensor in state.items() if name != "stem.0.weight"}

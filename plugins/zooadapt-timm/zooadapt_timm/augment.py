@@ -1,12 +1,15 @@
-"""Random views of a photo, drawn from a given generator alone and so safe in any thread."""
+"""Augmentations of a photo, functions of a random generator alone and so safe in any thread."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+_Operation = Callable[[Image.Image, float], Image.Image]
+"""An image and a strength from -1 to 1 to an image."""
 _RATIO = (3 / 4, 4 / 3)
 _TRIES = 10
 
@@ -15,8 +18,8 @@ def random_box(
     size: tuple[int, int], rng: np.random.Generator, *, scale: tuple[float, float]
 ) -> tuple[int, int, int, int]:
     """`(left, top, width, height)` of a box of `scale` of the area of an image of `size` (W, H),
-    with an aspect ratio from 3:4 to 4:3 (Szegedy et al., CVPR 2015), as timm draws it; the largest
-    central one where none of ten fits."""
+    with an aspect ratio from 3:4 to 4:3 (Szegedy et al., CVPR 2015), drawn as in timm; if none of
+    ten fits, the largest central one."""
     wide, high = size
     for _ in range(_TRIES):
         area = rng.uniform(*scale) * wide * high
@@ -40,25 +43,32 @@ def vary(image: Image.Image, rng: np.random.Generator, augment: str) -> Image.Im
     return image
 
 
-def _tones(operation):
-    """Of the colours alone: transparency is no tone."""
+def _tones(operation: _Operation) -> _Operation:
+    """An operation on the colours, which leaves transparency as it is."""
 
     def apply(image: Image.Image, strength: float) -> Image.Image:
         if image.mode not in ("LA", "RGBA"):
             return operation(image, strength)
-        varied = operation(image.convert(image.mode[:-1]), strength)
-        varied.putalpha(image.getchannel("A"))
-        return varied
+        changed = operation(image.convert(image.mode[:-1]), strength)
+        changed.putalpha(image.getchannel("A"))
+        return changed
 
     return apply
 
 
-def _enhance(kind: type):
+def _enhance(
+    kind: type[ImageEnhance.Brightness]
+    | type[ImageEnhance.Contrast]
+    | type[ImageEnhance.Color]
+    | type[ImageEnhance.Sharpness],
+) -> _Operation:
     return lambda image, strength: kind(image).enhance(1 + 0.9 * strength)
 
 
-def _affine(image: Image.Image, x: tuple[float, float, float], y: tuple[float, float, float]):
-    """Pull each pixel (u, v), counted from the centre, from (x·(u, v, 1), y·(u, v, 1))."""
+def _affine(
+    image: Image.Image, x: tuple[float, float, float], y: tuple[float, float, float]
+) -> Image.Image:
+    """Take each pixel (u, v), relative to the centre, from (x·(u, v, 1), y·(u, v, 1))."""
     u, v = image.width / 2, image.height / 2
     shift_x = u - x[0] * u - x[1] * v + x[2]
     shift_y = v - y[0] * u - y[1] * v + y[2]
@@ -68,7 +78,7 @@ def _affine(image: Image.Image, x: tuple[float, float, float], y: tuple[float, f
     )  # fmt: skip
 
 
-_OPERATIONS = (
+_OPERATIONS: tuple[_Operation, ...] = (
     lambda image, strength: image,
     _enhance(ImageEnhance.Brightness),
     _enhance(ImageEnhance.Contrast),

@@ -1,6 +1,6 @@
-"""What timm's Hub `config.json` says, checked key by key. Imports neither torch nor timm.
+"""timm's Hub `config.json`, checked key by key. Imports neither torch nor timm.
 
-Only what is listed here is read: nothing in a config chooses code, a file or an address.
+Only the keys in this module are read: no config chooses code, a file or an address.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MODEL_ARGS: dict[str, Kind[Any]] = {
          "fc_norm", "final_norm", "no_embed_class", "pre_norm", "qk_norm", "qkv_bias",
          "strict_img_size", "use_aux_head"), FLAG),
 }  # fmt: skip
-"""The arguments of a network that a config may give, each bounded; `num_classes` is the core's."""
+"""The arguments of a network that a config may set, each bounded; the core sets `num_classes`."""
 
 _PRETRAINED: dict[str, Kind[Any]] = {
     "input_size": _SIZE, "test_input_size": _SIZE, "min_input_size": _SIZE,
@@ -68,9 +68,9 @@ class Settings:
     label_descriptions: Mapping[str, str] = field(default_factory=dict)
     model_args: Mapping[str, Any] = field(default_factory=dict)
     pretrained: Mapping[str, Any] = field(default_factory=dict)
-    """`pretrained_cfg` without what locates weights: sizes, preprocessing, names of layers."""
+    """`pretrained_cfg` without the location of weights: sizes, preprocessing, names of layers."""
     weights_input_size: Sequence[int] | None = None
-    """(C, H, W) that the source's weights are for, where that is not `input_size`."""
+    """(C, H, W) for which the source's weights were made, if not `input_size`."""
 
     def config(self) -> dict[str, Any]:
         """A `config.json` that parses to this."""
@@ -99,35 +99,36 @@ class Settings:
 
     def with_input(self, *, size: int | None, channels: int | None, fixed: bool) -> Settings:
         """For square inputs of `size` pixels or for `channels` channels. Networks of `fixed` input
-        size are told it. Other than three channels are normalised alike, by the channels' mean."""
-        args, given = dict(self.model_args), dict(self.pretrained)
-        old = given.get("input_size", [3, 224, 224])
+        size get it as an argument. All channels of another count are normalised by the mean of the
+        old channels' values."""
+        args, pretrained = dict(self.model_args), dict(self.pretrained)
+        old = pretrained.get("input_size", [3, 224, 224])
         channels = channels or old[0]
-        given["input_size"] = [channels, size or old[1], size or old[2]]
+        pretrained["input_size"] = [channels, size or old[1], size or old[2]]
         for key in ("test_input_size", "min_input_size", "pool_size", "test_pool_size"):
-            given.pop(key, None)
+            pretrained.pop(key, None)
         if channels != old[0]:
             args["in_chans"] = channels
             for key, default in IMAGENET.items():
-                values = given.get(key, default)
-                given[key] = [sum(values) / len(values)] * channels
+                values = pretrained.get(key, default)
+                pretrained[key] = [sum(values) / len(values)] * channels
         if size and (fixed or "img_size" in args):
             args["img_size"] = size
         return replace(
             self,
             model_args=args,
-            pretrained=given,
+            pretrained=pretrained,
             weights_input_size=self.weights_input_size or old,
         )
 
     def with_crop(self, crop: str) -> Settings:
-        """With images made to fit by this `crop_mode` of timm's."""
+        """With this `crop_mode` of timm's."""
         return replace(self, pretrained={**self.pretrained, "crop_mode": crop})
 
 
 def parse(config: Mapping[str, Any]) -> Settings:
-    """Read a `config.json` of timm's, in today's layout or the old flat one. Of a network with two
-    heads it gives the same network with one.
+    """Read a `config.json` of timm's, in today's layout or the old flat one. A network with two
+    heads becomes the same network with one.
 
     Raises: DataError naming the key that is missing, unknown, of a wrong type or out of bounds.
     """
@@ -164,5 +165,5 @@ def parse(config: Mapping[str, Any]) -> Settings:
 
 
 def parse_pretrained(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What is read of a `pretrained_cfg`. Raises: DataError naming the key at fault."""
+    """The known keys of a `pretrained_cfg`. Raises: DataError naming the key at fault."""
     return config_keys.select(config, _PRETRAINED, within="pretrained_cfg.")

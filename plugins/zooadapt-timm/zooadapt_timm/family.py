@@ -1,4 +1,4 @@
-"""The family: what the core asks of timm's networks. Imports neither torch nor timm."""
+"""The family of timm's networks. Imports neither torch nor timm."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class TimmFamily(Family):
         return variants()
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
-        """timm's own small networks for tests, one for images of one channel, and one whose heads
-        are averaged."""
+        """timm's own small test networks, one of them for images of one channel, and a network with
+        averaged heads."""
         grey = {"input_size": [1, 64, 64], "mean": [0.5], "std": [0.5]}
         small = {"input_size": [3, 64, 64]}
         return {
@@ -103,8 +103,8 @@ class TimmFamily(Family):
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        """As it is where every shape fits; else what timm makes of it when it loads it: first
-        convolutions for other channel counts, resampled position embeddings, older names."""
+        """`state` as it is where every shape fits, else as timm loads it: first convolutions for
+        other channel counts, resampled position embeddings, older names."""
         from zooadapt_timm import zoo
 
         return zoo.fitted(state, zoo.resolve(config))

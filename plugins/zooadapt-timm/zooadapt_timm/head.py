@@ -1,4 +1,4 @@
-"""Which layers of a timm network give its logits."""
+"""The layers of a timm network that give its logits."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from torch import nn
 from zooadapt.errors import DataError
 
 JOINT = "joint_head"
-"""Path of the layer that stands for several heads (`joint.py`); the network's forward ends before
-it."""
+"""Path of the layer that replaces several heads (`joint.py`); a forward hook calls it."""
 
 
 def head_path(net: nn.Module) -> str:
-    """Dotted path of the one layer that gives the logits: an `nn.Linear` or 1x1 `nn.Conv2d`.
+    """Dotted path of the layer that gives the logits: an `nn.Linear` or 1x1 `nn.Conv2d`.
 
     Raises: DataError for networks without a classifier.
     """
@@ -27,22 +26,23 @@ def head_path(net: nn.Module) -> str:
     )  # fmt: skip
 
 
-def linear_heads(net: nn.Module) -> dict[str, nn.Module]:
+def linear_heads(net: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
     """The layers of timm's own classifier that give logits, by path."""
-    if hasattr(net, JOINT):
-        return {JOINT: net.get_submodule(JOINT)}
-    classifier = net.get_classifier() if hasattr(net, "get_classifier") else None
+    joint = getattr(net, JOINT, None)
+    if isinstance(joint, nn.Linear):
+        return {JOINT: joint}
+    get_classifier = getattr(net, "get_classifier", None)
+    classifier = get_classifier() if callable(get_classifier) else None
     parts = classifier if isinstance(classifier, (tuple, list, nn.ModuleList)) else (classifier,)
     inside = {id(m) for part in parts if isinstance(part, nn.Module) for m in part.modules()}
     return {
         path: module for path, module in net.named_modules()
-        if id(module) in inside and _outputs(module) == net.num_classes
+        if id(module) in inside and isinstance(module, (nn.Linear, nn.Conv2d))
+        and _outputs(module) == net.num_classes
     }  # fmt: skip
 
 
-def _outputs(module: nn.Module) -> int | None:
+def _outputs(module: nn.Linear | nn.Conv2d) -> int | None:
     if isinstance(module, nn.Linear):
         return module.out_features
-    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
-        return module.out_channels
-    return None
+    return module.out_channels if module.kernel_size == (1, 1) else None

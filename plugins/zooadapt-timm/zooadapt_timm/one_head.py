@@ -1,8 +1,8 @@
 """Networks that timm builds with two classifiers or none, and the same network of timm with one.
 
 timm averages the logits of both (distillation: Touvron et al., ICML 2021) or adds the second to
-the first (VOLO). The first head is kept: the one that is trained on the labels. The vision encoder
-of a language model has a sibling of the same layers that ends in a classifier.
+the first (VOLO). Only the first head stays: it was trained on the labels. The vision encoder of a
+language model has a sibling of the same layers that ends in a classifier.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _SECOND = re.compile(r"(.*\.)?(head_dist|aux_head)\..*")
 def one_head(architecture: str, args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The architecture and arguments that build the same backbone with its first head alone.
 
-    A distilled DeiT is a DeiT with a register token: its distillation token, read by no head. timm
-    pads convolutions of MobileNetV5's encoder as TensorFlow does, of the classifier if told to.
+    A distilled DeiT is a DeiT with a register token: its distillation token, which no head reads.
+    timm pads convolutions of MobileNetV5's encoder as TensorFlow does; its classifier needs an
+    argument for it.
     """
     if deit := _DEIT.fullmatch(architecture):
         return deit[1] + deit[2], {**args, "reg_tokens": 1}
@@ -46,7 +47,7 @@ def one_head(architecture: str, args: Mapping[str, Any]) -> tuple[str, dict[str,
 def without_second_head(
     state: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
-    """A source's tensors under the names of the network that `one_head` names, whose are `own`."""
+    """A source's tensors under the names of the network of `one_head`, whose state is `own`."""
     renamed = {"dist_token": "reg_token"}
     return {
         renamed.get(k, k): tensor for k, tensor in state.items()

@@ -1,5 +1,5 @@
 """Photos to the network's input: timm's own eval transform, and augmentation as a function of a
-given random generator."""
+random generator."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_data_config
+from timm.data.config import resolve_data_config
 from timm.data.transforms import center_crop_or_pad, str_to_pil_interp
+from timm.data.transforms_factory import create_transform
 from torchvision.transforms import functional as F
 
 from zooadapt.family import Activations, Sample
@@ -24,34 +25,37 @@ class ImagePreprocessor:
     """`x`, `(C, H, W)` float32, from a PIL image of C bands.
 
     Without an rng it is the transform that timm resolves for the source, bit for bit. With one,
-    and `augment` other than `"none"`, the whole image gives way to a random box of 35 to 100 % of
-    its area, which `"flip"` mirrors at random and `"rand"` also varies in colour or shape. Where
-    the source squeezes images, the box is drawn in the squeezed one; where it sets them on a
-    ground, in that.
+    and `augment` other than `"none"`, it is a random box of 35 to 100 % of the image's area, which
+    `"flip"` mirrors at random and `"rand"` also changes in colour or shape. The box is drawn in the
+    squeezed or padded image if the source squeezes or pads.
     """
 
     def __init__(self, pretrained: Mapping[str, Any], *, augment: str) -> None:
-        self._data = resolve_data_config(pretrained_cfg=dict(pretrained))
+        self._data: dict[str, Any] = resolve_data_config(  # type: ignore[no-untyped-call]  # timm's
+            pretrained_cfg=dict(pretrained)
+        )
         self._augment = augment
         self._eval = create_transform(**self._data, is_training=False)
         self._finish = self._eval.transforms[-2:]
-        self._size = tuple(self._data["input_size"][1:])
+        self._size: tuple[int, int] = tuple(self._data["input_size"][1:])
         self._crop = self._data["crop_mode"]
-        self._ground = [round(255 * value) for value in self._data["mean"]]
-        self._resample = str_to_pil_interp(self._data["interpolation"])
-
-    @property
-    def min_side(self) -> int:
-        """What the resize scales the shorter side to; what a random box needs, where it is used."""
-        if self._augment == "none":
-            return math.floor(max(self._size) / self._data["crop_pct"])
-        return math.ceil(max(self._size) / math.sqrt(_SMALLEST_CROP))
+        self._fill = [round(255 * value) for value in self._data["mean"]]
+        self._resample = str_to_pil_interp(  # type: ignore[no-untyped-call]  # timm's
+            self._data["interpolation"]
+        )
+        side = max(self._size)
+        self.min_side: int | None = math.floor(side / self._data["crop_pct"])
+        """Pixels that the resize, or a random box of the smallest area, needs."""
+        if augment != "none":
+            self.min_side = math.ceil(side / math.sqrt(_SMALLEST_CROP))
 
     def __call__(self, raw: Image.Image, *, rng: np.random.Generator | None) -> Sample:
         if rng is None or self._augment == "none":
             return {"x": self._eval(raw)}
         if self._crop == "border":
-            raw = center_crop_or_pad(raw, [max(raw.size)] * 2, fill=self._ground)
+            sides, fill = [max(raw.size)] * 2, self._fill
+            # timm's annotations name tensors alone, and one fill for all channels.
+            raw = center_crop_or_pad(raw, sides, fill)  # type: ignore[arg-type, assignment]
         frame = (max(raw.size),) * 2 if self._crop == "squash" else raw.size
         across, down = raw.width / frame[0], raw.height / frame[1]
         left, top, width, height = random_box(frame, rng, scale=(_SMALLEST_CROP, 1.0))
@@ -67,11 +71,12 @@ class ImagePreprocessor:
     def seen(self, size: tuple[int, int]) -> float:
         """The share of an image of `size` (width, height) that the eval transform uses."""
         high, wide = self._size
-        to = math.floor(wide / self._data["crop_pct"]), math.floor(high / self._data["crop_pct"])
-        scales = [after / before for after, before in zip(to, size, strict=True)]
+        share: float = self._data["crop_pct"]
+        resized = math.floor(wide / share), math.floor(high / share)
+        scales = [after / before for after, before in zip(resized, size, strict=True)]
         if self._crop != "squash":
             scales = [min(scales) if self._crop == "border" else max(scales)] * 2
-        used = [
+        used: list[float] = [
             min(1.0, side / (before * scale))
             for side, before, scale in zip((wide, high), size, scales, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""A timm network as a chain of stages."""
+"""A timm network split into stages."""
 
 from __future__ import annotations
 
@@ -8,56 +8,58 @@ from collections.abc import Sequence
 from torch import nn
 
 from zooadapt.family import Stage
-from zooadapt_timm.cut import Piece, cut
 from zooadapt_timm.head import head_path
-from zooadapt_timm.outline import Uncuttable, block, groups, outline
-from zooadapt_timm.run import RunPiece, RunToHead
+from zooadapt_timm.outline import Unsplittable, block, groups, outline
+from zooadapt_timm.run import RunStage, RunToHead
+from zooadapt_timm.stage_graphs import StageGraph, stage_graphs
 
 
 def split(net: nn.Module) -> Sequence[Stage]:
-    """The stages of a network; a single one, with a note, where it cannot be cut.
+    """The stages of a network; a single one, with a note, if it cannot be split.
 
     Raises: DataError for a network without a single linear head.
     """
     head = head_path(net)
     try:
-        pieces = _pieces(net, head)
-    except Uncuttable as reason:
+        graphs = _graphs(net, head)
+    except Unsplittable as reason:
         run = RunToHead(net, net.get_submodule(head))
-        (owns,) = _owners(net, head, [()])
-        note = f"one stage: {reason}, so nothing before its head can be frozen apart"
-        return (Stage(name="backbone", run=run, owns=owns, note=note),)
-    uses = [piece.uses for piece, _ in pieces]
+        (paths,) = _owners(net, head, [()])
+        note = f"one stage: {reason}, so its parts cannot be frozen separately"
+        return (Stage(name="backbone", run=run, owns=paths, note=note),)
+    uses = [graph.uses for graph, _ in graphs]
     owns = _owners(net, head, uses)
     stages = []
-    for name, pair, paths in zip(_names(net, owns, uses), pieces, owns, strict=True):
-        found = (_get(net, path) for path in paths)
-        modules = [module for module in found if isinstance(module, nn.Module)]
-        stages.append(Stage(name=name, run=RunPiece(net, pair, modules), owns=paths))
+    for name, pair, paths in zip(_names(net, owns, uses), graphs, owns, strict=True):
+        owned = (_get(net, path) for path in paths)
+        modules = [module for module in owned if isinstance(module, nn.Module)]
+        stages.append(Stage(name=name, run=RunStage(net, pair, modules), owns=paths))
     return stages
 
 
-def _pieces(net: nn.Module, head: str) -> list[tuple[Piece, Piece]]:
-    """Each stage as it runs in eval and in train mode."""
+def _graphs(net: nn.Module, head: str) -> list[tuple[StageGraph, StageGraph]]:
+    """Each stage in eval and in train mode."""
     group_of = groups(net)
     modes = {module: module.training for module in net.modules()}
-    cuts = []
+    by_mode = []
     for training in (False, True):
         net.train(training)
         try:
-            cuts.append(cut(outline(net, group_of, head), net, group_of, head))
+            graph = outline(net, group_of, head)
+            by_mode.append(stage_graphs(graph, net, group_of, head))
         finally:
             for module, mode in modes.items():
                 module.training = mode
-    pairs = list(zip(*cuts, strict=False))
-    if len({len(c) for c in cuts}) > 1 or any(a.inputs != b.inputs for a, b in pairs):
-        raise Uncuttable("it takes another path in training")
+    pairs = list(zip(*by_mode, strict=False))
+    same_depth = len({len(graphs) for graphs in by_mode}) == 1
+    if not same_depth or any(a.inputs != b.inputs for a, b in pairs):
+        raise Unsplittable("it computes something else in training")
     return pairs
 
 
 def _owners(net: nn.Module, head: str, uses: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Paths that each stage owns: what it is the first to use; what none uses goes to the last.
-    A module that belongs to one stage as a whole stands for all below it."""
+    """Paths that each stage owns: those that it is the first to use. The last stage owns what none
+    uses. A module that belongs to one stage as a whole covers all below it."""
     last = len(uses) - 1
     owner = {id(_get(net, head)): len(uses)}
     for k, paths in enumerate(uses):
@@ -65,7 +67,7 @@ def _owners(net: nn.Module, head: str, uses: Sequence[Sequence[str]]) -> list[tu
             owner.setdefault(id(_get(net, path)), k)
 
     def visit(path: str, module: nn.Module) -> list[tuple[int, str]]:
-        """(stage, path) of what is below, as one where all agree."""
+        """(stage, path) of the parts of a module, or of the module if all have one stage."""
         if id(module) in owner:
             return [(owner[id(module)], path)]
         dot = f"{path}." if path else ""
@@ -86,11 +88,11 @@ def _owners(net: nn.Module, head: str, uses: Sequence[Sequence[str]]) -> list[tu
 def _names(
     net: nn.Module, owns: Sequence[Sequence[str]], uses: Sequence[Sequence[str]]
 ) -> list[str]:
-    """`stem`, then the block that a stage begins with, or the first module, where two share it."""
+    """`stem`, then the first block of each stage, or its first module where two share a block."""
     firsts = []
     for owned, used in zip(owns, uses, strict=True):
         own = [path for path in used if any(f"{path}.".startswith(f"{p}.") for p in owned)]
-        firsts.append(next((path for path in own if _weighty(net, path)), (own or owned)[0]))
+        firsts.append(next((path for path in own if _has_parameters(net, path)), (own or owned)[0]))
     blocks = [block(path) for path in firsts]
     return ["stem"] + [
         name if blocks.count(name) == 1 else path
@@ -98,9 +100,9 @@ def _names(
     ]
 
 
-def _weighty(net: nn.Module, path: str) -> bool:
-    found = _get(net, path)
-    return isinstance(found, nn.Module) and any(True for _ in found.parameters())
+def _has_parameters(net: nn.Module, path: str) -> bool:
+    module = _get(net, path)
+    return isinstance(module, nn.Module) and any(True for _ in module.parameters())
 
 
 def _get(net: nn.Module, path: str) -> object:

@@ -1,4 +1,4 @@
-"""The pretrained networks that timm keeps on the Hub, from a list, without importing timm."""
+"""timm's pretrained networks on the Hub, from a list, without importing timm."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _START = {
     "timm/mobilenetv3_small_100.lamb_in1k": "the quickest on a laptop",
     "timm/mobilenetv2_100.ra_in1k": "quick on a laptop",
     "timm/convnext_tiny.in12k_ft_in1k": "stronger, better with a GPU",
-    "timm/vit_small_patch14_dinov2.lvd142m": "features for what ImageNet does not show",
+    "timm/vit_small_patch14_dinov2.lvd142m": "features for images unlike ImageNet",
 }
 
 
 def variants() -> Iterator[Variant]:
-    """Each set of weights once; of one architecture, those that timm takes by default first. What
-    is for timm's own tests is left out."""
+    """Each set of weights once; of one architecture, timm's default first. timm's own test networks
+    are not among them."""
     with _LIST.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["source"].startswith("timm/test_"):

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from zooadapt.errors import DataError
 from zooadapt_timm.config import Settings, parse, parse_pretrained
 from zooadapt_timm.head import JOINT, linear_heads
-from zooadapt_timm.joint import join, joined, parted
+from zooadapt_timm.joint import join, joined, separated
 from zooadapt_timm.one_head import without_second_head
 
 
 def resolve(config: Mapping[str, Any]) -> Settings:
-    """A config parsed; where its `pretrained_cfg` says nothing at all, timm's default for the
-    architecture stands in, as it does when timm reads it. So it does for the names of layers, and
-    where another architecture stands for the config's own they are always that one's.
+    """A config parsed. As in timm, timm's default for the architecture replaces an empty
+    `pretrained_cfg` and gives absent names of layers; if another architecture replaces the
+    config's own, the names are that one's.
 
     Raises: DataError naming the key at fault, and for an architecture that timm does not have.
     """
@@ -39,7 +39,9 @@ def resolve(config: Mapping[str, Any]) -> Settings:
     default = _default(name)
     if not settings.pretrained:
         return replace(settings, pretrained=default)
-    layers = {key: default[key] for key in ("first_conv", "classifier") if key in default}
+    layers: dict[str, Any] = {
+        key: default[key] for key in ("first_conv", "classifier") if key in default
+    }
     if name == config["architecture"]:
         return replace(settings, pretrained={**layers, **settings.pretrained})
     return replace(settings, pretrained={**settings.pretrained, **layers},
@@ -47,7 +49,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
 
 
 def create(settings: Settings, num_classes: int) -> nn.Module:
-    """The network in eval mode with random weights; of several heads it makes one.
+    """The network in eval mode with random weights; several heads become one.
 
     Raises: DataError when timm refuses the arguments.
     """
@@ -68,12 +70,12 @@ def _stock(settings: Settings, num_classes: int) -> nn.Module:
 def fitted(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str, Tensor]:
     """Source weights under the names and shapes of `create(settings, settings.num_classes)`.
 
-    Weights that timm cannot fit are given back as they are, for the core to name what is wrong.
+    Weights that timm cannot fit are returned unchanged, so that the core names what is wrong.
     """
     with torch.device("meta"):
         stock = _stock(settings, settings.num_classes)
     own = stock.state_dict()
-    state = _timms(without_second_head(state, own), settings, own)
+    state = _loaded_by_timm(without_second_head(state, own), settings, own)
     if len(linear_heads(stock)) < 2:
         return state
     image = torch.zeros(1, *settings.pretrained.get("input_size", (3, 224, 224)))
@@ -85,13 +87,13 @@ def native_state(state: Mapping[str, Tensor], settings: Settings) -> Mapping[str
     if f"{JOINT}.weight" not in state:
         return state
     with torch.device("meta"):
-        return parted(state, _stock(settings, len(state[f"{JOINT}.weight"])))
+        return separated(state, _stock(settings, len(state[f"{JOINT}.weight"])))
 
 
-def _timms(
+def _loaded_by_timm(
     state: Mapping[str, Tensor], settings: Settings, own: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
-    """As it is where every name and shape fits; else what timm makes of it when it loads it."""
+    """`state` as it is where every name and shape fits, else as timm loads it."""
     if all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
         return state
     state = {**state, **dict(_for_three_channels(state, settings, own))}
@@ -107,8 +109,8 @@ def _timms(
 def _for_three_channels(
     state: Mapping[str, Tensor], settings: Settings, own: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, Tensor]]:
-    """First convolutions of another channel count than the network's as ones for three channels,
-    the only ones that timm adapts. What they make of grey images stays."""
+    """First convolutions of another channel count than the network's, as convolutions for three
+    channels, the only ones that timm adapts. Their outputs for grey images stay the same."""
     first = settings.pretrained.get("first_conv") or ()
     for path in [first] if isinstance(first, str) else first:
         name = f"{path}.weight"
@@ -129,13 +131,16 @@ def with_input(settings: Settings, *, size: int | None, channels: int | None) ->
 
 def _default(architecture: str) -> dict[str, Any]:
     known = get_pretrained_cfg(architecture)
-    return parse_pretrained(json.loads(json.dumps(known.to_dict()))) if known else {}
+    if not known:
+        return {}
+    facts = known.to_dict()  # type: ignore[no-untyped-call]  # timm's
+    return parse_pretrained(json.loads(json.dumps(facts)))
 
 
 def _create(
     settings: Settings, num_classes: int, source: Mapping[str, Any], *, load: bool = False
 ) -> nn.Module:
-    args = {key: tuple(value) if isinstance(value, list) else value
+    args: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
             for key, value in settings.model_args.items()}  # fmt: skip
     return timm.create_model(
         settings.architecture, pretrained=load, pretrained_cfg=dict(source),

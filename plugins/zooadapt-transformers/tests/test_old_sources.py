@@ -31,9 +31,7 @@ TEXTS = ["Who was Galileo?", "naïve café 世界", "", "unaffable x9"]
 
 
 @pytest.mark.parametrize("kind", _NETWORKS)
-def test_an_image_processor_without_a_type_is_that_of_the_model_type(
-    kind: str, tmp_path: Path
-) -> None:
+def test_the_model_type_gives_the_image_processor(kind: str, tmp_path: Path) -> None:
     size = {"size": {"shortest_edge": 64}} if kind.startswith("conv") else {"size": 28}
     if kind.startswith(("dino", "deit")):
         size = {"size": 32, "crop_size": {"height": 28, "width": 28}}
@@ -90,7 +88,7 @@ def test_a_vocabulary_alone_tokenizes_as_in_stock_transformers(
     assert again.config() == ours.config()
 
 
-def test_a_vocabulary_with_capitals_keeps_them_where_nothing_is_said(tmp_path: Path) -> None:
+def test_a_vocabulary_with_capitals_is_cased_by_default(tmp_path: Path) -> None:
     text = vocabulary(tmp_path, capitals=True)
     config = {"model_type": "bert", "vocab_size": 80, FILES: {"vocab.txt": text}}
     ids = TextFamily().preprocessor(config)("Who", rng=None)["input_ids"].tolist()
@@ -122,7 +120,7 @@ def test_the_vocabulary_is_among_the_files_of_a_source(tmp_path: Path) -> None:
     assert source.family.preprocessor(source.config)("who", rng=None)["input_ids"].numel() == 3
 
 
-def test_a_tokenizer_of_too_many_values_is_refused_before_objects_are_made() -> None:
+def test_a_tokenizer_of_too_many_values_is_not_parsed() -> None:
     text = '{"model": [' + ",".join(["[]"] * 3_000_100) + "]}"
     config = {"model_type": "bert", "vocab_size": 80, FILES: {"tokenizer.json": text}}
     tracemalloc.start()

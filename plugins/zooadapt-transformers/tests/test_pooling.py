@@ -109,7 +109,7 @@ def exported(net: torch.nn.Module, config: dict, out: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_encode_of_sentence_transformers_gives_an_export_s_logits(source, kind, tmp_path, capfd):
+def test_sentence_transformers_gives_an_export_s_logits(source, kind, tmp_path, capfd):
     config = source(kind, modes=("mean",), normalize=kind in ("bert", "mpnet"))
     backbone = backbone_of(config)
     expected = backbone.logits(batch(config))
@@ -141,7 +141,7 @@ def test_half_precision_weights_are_read_as_they_are(source, dtype, tmp_path):
 
 @every_mode
 @torch.no_grad()
-def test_every_way_to_pool_is_the_stock_one(source, mode, tmp_path):
+def test_every_pooling_equals_the_stock_one(source, mode, tmp_path):
     config = source("bert", modes=("max", mode) if mode != "max" else ("max",))
     backbone = backbone_of(config)
     stock = sentence_transformers.SentenceTransformer(
@@ -165,7 +165,7 @@ def test_an_export_opens_again_with_its_head(source, tmp_path):
     assert torch.equal(again.backbone.logits(batch(config)), backbone.logits(batch(config)))
 
 
-def test_a_published_encoder_is_read_where_its_files_say(source, tmp_path):
+def test_a_published_encoder_is_read_by_its_files(source, tmp_path):
     config = source("bert")
     parsed = transformers.AutoConfig.for_model(**{k: v for k, v in config.items() if k != FILES})
     encoder = transformers.AutoModel.from_config(parsed)
@@ -192,7 +192,7 @@ def test_a_published_encoder_is_read_where_its_files_say(source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "message"),
     [
         ("modules.json", "{", "no list of modules"),
         ("modules.json", '[{"type": "evil.Code", "path": ""}]', "Transformer, then Pooling"),
@@ -203,16 +203,16 @@ def test_a_published_encoder_is_read_where_its_files_say(source, tmp_path):
         ("sentence_bert_config.json", '{"max_seq_length": "long"}', "max_seq_length"),
     ],
 )  # fmt: skip
-def test_a_wrong_layout_is_one_clear_error(source, name, text, says):
+def test_a_wrong_layout_is_one_clear_error(source, name, text, message):
     config = source("bert", modes=("mean",))
     config[FILES] = config[FILES] | {name: text}
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         TextFamily().preprocessor(config)
         TextFamily().build(config, 2)
     assert "\n" not in str(caught.value)
 
 
-def test_a_text_can_be_read_up_to_the_positions_that_there_are(source):
+def test_texts_can_be_as_long_as_the_positions(source):
     config = source("bert", modes=("mean",))
     text = " ".join(WORDS)
     family = TextFamily()
@@ -232,7 +232,7 @@ def test_a_text_can_be_read_up_to_the_positions_that_there_are(source):
 
 
 @pytest.fixture
-def told_by_the_mean(source, tmp_path) -> tuple[Path, Path]:
+def separable_by_mean(source, tmp_path) -> tuple[Path, Path]:
     """A BERT whose first token attends to itself alone, so that only the mean of the tokens knows
     the text; and texts whose class is in their words."""
     config = source("bert")
@@ -263,8 +263,8 @@ def told_by_the_mean(source, tmp_path) -> tuple[Path, Path]:
     return folder, tmp_path / "data.csv"
 
 
-def test_where_nothing_is_declared_the_best_pooling_is_chosen(told_by_the_mean, tmp_path):
-    folder, data = told_by_the_mean
+def test_the_best_pooling_is_chosen_without_a_declared_one(separable_by_mean, tmp_path):
+    folder, data = separable_by_mean
     out = tmp_path / "out"
     request = Request(source=str(folder), data=str(data), out=out, strategy="probe", folds=3)
     result = adapt(request, Progress())
@@ -285,8 +285,8 @@ def test_where_nothing_is_declared_the_best_pooling_is_chosen(told_by_the_mean, 
     assert again.report["carried_classes"] == ["0", "1", "2"]
 
 
-def test_features_of_a_plain_encoder_are_the_mean_of_its_tokens(told_by_the_mean, tmp_path):
-    folder, data = told_by_the_mean
+def test_features_of_a_plain_encoder_are_the_mean_of_its_tokens(separable_by_mean, tmp_path):
+    folder, data = separable_by_mean
     features(str(folder), str(data), tmp_path / "f.safetensors", Settings(), Progress())
     source = open_source(str(folder))
     pool = pooling.Pool(("mean",), normalize=True)
@@ -296,13 +296,13 @@ def test_features_of_a_plain_encoder_are_the_mean_of_its_tokens(told_by_the_mean
     activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     with torch.no_grad():
         expected = model.backbone.run(activations)["features"]
-    given = load_file(tmp_path / "f.safetensors")["features"]
-    torch.testing.assert_close(given, expected, rtol=0, atol=0.02)
-    assert torch.nn.functional.cosine_similarity(given, expected).min() > 0.999
+    written = load_file(tmp_path / "f.safetensors")["features"]
+    torch.testing.assert_close(written, expected, rtol=0, atol=0.02)
+    assert torch.nn.functional.cosine_similarity(written, expected).min() > 0.999
 
 
-def test_what_is_published_of_an_export_is_all_that_it_needs(told_by_the_mean, tmp_path):
-    folder, data = told_by_the_mean
+def test_the_published_files_of_an_export_suffice(separable_by_mean, tmp_path):
+    folder, data = separable_by_mean
     out = tmp_path / "out"
     adapt(Request(source=str(folder), data=str(data), out=out, strategy="probe"), Progress())
     from zooadapt.family import further_files

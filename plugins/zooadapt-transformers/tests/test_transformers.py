@@ -1,4 +1,4 @@
-"""transformers backbones: chain, weights of every kind of source, exports in stock transformers."""
+"""transformers' backbones: stages, weights of every source, exports in stock transformers."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ every_text = pytest.mark.parametrize("kind", TEXT)
 
 @every_kind
 @torch.no_grad()
-def test_the_chain_is_the_network_at_every_cut(source, kind):
+def test_the_stages_are_the_network_from_every_freeze_point(source, kind):
     backbone, activations = backbone_of(source(kind)), batch(source(kind))
     expected = backbone.net(**activations).logits
     assert len(expected.unique()) > 3 and expected.isfinite().all()
@@ -171,7 +171,7 @@ def test_the_chain_is_the_network_at_every_cut(source, kind):
 
 
 @every_kind
-def test_the_chain_is_the_network_in_training_too(source, kind):
+def test_the_stages_are_the_network_in_training(source, kind):
     backbone, activations = backbone_of(source(kind)), batch(source(kind))
     backbone.train()
     torch.manual_seed(1)
@@ -217,15 +217,15 @@ def test_an_export_loads_in_stock_transformers_with_equal_logits(source, kind, t
     if family.modality == "text":
         stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
         tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-        given = tokenizer(SENTENCES, padding=True, truncation=True, return_tensors="pt")
-        assert torch.equal(given["attention_mask"], activations["attention_mask"])
-        assert torch.equal(given["input_ids"] * given["attention_mask"], activations["input_ids"])
+        inputs = tokenizer(SENTENCES, padding=True, truncation=True, return_tensors="pt")
+        assert torch.equal(inputs["attention_mask"], activations["attention_mask"])
+        assert torch.equal(inputs["input_ids"] * inputs["attention_mask"], activations["input_ids"])
     else:
         stock = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
         processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
-        given = processor(images(), return_tensors="pt")
-        assert torch.equal(given["pixel_values"], activations["pixel_values"])
-    assert torch.equal(stock(**given).logits, backbone.logits(activations))
+        inputs = processor(images(), return_tensors="pt")
+        assert torch.equal(inputs["pixel_values"], activations["pixel_values"])
+    assert torch.equal(stock(**inputs).logits, backbone.logits(activations))
     assert stock.config.id2label == dict(enumerate(names))
 
     again = json.loads((tmp_path / "config.json").read_text()) | {FILES: files}
@@ -254,11 +254,11 @@ def test_pairs_are_encoded_as_stock_transformers_encodes_them(source, kind, tmp_
     for name, text in TextFamily().native_config(config, ["a", "b", "c"])[FILES].items():
         (tmp_path / name).write_text(text, "utf-8")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    given = tokenizer(SENTENCES, SENTENCES[::-1], padding=True, truncation=True,
+    inputs = tokenizer(SENTENCES, SENTENCES[::-1], padding=True, truncation=True,
                       return_tensors="pt")  # fmt: skip
-    assert given.keys() == activations.keys()
+    assert inputs.keys() == activations.keys()
     assert ("token_type_ids" in activations) == (kind != "distilbert")
-    assert torch.equal(backbone.net(**given).logits, backbone.logits(activations))
+    assert torch.equal(backbone.net(**inputs).logits, backbone.logits(activations))
     assert not torch.equal(activations["input_ids"], joined["input_ids"])
     if "token_type_ids" in activations:
         assert activations["token_type_ids"].sum(1).min() > 0
@@ -306,11 +306,11 @@ def test_the_code_on_a_card_runs_in_stock_transformers(source, kind, tmp_path, m
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     capsys.readouterr()
     exec(compile(code.replace("PATH_OF_THIS_FOLDER", "out"), "README.md", "exec"), {})
-    said = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])[0]
-    given = "photo.jpg" if kind == "vit" else "input.txt"
-    (ours,) = predict("out", [given], UseSettings(precision="fp32"), Progress())
-    assert said["label"] == ours.label
-    assert said["score"] == pytest.approx(ours.probability, abs=1e-5)
+    answer = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])[0]
+    name = "photo.jpg" if kind == "vit" else "input.txt"
+    (ours,) = predict("out", [name], UseSettings(precision="fp32"), Progress())
+    assert answer["label"] == ours.label
+    assert answer["score"] == pytest.approx(ours.probability, abs=1e-5)
 
 
 @every_kind
@@ -344,7 +344,7 @@ def test_a_headless_checkpoint_of_transformers_is_a_source(source, kind, tmp_pat
     torch.testing.assert_close(features[:, : expected.shape[1]], expected, rtol=0, atol=1e-6)
 
 
-def test_tensors_of_other_heads_and_old_names_are_understood(source):
+def test_tensors_of_other_heads_and_old_names_are_read(source):
     config = source("bert")
     backbone = backbone_of(config)
     state = {
@@ -361,7 +361,7 @@ def test_tensors_of_other_heads_and_old_names_are_understood(source):
     assert all(tensor.data_ptr() in pointers for tensor in backbone)
 
 
-def test_a_tensor_of_another_shape_keeps_it_for_the_core_to_name(source):
+def test_a_tensor_of_another_shape_keeps_it(source):
     config = source("bert")
     state = backbone_of(config).net.state_dict()
     name = "bert.encoder.layer.1.intermediate.dense.weight"
@@ -371,7 +371,7 @@ def test_a_tensor_of_another_shape_keeps_it_for_the_core_to_name(source):
 
 @every_text
 @torch.no_grad()
-def test_a_text_is_cut_to_the_positions_there_are(source, kind):
+def test_a_text_is_truncated_to_the_positions(source, kind):
     config = source(kind)
     config[FILES] = config[FILES] | {"tokenizer_config.json": "{}"}
     preprocessor = TextFamily().preprocessor(config)
@@ -400,10 +400,10 @@ def test_a_tokenizer_without_special_tokens_takes_an_empty_text(source, tokenize
     assert backbone_of(config).logits(activations).isfinite().all()
 
 
-def test_an_export_carries_no_path_and_no_program(source):
+def test_an_export_has_no_path_and_no_program(source):
     written = TextFamily().native_config(source("bert"), ["a", "b"])[FILES]
-    kept = json.loads(written["tokenizer_config.json"])
-    assert kept == {
+    options = json.loads(written["tokenizer_config.json"])
+    assert options == {
         "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 20, "pad_token": "[PAD]",
         "model_input_names": ["input_ids", "attention_mask", "token_type_ids"],
         "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]",
@@ -455,7 +455,7 @@ def _with_regex(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "message"),
     [
         ("tokenizer.json", None, "has no tokenizer.json"),
         ("tokenizer.json", "{", "not valid JSON"),
@@ -467,19 +467,19 @@ def _with_regex(text: str) -> str:
         ("tokenizer_config.json", "[]", "not a JSON object"),
     ],
 )
-def test_a_wrong_tokenizer_is_one_clear_error(source, tokenizer_json, name, text, says):
+def test_a_wrong_tokenizer_is_one_clear_error(source, tokenizer_json, name, text, message):
     config = source("bert")
     files = dict(config[FILES])
     del files[name]
     if text is not None:
         files[name] = text(tokenizer_json) if callable(text) else text
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         TextFamily().preprocessor(config | {FILES: files})
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"feature_extractor_type": "Evil"}, "image_processor_type"),
         ({"auto_map": {"AutoImageProcessor": "x.Y"}}, "auto_map"),
@@ -490,14 +490,14 @@ def test_a_wrong_tokenizer_is_one_clear_error(source, tokenizer_json, name, text
         ({"rescale_factor": float("inf")}, "rescale_factor"),
     ],
 )
-def test_a_wrong_image_processor_is_one_clear_error(source, changes, says):
+def test_a_wrong_image_processor_is_one_clear_error(source, changes, message):
     config = source("vit")
     config[FILES] = {"preprocessor_config.json": json.dumps(processor_json("vit") | changes)}
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         VisionFamily().preprocessor(config)
 
 
-def test_varied_views_are_a_function_of_the_image_and_the_generator(source):
+def test_augmentations_are_a_function_of_image_and_generator(source):
     image = images()[0]
     for augment in ("crop", "flip"):
         preprocessor = VisionFamily().preprocessor(source("vit"), augment=augment)
@@ -531,11 +531,11 @@ def test_the_plugin_imports_fast_and_without_torch_or_transformers():
     )
     seconds = []
     for _ in range(3):
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout.split()
-        assert said[1:] == []
-        seconds.append(float(said[0]))
+        assert output[1:] == []
+        seconds.append(float(output[0]))
     assert min(seconds) < 0.05
 
 
@@ -565,13 +565,13 @@ def test_a_crop_is_what_the_stock_processor_does(kind, crop, source, tmp_path):
     assert family.preprocessor(again).config() == prepare.config()
 
 
-def test_a_border_is_no_crop_of_transformers(source):
-    with pytest.raises(UsageError, match="know no crop 'border'") as caught:
+def test_transformers_has_no_border_crop(source):
+    with pytest.raises(UsageError, match="have no crop 'border'") as caught:
         VisionFamily().with_crop(source("vit"), crop="border")
     assert caught.value.code == 2 and "--crop squash" in caught.value.remedy
 
 
-def test_views_of_squeezed_images_are_drawn_in_what_they_become(source):
+def test_augmentations_are_drawn_in_squeezed_images(source):
     row = np.repeat(np.linspace(0, 255, 400).astype(np.uint8)[None, :, None], 3, axis=2)
     wide, spans = Image.fromarray(np.repeat(row, 100, axis=0)), {}
     for crop in ("center", "squash"):

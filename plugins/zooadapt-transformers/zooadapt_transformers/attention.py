@@ -1,33 +1,34 @@
-"""How each kind of text network runs one of its layers. What transformers' encoders compute once
-for all layers (masks, rotary angles, relative positions) is computed here from the states at hand,
-so that a network can start from any stage."""
+"""Functions that run one layer of each kind of text network. transformers' encoders compute masks,
+rotary angles and relative positions once for all layers; these functions compute them from the
+states of each layer, so that a network can start from any stage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.masking_utils import (
     create_bidirectional_mask,
     create_bidirectional_sliding_window_mask,
 )
 
-RunLayer = Callable[[PreTrainedModel, nn.Module, Tensor, Tensor], Tensor]
-"""`(encoder, layer, states, attention_mask)` to the next states, `(N, T, D)`."""
+RunLayer = Callable[[Any, nn.Module, Tensor, Tensor], Tensor]
+"""`(encoder, layer, states, attention_mask)` to the next states, `(N, T, D)`. Encoders are `Any`:
+each kind has methods of its own."""
 
 
-def _mask(encoder: PreTrainedModel, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
+def _mask(encoder: Any, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
     return _states(layer(states, _bidirectional(encoder, states, mask)))
 
 
-def _mpnet(encoder: PreTrainedModel, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
+def _mpnet(encoder: Any, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
     bias = encoder.encoder.compute_position_bias(states)
     return _states(layer(states, _bidirectional(encoder, states, mask), bias))
 
 
-def _deberta(encoder: PreTrainedModel, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
+def _deberta(encoder: Any, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
     inner = encoder.encoder
     return _states(
         layer(
@@ -39,23 +40,30 @@ def _deberta(encoder: PreTrainedModel, layer: nn.Module, states: Tensor, mask: T
     )
 
 
-def _rotary(encoder: PreTrainedModel, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
-    return layer(
-        states,
-        attention_mask=_bidirectional(encoder, states, mask),
-        position_embeddings=encoder.rotary_emb(states, _positions(states)),
+def _rotary(encoder: Any, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
+    return _states(
+        layer(
+            states,
+            attention_mask=_bidirectional(encoder, states, mask),
+            position_embeddings=encoder.rotary_emb(states, _positions(states)),
+        )
     )
 
 
-def _modernbert(encoder: PreTrainedModel, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
-    masked = {
+def _modernbert(encoder: Any, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
+    kind = str(layer.attention_type)
+    create_mask = {
         "full_attention": create_bidirectional_mask,
         "sliding_attention": create_bidirectional_sliding_window_mask,
-    }[layer.attention_type]
-    return layer(
-        states,
-        attention_mask=masked(config=encoder.config, inputs_embeds=states, attention_mask=mask),
-        position_embeddings=encoder.rotary_emb(states, _positions(states), layer.attention_type),
+    }[kind]
+    return _states(
+        layer(
+            states,
+            attention_mask=create_mask(
+                config=encoder.config, inputs_embeds=states, attention_mask=mask
+            ),
+            position_embeddings=encoder.rotary_emb(states, _positions(states), kind),
+        )
     )
 
 
@@ -66,10 +74,10 @@ RUN_LAYER: Mapping[str, RunLayer] = {
     "rotary": _rotary,
     "modernbert": _modernbert,
 }
-"""A recipe's `attention` -> how a layer is run."""
+"""A recipe's `attention` -> the function that runs a layer."""
 
 
-def _bidirectional(encoder: PreTrainedModel, states: Tensor, mask: Tensor) -> Tensor | None:
+def _bidirectional(encoder: Any, states: Tensor, mask: Tensor) -> Any:
     return create_bidirectional_mask(
         config=encoder.config, inputs_embeds=states, attention_mask=mask
     )
@@ -79,8 +87,7 @@ def _positions(states: Tensor) -> Tensor:
     return torch.arange(states.shape[1], device=states.device)[None]
 
 
-def _states(output: object) -> Tensor:
+def _states(output: Any) -> Tensor:
     """The states alone, of a layer that may give its attention weights too."""
-    if isinstance(output, Tensor):
-        return output
-    return output[0]
+    states: Tensor = output if isinstance(output, Tensor) else output[0]
+    return states

@@ -1,4 +1,4 @@
-"""Small configs with the files that belong to them, for the checks. Imports no torch."""
+"""Small configs with their files, for the checks. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zooadapt_transformers.pooling import Pool, with_pool
 _ENCODER = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
 }  # fmt: skip
-_TEXT = {
+_TEXT: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
     "roberta": _ENCODER,
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
@@ -23,7 +23,7 @@ _TEXT = {
     "modernbert": _ENCODER | {"local_attention": 6, "global_attn_every_n_layers": 2},
     "nomic_bert": _ENCODER,
 }
-_IMAGE = {
+_IMAGE: dict[str, dict[str, Any]] = {
     "vit": _ENCODER | {"image_size": 28, "patch_size": 14},
     "dinov2": _ENCODER | {"image_size": 28, "patch_size": 14, "mlp_ratio": 2},
     "convnext": {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 2, 1, 1], "drop_path_rate": 0.3},
@@ -32,7 +32,7 @@ _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def texts() -> dict[str, Mapping[str, Any]]:
-    """By model type, with a tokenizer whose tokens are letters and digits."""
+    """Configs by model type, with a tokenizer whose tokens are letters and digits."""
     tokens = [*_SPECIAL, *(mark + c for mark in ("", "##") for c in ascii_lowercase + digits)]
     shape = {"vocab_size": len(tokens), "max_position_embeddings": 32, "pad_token_id": 0}
     files = {"tokenizer.json": json.dumps(_wordpiece(tokens))}
@@ -43,8 +43,8 @@ def texts() -> dict[str, Mapping[str, Any]]:
 
 
 def images() -> dict[str, Mapping[str, Any]]:
-    """By model type, with the image processor of its kind."""
-    processors = {
+    """Configs by model type, each with its image processor."""
+    processors: dict[str, dict[str, Any]] = {
         "vit": {"image_processor_type": "ViTImageProcessor", "size": {"height": 28, "width": 28}},
         "dinov2": {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 32},
                    "do_center_crop": True, "crop_size": {"height": 28, "width": 28}},

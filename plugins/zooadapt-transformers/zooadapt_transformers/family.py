@@ -1,7 +1,7 @@
-"""The families: what the core asks of transformers' networks. Imports no torch.
+"""The families of transformers' networks. Imports no torch.
 
-Text and images are two families of one distribution, since a family takes one kind of input; they
-share everything but the preprocessor.
+Text and images are two families of one distribution, since a family has one kind of input; they
+share all but the preprocessor.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ print([{{"label": names[int(probabilities.argmax())], "score": float(probabiliti
 
 
 class _TransformersFamily(Family):
-    """What both have in common: the network, its stages and its config."""
+    """The parts of both families: the network, its stages and its config."""
 
     api = 1
     library = "transformers"

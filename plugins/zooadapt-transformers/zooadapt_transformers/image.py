@@ -18,11 +18,10 @@ from zooadapt_transformers import settings
 
 PREPROCESSOR = "preprocessor_config.json"
 
-_PROCESSORS = ("ViTImageProcessor", "DeiTImageProcessor", "BitImageProcessor")
 _CONVNEXT = "ConvNextImageProcessor"
-_PROCESSORS += (_CONVNEXT,)
+_PROCESSORS = ("ViTImageProcessor", "DeiTImageProcessor", "BitImageProcessor", _CONVNEXT)
 _WARPED = 384
-"""The shortest edge from which on ConvNeXT's processor squeezes images."""
+"""ConvNeXT's processor squeezes images from this shortest edge on."""
 _FLAGS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
 _SCALES = ("resample", "rescale_factor")
 _CHANNELS = ("image_mean", "image_std")
@@ -43,13 +42,13 @@ class ImagePreprocessor:
     """Pixels of an image, `pixel_values` `(C, H, W)`, resized, cropped and normalised as the
     source's own processor does it.
 
-    Varied views are a random part of the image (area 35 to 100 %) at the same size, mirrored half
+    Augmentations are a random crop of the image (area 35 to 100 %) at the same size, mirrored half
     of the time with `flip` and `rand`.
     """
 
     def __init__(self, config: Mapping[str, Any], *, augment: str = "none") -> None:
-        """Raises: DataError when the processor's file is missing, not usable or does not give the
-        size of image that the network takes."""
+        """Raises: DataError when the processor's file is missing or unusable, or gives images of
+        another size than the network's."""
         self._kind, self._options = _options(config)
         self._processor = getattr(transformers, self._kind)(**self._options)
         self._augment = augment
@@ -59,27 +58,26 @@ class ImagePreprocessor:
         self._shape = tuple(self(blank, rng=None)["pixel_values"].shape)
         if settings.recipe(config).fixed_size:
             _check_size(self._shape, network.image_size)
-        self.min_side = 2 * max(self._shape[1:])
+        self.min_side: int | None = 2 * max(self._shape[1:])
 
     def __call__(self, raw: Image.Image, *, rng: np.random.Generator | None) -> Sample:
         if rng is not None and self._augment != "none":
-            squashed = self._squashes
-            raw = _view(raw, rng, mirrored=self._augment != "crop", squashed=squashed)
-        done = self._processor(raw, return_tensors="pt")
-        return {"pixel_values": done["pixel_values"][0]}
+            mirrors = self._augment != "crop"
+            raw = _random_crop(raw, rng, mirrors=mirrors, squashes=self._squashes)
+        return {"pixel_values": self._processor(raw, return_tensors="pt")["pixel_values"][0]}
 
     def seen(self, size: tuple[int, int]) -> float:
         """The share of an image of `size` (width, height) that the eval transform uses."""
         high, wide = self._shape[1:]
-        to = self._processor.size
+        target = self._processor.size
         if not self._processor.do_resize:
             across = down = 1.0
         elif self._squashes:
-            edges = (to.width or to.shortest_edge, to.height or to.shortest_edge)
+            edges = (target.width or target.shortest_edge, target.height or target.shortest_edge)
             across, down = edges[0] / size[0], edges[1] / size[1]
         else:
             share = self._processor.crop_pct if self._kind == _CONVNEXT else 1.0
-            across = down = (to.shortest_edge or high) / share / min(size)
+            across = down = (target.shortest_edge or high) / share / min(size)
         return min(1.0, wide / (size[0] * across)) * min(1.0, high / (size[1] * down))
 
     def collate(self, samples: Sequence[Sample]) -> Activations:
@@ -95,21 +93,21 @@ class ImagePreprocessor:
 
 
 def files(config: Mapping[str, Any]) -> dict[str, str]:
-    """The image processor as an export writes it."""
+    """The image processor's file of an export."""
     kind, options = _options(config)
-    kept = {"image_processor_type": kind, **options}
-    return {PREPROCESSOR: json.dumps(kept, indent=2, sort_keys=True) + "\n"}
+    written = {"image_processor_type": kind, **options}
+    return {PREPROCESSOR: json.dumps(written, indent=2, sort_keys=True) + "\n"}
 
 
 def with_crop(config: Mapping[str, Any], crop: str) -> dict[str, Any]:
-    """A config with which images are cut off to the network's input, or squeezed into it, as far as
-    a processor's file can say it: the very crop of the source where it is of that kind.
+    """A config whose images are cropped to the network's input, or squeezed into it; unchanged if
+    the source does so.
 
-    Raises: UsageError for "border", which no such processor does.
+    Raises: UsageError for "border", which these processors do not support.
     """
     if crop not in ("center", "squash"):
         raise UsageError(
-            f"transformers' image processors know no crop '{crop}'",
+            f"transformers' image processors have no crop '{crop}'",
             thing="--crop",
             remedy="--crop center or --crop squash",
         )
@@ -118,8 +116,10 @@ def with_crop(config: Mapping[str, Any], crop: str) -> dict[str, Any]:
     if (crop == "squash") == _squashes(kind, processor):
         return dict(config)
     high, wide = ImagePreprocessor(config)._shape[1:]
-    plain = {key: getattr(processor, key, None) for key in (*_FLAGS, *_SCALES, *_CHANNELS)}
-    plain = {key: value for key, value in plain.items() if value is not None}
+    keys = (*_FLAGS, *_SCALES, *_CHANNELS)
+    plain: dict[str, Any] = {
+        key: value for key in keys if (value := getattr(processor, key, None)) is not None
+    }
     plain |= {key: list(plain[key]) for key in _CHANNELS if key in plain}
     if "resample" in plain:
         plain["resample"] = int(plain["resample"])
@@ -134,15 +134,15 @@ def with_crop(config: Mapping[str, Any], crop: str) -> dict[str, Any]:
 
 
 def _squashes(kind: str, processor: Any) -> bool:
-    """Whether a processor gives an image the shape of its size, whatever shape it had."""
+    """Whether a processor resizes images of any shape to one shape."""
     size = processor.size
     if kind == _CONVNEXT:
-        return size.shortest_edge >= _WARPED
+        return bool(size.shortest_edge >= _WARPED)
     return bool(processor.do_resize and size.height and size.width)
 
 
 def _options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The processor's class and its options: known keys with plain values alone."""
+    """The processor's class and its options, of known keys alone."""
     described = settings.json_file(config, PREPROCESSOR)
     named = (
         described.get("image_processor_type")
@@ -157,8 +157,8 @@ def _options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return kind, config_keys.select(described, _OPTIONS, file=PREPROCESSOR)
 
 
-def _check_size(shape: tuple[int, ...], wanted: Any) -> None:
-    height, width = wanted if isinstance(wanted, (list, tuple)) else (wanted, wanted)
+def _check_size(shape: tuple[int, ...], expected: Any) -> None:
+    height, width = expected if isinstance(expected, (list, tuple)) else (expected, expected)
     if shape[1:] != (height, width):
         raise DataError(
             f"{PREPROCESSOR} gives images of {shape[1]} x {shape[2]}, the network takes "
@@ -168,18 +168,18 @@ def _check_size(shape: tuple[int, ...], wanted: Any) -> None:
         )
 
 
-def _view(
-    image: Image.Image, rng: np.random.Generator, *, mirrored: bool, squashed: bool
+def _random_crop(
+    image: Image.Image, rng: np.random.Generator, *, mirrors: bool, squashes: bool
 ) -> Image.Image:
-    """A random part of the image, as random-resized-crop draws it (Szegedy et al., CVPR 2015); of
-    one that is to be squeezed, as of the square that it becomes."""
+    """A random part of the image, drawn as by random-resized-crop (Szegedy et al., CVPR 2015); if
+    the processor squashes images, its aspect ratio is that of the squashed part."""
     area = rng.uniform(0.35, 1.0)
     ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    ratio *= image.width / image.height if squashed else 1.0
+    ratio *= image.width / image.height if squashes else 1.0
     width = min(image.width, max(1, round(image.width * np.sqrt(area * ratio))))
     height = min(image.height, max(1, round(image.height * np.sqrt(area / ratio))))
     left = int(rng.integers(image.width - width + 1))
     top = int(rng.integers(image.height - height + 1))
     part = image.crop((left, top, left + width, top + height))
-    flip = mirrored and rng.random() < 0.5
+    flip = mirrors and rng.random() < 0.5
     return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else part

@@ -1,7 +1,7 @@
-"""Networks of transformers: built, loaded and cut into stages.
+"""Networks of transformers: built, loaded and split into stages.
 
-A text network is either transformers' own classifier, or an encoder whose states are pooled as a
-sentence encoder's are, with a linear head: `SentenceClassifier`. The files of the source say which.
+A text network is either transformers' own classifier or, by the files of the source, a
+`SentenceClassifier`: an encoder, a sentence encoder's pooling and a linear head.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zooadapt.errors import DataError
 from zooadapt.family import Activations, Stage
 from zooadapt_transformers import pooling, settings
 from zooadapt_transformers.attention import RUN_LAYER
-from zooadapt_transformers.recipes import RECIPES
+from zooadapt_transformers.recipes import RECIPES, Recipe
 from zooadapt_transformers.sentence import ENCODER, POOL, SentenceClassifier
 
 
@@ -33,7 +33,8 @@ def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
     pool = pooling.declared(config)
     try:
         if pool is None:
-            return getattr(transformers, recipe.network)(parsed).eval()
+            net: nn.Module = getattr(transformers, recipe.network)(parsed)
+            return net.eval()
         kind = encoder_class(parsed)
         return SentenceClassifier(kind(parsed, **without_pooler(kind)), pool, num_classes).eval()
     except (
@@ -55,33 +56,38 @@ def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
 
 def encoder_class(parsed: transformers.PreTrainedConfig) -> type[transformers.PreTrainedModel]:
     """The class of the network without a head."""
-    return transformers.MODEL_MAPPING[type(parsed)]
+    mapping: Any = transformers.MODEL_MAPPING
+    kind: type[transformers.PreTrainedModel] = mapping[type(parsed)]
+    return kind
 
 
 def without_pooler(kind: type[transformers.PreTrainedModel]) -> dict[str, bool]:
-    """Arguments that leave out the dense layer for the first token, where the class has one."""
-    takes = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
-    return {"add_pooling_layer": False} if takes else {}
+    """Arguments that omit the dense layer for the first token, if the class has one."""
+    has_pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    return {"add_pooling_layer": False} if has_pooler else {}
 
 
 def head(net: nn.Module) -> str:
     """Path of the linear head."""
     if isinstance(net, SentenceClassifier):
         return "classifier"
-    return RECIPES[net.config.model_type].head
+    return _recipe_of(net).head
+
+
+def _recipe_of(net: nn.Module) -> Recipe:
+    config: Any = net.config
+    return RECIPES[config.model_type]
 
 
 def convert(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of any head and any release of transformers under the network's names.
-
-    transformers itself does the renaming, by loading.
-    """
+    """Tensors of any head and any release of transformers under the network's names: transformers
+    renames them when it loads them."""
     if pooling.declared(config) is None:
         return _convert_classifier(state, config)
     parsed = settings.parse(config, 1)
     kind = encoder_class(parsed)
-    given = {name: t for name, t in state.items() if "/" not in name}
-    net, loaded = _load(kind, parsed, given, **without_pooler(kind))
+    encoder = {name: t for name, t in state.items() if "/" not in name}
+    net, loaded = _load(kind, parsed, encoder, **without_pooler(kind))
     converted = _loaded_state(net, loaded)
     converted = {f"{ENCODER}.{name}": tensor for name, tensor in converted.items()}
     if folder := pooling.head_folder(config):
@@ -92,7 +98,7 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str,
 
 
 def native_state(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The inverse of `convert`: a sentence encoder's tensors under the encoder's own names, its
+    """The inverse of `convert`: a sentence encoder's tensors under the encoder's own names, the
     head's under those of its `Dense` module."""
     pool = pooling.declared(config)
     if pool is None:
@@ -110,9 +116,8 @@ def _convert_classifier(
 ) -> dict[str, Tensor]:
     """Tensors under the classifier's names.
 
-    A pretrained encoder has no dense layer before the head, where the classifier wants one: it
-    starts as the identity, which passes on what the encoder computed, where random weights would
-    blur it. Norms before the head start as they are built.
+    The dense layer before the head, which a pretrained encoder lacks, starts as the identity, so
+    that the head sees the encoder's output. Norms before the head start as they are built.
     """
     recipe = settings.recipe(config)
     head = state.get(f"{recipe.head}.weight")
@@ -139,8 +144,9 @@ def _load(
     state: Mapping[str, Tensor],
     **options: bool,
 ) -> tuple[transformers.PreTrainedModel, Mapping[str, Any]]:
+    from_pretrained: Callable[..., Any] = kind.from_pretrained
     with _quiet():
-        return kind.from_pretrained(
+        net, loaded = from_pretrained(
             None,
             config=parsed,
             state_dict=dict(state),
@@ -148,22 +154,22 @@ def _load(
             output_loading_info=True,
             **options,
         )
+    return net, loaded
 
 
 def _loaded_state(net: nn.Module, loaded: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What was in the file, under the network's names."""
+    """The tensors of the file, under the network's names."""
     fresh = set(loaded["missing_keys"])
     state = {name: tensor for name, tensor in net.state_dict().items() if name not in fresh}
     for name, shape, _ in loaded["mismatched_keys"]:
-        state[name] = torch.empty(shape, device="meta")  # the core tells both shapes
+        state[name] = torch.empty(shape, device="meta")  # the core names both shapes
     return state
 
 
 def stages(net: nn.Module) -> Sequence[Stage]:
-    """Embeddings, each layer, pooling. Where layers share their weights they are one stage."""
-    recipe = RECIPES[net.config.model_type]
-    sentence = isinstance(net, SentenceClassifier)
-    base = ENCODER if sentence else recipe.base
+    """Embeddings, each layer, pooling. Layers that share their weights are one stage."""
+    recipe = _recipe_of(net)
+    base = ENCODER if isinstance(net, SentenceClassifier) else recipe.base
     encoder = net.get_submodule(base)
     stem = _steps(encoder, recipe.stem)
     attends = recipe.modality == "text"
@@ -172,8 +178,11 @@ def stages(net: nn.Module) -> Sequence[Stage]:
         part: tuple(f"{base}.{path}" for path in _modules(encoder, paths))
         for part, paths in (("stem", recipe.stem + recipe.shared), ("norm", recipe.norm))
     }
-    tail = [net.pooling] if sentence else _steps(net, recipe.tail)
-    tail_owns = ("pooling",) if sentence else _modules(net, recipe.tail)
+    tail_owns: tuple[str, ...]
+    if isinstance(net, SentenceClassifier):
+        tail, tail_owns = list[Step]((net.pooling,)), ("pooling",)
+    else:
+        tail, tail_owns = _steps(net, recipe.tail), _modules(net, recipe.tail)
     return (
         Stage(
             name="embeddings",
@@ -189,8 +198,8 @@ def stages(net: nn.Module) -> Sequence[Stage]:
     )
 
 
-def _layers(encoder: transformers.PreTrainedModel, base: str) -> list[Stage]:
-    recipe = RECIPES[encoder.config.model_type]
+def _layers(encoder: nn.Module, base: str) -> list[Stage]:
+    recipe = _recipe_of(encoder)
     run_layer = RUN_LAYER[recipe.attention]
     if recipe.one_stage:
         whole = encoder.get_submodule(recipe.one_stage)
@@ -213,17 +222,19 @@ def _layers(encoder: transformers.PreTrainedModel, base: str) -> list[Stage]:
             ),
             owns=(f"{base}.{recipe.layers}.{k}",),
         )
-        for k, layer in enumerate(encoder.get_submodule(recipe.layers))
+        for k, layer in enumerate(encoder.get_submodule(recipe.layers).children())
     ]
 
 
 Step = Callable[..., Tensor]
-"""States and, of texts, the mask of their tokens, to what the step gives; embeddings take
-`token_type_ids` by name, where there are any."""
+"""States and, for texts, the mask of their tokens to the output of the step; embeddings take
+`token_type_ids` by name, if there are any."""
+Run = Callable[[Activations], Activations]
 
 
-def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> Callable:
-    padding = encoder.config.pad_token_id
+def _read_text(encoder: nn.Module, stem: Sequence[Step]) -> Run:
+    config: Any = encoder.config
+    padding = config.pad_token_id
     embeddings, *more = stem
 
     def run(activations: Activations) -> Activations:
@@ -231,8 +242,7 @@ def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> C
         ids = _trimmed(activations["input_ids"], mask)
         mask = _trimmed(mask, mask)
         if padding:
-            # A batch is padded with zeros, and RoBERTa counts positions by comparing with its own
-            # padding token.
+            # The core pads with zeros, and RoBERTa counts positions from its own padding token.
             ids = ids.masked_fill(mask == 0, padding)
         types = {}
         if "token_type_ids" in activations:
@@ -245,9 +255,7 @@ def _read_text(encoder: transformers.PreTrainedModel, stem: Sequence[Step]) -> C
     return run
 
 
-def _layer(
-    encoder: transformers.PreTrainedModel, layer: nn.Module, run_layer: Callable[..., Tensor]
-) -> Callable:
+def _layer(encoder: nn.Module, layer: nn.Module, run_layer: Callable[..., Tensor]) -> Run:
     def run(activations: Activations) -> Activations:
         mask = activations["attention_mask"]
         states = _trimmed(activations["states"], mask)
@@ -257,15 +265,15 @@ def _layer(
     return run
 
 
-def _read_image(stem: Sequence[Step]) -> Callable:
+def _read_image(stem: Sequence[Step]) -> Run:
     return lambda activations: {"states": _through(stem, activations["pixel_values"], None)}
 
 
-def _step_on_states(layer: nn.Module) -> Callable:
+def _step_on_states(layer: nn.Module) -> Run:
     return lambda activations: {"states": layer(activations["states"])}
 
 
-def _pool(norm: Sequence[Step], tail: Sequence[Step], *, attends: bool) -> Callable:
+def _pool(norm: Sequence[Step], tail: Sequence[Step], *, attends: bool) -> Run:
     def run(activations: Activations) -> Activations:
         states, mask = activations["states"], None
         if attends:
@@ -283,17 +291,18 @@ def _through(steps: Sequence[Step], x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _trimmed(sequence: Tensor, mask: Tensor) -> Tensor:
-    """Without the positions past every text's end: surplus padding costs nothing, runs into no
-    limit on positions, and cannot even change how a sum is rounded."""
+    """Without the positions after the end of all texts: so surplus padding costs nothing, stays
+    within the network's positions, and cannot change the rounding of a sum."""
     return sequence[:, : int(mask.sum(dim=1).max())]
 
 
 def _operations(net: nn.Module) -> dict[str, Step]:
-    """What transformers writes out in a forward method instead of a module."""
-    registers = getattr(net.config, "num_register_tokens", 0)
+    """Operations that transformers has in forward methods instead of modules."""
+    config: Any = net.config
+    registers = getattr(config, "num_register_tokens", 0)
     return {
         "first()": lambda x, mask: x[:, 0],
-        "classifier_pooling()": lambda x, mask: POOL[net.config.classifier_pooling](x, mask),
+        "classifier_pooling()": lambda x, mask: POOL[config.classifier_pooling](x, mask),
         "tanh()": lambda x, mask: torch.tanh(x),
         "relu()": lambda x, mask: torch.relu(x),
         "mean_pixel()": lambda x, mask: x.mean((-2, -1)),
@@ -321,22 +330,23 @@ def _call(net: nn.Module, path: str) -> Step:
 
 
 def _modules(net: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
-    """The submodules among the steps, each once, without those that this size lacks."""
+    """The submodules among the steps, each once, without those that the network lacks."""
     present = {path for path, _ in net.named_modules()}
     paths = [name for name in names if not name.endswith("()")]
-    there = [name for name in paths if not name.endswith("?") or name[:-1] in present]
-    return tuple(dict.fromkeys(name.removesuffix("?") for name in there))
+    own = [name for name in paths if not name.endswith("?") or name[:-1] in present]
+    return tuple(dict.fromkeys(name.removesuffix("?") for name in own))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own progress bar and its table of keys: the core reports both."""
+    """Without transformers' own progress bar and table of keys: the core reports both."""
+    library: Any = logging  # its functions have no annotations
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    library.set_verbosity_error()
+    library.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if bar:
-            logging.enable_progress_bar()
+            library.enable_progress_bar()

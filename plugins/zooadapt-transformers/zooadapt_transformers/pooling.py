@@ -1,5 +1,5 @@
-"""How a sentence encoder makes one vector of the states of a text's tokens, and the files that say
-so in the layout of sentence-transformers: `modules.json` (Transformer, Pooling, perhaps Normalize,
+"""The pooling of a sentence encoder, one vector from the states of a text's tokens, and its files
+in the layout of sentence-transformers: `modules.json` (Transformer, Pooling, perhaps Normalize,
 Dense) and one folder for each further module. Imports no torch."""
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from zooadapt_transformers import settings
 MODULES, ENCODER = "modules.json", "sentence_bert_config.json"
 POOLING = "1_Pooling/config.json"
 DENSE_FOLDERS = ("2_Dense", "3_Dense")
-"""Where a head is, without and with a normalisation before it."""
+"""The folder of a head, without and with a normalisation before it."""
 LAYOUT = (MODULES, ENCODER, POOLING, *(f"{folder}/config.json" for folder in DENSE_FOLDERS))
-"""Every file of the layout that is read or written, beside the tokenizer's."""
+"""Every file of the layout that is read or written, except the tokenizer's."""
 
 MODES = {
     "cls": "first token",
@@ -28,7 +28,7 @@ MODES = {
     "weightedmean": "mean of the tokens weighted by their positions",
     "lasttoken": "last token",
 }
-"""sentence-transformers' names of the ways to pool -> in words."""
+"""sentence-transformers' names of poolings -> in words."""
 _OLD_KEYS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -42,8 +42,7 @@ _OLD_KEYS = {
 
 @dataclass(frozen=True)
 class Pool:
-    """How a vector is made of the states: in one way or, concatenated, in several, and whether it
-    is then scaled to length 1."""
+    """One pooling of the states or the concatenation of several, perhaps scaled to length 1."""
 
     modes: tuple[str, ...]
     normalize: bool = False
@@ -56,15 +55,14 @@ class Pool:
 
     @property
     def dense_folder(self) -> str:
-        """Where an export has its head."""
+        """The folder of an export's head."""
         return DENSE_FOLDERS[self.normalize]
 
 
 def declared(config: Mapping[str, Any]) -> Pool | None:
-    """How the source pools, by the files of its sentence encoder. None for a source that is no
-    sentence encoder.
+    """The source's pooling, by the files of its sentence encoder. None for other sources.
 
-    Raises: DataError for a module or a way to pool that is not supported.
+    Raises: DataError for a module or a pooling that is not supported.
     """
     if MODULES not in config.get(FILES, {}):
         return None
@@ -104,19 +102,23 @@ def modules(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def head_folder(config: Mapping[str, Any]) -> str | None:
-    """The folder of a `Dense` module without an activation that follows the pooling: a head's
-    logits. None where there is none."""
+    """The folder of a `Dense` module after the pooling that has no activation: a head. None for
+    sources without one."""
     pool = declared(config)
-    listed = modules(config) if pool else []
-    described = f"{pool.dense_folder}/config.json" if pool else ""
-    if described not in config.get(FILES, {}) or listed[-1] != ("Dense", pool.dense_folder):
+    if pool is None:
+        return None
+    described = f"{pool.dense_folder}/config.json"
+    if described not in config.get(FILES, {}) or modules(config)[-1] != (
+        "Dense",
+        pool.dense_folder,
+    ):
         return None
     activation = settings.json_file(config, described).get("activation_function")
     return pool.dense_folder if str(activation).endswith(".Identity") else None
 
 
 def with_pool(config: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
-    """The config of the same encoder that pools in this way."""
+    """The config of the same encoder with this pooling."""
     files = dict(config.get(FILES, {}))
     for name in LAYOUT:
         files.pop(name, None)
@@ -134,9 +136,9 @@ def files(
     max_length: int,
     model_args: Mapping[str, Any],
 ) -> dict[str, str]:
-    """The layout of an export whose head is a `Dense` module: `SentenceTransformer(folder).encode`
-    then gives the logits. Nothing for a source that is no sentence encoder. width: of the states;
-    model_args: what builds an encoder without parts that nothing uses, such as BERT's pooler."""
+    """The files of an export whose head is a `Dense` module: `SentenceTransformer(folder).encode`
+    gives the logits. None for a source that is no sentence encoder. width: of the states;
+    model_args: arguments that omit unused parts of the encoder, such as BERT's pooler."""
     pool = declared(config)
     if pool is None:
         return {}
@@ -154,7 +156,7 @@ def files(
 
 
 def max_length(config: Mapping[str, Any]) -> float:
-    """The most tokens of a text by the sentence encoder's own settings; infinity without any.
+    """The sentence encoder's own limit on the tokens of a text; infinity without one.
 
     Raises: DataError when it is no length.
     """
@@ -166,7 +168,7 @@ def max_length(config: Mapping[str, Any]) -> float:
 
 
 def _pooling_json(chosen: tuple[str, ...], **more: int) -> str:
-    """In the keys that every release reads, where they can say the order."""
+    """In the keys that every release reads, if they can express the order."""
     old = {key: mode in chosen for key, mode in _OLD_KEYS.items()}
     in_order = tuple(mode for key, mode in _OLD_KEYS.items() if old[key]) == chosen
     return _json(more | (old if in_order else {"pooling_mode": list(chosen)}))

@@ -1,9 +1,9 @@
-"""Where the parts of each kind of network are: one row per `model_type`, and nothing else.
+"""The paths of the parts of each kind of network, one row per `model_type`.
 
-Every network is read the same way: a stem, a list of layers, steps after the last layer, a tail, a
-head. Stem, norm and tail are steps in order, each the path of a submodule or, with `()`, one of the
-operations of `network.py` that transformers writes out in a forward method. A `?` marks a submodule
-that some sizes lack.
+Every network has a stem, a list of layers, a norm after the last layer, a tail and a head. Stem,
+norm and tail are steps in order, each the path of a submodule or, with `()`, an operation of
+`network.py` that transformers has in a forward method. A `?` marks a submodule that some sizes
+lack.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ class Recipe:
     stem: tuple[str, ...] = ("embeddings",)
     layers: str = "encoder.layer"
     one_stage: str | None = None
-    """The module that holds the layers, where they share weights and so are one stage."""
+    """The module that holds layers that share weights, and so are one stage."""
     norm: tuple[str, ...] = ()
     tail: tuple[str, ...]
     head: str = "classifier"
     modality: str = "text"
     attention: str = "mask"
-    """What a layer takes beside its states: a function of `attention.py`."""
+    """The function of `attention.py` that runs a layer."""
     shared: tuple[str, ...] = ()
-    """Submodules of the encoder that every layer reads, which belong to the stem: they are frozen
-    where any stage is."""
+    """Submodules of the encoder that every layer reads. The stem owns them, so they are frozen with
+    the first stage."""
     counts_padding: bool = False
-    """Positions are counted from the padding token's index on, which costs some of them."""
+    """Positions are counted from the padding token's index on, so there are fewer."""
     undeclared: tuple[str, ...] = ()
     """Keys of a config that the network reads and its config class does not declare."""
     padding_token: int | None = None
-    """The one padding token that transformers' code for this kind knows."""
+    """The only padding token that transformers' code for this kind supports."""
     fixed_size: bool = False
-    """Images of one size only."""
+    """The network takes images of one size only."""
     processor: str | None = None
-    """The image processor of a source that names none: transformers' own for this kind."""
+    """The image processor of a source that names none: transformers' default for this kind."""
 
 
 def _bert(base: str, network: str) -> Recipe:
@@ -50,7 +50,7 @@ def _bert(base: str, network: str) -> Recipe:
 
 
 _OLD_ROPE = ("rope_theta", "rope_scaling", "global_rope_theta", "local_rope_theta")
-"""What older releases called the parameters of rotary positions; transformers reads them still."""
+"""Older names of the parameters of rotary positions, which transformers still reads."""
 _DENSE_TANH = (
     "first()", "classifier.dropout", "classifier.dense", "tanh()", "classifier.dropout",
 )  # fmt: skip
@@ -183,4 +183,4 @@ RECIPES = {
     "convnext": _convnext("convnext", "ConvNextForImageClassification"),
     "convnextv2": _convnext("convnextv2", "ConvNextV2ForImageClassification"),
 }
-"""`model_type` of a `config.json` -> how to read that network."""
+"""`model_type` of a `config.json` -> the parts of that network."""

@@ -1,4 +1,4 @@
-"""A text network that pools as a sentence encoder does, with a linear head."""
+"""A text network with a sentence encoder's pooling and a linear head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from zooadapt_transformers.pooling import Pool
 
 ENCODER = "encoder"
-"""Where the encoder is in a `SentenceClassifier`."""
+"""The encoder's path in a `SentenceClassifier`."""
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:
@@ -43,12 +43,12 @@ POOL: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "weightedmean": _weighted_mean,
     "lasttoken": _last,
 }
-"""sentence-transformers' names of the ways to pool -> `(N, D)` of `(N, T, D)` states and the mask
-of their tokens; texts are padded at their end."""
+"""sentence-transformers' names of poolings -> `(N, D)` of `(N, T, D)` states and the mask of their
+tokens; texts are padded at their end."""
 
 
 class Pooling(nn.Module):
-    """Makes `(N, D)` of the states as a `Pool` says."""
+    """`(N, D)` of the states by a `Pool`."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__()
@@ -63,8 +63,8 @@ class Pooling(nn.Module):
 
 
 class SentenceClassifier(nn.Module):
-    """An encoder of transformers, a pooling and a linear head, whose logits are the embedding that
-    sentence-transformers gives of its export."""
+    """An encoder of transformers, a pooling and a linear head. sentence-transformers gives the
+    logits as the embedding of an export."""
 
     def __init__(self, encoder: PreTrainedModel, pool: Pool, num_classes: int) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""What a source's files say, reduced to what may be believed: named keys, plain types, bounds.
+"""A source's files, reduced to known keys, plain types and bounds.
 
-A `config.json` of transformers can ask for code from the Hub, quantisation kernels, attention
-kernels, files. Only the fields that the network's own config class declares are taken from it, so
-there is nothing to ask with.
+A `config.json` of transformers can name code on the Hub, quantisation kernels, attention kernels
+and files. Only the fields that the network's own config class declares are read.
 """
 
 from __future__ import annotations
@@ -32,32 +31,32 @@ _REFUSED = {
     "conv_kernel_size": (0, None),
     "quantization_config": (None,),
 }
-"""Keys that would make another network of the same weights -> the values that do not."""
+"""Keys that would make another network of the same weights -> the values that are accepted."""
 
 
 def recipe(config: Mapping[str, Any]) -> Recipe:
-    """How to read the network of a config that one of the families claims.
+    """The recipe of a config that one of the families claims.
 
-    Raises: DataError when the config asks for code, or for a variant that is not supported.
+    Raises: DataError when the config names code, or a variant that is not supported.
     """
     kind = config_keys.get(config, "model_type", config_keys.choice(*RECIPES))
     for key in _REMOTE:
         if config.get(key):
             raise DataError(
-                f"config.json: '{key}' asks for code from the source, which is never run",
+                f"config.json: '{key}' names code of the source, which zooadapt never runs",
                 thing=key,
                 remedy="use a model whose code is part of transformers",
             )
     for key, harmless in _REFUSED.items():
         if config.get(key) not in harmless:
             raise config_keys.error(
-                key, config[key], f"{harmless[0]}: zooadapt adapts no such variant"
+                key, config[key], f"{harmless[0]}: zooadapt supports no other variant"
             )
     return RECIPES[kind]
 
 
 def fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a `config.json` that shape the network, plain and bounded.
+    """The keys of a `config.json` that define the network, each plain and bounded.
 
     Raises: DataError naming the key that is not.
     """
@@ -66,32 +65,34 @@ def fields(config: Mapping[str, Any]) -> dict[str, Any]:
     declared = set(CONFIG_MAPPING[config["model_type"]].__dataclass_fields__)
     declared -= set(PreTrainedConfig.__dataclass_fields__)
     declared |= set(RECIPES[config["model_type"]].undeclared)
-    taken = {key: config[key] for key in sorted(declared & set(config))}
-    for key, value in taken.items():
+    known = {key: config[key] for key in sorted(declared & set(config))}
+    for key, value in known.items():
         _check_plain(key, value)
-    return taken
+    return known
 
 
 def parse(config: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
-    """The network's config object, with `num_classes` labels, checked by transformers itself.
+    """The network's config object, with `num_classes` labels, checked by transformers.
 
     Raises: DataError for a key of a wrong type or value, and as `recipe` and `fields`.
     """
     import transformers
     from huggingface_hub.errors import StrictDataclassError
 
-    kind, taken = recipe(config), fields(config)
+    kind, values = recipe(config), fields(config)
     for key in ("hidden_act", "activation"):
-        if key in taken and taken[key] not in list(transformers.activations.ACT2FN):
-            raise config_keys.error(key, taken[key], "an activation that transformers knows")
-    if kind.padding_token not in (None, taken.get("pad_token_id", kind.padding_token)):
-        raise config_keys.error("pad_token_id", taken["pad_token_id"], str(kind.padding_token))
-    if kind.counts_padding and taken.get("pad_token_id", 1) is None:
+        if key in values and values[key] not in list(transformers.activations.ACT2FN):
+            raise config_keys.error(key, values[key], "an activation of transformers")
+    if kind.padding_token not in (None, values.get("pad_token_id", kind.padding_token)):
+        raise config_keys.error("pad_token_id", values["pad_token_id"], str(kind.padding_token))
+    if kind.counts_padding and values.get("pad_token_id", 1) is None:
         raise config_keys.error(
             "pad_token_id", None, "a token's row: positions are counted from it"
         )
     try:
-        return transformers.CONFIG_MAPPING[config["model_type"]](**taken, num_labels=num_classes)
+        kind_of_config: Any = transformers.CONFIG_MAPPING[config["model_type"]]
+        parsed: PreTrainedConfig = kind_of_config(**values, num_labels=num_classes)
+        return parsed
     except (TypeError, ValueError, StrictDataclassError) as error:
         why = " ".join(str(error).split())
         raise DataError(
@@ -102,7 +103,7 @@ def parse(config: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
 
 
 def native(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """`config.json` as transformers' own loaders want it, for a head with these classes."""
+    """The `config.json` that transformers' own loaders expect, for a head with these classes."""
     return {
         "model_type": config["model_type"],
         "architectures": [recipe(config).network],
@@ -114,12 +115,12 @@ def native(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
 
 
 def labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The source head's classes in order; None where it has only numbers for them."""
-    named = config.get("id2label")
-    if not isinstance(named, Mapping) or not named:
+    """The source head's classes in order; None if they have numbers alone."""
+    labels_by_id = config.get("id2label")
+    if not isinstance(labels_by_id, Mapping) or not labels_by_id:
         return None
     try:
-        by_row = {int(row): name for row, name in named.items()}
+        by_row = {int(row): name for row, name in labels_by_id.items()}
     except ValueError:
         return None
     if sorted(by_row) != list(range(len(by_row))):
@@ -135,20 +136,20 @@ def text_file(config: Mapping[str, Any], name: str) -> str:
 
     Raises: DataError when the source has none of that name.
     """
-    found = config.get(FILES, {}).get(name)
-    if found is None:
+    text: str | None = config.get(FILES, {}).get(name)
+    if text is None:
         raise DataError(
-            f"the source has no {name}, so its input cannot be prepared as it was in training",
+            f"the source has no {name}, so zooadapt cannot preprocess its input as in training",
             thing=name,
             remedy=f"save it again with a transformers version that writes {name}",
         )
-    return found
+    return text
 
 
 def json_file(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A further file of the source, parsed.
 
-    Raises: DataError when there is none, it is no JSON object, or it asks for code.
+    Raises: DataError when there is none, it is no JSON object, or it names code.
     """
     return parsed_json(text_file(config, name), name)
 
@@ -156,9 +157,9 @@ def json_file(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def parsed_json(text: str, name: str) -> dict[str, Any]:
     """The text of the file `name`, parsed.
 
-    Raises: DataError when it is no JSON object, holds too much, or asks for code.
+    Raises: DataError when it is no JSON object, holds too much, or names code.
     """
-    # Counted in the text: a hostile one of a few megabytes makes objects of a gigabyte.
+    # Counted before parsing: a hostile text of a few megabytes makes objects of a gigabyte.
     if (count := text.count(",") + text.count(":")) > _MOST_VALUES:
         raise DataError(
             f"{name} holds {count:,} values or more, the limit is {_MOST_VALUES:,}",
@@ -173,7 +174,7 @@ def parsed_json(text: str, name: str) -> dict[str, Any]:
         raise DataError(f"{name} is not a JSON object", thing=name)
     if parsed.get("auto_map"):
         raise DataError(
-            f"{name}: 'auto_map' asks for code from the source, which is never run",
+            f"{name}: 'auto_map' names code of the source, which zooadapt never runs",
             thing=name,
             remedy="use a model whose code is part of transformers",
         )

@@ -1,11 +1,11 @@
-"""Texts to token ids, by the source's own tokenizer: data for a Rust library, never code."""
+"""Texts to token ids, by the source's own tokenizer, which is data for a Rust library."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,29 +16,31 @@ from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES, Activations, Sample, TextPair, config_keys
 from zooadapt_transformers import pooling, settings, wordpiece
 
+T = TypeVar("T")
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
-_TOKENS = ("bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token")
-_TOKENS += ("unk_token",)
+_TOKENS = (
+    "bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token", "unk_token",
+)  # fmt: skip
 _SAFE_PATTERNS = (" {2,}",)
-"""Regular expressions that published sentencepiece tokenizers use; any other could take forever on
-a text made for it, since the library's engine backtracks."""
+"""Regular expressions of published sentencepiece tokenizers. The library's engine backtracks, so
+that on a hostile text another one could take forever."""
 _DEFAULT_MAX_LENGTH = 512
 
 
 class TextPreprocessor:
     """Token ids of a text, `input_ids` and `attention_mask`, both `(T,)`, special tokens included,
-    and `token_type_ids`, `(T,)`, where the network tells the two texts of a pair apart by them.
+    and `token_type_ids`, `(T,)`, if the network distinguishes the two texts of a pair by them.
 
-    A pair is encoded as the tokenizer encodes pairs. A text is cut to `max_length` tokens: what the
-    tokenizer's config says, at most what the network has positions for. A text without any token is
-    one padding token.
+    A pair is encoded as the tokenizer encodes pairs. A text is truncated to `max_length` tokens,
+    the limit of the tokenizer's config and of the network's positions. A text without tokens
+    becomes one padding token.
     """
 
-    min_side = None
+    min_side: int | None = None
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """Raises: DataError when a file of the tokenizer is missing or not usable."""
+        """Raises: DataError when a file of the tokenizer is missing or unusable."""
         text = _tokenizer_text(config)
         described = settings.parsed_json(text, TOKENIZER)
         _refuse_patterns(described)
@@ -84,16 +86,16 @@ class TextPreprocessor:
         return {"tokenizer_sha256": self._sha256, "max_length": self.max_length}
 
     def unknowns(self, raw: str) -> tuple[int, int]:
-        """How many tokens of a text are the unknown one, and how many there are, special tokens
-        apart."""
+        """The number of unknown tokens of a text, and of all its tokens but special ones."""
         encoding = self._encode(raw)
         parts = zip(encoding.ids, encoding.special_tokens_mask, strict=True)
         ids = [row for row, special in parts if not special]
         return ids.count(self._unknown), len(ids)
 
     def _encode(self, raw: str) -> Any:
-        texts = _texts(raw)
-        return _contained(lambda: self._tokenizer.encode(*texts))
+        first, *second = _texts(raw)
+        pair = second[0] if second else None
+        return _contained(lambda: self._tokenizer.encode(first, pair))
 
     def _sample(self, encoding: Any) -> Sample:
         ids = torch.tensor(encoding.ids or [self._padding])
@@ -103,7 +105,7 @@ class TextPreprocessor:
 
 
 def _texts(raw: str) -> tuple[str, ...]:
-    """A text alone, or the two of a pair."""
+    """The one text of a sample, or the two of a pair."""
     return tuple(map(_clean, (raw.first, raw.second) if isinstance(raw, TextPair) else (raw,)))
 
 
@@ -113,9 +115,9 @@ def _clean(text: str) -> str:
 
 
 def with_length(config: Mapping[str, Any], length: int) -> dict[str, Any]:
-    """The config of the same source that reads texts up to so many tokens.
+    """The config of the same source for texts of up to `length` tokens.
 
-    Raises: UsageError when the network has no positions for them.
+    Raises: UsageError when the network has fewer positions.
     """
     files = dict(config.get(FILES, {}))
     files[TOKENIZER_CONFIG] = json.dumps(_tokenizer_config(config) | {"model_max_length": length})
@@ -123,18 +125,18 @@ def with_length(config: Mapping[str, Any], length: int) -> dict[str, Any]:
         encoder = settings.json_file(config, pooling.ENCODER)
         files[pooling.ENCODER] = json.dumps(encoder | {"max_seq_length": length})
     longer = {**config, FILES: files}
-    most = max_length(longer)
-    if most < length:
+    limit = max_length(longer)
+    if limit < length:
         raise UsageError(
-            f"the network has positions for {most} tokens, not for {length}",
+            f"the network has positions for {limit} tokens, not for {length}",
             thing="--max-length",
-            remedy=f"--max-length {most}",
+            remedy=f"--max-length {limit}",
         )
     return longer
 
 
 def max_length(config: Mapping[str, Any]) -> int:
-    """The most tokens of a text, special ones included."""
+    """The largest number of tokens of a text, special ones included."""
     return TextPreprocessor(config).max_length
 
 
@@ -144,24 +146,24 @@ def width(config: Mapping[str, Any]) -> int:
 
 
 def files(config: Mapping[str, Any]) -> dict[str, str]:
-    """The tokenizer as an export writes it. Of its config only the special tokens' names and the
-    length are kept: a chat template is a program, and a path is somebody else's."""
-    given, reads = _tokenizer_config(config), TextPreprocessor(config)
-    tokens = {key: _token(given[key]) for key in _TOKENS if key in given}
-    kept = {
+    """The tokenizer's files of an export. Its config has only the special tokens' names and the
+    length: a chat template is a program, and a path is of another machine."""
+    options, preprocessor = _tokenizer_config(config), TextPreprocessor(config)
+    tokens = {key: _token(options[key]) for key in _TOKENS if key in options}
+    written = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": reads.max_length,
-        "model_input_names": reads.inputs,
+        "model_max_length": preprocessor.max_length,
+        "model_input_names": preprocessor.inputs,
         **{key: token for key, token in tokens.items() if token is not None},
     }
     return {
         TOKENIZER: _tokenizer_text(config),
-        TOKENIZER_CONFIG: json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
+        TOKENIZER_CONFIG: json.dumps(written, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
     }
 
 
 def _tokenizer_text(config: Mapping[str, Any]) -> str:
-    """The source's `tokenizer.json`, or what its vocabulary alone makes of one."""
+    """The source's `tokenizer.json`, or one made from its vocabulary alone."""
     files = config.get(FILES, {})
     if TOKENIZER not in files and config.get("model_type") in wordpiece.MODEL_TYPES:
         if wordpiece.VOCABULARY in files:
@@ -199,7 +201,7 @@ def _load(text: str) -> Tokenizer:
     return _contained(lambda: Tokenizer.from_str(text))
 
 
-def _contained(call: Any) -> Any:
+def _contained(call: Callable[[], T]) -> T:
     try:
         return call()
     except BaseException as error:  # the library's panics are no Exceptions
@@ -218,8 +220,8 @@ def _refuse_patterns(part: Any) -> None:
         pattern = part.get("Regex")
         if isinstance(pattern, str) and pattern not in _SAFE_PATTERNS:
             raise DataError(
-                f"{TOKENIZER} uses the regular expression {pattern[:60]!r}, which is not among "
-                "those known to be safe",
+                f"{TOKENIZER} uses the regular expression {pattern[:60]!r}, which zooadapt does "
+                "not know to be safe",
                 thing=TOKENIZER,
                 remedy="use a model with a WordPiece, byte-level or sentencepiece tokenizer",
             )
@@ -234,7 +236,8 @@ def _refuse_patterns(part: Any) -> None:
 
 def _unknown_id(tokenizer: Tokenizer, described: Mapping[str, Any]) -> int | None:
     model = described.get("model", {})
-    if isinstance(model.get("unk_id"), int):
-        return model["unk_id"]
-    token = model.get("unk_token")
-    return tokenizer.token_to_id(token) if isinstance(token, str) else None
+    row, token = model.get("unk_id"), model.get("unk_token")
+    if isinstance(row, int):
+        return row
+    row_of_token: int | None = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    return row_of_token

@@ -1,4 +1,4 @@
-"""BERT's tokenizer out of its vocabulary alone, as repositories before `tokenizer.json` have it."""
+"""BERT's tokenizer from its vocabulary alone, for repositories older than `tokenizer.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zooadapt.errors import DataError
 
 VOCABULARY = "vocab.txt"
 MODEL_TYPES = frozenset({"bert", "distilbert", "electra"})
-"""Whose `vocab.txt` is a list of word pieces; a RoBERTa's, for one, is something else."""
+"""Kinds whose `vocab.txt` is a list of word pieces."""
 _SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -24,9 +24,9 @@ _SPECIAL = {
 def tokenizer_json(vocabulary: str, options: Mapping[str, Any]) -> str:
     """A `tokenizer.json` of the word pieces of a `vocab.txt`, one a line, in order of their rows.
 
-    options: a `tokenizer_config.json`, or nothing. What it does not say is as in transformers, but
-    that a vocabulary with capital letters is read without making them small.
-    Raises: DataError for a vocabulary without the tokens that frame a text.
+    options: a `tokenizer_config.json`, or an empty mapping. Defaults are those of transformers,
+    except that a vocabulary with capital letters is cased.
+    Raises: DataError for a vocabulary without the special tokens of a text.
     """
     tokens = [line.removesuffix("\r") for line in vocabulary.split("\n")]
     rows = {token: row for row, token in enumerate(tokens) if token}
