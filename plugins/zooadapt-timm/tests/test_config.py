@@ -60,6 +60,10 @@ def test_claims_timms_configs_only(family, config, claimed):
         ({"model_args": {"img_size": [224, 224, 3]}}, "model_args.img_size"),
         ({"model_args": {"depth": 4}}, "model_args"),
         ({"pretrained_cfg": 3}, "pretrained_cfg"),
+        (
+            {"num_classes": None, "pretrained_cfg": {"num_classes": "3"}},
+            "pretrained_cfg.num_classes",
+        ),
         ({"pretrained_cfg": {"input_size": [3, 224]}}, "pretrained_cfg.input_size"),
         ({"pretrained_cfg": {"input_size": [3, 10**6, 10**6]}}, "pretrained_cfg.input_size"),
         ({"pretrained_cfg": {"mean": [float("nan")] * 3}}, "pretrained_cfg.mean"),

@@ -486,6 +486,7 @@ def test_a_wrong_tokenizer_is_one_clear_error(source, tokenizer_json, name, text
         ({"size": 32}, "takes 28 x 28"),
         ({"size": 10**6}, "size"),
         ({"image_mean": ["a"]}, "image_mean"),
+        ({"image_mean": [float("inf")] * 3}, "image_mean"),
         ({"do_resize": 1}, "do_resize"),
         ({"rescale_factor": float("inf")}, "rescale_factor"),
     ],
