@@ -179,9 +179,9 @@ def test_groups_of_near_copies_do_not_inflate_scores(source: Path, tmp_path: Pat
     [
         (1, True, None, ["1 of 9 labels may be wrong; --suspects FILE.csv lists them"]),
         (1, True, "s.csv", [
-            "s.csv lists 1 label that may be wrong, the least believed first; its score is 0.5 "
-            "where the likelier class is as probable as the given one, and 1 where it is certain",
-            "1 of 9 labels may be wrong; they were learned as they are",
+            "s.csv lists 1 label that may be wrong, the most suspicious first; its score is 0.5 "
+            "if the likelier class is as probable as the label, and 1 if it is certain",
+            "1 of 9 labels may be wrong; training used them as they are",
         ]),
         (0, True, None, []),
         (0, True, "s.csv", ["no label seems wrong, so s.csv lists none"]),

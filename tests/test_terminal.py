@@ -69,7 +69,7 @@ def test_what_a_source_is_made_of_keeps_its_headings() -> None:
     drawn = [line for line in lines if line[:1] in "┏┃┡│└"]
     assert drawn and all(len(line) <= 60 for line in drawn)
     words = " ".join(line.translate(BORDER) for line in drawn).split()
-    assert {"cut", "stage", "ms"} <= set(words)
+    assert {"freeze_at", "stage", "ms"} <= set(words)
 
 
 def rendered(columns: int, heads: list[str], rows: list[list[str]], **options: object) -> list[str]:

@@ -251,7 +251,7 @@ def test_options_select_checks_and_examples(toys, capsys):
     ("options", "message"),
     [(["--check", "its_head_is_liner"], "did you mean 'check_its_head_is_linear'?"),
      (["--example", "gray"], "no example is called 'gray': did you mean 'grey'?"),
-     (["--source", "x", "--example", "grey"], "with a source, no example is checked")],
+     (["--source", "x", "--example", "grey"], "--source replaces the plugin's examples")],
 )  # fmt: skip
 def test_an_unknown_check_or_example_is_a_usage_error(toys, options, message):
     with pytest.raises(UsageError) as caught:

@@ -77,7 +77,7 @@ def test_an_insignificant_difference_shows_its_counts(
     better: int, worse: int, sentence: str
 ) -> None:
     one = {"name": "knn", "n": 80, "better": better, "worse": worse, "p": 1.0}
-    assert command._undecided(one) == sentence
+    assert command._tie(one) == sentence
 
 
 @pytest.mark.parametrize(

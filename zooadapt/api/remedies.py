@@ -1,4 +1,4 @@
-"""What errors say, in Python's words: the layers below speak of the command line's options."""
+"""Errors in Python's words: the rooms below speak of the command line's options."""
 
 from __future__ import annotations
 
@@ -9,55 +9,40 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from zooadapt.api.parameters import OPTIONS
-from zooadapt.errors import FileError, ResourceError, UsageError, ZooadaptError, out_of_memory
+from zooadapt.errors import UsageError, ZooadaptError
+from zooadapt.runtime import failures
 from zooadapt.training.strategies import STRATEGIES
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def of_python(function: Callable[P, R]) -> Callable[P, R]:
-    """The border to the programs of others: what is expected to fail is a ZooadaptError whose
-    remedy speaks of parameters, and which a traceback shows too.
+    """The function with errors for Python programs.
 
-    Raises: in the place of a function's own errors, those.
+    Raises: for every expected failure a ZooadaptError, whose remedy names parameters and stands in
+    the traceback too.
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except ZooadaptError as error:
-            if isinstance(error, UsageError):
-                error.remedy = error.remedy or f"help(zooadapt.{function.__qualname__})"
-            raise _translated(error) from error.__cause__
         except Exception as error:
-            if out_of_memory(error):
-                raise _translated(
-                    ResourceError(
-                        "out of memory",
-                        thing="memory",
-                        remedy="give a smaller --batch-size or --input-size, or the process more "
-                        "memory",
-                    )
-                ) from error
-            if isinstance(error, OSError):
-                thing = str(error.filename or "output")
-                raise _translated(
-                    FileError(
-                        f"cannot read or write '{thing}': {error.strerror or error}",
-                        thing=thing,
-                        remedy="check the disk and its permissions",
-                    )
-                ) from error
-            raise
+            if (expected := failures.expected(error)) is None:
+                raise
+            if isinstance(expected, UsageError):
+                expected.remedy = expected.remedy or f"help(zooadapt.{function.__qualname__})"
+            cause = error.__cause__ if expected is error else error
+            raise _translated(expected) from cause
 
     return call
 
 
 def in_python(text: str) -> str:
-    """A sentence that speaks of options of the command line, in Python's words: `--some-flag X` is
-    `some_flag=X`, and a flag is `flag=True`."""
-    parts = _SHELL.split(text)  # commands that have no function here stay commands
+    """A sentence about options of the command line, in Python's words: `--some-flag X` becomes
+    `some_flag=X`, and a flag `flag=True`."""
+    parts = _SHELL.split(text)  # commands without a function stay commands
     parts[::2] = [_FLAG.sub(_parameter, _CALL.sub(_called, part)) for part in parts[::2]]
     return "".join(parts)
 
@@ -99,7 +84,7 @@ def _parameter(match: re.Match[str]) -> str:
 
 
 def _is_value(name: str, word: str) -> bool:
-    """Whether a word after an option is its value and not the sentence's next one."""
+    """Whether a word after an option is its value, and not the next word of the sentence."""
     if word.isupper() or _is_number(word):
         return True
     if (option := OPTIONS.get(name)) is not None and option.choices:
@@ -125,7 +110,7 @@ def _is_encoding(word: str) -> bool:
 
 
 def _translated(error: ZooadaptError) -> ZooadaptError:
-    """The same error in Python's words; a traceback shows its remedy below its message."""
+    """The same error in Python's words; a traceback shows the remedy below the message."""
     pairs = list(zip(error.options[::2], error.options[1::2], strict=False))
     remedy = ", ".join(f"{_name(option)}={value!r}" for option, value in pairs) or error.remedy
     error.args = (in_python(str(error)),)

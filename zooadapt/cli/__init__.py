@@ -13,26 +13,28 @@ from typing import Any
 
 import click
 
-from zooadapt.cli import streams, synonyms, system, terminate
+from zooadapt.cli import environment, streams, synonyms, terminate
 from zooadapt.cli.commands import amended
-from zooadapt.errors import ZooadaptError, out_of_memory
-from zooadapt.runtime import distributed, memory, timing
+from zooadapt.errors import ZooadaptError
+from zooadapt.runtime import distributed, failures, timing
 from zooadapt.runtime.version import __version__
+from zooadapt.runtime.wording import printable
 
 COMMANDS = {
-    "adapt": ("zooadapt.cli.adapt:adapt", "Adapt a pretrained model to your data."),
-    "cache": ("zooadapt.cli.cache:cache", "Show and remove what is stored on this machine."),
-    "demo": ("zooadapt.cli.demo:demo", "See the main job done, offline, in about half a minute."),
-    "evaluate": ("zooadapt.cli.use:evaluate", "Metrics of a model on a labelled set."),
-    "features": ("zooadapt.cli.use:features", "Embeddings and labels of a data set."),
-    "inspect": ("zooadapt.cli.look:inspect", "Stages, costs and cuts of a source."),
-    "models": ("zooadapt.cli.look:models", "Sources that are here, and that families know."),
-    "plugins": ("zooadapt.cli.plugins:plugins", "List, check and create plugins."),
-    "predict": ("zooadapt.cli.use:predict", "Labels with probabilities for new inputs."),
-    "pretrain": ("zooadapt.cli.pretrain:pretrain", "Train a source on plain text, no labels."),
-    "pull": ("zooadapt.cli.hub:pull", "Download a source, verified, to use it offline."),
-    "push": ("zooadapt.cli.hub:push", "Publish a model on the Hub."),
+    "adapt": ("adapt:adapt", "Adapt a pretrained model to your data."),
+    "cache": ("cache:cache", "Show and remove what is stored on this machine."),
+    "demo": ("demo:demo", "Run the main job offline, in about half a minute."),
+    "evaluate": ("inference:evaluate", "Measure a model on labelled data."),
+    "features": ("inference:features", "Write the embeddings of a data set."),
+    "inspect": ("inspect:inspect", "Show the stages of a model, their cost and freeze points."),
+    "models": ("inspect:models", "List pretrained models to start from."),
+    "plugins": ("plugins:plugins", "List, check and create plugins."),
+    "predict": ("inference:predict", "Predict the labels of new inputs, with probabilities."),
+    "pretrain": ("pretrain:pretrain", "Pretrain a language model on plain text, without labels."),
+    "pull": ("hub:pull", "Download a pretrained model, verified, for offline use."),
+    "push": ("hub:push", "Publish a model on the Hub."),
 }
+"""Commands with their homes in `zooadapt.cli` and a line of help."""
 
 
 class LazyGroup(click.Group):
@@ -45,13 +47,16 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(
+            importlib.import_module(f"zooadapt.cli.{module}"), attribute
+        )
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and (ours := synonyms.command(args[0])):
-            ctx.fail(f"No such command '{args[0]}': here it is 'zooadapt {ours}'.")
+        if args[0] not in COMMANDS and (name := synonyms.command(args[0])):
+            ctx.fail(f"No such command '{args[0]}': here it is 'zooadapt {name}'.")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,7 +74,7 @@ def root() -> None:
 
 
 class Interrupted(BaseException):
-    """A signal asked to stop. No KeyboardInterrupt, so that a plugin cannot fake one."""
+    """A signal that ends the command. It is no KeyboardInterrupt, which a plugin could raise."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -81,7 +86,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     streams.prepare()
-    note = system.prepare()
+    note = environment.prepare()
     if note and distributed.is_main():
         _note(note)
     as_json = "--json" in sys.argv
@@ -105,68 +110,39 @@ def main() -> None:
         # Nobody exits here but click, for a shell's completion, and click and rich with 1, which is
         # what they make of a broken pipe.
         code = _unread() if stop.code == 1 else stop.code
-    except ZooadaptError as error:
-        remedy = amended(sys.argv[1:], error.options) if error.options else error.remedy
-        code = _fail(
-            type(error).__name__, str(error), error.thing, remedy, error.code, as_json=as_json
-        )
     except Exception as error:
-        if out_of_memory(error):
-            message, remedy = terminate.MESSAGE, terminate.REMEDY
-            if isinstance(error, ImportError) or "thread" in str(error):
-                message, remedy = f"{message}: {error}", memory.MORE
-            code = _fail("ResourceError", message, "memory", remedy, 71, as_json=as_json)
-        elif isinstance(error, OSError):
-            thing = str(error.filename or "output")
-            code = _fail(
-                "FileError",
-                f"cannot read or write '{thing}': {error.strerror or error}",
-                thing,
-                "check the disk and its permissions",
-                74,
-                as_json=as_json,
-            )
-        elif os.environ.get("ZOOADAPT_DEBUG"):
+        expected = failures.expected(error)
+        if expected is None and os.environ.get("ZOOADAPT_DEBUG"):
             raise
-        else:
-            code = _fail(
-                "Bug",
-                f"zooadapt failed: {type(error).__name__}: {error}",
-                "zooadapt",
-                "run it again with ZOOADAPT_DEBUG=1 and report what it prints",
-                1,
-                as_json=as_json,
-            )
+        code = _fail_of(expected, as_json) if expected else _fail_of_bug(error, as_json)
     try:
         sys.stdout.flush()
     except OSError:
         _drop_output()
-    if why := streams.lost():
-        _note(f"the result could not be printed: {why}")
+    if fault := streams.lost():
+        _note(f"the result could not be printed: {fault}")
     if code and timing.importing():
         atexit.register(_leave, code)
     sys.exit(code or 0)
 
 
 def _note(text: str) -> None:
-    from zooadapt.cli.output import printable
-
     print(printable(f"note: {text}"), file=sys.stderr)
 
 
 def _unread() -> int:
-    """The exit code where the reader of stdout has gone."""
+    """The exit code of a broken pipe."""
     _drop_output()
     return 141
 
 
 def _drop_output() -> None:
-    """Let what stdout still holds go nowhere, so that the interpreter's end does not fail on it."""
+    """Discard what stdout still buffers, so that the interpreter's exit does not fail on it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: click.ClickException) -> tuple[str, str, str]:
-    """What click says of a command line: the message, the option or argument, the remedy."""
+    """The message, the option or argument at fault, and the remedy of a usage error of click."""
     context, param = getattr(error, "ctx", None), getattr(error, "param", None)
     thing = param.opts[-1] if param else getattr(error, "option_name", "")
     command = context.command_path if context else "zooadapt"
@@ -187,9 +163,19 @@ def _interrupt(number: int, frame: Any) -> None:
     raise Interrupted(128 + number)
 
 
-def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_json: bool) -> int:
-    from zooadapt.cli.output import printable
+def _fail_of(error: ZooadaptError, as_json: bool) -> int:
+    remedy = amended(sys.argv[1:], error.options) if error.options else error.remedy
+    kind = type(error).__name__
+    return _fail(kind, str(error), error.thing, remedy, error.code, as_json=as_json)
 
+
+def _fail_of_bug(error: Exception, as_json: bool) -> int:
+    message = f"zooadapt failed: {type(error).__name__}: {error}"
+    remedy = "run it again with ZOOADAPT_DEBUG=1 and report what it prints"
+    return _fail("Bug", message, "zooadapt", remedy, 1, as_json=as_json)
+
+
+def _fail(kind: str, message: str, thing: str, remedy: str, code: int, *, as_json: bool) -> int:
     who = "" if distributed.is_main() else f"process {distributed.rank()}: "
     line = f"{who}error: {message}" + (f". Try: {remedy}" if remedy else "")
     print(printable(line), file=sys.stderr)

@@ -45,27 +45,27 @@ def adapt(as_json: bool, **options: Any) -> None:
     from zooadapt.training.config import Request
 
     options.pop("why")
-    source_of = click.get_current_context().get_parameter_source
-    typed = frozenset(name for name in options if source_of(name) is ParameterSource.COMMANDLINE)
+    origin = click.get_current_context().get_parameter_source
+    typed = frozenset(name for name in options if origin(name) is ParameterSource.COMMANDLINE)
     request = Request(reading=shared.read_options(options), typed=typed, **options)
     from zooadapt.workflows.inputs import open_inputs
 
-    shown = progress(as_json)
-    opened = open_inputs(request, shown)
-    shown.doing("importing torch")
-    with opened.clock.part("imports"):
+    display = progress(as_json)
+    inputs = open_inputs(request, display)
+    display.doing("importing torch")
+    with inputs.clock.part("imports"):
         from zooadapt.workflows.adapt import adapt as run
 
     try:
-        result = run(request, shown, opened=opened)
+        result = run(request, display, opened=inputs)
     except Interrupted:
-        shown.say(_how_to_go_on(request.out))
+        display.say(_resume_line(request.out))
         raise
     written = "out" in result.report
     emit(result.report, as_json, lambda: _show(result.report), stands=written)
 
 
-def _how_to_go_on(out: Path) -> str:
+def _resume_line(out: Path) -> str:
     from zooadapt.training.resume import folder_of
 
     checkpoint = folder_of(out)
@@ -73,7 +73,7 @@ def _how_to_go_on(out: Path) -> str:
         return "interrupted before there was anything to resume"
     words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
     command = shlex.join(["zooadapt", *words, "--resume"])
-    return f"interrupted: what was trained is in '{checkpoint}'. Go on with: {command}"
+    return f"interrupted: the checkpoint is in '{checkpoint}'. Continue with: {command}"
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -81,16 +81,16 @@ def _show(report: dict[str, Any]) -> None:
         for note in report["notes"]:
             say(f"note: {note}")
         return
-    how = report["plan"]["val"]
-    rows = [] if _only_learned(report) else [_row("val", how, report["val"])]
+    held_out = report["plan"]["val"]
+    rows = [] if _only_learned(report) else [_row("val", held_out, report["val"])]
     if report["test"]:
         rows.append(_row("test", "test part", report["test"]))
     for name, scores in report["test_baselines"].items():
         rows.append(_row(name, "test part", scores))
     baselines = {} if _only_learned(report) else report["baselines"]
     for name, scores in baselines.items():
-        same = how if scores["n"] == report["val"]["n"] else "held out"
-        rows.append(_row(name, scores.get("how", same), scores))
+        measured_on = held_out if scores["n"] == report["val"]["n"] else "held out"
+        rows.append(_row(name, scores.get("how", measured_on), scores))
     columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
     table("", columns, rows, spare=(5, 4, 6))
     for line in _lines(report):
@@ -106,17 +106,17 @@ def _show(report: dict[str, Any]) -> None:
 
 
 def _only_learned(report: dict[str, Any]) -> bool:
-    """Whether the source had learned every sample that `val` was measured on."""
-    samples, before = report["data"]["samples"], report["data"]["learned_before"]
+    """Whether the pretrained model had been trained on every sample that `val` was measured on."""
+    samples, learned = report["data"]["samples"], report["data"]["learned_before"]
     part = "val" if "val" in samples else "train"
-    return before[part] == samples[part]
+    return bool(learned[part] == samples[part])
 
 
-def _row(name: str, how: str, scores: dict[str, Any]) -> list[Any]:
+def _row(name: str, measured_on: str, scores: dict[str, Any]) -> list[Any]:
     (low, high), (f1_low, f1_high) = scores["interval"], scores["macro_f1_interval"]
     return [
         name,
-        how,
+        measured_on,
         f"{scores['accuracy']:.3f}",
         f"{low:.3f} to {high:.3f}",
         f"{scores['macro_f1']:.3f}",
@@ -126,33 +126,33 @@ def _row(name: str, how: str, scores: dict[str, Any]) -> list[Any]:
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    """What the figures do and do not say."""
+    """Sentences below the table: notes, comparisons, label issues, the learning curve."""
     lines = [f"note: {note}" for note in report["notes"]]
     if report["stopped"]:
         lines.append(f"training ended early: {report['stopped']}")
-    lines += [_undecided(one) for one in report["comparisons"] if not one["told_apart"]]
-    suspects, curve = report["suspects"], report["learning_curve"]
-    place = report.get("suspects_file")
-    if suspects and suspects["count"]:
-        if place:
+    lines += [_tie(one) for one in report["comparisons"] if not one["told_apart"]]
+    issues, curve = report["suspects"], report["learning_curve"]
+    file = report.get("suspects_file")
+    if issues and issues["count"]:
+        if file:
             lines.append(
-                f"{place} lists {counted(suspects['count'], 'label')} that may be wrong, the least "
-                "believed first; its score is 0.5 where the likelier class is as probable as the "
-                "given one, and 1 where it is certain"
+                f"{file} lists {counted(issues['count'], 'label')} that may be wrong, the most "
+                "suspicious first; its score is 0.5 if the likelier class is as probable as the "
+                "label, and 1 if it is certain"
             )
-        done = {
-            "keep": "they were learned as they are" if place else "--suspects FILE.csv lists them",
-            "drop": f"{suspects['changed']} were not learned from",
-            "relabel": f"{suspects['changed']} were learned as the likelier class",
-        }
-        lines.append(
-            f"{suspects['count']} of {suspects['of']} labels may be wrong; "
-            f"{done[suspects['treatment']]}"
+        action = {
+            "keep": "training used them as they are" if file else "--suspects FILE.csv lists them",
+            "drop": f"training excluded {issues['changed']}",
+            "relabel": f"training used the likelier class for {issues['changed']}",
+        }[issues["treatment"]]
+        lines.append(f"{issues['count']} of {issues['of']} labels may be wrong; {action}")
+    elif issues and (file or not issues["reliable"]):
+        reason = (
+            "no label seems wrong"
+            if issues["reliable"]
+            else "the head is too inaccurate to flag label errors"
         )
-    elif suspects and (place or not suspects["reliable"]):
-        right = suspects["reliable"]
-        why = "no label seems wrong" if right else "the head is too inaccurate to flag label errors"
-        lines.append(f"{why}, so {place} lists none" if place else why)
+        lines.append(f"{reason}, so {file} lists none" if file else reason)
     if curve:
         lines.append(curve["sentence"])
     if report["conclusion"]:
@@ -160,7 +160,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _undecided(one: dict[str, Any]) -> str:
+def _tie(one: dict[str, Any]) -> str:
     """A baseline that is not significantly different from the model."""
     if not one["better"] and not one["worse"]:
         return f"the model and {one['name']} are right about the same samples, {one['n']} compared"

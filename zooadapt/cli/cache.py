@@ -1,4 +1,4 @@
-"""`zooadapt cache list` and `clear`: what earlier commands left on the disk."""
+"""`zooadapt cache list` and `clear`: downloads and features that earlier commands stored."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def cache() -> None:
     """Show and remove what is stored on this machine."""
 
 
-@cache.command("list", short_help="What is stored, with sizes.", example="zooadapt cache list")
+@cache.command("list", short_help="List what is stored, with sizes.", example="zooadapt cache list")
 @shared.as_json
 def list_stored(as_json: bool) -> None:
-    """What is stored on this machine, the largest first."""
+    """List what is stored on this machine, the largest first."""
     from zooadapt.zoo.stored import stored
 
     rows = stored()
@@ -26,7 +26,7 @@ def list_stored(as_json: bool) -> None:
     def show() -> None:
         cells = [[row["kind"], row["name"], f"{row['bytes'] / 1e6:,.1f}"] for row in rows]
         table("", ["what", "name", "MB"], cells)
-        say(f"{total / 1e6:,.1f} MB in all; zooadapt cache clear --features --sources removes them")
+        say(f"{total / 1e6:,.1f} MB in total; zooadapt cache clear --features --sources removes it")
 
     emit({"stored": rows, "bytes": total}, as_json, show)
 
@@ -44,13 +44,13 @@ def list_stored(as_json: bool) -> None:
 )
 @shared.as_json
 def clear(features: bool, sources: bool, as_json: bool) -> None:
-    """Remove what is stored on this machine, but for the features that a run is using."""
+    """Remove what is stored on this machine, except the features that a run is using."""
     from zooadapt.errors import UsageError
     from zooadapt.zoo.stored import clear_features, clear_sources
 
     if not features and not sources:
         raise UsageError(
-            "nothing was named that should be removed",
+            "no option names what to remove",
             thing="--features",
             remedy="zooadapt cache clear --features, --sources or both",
         )

@@ -16,7 +16,7 @@ from zooadapt.cli.output import emit, progress, say
 from zooadapt.runtime.timing import Clock
 
 _RUNS = {"adapted": ("probe", None, False), "from scratch": ("full", 40, True)}
-"""Strategy, epochs and whether from random weights, of each model."""
+"""Strategy, epochs and whether from random weights, of each of the two models."""
 
 
 @command(example="zooadapt demo -o digits")
@@ -28,25 +28,25 @@ _RUNS = {"adapted": ("probe", None, False), "from scratch": ("full", 40, True)}
 @shared.option("--data-only", is_flag=True, help="Write the images and stop.")
 @shared.as_json
 def demo(out: Path, data_only: bool, as_json: bool) -> None:
-    """Adapt a bundled source to ten images a class, beside the same network from scratch.
+    """Adapt a bundled model to ten images a class, beside the same network from random weights.
 
-    The source was trained on the handwritten digits 0 to 4 and meets the digits 5 to 9.
+    The model was pretrained on the handwritten digits 0 to 4 and is adapted to 5 to 9.
     """
     from zooadapt.runtime import outputs
     from zooadapt.workflows import demo as digits
 
-    clock, shown = Clock(), progress(as_json)
+    clock, display = Clock(), progress(as_json)
     outs = {name: out / name.replace(" ", "-") for name in _RUNS}
-    for place in outs.values():
-        outputs.check_output(place, overwrite=True)
+    for folder in outs.values():
+        outputs.check_output(folder, overwrite=True)
     with clock.part("pictures"):
         _, target = digits.write_digits(out / "data")
     if data_only:
         data = {"out": str(out), "data": str(out / "data")}
         emit(data, as_json, lambda: say(out / "data"), stands=True)
         return
-    shown.say(f"Handwritten digits 5 to 9, {digits.LABELS} pictures of each to learn:")
-    shown.say("1. A network that has learned the digits 0 to 4 learns them.")
+    display.say(f"Handwritten digits 5 to 9, {digits.LABELS} pictures of each to learn:")
+    display.say("1. A network that has learned the digits 0 to 4 learns them.")
     with clock.part("start-up"):
         from zooadapt.runtime.progress import Progress
         from zooadapt.training.config import Request
@@ -66,13 +66,13 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
             overwrite=True,
         )
         if from_scratch:
-            shown.say("2. The same network learns them without having seen a digit.")
+            display.say("2. The same network learns them without having seen a digit.")
         with clock.part(name):
             report = adapt(request, Progress()).report
         results[name] = {key: report[key] for key in ("out", "test", "seconds")}
     images = digits.examples(target)
     with clock.part("answers"):
-        answers = inference.predict(
+        predictions = inference.predict(
             str(outs["adapted"]), list(map(str, images)), Settings(), Progress()
         )
     seconds = clock.seconds()
@@ -85,11 +85,11 @@ def demo(out: Path, data_only: bool, as_json: bool) -> None:
         say(f"about {untrained}.")
         say("")
         blocks = _has("▄▀█")
-        shown_images = images if blocks else images[:3]
-        for line in digits.drawn(shown_images, blocks=blocks):
+        drawn = images if blocks else images[:3]
+        for line in digits.drawn(drawn, blocks=blocks):
             say("  " + line.rstrip())
         width = 10 if blocks else 18
-        labels = [f"says {one.label}" for one in answers[: len(shown_images)]]
+        labels = [f"says {one.label}" for one in predictions[: len(drawn)]]
         say("  " + "".join(f"{label:<{width}}" for label in labels).rstrip())
         say("")
         parts = [f"{name} {value:.1f}" for name, value in seconds.items() if name != "total"]
@@ -114,12 +114,12 @@ def _has(characters: str) -> bool:
 
 
 def _program() -> str:
-    """What to type to run this program again: its name, or its path where the name finds none."""
-    beside = Path(sys.executable).parent / "zooadapt"
-    there = shutil.which("zooadapt")
-    if there is not None and Path(there).absolute() == beside.absolute():
+    """What to type to run this program again: its name, or its path if the shell finds another."""
+    script = Path(sys.executable).parent / "zooadapt"
+    on_path = shutil.which("zooadapt")
+    if on_path is not None and Path(on_path).absolute() == script.absolute():
         return "zooadapt"
-    if not beside.exists():
+    if not script.exists():
         return f"{shlex.quote(sys.executable)} -m zooadapt"
-    path = os.path.relpath(beside)
-    return shlex.quote(str(beside) if path.startswith("..") else path)
+    path = os.path.relpath(script)
+    return shlex.quote(str(script) if path.startswith("..") else path)

@@ -1,4 +1,4 @@
-"""`zooadapt pull` and `push`: sources from the Hub, models onto it."""
+"""`zooadapt pull` and `push`: pretrained models from the Hub, adapted models to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @shared.options_of(AdaptOptions, "overwrite", "offline")
 @shared.as_json
 def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
-    """Download SOURCE, check every byte, and keep it for use without a network."""
+    """Download SOURCE from the Hub and verify it, for offline use."""
     from zooadapt.runtime import outputs
     from zooadapt.zoo import hub
     from zooadapt.zoo.locations import locate
@@ -35,11 +35,11 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
     progress(as_json).doing(f"fetching {source}", shows=True)
     _, location, revision = locate(source, offline=offline)
     config = hub.fetch_config(location, revision=revision, offline=offline)
-    got = hub.pull(
-        location, out, revision=revision, names=_further(config), overwrite=overwrite,
+    source_files = hub.pull(
+        location, out, revision=revision, names=_extra_files(config), overwrite=overwrite,
         offline=offline,
     )  # fmt: skip
-    emit(_source(got), as_json, lambda: _show_source(got), stands=True)
+    emit(_facts(source_files), as_json, lambda: _show_source(source_files), stands=True)
 
 
 @command(example="zooadapt push flowers-model me/flowers --dry-run")
@@ -60,18 +60,18 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
 @shared.options_of(AdaptOptions, "offline")
 @shared.as_json
 def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
-    """Publish MODEL, a folder that adapt wrote, as REPO (USER/NAME) on the Hub."""
+    """Publish MODEL, a folder that adapt wrote, as the Hub repository REPO (USER/NAME)."""
     from zooadapt.zoo import hub
 
-    names = _further(hub.local_config(model))
+    names = _extra_files(hub.local_config(model))
     progress(as_json).doing(f"comparing {model} with {repo}", shows=True)
-    done = hub.push(model, repo, names=names, **options)
-    shown = partial(_show_push, done, wanted_public=options["public"])
-    emit(asdict(done), as_json, shown, stands=not options["dry_run"])
+    result = hub.push(model, repo, names=names, **options)
+    show = partial(_show_push, result, public=options["public"])
+    emit(asdict(result), as_json, show, stands=not options["dry_run"])
 
 
-def _further(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Files that the model's family needs beside the usual ones; none where no family knows it."""
+def _extra_files(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files that the model's family needs beside the usual ones; none if no family claims it."""
     from zooadapt.errors import DataError
     from zooadapt.family import further_files
     from zooadapt.zoo import registry
@@ -82,33 +82,33 @@ def _further(config: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
 
 
-def _source(got: Source) -> dict[str, Any]:
+def _facts(source: Source) -> dict[str, Any]:
     return {
-        "location": got.location, "revision": got.revision, "folder": str(got.folder),
-        "license": got.license, "files": dict(got.files),
+        "location": source.location, "revision": source.revision, "folder": str(source.folder),
+        "license": source.license, "files": dict(source.files),
     }  # fmt: skip
 
 
-def _show_source(got: Source) -> None:
-    commit = f" at {got.revision}" if got.revision else ""
-    say(f"{got.location}{commit}, licence {got.license or 'unknown'}")
-    table("", ["file", "sha256"], [[name, sha256] for name, sha256 in got.files.items()])
-    say(f"in {got.folder}")
+def _show_source(source: Source) -> None:
+    commit = f" at {source.revision}" if source.revision else ""
+    say(f"{source.location}{commit}, licence {source.license or 'unknown'}")
+    table("", ["file", "sha256"], [[name, sha256] for name, sha256 in source.files.items()])
+    say(f"in {source.folder}")
 
 
-def _show_push(done: PushResult, *, wanted_public: bool) -> None:
-    rows = [[f.name, f"{f.size:,}", f.sha256[:16], f.change] for f in done.files]
-    table("", ["file", "bytes", "sha256", "there"], rows)
-    if done.commit is None:
-        kind = "public" if done.public else "private"
-        new = f"a new {kind} repository" if done.creates_repo else f"the {kind} repository"
-        for line in (done.card_diff or "README.md: no change").splitlines():
+def _show_push(result: PushResult, *, public: bool) -> None:
+    rows = [[f.name, f"{f.size:,}", f.sha256[:16], f.change] for f in result.files]
+    table("", ["file", "bytes", "sha256", "on the Hub"], rows)
+    if result.commit is None:
+        kind = "public" if result.public else "private"
+        new = f"a new {kind} repository" if result.creates_repo else f"the {kind} repository"
+        for line in (result.card_diff or "README.md: no change").splitlines():
             say(line)
-        if done.unseen:
-            say(f"note: what is at {done.url} now is not known: {done.unseen}")
+        if result.unseen:
+            say(f"note: {result.url} could not be compared: {result.unseen}")
             new = "the repository"
-        say(f"nothing was sent; without --dry-run it goes to {new} {done.url}")
+        say(f"nothing was sent; without --dry-run it goes to {new} {result.url}")
     else:
-        say(f"published as {done.pull_request or done.url}, commit {done.commit}")
-    if wanted_public and not done.public:
-        say("note: the repository exists and is private; its settings page makes it public")
+        say(f"published as {result.pull_request or result.url}, commit {result.commit}")
+    if public and not result.public:
+        say("note: the repository is private; its settings page makes it public")

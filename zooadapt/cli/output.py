@@ -1,4 +1,4 @@
-"""What people see: progress with time left, tables, and one JSON object for machines."""
+"""Output of the commands: progress with time left, tables, and one JSON object for machines."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ _QUIET_SECONDS = 30.0
 def emit(
     result: Mapping[str, Any], as_json: bool, show: Callable[[], None], *, stands: bool = False
 ) -> None:
-    """The result, on stdout, once: one JSON object in ASCII, which every terminal and encoding
-    bears, or what `show` prints for people. stands: what was asked for is done, be it printed or
-    not."""
+    """Print the result to stdout, once: as one JSON object in ASCII, or by `show` for people.
+    stands: the work is done, so a failure to print is no failure of the command."""
     if not distributed.is_main():
         return
     spinner.hide()
@@ -36,7 +35,7 @@ def emit(
 
 
 def say(*cells: Any) -> None:
-    """A line on stdout, its cells set apart by tabs. Cells are data, never control characters."""
+    """Print cells to stdout, separated by tabs, their control characters escaped."""
     print(*(printable(str(cell)) for cell in cells), sep="\t")
 
 
@@ -48,8 +47,8 @@ def table(
     spare: Sequence[int] = (),
     short: Sequence[str] = (),
 ) -> None:
-    """A table on stdout; columns of numbers are set right. Cells are data, never markup. A narrow
-    terminal does without the columns at `spare`, in that order, and takes the `short` headings."""
+    """Print a table to stdout; columns of numbers are aligned right, markup in cells is escaped. A
+    narrow terminal omits the columns at `spare`, in that order, and takes the `short` headings."""
     from rich.console import Console
 
     from zooadapt.cli.tables import fitted
@@ -61,30 +60,30 @@ def table(
 
 
 def progress(as_json: bool) -> Progress:
-    """A bar on a terminal, a line every half minute elsewhere; both on stderr, of one process."""
+    """Bars on a terminal, a line every half minute elsewhere; on stderr, from the main process."""
     if not distributed.is_main():
         return Progress()
     return Bars() if sys.stderr.isatty() and not as_json else Lines()
 
 
 class Lines(Progress):
-    """Plain lines for logs: what happens, and how far it is, at most every half minute."""
+    """Plain lines for logs, at most one every half minute."""
 
     def doing(self, what: str, *, shows: bool = False) -> None:
         spinner.remind(_QUIET_SECONDS, self.say, f"{what} …")
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        spinner.forget()
-        started = said = time.monotonic()
+        spinner.cancel()
+        started = printed = time.monotonic()
         done = 0
 
         def advance(n: int) -> None:
-            nonlocal done, said
+            nonlocal done, printed
             done += n
             now = time.monotonic()
-            if now - said > _QUIET_SECONDS:
-                said = now
+            if now - printed > _QUIET_SECONDS:
+                printed = now
                 left = (now - started) / done * (total - done)
                 self.say(f"{what}: {done} of {total}, {left:.0f} s left")
 
@@ -100,8 +99,8 @@ class Lines(Progress):
 
 
 class Bars(Lines):
-    """rich's spinner and bars on a terminal: one for the piece of work, and one for the whole run
-    where it is known how long that takes at most."""
+    """rich's spinner and bars on a terminal: a bar for the current task, and one for the whole run
+    if its longest duration is known."""
 
     def __init__(self) -> None:
         self._started, self._most = time.monotonic(), 0.0
@@ -130,15 +129,17 @@ class Bars(Lines):
             bars.TextColumn("left"),
             bars.TimeRemainingColumn(),
         )
-        with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-            task = shown.add_task(what, total=total)
+        with bars.Progress(*columns, console=Console(stderr=True), transient=True) as display:
+            task = display.add_task(what, total=total)
             seconds = round(self._most)
-            run = shown.add_task("seconds of the run, at most", total=seconds, visible=seconds > 0)
+            run = display.add_task(
+                "seconds of the run, at most", total=seconds, visible=seconds > 0
+            )
 
             def advance(n: int) -> None:
-                shown.advance(task, n)
+                display.advance(task, n)
                 spent = round(time.monotonic() - self._started)
-                shown.update(run, completed=min(spent, seconds))
+                display.update(run, completed=min(spent, seconds))
 
             advance(0)
             yield advance

@@ -24,21 +24,21 @@ def plugins() -> None:
 
 @plugins.command(
     "list",
-    short_help="Installed families; a broken one with its reason.",
+    short_help="List installed model families; a broken one with its error.",
     example="zooadapt plugins list",
 )
 @shared.as_json
 def list_plugins(as_json: bool) -> None:
-    """Installed families and what they claim; a broken one with its reason."""
+    """List installed model families and what they claim; a broken one with its error."""
     from zooadapt.zoo import registry
 
-    found = registry.describe()
+    families = registry.describe()
 
     def show() -> None:
-        for one in found:
+        for one in families:
             flags = "".join(f", {flag}" for flag in one["can"])
-            what = f"interface {one['api']}, {one['modality']}{flags}" if one["api"] else "broken"
-            say(f"{one['name']}: {one['distribution']} {one['version']}, {what}")
+            state = f"interface {one['api']}, {one['modality']}{flags}" if one["api"] else "broken"
+            say(f"{one['name']}: {one['distribution']} {one['version']}, {state}")
             if one["error"]:
                 lines = [one["error"], f"try: {one['remedy']}"]
             else:
@@ -46,7 +46,7 @@ def list_plugins(as_json: bool) -> None:
             for line in (*lines, one["where"]):
                 say(f"    {line}")
 
-    emit({"plugins": found}, as_json, show)
+    emit({"plugins": families}, as_json, show)
 
 
 @plugins.command(
@@ -87,10 +87,7 @@ def check(
     fail_fast: bool,
     as_json: bool,
 ) -> None:
-    """Check that plugin NAME keeps the contract, through its real entry point.
-
-    Without --source: on small networks with random weights, as the plugin's examples say.
-    """
+    """Check that plugin NAME keeps the contract, through its real entry point."""
     from zooadapt.zoo import registry
 
     family = registry.plain(name)
@@ -98,7 +95,9 @@ def check(
 
     if source is not None and examples:
         raise UsageError(
-            "with a source, no example is checked", thing="--example", remedy="leave one out"
+            "--source replaces the plugin's examples",
+            thing="--example",
+            remedy="leave one out",
         )
     selected = testing.select(checks)
     cases = testing.cases(family, source=source, offline=not online, examples=examples)
@@ -137,7 +136,7 @@ def _show_outcomes(outcomes: Sequence[Outcome], counts: dict[str, int]) -> None:
 
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """A check over all cases: what is worst, on which or why."""
+    """One check over all cases: its worst result, with the cases or the reason."""
     seconds = f"{sum(outcome.seconds for outcome in outcomes):.2f}"
     for status in ("fail", "pass", "skip"):
         of = [outcome for outcome in outcomes if outcome.status == status]
@@ -159,7 +158,7 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
 )
 @shared.as_json
 def new(name: str, modality: str, as_json: bool) -> None:
-    """Write a plugin to start from to the folder zooadapt-NAME; it passes its checks as it is."""
+    """Write a plugin to start from to the folder zooadapt-NAME; it passes all checks."""
     from zooadapt.zoo.scaffold import write_plugin
 
     folder = write_plugin(name, modality, Path.cwd())
@@ -167,6 +166,6 @@ def new(name: str, modality: str, as_json: bool) -> None:
 
     def show() -> None:
         say(f"{folder}: install it with `pip install -e {folder.name}[test]`, then")
-        say(f"`zooadapt plugins check {name}`; its README.md says how to go on")
+        say(f"`zooadapt plugins check {name}`; its README.md explains the next steps")
 
     emit(result, as_json, show, stands=True)

@@ -21,10 +21,10 @@ from zooadapt.training.pretrain_options import PretrainRequest
 @shared.options_of(PretrainRequest)
 @shared.as_json
 def pretrain(as_json: bool, **options: Any) -> None:
-    """Train a language model of FAMILY on plain TEXT: a source that needs no labels.
+    """Pretrain a language model of FAMILY on plain TEXT, without labels.
 
-    TEXT is a text file or a folder of .txt files. What is written to OUT is a source like any
-    other: zooadapt adapt OUT DATA -o MODEL.
+    TEXT is a text file or a folder of .txt files. OUT is a pretrained model like any other:
+    zooadapt adapt OUT DATA -o MODEL.
     """
     from zooadapt.data.reading import existing
 
@@ -32,18 +32,18 @@ def pretrain(as_json: bool, **options: Any) -> None:
     from zooadapt.workflows.pretrain import pretrain as run
 
     request = PretrainRequest(reading=shared.read_options(options), **options)
-    made = run(request, progress(as_json))
-    emit(made, as_json, lambda: _show(made), stands=True)
+    report = run(request, progress(as_json))
+    emit(report, as_json, lambda: _show(report), stands=True)
 
 
-def _show(made: dict[str, Any]) -> None:
-    data, seconds = made["data"], made["seconds"]["total"]
+def _show(report: dict[str, Any]) -> None:
+    data, seconds = report["data"], report["seconds"]["total"]
     say(
-        f"{made['bits_per_character']:.3f} bits per character, perplexity "
-        f"{made['perplexity']:.2f}, on {data['held_out']:,} of {data['characters']:,} characters"
+        f"{report['bits_per_character']:.3f} bits per character, perplexity "
+        f"{report['perplexity']:.2f}, on {data['held_out']:,} of {data['characters']:,} characters"
     )
     say("a sample:")
-    for line in made["sample"].splitlines():
+    for line in report["sample"].splitlines():
         say(line)
     say(f"{seconds:.1f} s of work")
-    say(f"source: {made['out']}")
+    say(f"source: {report['out']}")

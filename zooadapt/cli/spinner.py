@@ -1,4 +1,4 @@
-"""What is being done at the moment, as one moving line on a terminal's stderr."""
+"""The current activity, as one moving line on a terminal's stderr."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class Spinner:
-    """One line, which is taken away before anything else is printed. Without a terminal, for
-    `--json`, and in all processes but the main one there is none."""
+    """One line, which is removed before anything else is printed. It is shown on a terminal, by the
+    main process, without `--json`."""
 
     def __init__(self) -> None:
         self._shows = False
@@ -25,31 +25,31 @@ class Spinner:
 
     @contextmanager
     def during(self, what: str, *, as_json: bool) -> Iterator[None]:
-        """Show a line, and those that `show` puts in its place, until the block ends."""
+        """Show a line, and those that replace it, until the block ends."""
         self._shows = distributed.is_main() and not as_json and sys.stderr.isatty()
         self.show(what)
         try:
             yield
         finally:
             self.hide()
-            self.forget()
+            self.cancel()
             self._shows = False
 
     def remind(self, seconds: float, say: Callable[[str], None], line: str) -> None:
-        """Say a line, unless within so many seconds it is forgotten or the command ends."""
-        self.forget()
+        """Print a line after so many seconds, unless it is cancelled or the command ends before."""
+        self.cancel()
         self._reminder = threading.Timer(seconds, say, [line])
         self._reminder.daemon = True
         self._reminder.start()
 
-    def forget(self) -> None:
-        """Say no line that waits."""
+    def cancel(self) -> None:
+        """Cancel the line that waits."""
         if self._reminder is not None:
             self._reminder.cancel()
             self._reminder = None
 
     def show(self, what: str) -> None:
-        """This is being done now."""
+        """Replace the line; without effect where none is shown."""
         if not self._shows:
             return
         from rich.console import Console
@@ -63,11 +63,11 @@ class Spinner:
             self._status.update(Text(what))
 
     def hide(self) -> None:
-        """Leave the terminal to somebody else."""
+        """Remove the line from the terminal."""
         if self._status is not None:
             self._status.stop()
             self._status = None
 
 
 spinner = Spinner()
-"""The command's own: there is one terminal."""
+"""There is one, as there is one terminal."""

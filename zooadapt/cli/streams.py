@@ -1,5 +1,5 @@
-"""The standard streams as a run needs them: open, able to print every name, and no reason to fail
-once what the run is for is done."""
+"""The standard streams: open, able to print every name, and no cause of failure once the work of a
+command is done."""
 
 from __future__ import annotations
 
@@ -8,29 +8,33 @@ import io
 import os
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Lossy(io.FileIO):
-    """A file that loses what it cannot write."""
+    """A file that drops what it cannot write."""
 
     fault: OSError | None = None
-    """Why something was lost, where the file still has a reader."""
+    """Why something was dropped, other than for lack of a reader."""
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
             if error.errno != errno.EPIPE:
                 self.fault = error
-            return len(data)
+            return memoryview(data).nbytes
 
 
 _stdout: Lossy | None = None
 
 
 def prepare() -> None:
-    """Give streams that the caller closed a place (else the next file that is opened takes theirs),
-    spell out what their encodings lack, and let nothing that stderr cannot take end a run."""
+    """Reopen streams that the caller closed (else the next file to be opened takes their place),
+    escape characters that their encodings lack, and let no failure of stderr end a run."""
     global _stdout
     _stdout = None
     for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
@@ -46,26 +50,26 @@ def prepare() -> None:
 
 
 def forgive() -> None:
-    """From here on lose what stdout cannot take: what the run is for is done and stands."""
+    """From now on drop what stdout cannot take: the work is done."""
     global _stdout
     _stdout = _make_lossy("stdout")
 
 
 def lost() -> str:
-    """Why stdout lost something since `forgive`, empty where it did not or nobody reads it."""
+    """Why stdout dropped something since `forgive`; empty if it did not, or has no reader."""
     fault = _stdout.fault if _stdout else None
     return fault.strerror or str(fault) if fault else ""
 
 
 def _make_lossy(name: str) -> Lossy | None:
     stream = getattr(sys, name)
-    if not isinstance(stream, io.TextIOWrapper):  # a program's own
+    if not isinstance(stream, io.TextIOWrapper):  # a stream of the calling program
         return None
     with suppress(OSError):
         stream.flush()
     try:
         number = stream.fileno()
-    except OSError:  # one that is kept in memory
+    except OSError:  # a stream in memory
         return None
     file = Lossy(number, "w", closefd=False)
     wrapped = io.TextIOWrapper(

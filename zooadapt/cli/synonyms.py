@@ -1,4 +1,4 @@
-"""What other tools call the commands and options of this one, to answer with the name here."""
+"""Names that other tools have for our commands and options; errors answer with ours."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ _SENTENCES = {
         "ACCELERATE_USE_CPU=1 the CPU"
     ),
     ("--workers", "--num-workers", "--jobs", "--threads", "-j"): (
-        "data is read by as many threads as there are cores; OMP_NUM_THREADS=N before the command "
-        "says how many compute"
+        "as many threads as there are cores read data; OMP_NUM_THREADS=N before the command "
+        "sets how many compute"
     ),
     ("--num-classes", "--num-labels", "--classes"): "the classes are those of the data",
-    ("--pretrained",): "a source is pretrained; --from-scratch takes random weights",
+    ("--pretrained",): "SOURCE is pretrained; --from-scratch takes random weights",
     ("--model", "--model-name", "--checkpoint", "--weights"): (
-        "the source is the first argument, without an option"
+        "the model is the first argument, without an option"
     ),
     ("--data", "--dataset", "--data-dir", "--data-path", "--train-dir"): (
-        "the data is the argument after the source, without an option"
+        "the data is the argument after the model, without an option"
     ),
 }
 
 
 def command(name: str) -> str | None:
-    """The command that another tool calls `name`."""
-    return next((ours for ours, theirs in _COMMANDS.items() if name.lower() in theirs), None)
+    """Our command that another tool calls `name`."""
+    return next((own for own, others in _COMMANDS.items() if name.lower() in others), None)
 
 
 def option(error: click.NoSuchOption, command: click.Command) -> click.NoSuchOption:
-    """The error with the option of `command` that another tool calls so, if there is one."""
+    """The error with our option of `command` that another tool calls so, if there is one."""
     name = error.option_name
-    ours = {one for parameter in command.params for one in parameter.opts}
-    answers = [f"here it is {one}" for one, theirs in _OPTIONS.items()
-               if name in theirs and one in ours]  # fmt: skip
-    answers += [sentence for theirs, sentence in _SENTENCES.items() if name in theirs]
+    own = {flag for parameter in command.params for flag in parameter.opts}
+    answers = [f"here it is {flag}" for flag, others in _OPTIONS.items()
+               if name in others and flag in own]  # fmt: skip
+    answers += [sentence for others, sentence in _SENTENCES.items() if name in others]
     if not answers:
         return error
     return click.NoSuchOption(name, f"No such option '{name}': {answers[0]}", ctx=error.ctx)

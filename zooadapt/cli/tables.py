@@ -1,4 +1,4 @@
-"""How a table is laid out on a terminal of any width: no word is broken, no heading is lost."""
+"""The layout of a table on a terminal of any width: no word is broken, no heading is lost."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ def fitted(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int,
     *, spare: Sequence[int], short: Sequence[str],
 ) -> Table | Group:  # fmt: skip
-    """A table of at most `width` characters. A table that is wider first takes its `short`
-    headings, then does without the `spare` columns, the first of them first; then cells are wrapped
-    between words; where words are too long for that, each row becomes lines of `heading: cell`.
+    """A table of at most `width` characters. One that is wider first takes its `short` headings,
+    then omits `spare` columns in their order, then wraps cells between words. If words are too long
+    for that, each row becomes lines of `heading: cell`.
     """
     rows = [[str(cell) for cell in row] for row in rows]
     if short and _natural(columns, rows) > width:
         columns = short
-    shown = list(range(len(columns)))
-    for column in spare:
-        if _natural(*_only(shown, columns, rows)) > width:
-            shown.remove(column)
-    columns, rows = _only(shown, columns, rows)
+    indices = list(range(len(columns)))
+    for index in spare:
+        if _natural(*_only(indices, columns, rows)) > width:
+            indices.remove(index)
+    columns, rows = _only(indices, columns, rows)
     if _least(columns, rows) > width:
         return _records(title, columns, rows)
-    drawn = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(title=title or None, title_justify="left", header_style="bold")
     for column, cells in zip(columns, _by_column(columns, rows), strict=True):
-        drawn.add_column(
+        table.add_column(
             Text(column),
             justify="right" if rows and all(map(_is_number, cells)) else "left",
             min_width=max(map(_longest_word, [column, *cells])),
         )
     for row in rows:
-        drawn.add_row(*map(Text, row))
-    return drawn
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _records(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
-    """A paragraph for each row; its first cell is the heading where that has none of its own."""
+    """A paragraph for each row; a cell without a heading stands alone."""
     lines = [title] if title else []
     for row in rows:
         pairs = zip(columns, row, strict=True)
@@ -54,9 +54,9 @@ def _records(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def _only(
-    shown: Sequence[int], columns: Sequence[str], rows: Sequence[Sequence[str]]
+    indices: Sequence[int], columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    return [columns[k] for k in shown], [[row[k] for k in shown] for row in rows]
+    return [columns[k] for k in indices], [[row[k] for k in indices] for row in rows]
 
 
 def _by_column(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[str]]:

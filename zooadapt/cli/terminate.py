@@ -1,5 +1,5 @@
-"""The end of a process whose C++ parts run out of memory where no Python can catch it: one line and
-exit code 71 in the place of a dump."""
+"""C++ code that runs out of memory where Python cannot catch it: the process ends with one line and
+exit code 71, not with a core dump."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import os
 from typing import Any
 
 from zooadapt.errors import ResourceError
+from zooadapt.runtime.failures import LESS, OUT_OF_MEMORY
 
-MESSAGE = "out of memory"
-REMEDY = "give a smaller --batch-size or --input-size, or the process more memory"
-_OUT_OF_MEMORY = b"St9bad_alloc"
-_kept: list[Any] = []
-"""What C++ calls has to live as long as the process."""
+_BAD_ALLOC = b"St9bad_alloc"
+_handlers: list[Any] = []
+"""C++ calls them, so they have to live as long as the process."""
 
 
 def prepare(*, as_json: bool) -> None:
-    """Have C++ call us before it ends the process; without effect where its library has another
-    name. Every other exception ends as it did."""
-    if _kept:
+    """Install a handler for `std::terminate`; without effect if the C++ library has another name.
+    Other exceptions end the process as before."""
+    if _handlers:
         return
     try:
         library = ctypes.CDLL("libstdc++.so.6")
@@ -31,24 +30,24 @@ def prepare(*, as_json: bool) -> None:
     current.restype = set_handler.restype = ctypes.c_void_p
     kind = ctypes.CFUNCTYPE(None)
     set_handler.argtypes = [kind]
-    # Made now: there may be no memory for them then.
-    line = f"error: {MESSAGE}. Try: {REMEDY}\n".encode()
-    facts = {"code": 71, "kind": ResourceError.__name__, "thing": "memory", "remedy": REMEDY}
+    # Made now: the handler may have no memory for them.
+    line = f"error: {OUT_OF_MEMORY}. Try: {LESS}\n".encode()
+    facts = {"code": 71, "kind": ResourceError.__name__, "thing": "memory", "remedy": LESS}
     result = (json.dumps(facts) + "\n").encode() if as_json else b""
 
-    def ended() -> None:
+    def terminate() -> None:
         exception = current()
         name = b""
-        if exception:  # a std::type_info: a table of functions, then the type's name
+        if exception:  # a std::type_info: a table of functions, then a pointer to the type's name
             place = ctypes.c_void_p.from_address(exception + ctypes.sizeof(ctypes.c_void_p))
-            name = ctypes.string_at(place.value, len(_OUT_OF_MEMORY))
-        if name == _OUT_OF_MEMORY:
+            name = ctypes.string_at(place.value, len(_BAD_ALLOC)) if place.value else b""
+        if name == _BAD_ALLOC:
             os.write(2, line)
             if result:
                 os.write(1, result)
             os._exit(ResourceError.code)
-        before()
+        previous()
 
-    handler = kind(ended)
-    before = kind(set_handler(handler))
-    _kept.extend([handler, before])
+    handler = kind(terminate)
+    previous = kind(set_handler(handler))
+    _handlers.extend([handler, previous])

@@ -1,4 +1,4 @@
-"""`zooadapt evaluate`, `predict` and `features`: a model put to use."""
+"""`zooadapt evaluate`, `predict` and `features`: inference with a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ _top = shared.option(
 _LABELLED = ("label_column", "drop_unlabelled", "allow_tiny", "train_folder", "test_folder",
              "strict")  # fmt: skip
 """Options about labels and splits, which inputs of `predict` have none of."""
-_SHOWN = 60
+_EXCERPT = 60
+"""Characters of a text that are printed."""
 
 
 @command(example="zooadapt evaluate flowers-model flowers --csv answers.csv")
@@ -64,7 +65,7 @@ def evaluate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Accuracy and macro F1 of MODEL on labelled DATA; --csv lists which samples are wrong."""
+    """Measure accuracy and macro F1 of MODEL on labelled DATA; --csv lists the errors."""
     settings = _settings(options)
     from zooadapt.workflows import inference
 
@@ -118,8 +119,8 @@ def predict(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Labels with probabilities for INPUTS: files, folders, a table, - for lines on stdin, or texts
-    themselves, in quotes."""
+    """Predict labels with probabilities for INPUTS: files, folders, a table, - for lines on stdin,
+    or texts in quotes."""
     settings = _settings(options)
     from zooadapt.workflows import inference
 
@@ -138,7 +139,7 @@ def predict(
             others = list(one.probabilities.items())[1:] if top else []
             cells = [one.label, f"{one.probability:.4f}"]
             cells += [cell for name, p in others for cell in (name, f"{p:.4f}")]
-            say(one.input, *cells, *([_start(one.text)] if one.text else []))
+            say(one.input, *cells, *([_excerpt(one.text)] if one.text else []))
         if listing is not None:
             say(f"{listing} lists them")
 
@@ -164,7 +165,7 @@ def predict(
 def features(
     model: str, data: str, out: Path, at: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Embeddings of DATA under MODEL, and its labels where it has any, as a safetensors file."""
+    """Write the embeddings of DATA by MODEL, and any labels it has, as a safetensors file."""
     settings = _settings(options)
     from zooadapt.workflows import inference
 
@@ -178,10 +179,10 @@ def features(
     emit({"out": str(out), "tensors": tensors}, as_json, show, stands=True)
 
 
-def _start(text: str) -> str:
+def _excerpt(text: str) -> str:
     """The start of a text, on one line."""
     line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
 
 
 def _settings(options: dict[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""`zooadapt inspect` and `models`: what there is to start from."""
+"""`zooadapt inspect` and `models`: pretrained models to start from."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from zooadapt.training.options import AdaptOptions
 @shared.options_of(AdaptOptions, "offline")
 @shared.as_json
 def inspect(source: str, batch_size: int, offline: bool, as_json: bool) -> None:
-    """Stages of SOURCE with parameters and measured milliseconds, and where each cut would be."""
-    from zooadapt.workflows.inspect import inspect as look
+    """Show the stages of SOURCE with their parameters, measured milliseconds and freeze points."""
+    from zooadapt.workflows.inspect import inspect as run
 
-    found = look(source, batch_size=batch_size, offline=offline, progress=progress(as_json))
-    emit(found, as_json, lambda: _show_source(found))
+    facts = run(source, batch_size=batch_size, offline=offline, progress=progress(as_json))
+    emit(facts, as_json, lambda: _show_source(facts))
 
 
-def _show_source(found: dict[str, Any]) -> None:
+def _show_source(facts: dict[str, Any]) -> None:
     say(
-        f"{found['source']['location']}: {found['family']}, {found['modality']}, "
-        f"licence {found['license'] or 'unknown'}, head {found['head']}, "
-        f"{found['parameters']:,} parameters"
+        f"{facts['source']['location']}: {facts['family']}, {facts['modality']}, "
+        f"licence {facts['license'] or 'unknown'}, head {facts['head']}, "
+        f"{facts['parameters']:,} parameters"
     )
-    if found["classes"]:
-        more = " …" if len(found["classes"]) > 12 else ""
-        say(f"classes: {', '.join(found['classes'][:12])}{more}")
-    for note in found["notes"]:
+    if facts["classes"]:
+        more = " …" if len(facts["classes"]) > 12 else ""
+        say(f"classes: {', '.join(facts['classes'][:12])}{more}")
+    for note in facts["notes"]:
         say(f"note: {note}")
-    rows, before = [], 0.0
-    whole = sum(stage["milliseconds"] for stage in found["stages"]) or 1.0
-    for k, stage in enumerate(found["stages"]):
+    rows, earlier = [], 0.0
+    whole = sum(stage["milliseconds"] for stage in facts["stages"]) or 1.0
+    for k, stage in enumerate(facts["stages"]):
         rows.append(
             [
                 k,
@@ -54,20 +54,20 @@ def _show_source(found: dict[str, Any]) -> None:
                 f"{stage['milliseconds']:.2f}",
                 f"{stage['carry_bytes'] / 1024:.0f}",
                 f"from:{stage['name']}",
-                f"{100 * (1 - before / whole):.0f} %",
+                f"{100 * (1 - earlier / whole):.0f} %",
             ]
         )
-        before += stage["milliseconds"]
+        earlier += stage["milliseconds"]
     table(
         "stages, for one sample on this machine",
         [
-            "cut",
+            "freeze_at",
             "stage",
             "parameters",
             "ms",
             "KiB out",
-            "strategy that trains from here",
-            "forward left",
+            "strategy that starts here",
+            "forward share left",
         ],
         rows,
         spare=(5, 4, 2, 6),
@@ -87,26 +87,29 @@ def _show_source(found: dict[str, Any]) -> None:
 @shared.options_of(AdaptOptions, "offline", idle=("offline",))
 @shared.as_json
 def models(search: str, limit: int, as_json: bool, **idle: bool) -> None:
-    """Sources to start from: bundled, downloaded, known to a family. SEARCH is part of a name."""
+    """List pretrained models to start from: bundled, downloaded, or known to a model family.
+
+    SEARCH is part of a name.
+    """
     from zooadapt.zoo.catalogue import models as catalogue
 
-    listed = catalogue(search, limit=limit)
+    listing = catalogue(search, limit=limit)
 
     def show() -> None:
-        rows = listed["models"]
+        rows = listing["models"]
         for modality in ("image", "text"):
-            first = [row for row in rows if row["start"] and row["modality"] == modality]
-            if first:
-                _table(f"to start with, {modality}", first)
+            recommended = [row for row in rows if row["start"] and row["modality"] == modality]
+            if recommended:
+                _table(f"recommended, {modality}", recommended)
         _table("", [row for row in rows if not row["start"]])
-        if listed["more"]:
-            say(f"{listed['more']} more; narrow the search or raise --limit")
-        for one in listed["broken"]:
+        if listing["more"]:
+            say(f"{listing['more']} more; narrow the search or raise --limit")
+        for one in listing["broken"]:
             say(f"{one['name']}: broken")
             say(f"    {one['error']}")
             say(f"    try: {one['remedy']}")
 
-    emit(listed, as_json, show)
+    emit(listing, as_json, show)
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> None:
