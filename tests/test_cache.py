@@ -303,36 +303,6 @@ def weights(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def test_stored_augmentations_are_a_function_of_the_seed(
-    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = {"strategy": "from:blocks.5", "epochs": 2, "views": 2, "augment": "crop"}
-    losses = []
-    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        # The measured precision and layout stay: another measurement may differ.
-        shutil.rmtree(tmp_path / "cache/carries", ignore_errors=True)
-        report = run(name, seed=seed, **options)
-        assert report["notes"].count("epochs draw among 2 stored augmentations of each sample") == 1
-        # Train, val and test at the freeze point, two augmentations of train and val, features.
-        assert len(list((tmp_path / "cache/carries").glob("*/*.safetensors"))) == 3 + 4 + 2
-        losses.append([epoch["train_loss"] for epoch in report["epochs"]])
-    assert losses[0] == losses[1] != losses[2]
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
-
-
-def test_another_augmentation_is_stored_separately(
-    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = {"strategy": "from:blocks.5", "epochs": 1, "views": 1}
-    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
-    stored = []
-    for augment in ("crop", "rand"):
-        run(augment, augment=augment, **options)
-        stored.append({path.name for path in (tmp_path / "cache/carries").glob("*/*.safetensors")})
-    assert stored[0] < stored[1]
-
-
 def test_training_from_the_cache_equals_training_without_it(
     run: Callable[..., dict[str, Any]],
 ) -> None:

@@ -28,7 +28,6 @@ RUNS: dict[str, dict[str, Any]] = {
     "full": {"data": "tiles", "strategy": "full", "epochs": 3, "imbalance": "weights"},
     "sampler": {"data": "tiles", "strategy": "full", "epochs": 2, "imbalance": "sampler",
                 "optimizer": "sgd"},
-    "views": {"data": "tiles", "strategy": "from:stages.3", "epochs": 2, "views": 2},
     "hosts": {"data": "tiles", "strategy": "from:stages.3", "epochs": 2, "augment": "none"},
     "text": {"data": "lines", "strategy": "lp-ft", "epochs": 3, "batch_size": 16, "lr": 1e-2},
     "ones": {"data": "lines", "strategy": "lp-ft", "epochs": 1, "batch_size": 1, "lr": 1e-2},

@@ -35,13 +35,11 @@ def test_noise_is_tried_and_leaves_everything_as_it_was(pictures: Path, tmp_path
     for number in range(5):  # that these are known, and labelled, is told by their content
         shutil.copy(pictures / "class0" / f"{number}.png", place / f"known{number}.png")
     said = run(pictures, tmp_path / "out", unlabelled=str(place))
-    choice, decision = said["plan"]["choices"][0], said["decisions"][0]
+    (choice,) = [one for one in said["plan"]["choices"] if one["what"] == "unlabelled"]
     assert choice["value"].startswith("norm statistics of 3")
     assert choice["value"].endswith(" images, not kept")
     assert "batch norms measured anew" in choice["why"]
-    assert (decision["what"], decision["value"]) == ("own labels", "not learned from")
-    assert "of 30 unlabelled samples" in decision["why"]
-    assert said["data"]["samples"]["unlabelled"] == 30
+    assert said["data"]["samples"]["unlabelled"] == 34  # one is in the test part
     run(pictures, tmp_path / "plain")
     ours, plain = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("out", "plain"))
     assert ours == plain
@@ -65,19 +63,3 @@ def test_a_resumed_run_need_not_take_the_same_time(pictures: Path, tmp_path: Pat
     assert resumed["epochs"] == whole["epochs"]
     ours, theirs = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("out", "whole"))
     assert ours == theirs
-
-
-def test_with_a_trained_strategy_the_head_is_solved_by_them_first(
-    pictures: Path, tmp_path: Path
-) -> None:
-    place = more(tmp_path / "more", 20)
-    said = run(pictures, tmp_path / "out", unlabelled=str(place), strategy="lp-ft", epochs=1)
-    assert [one["what"] for one in said["decisions"]][0] == "own labels"
-    assert len(said["epochs"]) == 1
-
-
-def test_where_nothing_is_solved_there_is_nobody_to_ask(pictures: Path, tmp_path: Path) -> None:
-    place = more(tmp_path / "more", 20)
-    said = run(pictures, tmp_path / "out", unlabelled=str(place), strategy="full", epochs=1)
-    assert [one["what"] for one in said["decisions"]] == ["refit"]
-    assert "unlabelled" not in said["data"]["samples"]

@@ -42,7 +42,7 @@ from zooadapt.training import setup  # noqa: F401  adapt imports what a run need
 
 STRATEGIES = ("auto", "lp-ft", "full", "gradual", "from", "probe")
 MORE = (("--mixup", "0.3"), ("--tune", "lora"), (), ("--ema", "0.9"), ("--soup", "2"),
-        ("--optimizer", "sgd"), ("--imbalance", "sampler"), ("--views", "2"), ("--patience", "2"),
+        ("--optimizer", "sgd"), ("--imbalance", "sampler"), ("--patience", "2"),
         ("--l2sp", "0.01"), ("--norm-statistics", "train"), ("--no-refit",),
         ("--labels-per-class", "12"), ("--unlabelled", "{data}"), ("--deterministic-plan",),
         ("--metric", "balanced-accuracy"))  # fmt: skip

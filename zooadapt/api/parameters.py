@@ -74,7 +74,6 @@ class AdaptParameters(ReadParameters, total=False):
     labels_per_class: int | None
     checkpoint_seconds: float
     cache_gb: float
-    views: int
     unlabelled: str | PathLike[str] | None
     input_size: int | None
     in_chans: int | None

@@ -17,7 +17,7 @@ import torch
 
 from zooadapt.backbone.cache import Cache, Entry
 from zooadapt.backbone.engine import Engine
-from zooadapt.backbone.loaders import FromCache, Inputs, Joined, Loader, StoredAugmentations
+from zooadapt.backbone.loaders import FromCache, Inputs, Joined, Loader
 from zooadapt.backbone.pretrained import Model
 from zooadapt.backbone.staged import POOLED, prefix_sha256
 from zooadapt.data import Split
@@ -41,16 +41,12 @@ class ActivationStore:
         progress: Progress,
         cache: Cache | None,
         augment: str = "none",
-        views: int = 0,
-        seed: int = 0,
         keep: int = 0,
     ) -> None:
-        """augment: how training varies samples; views: the number of augmentations of each sample
-        that are stored where training starts from stored activations; keep: bytes of decoded
-        samples that may stay in memory for later epochs."""
+        """augment: how training varies samples; keep: bytes of decoded samples that may stay in
+        memory for later epochs."""
         self._backbone, self._engine, self._cache = model.backbone, engine, cache
         self._batch_size, self._progress = batch_size, progress
-        self._augment, self._views, self._seed = augment, views, seed
         self._augmenting: Preprocessor | None = None
         if augment != "none":
             source = model.source
@@ -81,12 +77,9 @@ class ActivationStore:
 
     def training(self, freeze_at: int, *names: str) -> Loader:
         """The activations of splits, one after the other, as an epoch sees them: augmented where
-        they are computed from the data or stored augmentations exist."""
+        they are computed from the data."""
         if all((name, freeze_at) in self._ready for name in names):
-            loaders: list[Loader] = [
-                self._ready.get((_augmented(name), freeze_at), self._ready[name, freeze_at])
-                for name in names
-            ]
+            loaders: list[Loader] = [self._ready[name, freeze_at] for name in names]
         elif self._augmenting is None:
             loaders = [self._inputs[name] for name in names]
         else:
@@ -97,11 +90,10 @@ class ActivationStore:
         """Compute all activations anew from now on: the frozen stages changed."""
         self._ready.clear()
 
-    def prepare(self, name: str, freeze_points: Sequence[int], *, views: bool = False) -> None:
+    def prepare(self, name: str, freeze_points: Sequence[int]) -> None:
         """Store a split's activations at these freeze points, in one pass over the missing samples.
         Activations that do not fit, or cannot be written, are computed in every epoch, and a note
-        says so. With `POOLED` the channel means of every stage are stored too; with `views` the
-        augmentations that epochs draw among."""
+        says so. With `POOLED` the channel means of every stage are stored too."""
         freeze_points = sorted({freeze_at for freeze_at in freeze_points if freeze_at})
         cache = self._cache
         if cache is None or not freeze_points or not len(self._splits[name]):
@@ -109,32 +101,7 @@ class ActivationStore:
         inputs = self._inputs[name]
         digests = self._splits[name].digests
         self._store(cache, name, inputs, digests, freeze_points, {})
-        if views and self._views and self._augmenting is not None:
-            augmented = inputs.augmented(self._augmenting)
-            for freeze_at in freeze_points:
-                if 0 < freeze_at < self._backbone.depth and (name, freeze_at) in self._ready:
-                    self._store_augmentations(cache, name, augmented, digests, freeze_at)
         cache.trim()
-
-    def _store_augmentations(
-        self, cache: Cache, name: str, inputs: Inputs, digests: list[bytes], freeze_at: int
-    ) -> None:
-        loaders = []
-        for view in range(self._views):
-            label = f"{name} view {view + 1}"
-            self._store(
-                cache,
-                label,
-                inputs.fixed((self._seed, view)),
-                digests,
-                [freeze_at],
-                {"augment": self._augment, "seed": self._seed, "view": view},
-            )
-            if (label, freeze_at) in self._ready:
-                loaders.append(self._ready.pop((label, freeze_at)))
-        if len(loaders) == self._views:
-            self._ready[_augmented(name), freeze_at] = StoredAugmentations(loaders)
-            self._note(f"epochs draw among {self._views} stored augmentations of each sample")
 
     def _note(self, line: str) -> None:
         if line not in self.notes:
@@ -245,11 +212,6 @@ class ActivationStore:
             self._backbone, self._backbone.depth if freeze_at == POOLED else freeze_at
         )
         return cache.entry(self._facts | dict(more) | {"cut": freeze_at, "prefix": prefix})
-
-
-def _augmented(name: str) -> str:
-    """The key of a split's stored augmentations."""
-    return f"{name} views"
 
 
 def _missing(entry: Entry, digests: list[bytes]) -> np.ndarray:

@@ -63,7 +63,6 @@ class Inputs:
         self.split, self.preprocessor, self.channels = split, preprocessor, channels
         self.variable_length = variable_length
         self._augmenting: Preprocessor | None = None
-        self._fixed: tuple[int, ...] | None = None
         self._lengths: np.ndarray | None = None
         self._many: Callable[[list[Any]], list[Sample]] | None = getattr(preprocessor, "many", None)
         self._raws = _Decoded(memory)
@@ -72,12 +71,6 @@ class Inputs:
         """The same samples, augmented anew for every key; the two share decoded samples."""
         other = copy.copy(self)
         other._augmenting = preprocessor
-        return other
-
-    def fixed(self, key: tuple[int, ...]) -> Inputs:
-        """The same samples in the one augmentation that `key` chooses."""
-        other = copy.copy(self)
-        other._fixed = key
         return other
 
     def __len__(self) -> int:
@@ -130,7 +123,7 @@ class Inputs:
         return [
             self._augmenting(
                 self._raw(int(index)),
-                rng=np.random.default_rng((*(self._fixed or key), int(index))),
+                rng=np.random.default_rng((*key, int(index))),
             )
             for index in indices
         ]
@@ -235,34 +228,6 @@ class Joined:
 
     def _loader_of(self, indices: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._starts, indices, side="right") - 1
-
-
-class StoredAugmentations:
-    """Stored augmentations of the same samples; every epoch draws one for each sample."""
-
-    def __init__(self, views: Sequence[Loader]) -> None:
-        self._views = views
-        self.freeze_at = views[0].freeze_at
-
-    def __len__(self) -> int:
-        return len(self._views[0])
-
-    def lengths(self) -> np.ndarray | None:
-        return self._views[0].lengths()
-
-    def batches(
-        self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()
-    ) -> Iterator[Activations]:
-        drawn = np.random.default_rng(key).integers(len(self._views), size=len(self))
-        for indices in order:
-            views = drawn[indices]
-            parts, places = [], []
-            for view in np.unique(views):
-                positions = np.flatnonzero(views == view)
-                parts.append(next(self._views[view].batches([indices[positions]])))
-                places.append(positions)
-            back = np.argsort(np.concatenate(places), kind="stable")
-            yield {name: cat([part[name] for part in parts])[back] for name in parts[0]}
 
 
 def in_order(n: int, batch_size: int, lengths: np.ndarray | None = None) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from zooadapt.data.dataset import Split
 from zooadapt.errors import DataError
 
-TRAIN, VAL, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
+TRAIN, VAL, TEST = "train", "val", "test"
 """The parts of the data."""
 
 

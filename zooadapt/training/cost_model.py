@@ -33,18 +33,17 @@ without holes."""
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Samples to train on, to compare on, to test on and without labels, and those of one step."""
+    """Samples to train on, to validate on, to test on, and those of one step."""
 
     train: int
     val: int
     test: int
     batch: int
-    unlabelled: int = 0
 
     @property
     def everything(self) -> int:
         """Samples that go through the network at least once."""
-        return self.train + self.val + self.test + self.unlabelled
+        return self.train + self.val + self.test
 
     @property
     def steps(self) -> int:

@@ -12,21 +12,19 @@ from torch import Tensor, nn
 from zooadapt.backbone.rows import Rows
 from zooadapt.backbone.staged import POOLED
 from zooadapt.data import Split
-from zooadapt.data.splits import TEST, TRAIN, UNLABELLED, VAL, merge_groups
+from zooadapt.data.splits import TEST, TRAIN, VAL, merge_groups
 from zooadapt.heads import (
     fitting,
     label_issues,
     learning_curve,
     metrics,
     near_duplicates,
-    pseudo_labels,
 )
 from zooadapt.heads.fitting import HeadFit
 from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.metrics import Metrics
 from zooadapt.heads.text_baseline import Part
 from zooadapt.runtime import distributed
-from zooadapt.runtime.choice import Choice
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import IN_DOUBT
 
@@ -40,7 +38,6 @@ def read_at(plan: Plan) -> dict[str, set[int]]:
         TRAIN: freeze_points | ends | looked,
         VAL: freeze_points | ends,
         TEST: {plan.freeze_at},
-        UNLABELLED: ends,
     }
 
 
@@ -69,9 +66,6 @@ class HeadFitter:
         self.label_issues: LabelIssues | None = None
         self.changed = 0
         """Samples that are not learned as they are labelled."""
-        self.taught: Choice | None = None
-        """Whether the head learned from unlabelled samples too, if there are any."""
-        self._teaches = UNLABELLED in splits
         self.labelled = tuple(name for name in (TRAIN, VAL) if name in splits)
         """Parts whose labels are there to be learned."""
         self.alike: Mapping[bytes, bytes] = {}
@@ -103,45 +97,11 @@ class HeadFitter:
             groups=self.groups(*names),
             seed=plan.seed,
         )
-        if self._teaches:
-            fit = self._teach(names, labels, weights, folds, fit)
         if imbalance == "logit-adjust":
             fit = fitting.adjusted(fit, self._weights.log())
         self.fit, self.parts = fit, names
         fitting.install(self._layer, fit)
         return fit
-
-    def _teach(
-        self,
-        names: Sequence[str],
-        labels: Tensor,
-        weights: Tensor,
-        folds: Sequence[np.ndarray],
-        fit: HeadFit,
-    ) -> HeadFit:
-        """The head that learned from unlabelled samples too, if that pays, which is decided once;
-        else the one that did not."""
-        plan = self._plan
-        groups = self.groups(*names)
-        drawn = folds or fitting.draw_folds(
-            labels.numpy(), fitting.FOLDS, repeats=1, seed=plan.seed, groups=groups
-        )
-        taught = pseudo_labels.fit_pseudo_labels(
-            self._chunks(names),
-            self._rows(UNLABELLED),
-            labels,
-            plan.num_classes,
-            weights=weights,
-            fold=drawn[0],
-            groups=groups,
-            kind=plan.head,
-            seed=plan.seed,
-        )
-        if self.taught is None:
-            self._teaches = taught.pays
-            value = "learned from" if taught.pays else "not learned from"
-            self.taught = Choice(what="own labels", value=value, why=taught.fact)
-        return taught.fit if self._teaches else fit
 
     def find_label_issues(self, fit: HeadFit, name: str, *others: str) -> HeadFit:
         """Find labels that are probably wrong in the part that `fit` was fitted on, and in others;
@@ -170,7 +130,7 @@ class HeadFitter:
         """The learning curve of a plain ridge head's accuracy; None for another head, whose L2,
         score or samples are others."""
         plan, names = self._plan, self.parts
-        plain = plan.head == "ridge" and plan.recipe.imbalance == "none" and not self._teaches
+        plain = plan.head == "ridge" and plan.recipe.imbalance == "none"
         if self.fit is None or not plain:
             return None
         return learning_curve.measure(

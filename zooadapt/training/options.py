@@ -263,12 +263,6 @@ class AdaptOptions:
         Group.COMPUTE,
         range=Range(0),
     )
-    views: int = option(
-        0,
-        "Augmentations to store of each image if training starts from a freeze point.",
-        Group.COMPUTE,
-        range=Range(0),
-    )
     offline: bool = option(
         False, "Open no network connection; use downloaded files alone.", Group.COMPUTE
     )

@@ -99,10 +99,9 @@ class Run:
     def prepare(self) -> None:
         """Run what stays frozen, once: the activations of every part at every freeze point."""
         plan = self._planned
-        learned = (TRAIN, VAL) if plan.refit else (TRAIN,)
         for name, points in read_at(plan).items():
             if name in self._splits:
-                self._store.prepare(name, sorted(points), views=name in learned)
+                self._store.prepare(name, sorted(points))
         if plan.fits_head:
             self._fitter.find_repeats()
 
@@ -123,8 +122,6 @@ class Run:
         if not at.plan.fits_head:
             return at
         fit = self._fitter.fit_head(TRAIN)
-        if self._fitter.taught is not None:
-            at = self._decided(at, self._fitter.taught)
         fit = self._fitter.find_label_issues(fit, *self._fitter.labelled)
         return replace(at, temperature=1 / fit.scale)
 

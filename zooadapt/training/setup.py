@@ -18,7 +18,7 @@ from zooadapt.backbone.precision import Mode, choose, has_bf16
 from zooadapt.backbone.pretrained import Model
 from zooadapt.backbone.staged import prefix_sha256
 from zooadapt.data import Dataset, Split, hold_out, sample_per_class
-from zooadapt.data.splits import TEST, TRAIN, UNLABELLED, VAL
+from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.errors import DataError
 from zooadapt.runtime import distributed, filesystem
 from zooadapt.runtime.choice import Choice
@@ -246,9 +246,6 @@ def decide(
     if VAL in splits and not decided.trained:
         splits = divide(request, data, holds_out=False)
         decided = replace(decided, train_samples=len(splits[TRAIN]))
-    if target is not None and decided.fits_head:
-        more = target_adaptation.others(target, splits.values())
-        splits = {**splits, UNLABELLED: more} if len(more) else splits
     expected = None
     if costs is not None:
         sizes = _sizes(decided.recipe.batch_size, splits)
@@ -280,8 +277,6 @@ def open_store(
         progress=progress,
         cache=cache,
         augment=recipe.augment,
-        views=request.views,
-        seed=prepared.plan.seed,
         keep=_decoded(prepared.plan),
     )
 
@@ -298,9 +293,9 @@ def _reference(decided: Plan, reference: Plan) -> Choice:
 
 
 def _sizes(batch: int, splits: Mapping[str, Split]) -> Sizes:
-    parts = (TRAIN, VAL, TEST, UNLABELLED)
-    train, val, test, more = (len(splits[name]) if name in splits else 0 for name in parts)
-    return Sizes(train=train, val=val, test=test, unlabelled=more, batch=batch)
+    parts = (TRAIN, VAL, TEST)
+    train, val, test = (len(splits[name]) if name in splits else 0 for name in parts)
+    return Sizes(train=train, val=val, test=test, batch=batch)
 
 
 def _decoded(decided: Plan) -> int:

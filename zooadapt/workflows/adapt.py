@@ -218,6 +218,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
             findings=findings,
             decisions=at.decisions,
             refitted=at.refitted,
+            unlabelled=len(target) if target is not None else 0,
             notes=[
                 *request.notes,
                 *framed.notes,

@@ -55,6 +55,7 @@ def compose(
     findings: Findings,
     decisions: Sequence[Choice],
     refitted: bool,
+    unlabelled: int = 0,
     notes: Sequence[str] = (),
 ) -> Written:
     """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
@@ -105,7 +106,8 @@ def compose(
         ],
         "data": {
             "fingerprint": data.fingerprint,
-            "samples": {name: len(split) for name, split in splits.items()},
+            "samples": {name: len(split) for name, split in splits.items()}
+            | ({"unlabelled": unlabelled} if unlabelled else {}),
             "held_out": list(splits["val"].ids) if plan.val == "held out" else None,
             "learned": _learned(plan, source, splits),
             "learned_before": {
