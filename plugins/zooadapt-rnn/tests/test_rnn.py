@@ -250,21 +250,14 @@ def test_reference_weights_load_with_a_mean_unknown(name):
     assert bits < 3.5
 
 
-def test_the_plugin_imports_fast_and_without_torch():
+def test_claims_import_no_torch():
     code = (
-        "import sys, time; import zooadapt.family, zooadapt.errors; start = time.perf_counter();"
-        "import zooadapt_rnn; seconds = time.perf_counter() - start;"
+        "import sys, zooadapt_rnn;"
         "zooadapt_rnn.RnnFamily().claims({'architecture': 'char_lstm'});"
-        "print(seconds, 'torch' in sys.modules)"
+        "print('torch' in sys.modules)"
     )
-    runs = []
-    for _ in range(3):
-        output = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.split()
-        assert output[1] == "False"
-        runs.append(float(output[0]))
-    assert min(runs) < 0.05
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @torch.no_grad()

@@ -523,21 +523,14 @@ def test_class_names_of_a_source(source, named, expected):
     assert TextFamily().classes(source("bert", id2label=named)) == expected
 
 
-def test_the_plugin_imports_fast_and_without_torch_or_transformers():
+def test_claims_import_neither_torch_nor_transformers():
     code = (
-        "import sys, time; import zooadapt.family, zooadapt.errors; start = time.perf_counter();"
-        "import zooadapt_transformers as plugin; seconds = time.perf_counter() - start;"
+        "import sys, zooadapt_transformers as plugin;"
         "plugin.TextFamily().claims({'model_type': 'bert'});"
-        "print(seconds, *sorted({'torch', 'transformers', 'tokenizers'} & set(sys.modules)))"
+        "print({'torch', 'transformers', 'tokenizers'} & set(sys.modules))"
     )
-    seconds = []
-    for _ in range(3):
-        output = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.split()
-        assert output[1:] == []
-        seconds.append(float(output[0]))
-    assert min(seconds) < 0.05
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("crop", ["center", "squash"])
