@@ -567,7 +567,7 @@ def test_no_sentence_of_the_library_keeps_a_flag() -> None:
         ({"refit": "no"}, "refit='no' is of type 'str'", "help(zooadapt.adapt)"),
         ({"lr": -1}, "lr -1.0 must be a number", "help(zooadapt.adapt)"),
         ({"budget": "soon"}, "is no time; write '90s', '10m' or '1h'", "help(zooadapt.adapt)"),
-        ({"resume": True}, "is resumed in the folder", "out=FOLDER"),
+        ({"resume": True}, "is resumed in its output folder", "out=FOLDER"),
         (
             {"drop_suspects": True, "relabel_suspects": True},
             "drop_suspects=True and relabel_suspects=True contradict each other",

@@ -1,4 +1,4 @@
-"""Progress as programs of others show it: on a terminal's stderr, or below a notebook's cell."""
+"""Progress of calls from Python: on a terminal's stderr, or below a notebook's cell."""
 
 from __future__ import annotations
 
@@ -13,34 +13,37 @@ from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.wording import printable
 
 
-def progress_of(wanted: bool | None) -> Progress:
-    """What shows how far work is: something where it is wanted, nothing where not; by default
-    something in a notebook and on a terminal. Of several processes the main one alone shows it."""
-    if wanted is None:
-        wanted = _in_notebook() or sys.stderr.isatty()
-    return Shown() if wanted and distributed.is_main() else Progress()
+def progress_of(visible: bool | None) -> Progress:
+    """The display of progress: visible or not; by default visible in a notebook and on a terminal.
+    Only the main process of several shows it."""
+    if visible is None:
+        visible = _in_notebook() or sys.stderr.isatty()
+    return Display() if visible and distributed.is_main() else Progress()
 
 
 @contextmanager
 def quiet(progress: Progress) -> Iterator[None]:
-    """Where nothing is to be shown, the bars of downloads are not either."""
-    if isinstance(progress, Shown) or not sys.stderr.isatty():
+    """Hide the bars of downloads too if progress is hidden."""
+    if isinstance(progress, Display) or not sys.stderr.isatty():
         yield
         return
-    from huggingface_hub import utils
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
-    before = utils.are_progress_bars_disabled()
-    utils.disable_progress_bars()
+    disabled = are_progress_bars_disabled()
+    disable_progress_bars()
     try:
         yield
     finally:
-        if not before:
-            utils.enable_progress_bars()
+        if not disabled:
+            enable_progress_bars()
 
 
-class Shown(Progress):
-    """The plan and what is worth a line as text, work of known size as a bar that goes when it is
-    done."""
+class Display(Progress):
+    """Plans and messages as lines, tasks as bars that disappear when they are done."""
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -56,9 +59,9 @@ class Shown(Progress):
             bars.MofNCompleteColumn(),
             bars.TimeRemainingColumn(),
         )
-        with bars.Progress(*columns, console=console, transient=True) as shown:
-            task = shown.add_task(what, total=total)
-            yield lambda n: shown.advance(task, n)
+        with bars.Progress(*columns, console=console, transient=True) as display:
+            task = display.add_task(what, total=total)
+            yield lambda n: display.advance(task, n)
 
     def plan(self, lines: Sequence[str], *, seconds: float | None) -> None:
         for line in lines:
@@ -75,13 +78,13 @@ def _console() -> Any:
 
 
 def _draws_bars(console: Any) -> bool:
-    """Whether a bar can move: in a file it leaves empty lines, and in a notebook without ipywidgets
-    a warning each time."""
+    """Whether a bar can move: in a file it would leave empty lines, and in a notebook without
+    ipywidgets a warning each time."""
     return find_spec("ipywidgets") is not None if console.is_jupyter else console.is_terminal
 
 
 def _in_notebook() -> bool:
-    """Whether a notebook's kernel runs this; nothing is imported to find out."""
+    """Whether a notebook's kernel runs this; imports nothing."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"

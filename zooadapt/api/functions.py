@@ -1,6 +1,6 @@
-"""The Python interface: what the command line does, as functions that give a `Model`.
+"""The Python interface: the work of the command line as functions that return a `Model`.
 
-The examples run as they stand, offline: their sources are bundled.
+The examples run offline: their pretrained models are bundled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zooadapt.errors import UsageError
 from zooadapt.family import further_files
 from zooadapt.runtime import memory
 from zooadapt.workflows import inputs, learned_samples
-from zooadapt.workflows.inspect import inspect as inspected
+from zooadapt.workflows.inspect import inspect as inspect_source
 from zooadapt.zoo import hub, registry
 from zooadapt.zoo.sources import open_source, usual
 
@@ -43,18 +43,19 @@ def adapt(
     progress: bool | None = None,
     **options: Unpack[AdaptParameters],
 ) -> Model:
-    """Adapt a pretrained source to labelled data.
+    """Adapt a pretrained model to labelled data.
 
-    source: `[FAMILY:]LOCATION[@REVISION]`: a Hub repo id, a folder or a bundled source's name.
+    source: the pretrained model, `[FAMILY:]LOCATION[@REVISION]`: a Hub repo id, a folder or the
+        name of a bundled model.
     data: a path or `hf:ID`, as on the command line; a pair of lists (samples, labels); a table of
         pandas or Arrow; a `datasets.Dataset`; or a mapping of `train`, `test` and `val` to such.
-        Samples are texts, pairs of texts, or images: pictures of Pillow, arrays, paths.
+        Samples are texts, pairs of texts, or images: Pillow images, arrays, paths.
     out: the folder for the export; by default a temporary one that lives as long as the model.
     progress: whether to show the plan and bars; by default in a notebook and on a terminal.
     options: those of `zooadapt adapt`, with `_` for `-`; `budget` in seconds or as `"10m"`.
 
-    Returns: the model as it was exported, opened again.
-    Raises: a ZooadaptError whose remedy names parameters; nothing is half-written.
+    Returns: the exported model, loaded.
+    Raises: a ZooadaptError whose remedy names parameters; nothing is left half-written.
 
     >>> texts = ["three red apples", "TEN GREEN PEARS", "four blue plums", "SIX OLD FIGS"] * 5
     >>> model = zooadapt.adapt("rnn:english", (texts, ["quiet", "loud"] * 10), strategy="probe")
@@ -65,7 +66,7 @@ def adapt(
     """
     if out is None and options.get("resume"):
         raise UsageError(
-            "an interrupted run is resumed in the folder that it was to write",
+            "an interrupted run is resumed in its output folder",
             thing="--resume",
             remedy="--out FOLDER",
         )
@@ -75,7 +76,7 @@ def adapt(
             stack.callback(shutil.rmtree, place, ignore_errors=True)
             out = Path(place, "model")
         report = _run(source, data, Path(out), progress, options, plan=False)
-        model = _opened(out, offline=True, progress=progress, report=report)
+        model = _load(out, offline=True, progress=progress, report=report)
         weakref.finalize(model, stack.pop_all().close)
     return model
 
@@ -89,15 +90,15 @@ def plan(
     progress: bool | None = False,
     **options: Unpack[AdaptParameters],
 ) -> dict[str, Any]:
-    """What `adapt` would do with the same arguments, decided as it would, and nothing written.
+    """What `adapt` would do with the same arguments; writes nothing.
 
-    Returns: `plan`, `estimate` (seconds, memory and disk; None where nothing was measured) and
-    `notes`, as `zooadapt adapt --plan --json` gives them.
+    Returns: `plan`, `estimate` (seconds, memory and disk; None if nothing was measured) and
+    `notes`, as `zooadapt adapt --plan --json` prints them.
     Raises: as `adapt`.
 
     >>> texts = ["three red apples", "TEN GREEN PEARS", "four blue plums", "SIX OLD FIGS"] * 5
-    >>> decided = zooadapt.plan("rnn:english", (texts, ["quiet", "loud"] * 10), strategy="probe")
-    >>> [phase["kind"] for phase in decided["plan"]["phases"]]
+    >>> preview = zooadapt.plan("rnn:english", (texts, ["quiet", "loud"] * 10), strategy="probe")
+    >>> [phase["kind"] for phase in preview["plan"]["phases"]]
     ['solve']
     """
     with tempfile.TemporaryDirectory(prefix="zooadapt-") as folder:
@@ -112,18 +113,18 @@ def load(
     offline: bool = False,
     progress: bool | None = None,
 ) -> Model:
-    """A model that `adapt` wrote, from its folder or from a Hub repo; or a source, which has
-    features and, where nobody named its classes, no predictions.
+    """Load a model that `adapt` wrote, from its folder or from a Hub repo; or a pretrained model,
+    which computes features and, if it names its classes, predictions.
 
     revision: a commit, tag or branch of the repo.
-    Raises: DataError for what is no model; NotFoundError, AccessError or UnavailableError
-    where it cannot be had; UsageError for the revision of a folder.
+    Raises: DataError if the location holds no model; NotFoundError, AccessError or UnavailableError
+    if it cannot be opened; UsageError for the revision of a folder.
 
     >>> model = zooadapt.load("digits04")
     >>> model.classes
     ('0', '1', '2', '3', '4')
     """
-    return _opened(location, revision=revision, offline=offline, progress=progress)
+    return _load(location, revision=revision, offline=offline, progress=progress)
 
 
 @of_python
@@ -134,23 +135,25 @@ def inspect(
     offline: bool = False,
     progress: bool | None = False,
 ) -> dict[str, Any]:
-    """The stages of a source with their parameters and measured costs, as `zooadapt inspect --json`
-    gives them.
+    """The stages of a pretrained model with their parameters and measured costs: what
+    `zooadapt inspect --json` prints.
 
-    Raises: as `load`; a source needs no classes.
+    Raises: as `load`.
 
     >>> [stage["name"] for stage in zooadapt.inspect("digits04")["stages"]]
     ['stem', 'stages.0', 'stages.1', 'stages.2', 'stages.3']
     """
-    shown = progress_of(progress)
-    with quiet(shown):
-        return inspected(fspath(source), batch_size=batch_size, offline=offline, progress=shown)
+    display = progress_of(progress)
+    with quiet(display):
+        return inspect_source(
+            fspath(source), batch_size=batch_size, offline=offline, progress=display
+        )
 
 
 @of_python
 def families() -> list[dict[str, Any]]:
-    """The installed families of networks, as `zooadapt plugins list --json` gives them; one that is
-    broken has an `error` and its `remedy`.
+    """The installed model families, as `zooadapt plugins list --json` prints them; a broken one has
+    an `error` and its `remedy`.
 
     >>> {one["name"]: one["bundled"] for one in zooadapt.families()}["timm"]
     ['digits04']
@@ -170,16 +173,16 @@ def _run(
     """The report of a run."""
     location = fspath(data) if is_location(data) else PLACE
     request = parameters.request_of(source, location, out, options, plan=plan)
-    shown = progress_of(progress)
-    with quiet(shown):
-        held = None if is_location(data) else data
-        opened = inputs.open_inputs(request, shown, data=held)
+    display = progress_of(progress)
+    with quiet(display):
+        in_memory = None if is_location(data) else data
+        opened = inputs.open_inputs(request, display, data=in_memory)
         from zooadapt.workflows.adapt import adapt as run
 
-        return run(request, shown, opened=opened).report
+        return run(request, display, opened=opened).report
 
 
-def _opened(
+def _load(
     location: str | PathLike[str],
     *,
     revision: str | None = None,
@@ -205,7 +208,7 @@ def _opened(
             origin = hub.fetch(
                 origin.location, revision=origin.revision, names=names, offline=offline
             )
-    if source.classes is None:  # a source, whose features can be asked for
+    if source.classes is None:  # a pretrained model, which has features alone
         network = build(usual(source), classes=("class",))
     else:
         network = build(source)

@@ -1,6 +1,6 @@
-"""An adapted model as programs of others hold it.
+"""An adapted model in Python.
 
-The examples run as they stand, offline: their sources are bundled.
+The examples run offline: their pretrained models are bundled.
 """
 
 from __future__ import annotations
@@ -32,13 +32,12 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-_WORDS = ("README.md", learned_samples.REPORT, "report.html")
-"""What an export says of itself, beside the files that are read again."""
+_DOCUMENTS = ("README.md", learned_samples.REPORT, "report.html")
+"""Files of an export that nothing reads again."""
 
 
 class Model:
-    """An adapted network with its classes and the report of how it was made. `adapt` and `load`
-    give one."""
+    """An adapted network with its classes and its report. `adapt` and `load` return one."""
 
     def __init__(
         self,
@@ -46,9 +45,9 @@ class Model:
         folder: Path,
         report: dict[str, Any],
     ) -> None:
-        """network: built for its own classes; folder: where its export lies."""
+        """network: built for its own classes; folder: of its export."""
         self.report = report
-        """What `zooadapt adapt --json` prints; empty where the model came without its report."""
+        """What `zooadapt adapt --json` prints; empty if the model came without its report."""
         self._network, self._folder = network, folder
 
     def __repr__(self) -> str:
@@ -57,7 +56,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the logits; none of a source that names none."""
+        """Names of the classes in the order of the logits; empty for a model that names none."""
         return () if self._network.source.classes is None else self._network.classes
 
     @property
@@ -69,7 +68,7 @@ class Model:
         """
         import torch
 
-        # Inference may have laid it out for speed, which changes the last bits of what it gives.
+        # Inference may have changed its memory format, and with it the last bits of its logits.
         return self._network.backbone.net.eval().to(memory_format=torch.contiguous_format)
 
     @of_python
@@ -86,14 +85,13 @@ class Model:
     ) -> list[Prediction]:
         """The most probable class of each input, in the order of the inputs.
 
-        inputs: images as paths, pictures of Pillow or arrays `(H, W)` or `(H, W, C)`; or texts and
-            pairs of texts. A string is a text for a model of texts, whatever it says, and a path
-            for one of images; a `pathlib.Path` is always a path. A folder or table stands for all
-            that is in it.
+        inputs: images as paths, Pillow images or arrays `(H, W)` or `(H, W, C)`; or texts and pairs
+            of texts. A model of texts takes every string as a text, a model of images as a path; a
+            `pathlib.Path` is always a path. A folder or table stands for all its samples.
         top: how many classes have probabilities, by default all, the most probable one first.
-        reject_below: the label is `unknown` where no class has this probability.
-        Raises: DataError or NotFoundError naming the input at fault; DataError for a source that
-        names no classes.
+        reject_below: the label is `unknown` if no class has this probability.
+        Raises: DataError or NotFoundError naming the input at fault; DataError for a pretrained
+        model that names no classes.
 
         >>> import numpy as np
         >>> (one,) = zooadapt.load("digits04").predict([np.zeros((8, 8), np.uint8)], top=2)
@@ -101,20 +99,20 @@ class Model:
         2
         """
         if top is not None and top < 1:
-            raise UsageError(f"top={top} is no number of classes", thing="top", remedy="top=1")
+            raise UsageError(f"top={top} must be at least 1", thing="top", remedy="top=1")
         if not 0 <= reject_below <= 1:
             raise UsageError(
-                f"reject_below={reject_below} is no probability",
+                f"reject_below={reject_below} must be a probability",
                 thing="reject_below",
                 remedy="give a number from 0 to 1",
             )
         self._check_adapted()
-        shown = progress_of(progress)
+        display = progress_of(progress)
         return forward.predictions_of(
             self._network,
-            self._inputs(inputs, parameters.reading_of(reading), shown),
+            self._inputs(inputs, parameters.reading_of(reading), display),
             _settings(batch_size, precision),
-            shown,
+            display,
             reject_below=reject_below,
             top=top,
         )
@@ -131,12 +129,12 @@ class Model:
         progress: bool | None = None,
         **reading: Unpack[ReadParameters],
     ) -> dict[str, Any]:
-        """Metrics on labelled data, as `zooadapt evaluate --json` gives them.
+        """Metrics on labelled data, as `zooadapt evaluate --json` prints them.
 
         data: as for `zooadapt.adapt`. split: `train`, `val`, `test` or `all`; by default the test
-            part, or all where the data has none of its own. What `adapt` split off is split off
-            alike here.
-        Raises: DataError for a class that the model does not know; UsageError for a part that the
+            split, or all if the data has none of its own. Data without splits is split as `adapt`
+            split it.
+        Raises: DataError for a class that the model does not know; UsageError for a split that the
         data does not have.
 
         >>> import numpy as np
@@ -144,16 +142,16 @@ class Model:
         >>> zooadapt.load("digits04").evaluate((images, ["0", "1"] * 5))["n"]
         10
         """
-        shown = progress_of(progress)
+        display = progress_of(progress)
         source = self._network.source
         if split is not None and split not in forward.PARTS:
             raise UsageError(
-                f"there is no part '{split}'", thing="split", remedy=f"{', '.join(forward.PARTS)}"
+                f"there is no split '{split}'", thing="split", remedy=f"{', '.join(forward.PARTS)}"
             )
         self._check_adapted()
         options = forward.reading_of(source, parameters.reading_of(reading))
         modality, seed = source.family.modality, forward.seed_of(source)
-        with quiet(shown):
+        with quiet(display):
             if is_location(data):
                 labelled = open_dataset(
                     fspath(data), modality=modality, options=options, offline=offline, seed=seed
@@ -161,9 +159,9 @@ class Model:
             else:
                 labelled = dataset_of(data, modality=modality, options=options, seed=seed)
         part = forward.part_of(labelled, split)
-        _say([*part.notes, *filter(None, [learned_samples.note_on(source, part)])], shown)
+        _say([*part.notes, *filter(None, [learned_samples.note_on(source, part)])], display)
         metrics, _, _ = forward.measure(
-            self._network, labelled, part, _settings(batch_size, precision), shown
+            self._network, labelled, part, _settings(batch_size, precision), display
         )
         return metrics.summary() | {"classes": list(self.classes)} | metrics.confusion.to_json()
 
@@ -178,11 +176,11 @@ class Model:
         progress: bool | None = None,
         **reading: Unpack[ReadParameters],
     ) -> np.ndarray:
-        """What the network makes of each input before its head, `(N, D)` in float32.
+        """The features of each input, which the head takes, `(N, D)` in float32.
 
-        inputs: as for `predict`. layer: the name of a stage, as `zooadapt.inspect` lists them: the
-            mean of each of its channels over all places of an image or text.
-        Raises: UsageError for a stage that there is none of; and as `predict`.
+        inputs: as for `predict`. layer: the name of a stage, as `zooadapt.inspect` lists them; its
+            features are the means of its channels over all positions of an image or text.
+        Raises: UsageError for an unknown stage; and as `predict`.
 
         >>> import numpy as np
         >>> model, image = zooadapt.load("digits04"), np.zeros((8, 8), np.uint8)
@@ -191,22 +189,22 @@ class Model:
         >>> model.features([image], layer="stages.1").shape
         (1, 64)
         """
-        shown = progress_of(progress)
+        display = progress_of(progress)
         return forward.features_of(
             self._network,
-            self._inputs(inputs, parameters.reading_of(reading), shown),
+            self._inputs(inputs, parameters.reading_of(reading), display),
             _settings(batch_size, precision),
-            shown,
+            display,
             layer=layer,
         )
 
     @of_python
     def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the export to a folder, as a whole or not at all: weights, config, card, report and
-        licence texts, as `adapt` made them. What was changed in `module` is not in it.
+        """Write the export to a folder, completely or not at all: weights, config, card, report and
+        licence texts, as `adapt` made them. Changes to `module` are not in it.
 
         Returns: the folder.
-        Raises: OutputError where it is there and may not be replaced; FileError.
+        Raises: OutputError if it exists and may not be replaced; FileError.
 
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as place:
@@ -215,7 +213,7 @@ class Model:
         ('0', '1', '2', '3', '4')
         """
         target = Path(folder)
-        names = {*self._network.source.origin.files, *_WORDS}
+        names = {*self._network.source.origin.files, *_DOCUMENTS}
         with outputs.new_folder(target, overwrite=overwrite) as new, writing(target):
             for name in sorted(names):
                 if (self._folder / name).is_file():
@@ -238,10 +236,10 @@ class Model:
     ) -> hub.PushResult:
         """Publish the model as a Hub repo, with one commit or none.
 
-        dry_run: say what would be sent, and send nothing; needs no token.
-        license: the licence's short name, where the source's is not known.
-        Raises: DataError where something private would be given away; UsageError where it would be
-        public and nobody stated a licence; AccessError, UnavailableError, TryAgainError.
+        dry_run: return what would be sent, and send nothing; needs no token.
+        license: the licence's short name, if that of the pretrained model is unknown.
+        Raises: DataError if something private would be published; UsageError if it would be public
+        without a licence; AccessError, UnavailableError, TryAgainError.
 
         >>> texts = ["three red apples", "TEN GREEN PEARS", "four blue plums", "SIX OLD FIGS"] * 5
         >>> model = zooadapt.adapt("rnn:english", (texts, ["quiet", "loud"] * 10), strategy="probe")
@@ -271,20 +269,20 @@ class Model:
                 remedy="zooadapt.adapt(SOURCE, DATA) makes a model of it",
             )
 
-    def _inputs(self, inputs: Any, reading: ReadOptions, shown: Progress) -> Split:
+    def _inputs(self, inputs: Any, reading: ReadOptions, display: Progress) -> Split:
         source = self._network.source
         options = forward.reading_of(source, reading)
         split = inputs_of(inputs, modality=source.family.modality, options=options)
-        _say(split.notes, shown)
+        _say(split.notes, display)
         return split
 
 
 def _settings(batch_size: int, precision: str) -> Settings:
-    """Nothing is stored of what a program asks a model."""
+    """The settings of a call, which stores no activations."""
     values = {"batch_size": batch_size, "precision": precision}
     return Settings(cache_gb=0, **parameters.checked(values, options_of(Settings)))
 
 
-def _say(notes: Iterable[str], shown: Progress) -> None:
+def _say(notes: Iterable[str], display: Progress) -> None:
     for note in notes:
-        shown.say(f"note: {note}")
+        display.say(f"note: {note}")

@@ -1,12 +1,13 @@
-"""The command line's options as parameters of Python: names, kinds, defaults."""
+"""The options of the command line as parameters in Python."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar
 
@@ -16,7 +17,8 @@ from zooadapt.runtime.options import Option, options_of
 from zooadapt.training.config import Request
 from zooadapt.training.options import AdaptOptions
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class ReadParameters(TypedDict, total=False):
@@ -96,14 +98,14 @@ _ACCEPTED: Mapping[type, tuple[type, ...]] = {
 def request_of(
     source: str | PathLike[str], data: str, out: Path, options: Mapping[str, Any], *, plan: bool
 ) -> Request:
-    """The request that these options make.
+    """The request with these options.
 
-    Raises: UsageError naming an option that there is none of, or a value of another kind.
+    Raises: UsageError naming an unknown option, or a value of the wrong type or outside its range.
     """
     values = checked(options, OPTIONS)
     reading = {name: values.pop(name) for name in options_of(ReadOptions) if name in values}
     return Request(
-        source=fspath(source),
+        source=os.fspath(source),
         data=data,
         out=out,
         plan_only=plan,
@@ -114,7 +116,7 @@ def request_of(
 
 
 def reading_of(options: Mapping[str, Any]) -> ReadOptions:
-    """How data is to be read, by these options.
+    """The reading options among Python's parameters.
 
     Raises: as `request_of`.
     """
@@ -122,9 +124,9 @@ def reading_of(options: Mapping[str, Any]) -> ReadOptions:
 
 
 def checked(values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
-    """The values as plain ones: numbers of numpy and paths are what they stand for.
+    """The values as plain Python objects: numbers of numpy become numbers, paths strings or `Path`.
 
-    Raises: UsageError naming an option that is none of these, or a value of another kind.
+    Raises: UsageError naming an unknown option, or a value of the wrong type.
     """
     for name in values.keys() - options.keys():
         (close,) = difflib.get_close_matches(name, options, n=1) or [""]
@@ -137,17 +139,17 @@ def checked(values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[st
 
 
 def shows_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Have `help` and a notebook's completion list each option of `adapt` with its default, in
-    place of `**options`."""
-    own = inspect.signature(function)
-    parameters = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    """Give the function a signature that lists each option of `adapt` with its default, for `help`
+    and completion, in place of `**options`."""
+    signature = inspect.signature(function)
+    parameters = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     parameters += [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.annotation
         )
         for name, one in OPTIONS.items()
     ]
-    function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return function
 
 
@@ -162,10 +164,11 @@ def _plain(option: Option, value: Any) -> Any:
             raise UsageError(f"{option.name}={value!r} {error}", thing=option.name) from error
     if type(value).__name__ in ("bool_", "bool") and option.kind is bool:
         return bool(value)
-    if isinstance(value, bool) or not isinstance(value, _ACCEPTED[option.kind]):
+    fits = isinstance(value, _ACCEPTED[option.kind]) and not isinstance(value, bool)
+    if not fits:
         raise UsageError(
             f"{option.name}={value!r} is of type '{type(value).__name__}', and it takes "
             f"{' or '.join(kinds)}",
             thing=option.name,
         )
-    return fspath(value) if option.kind is str else option.kind(value)
+    return os.fspath(value) if option.kind is str else option.kind(value)
