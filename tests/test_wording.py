@@ -39,11 +39,11 @@ def test_a_plan_is_numbered_steps() -> None:
         phase(5, 12, 2e-4, LOST),
         phase(0, 1, 1e-3, GAINED),
     )
-    shown = SimpleNamespace(
+    plan = SimpleNamespace(
         strategy="auto", phases=(FitPhase(), *trained), trained=trained, depth=8, refit=True,
         train_samples=40, num_classes=5, device="cpu", choices=(),
     )  # fmt: skip
-    assert [line.strip() for line in plan_lines(shown, None)] == [
+    assert [line.strip() for line in plan_lines(plan, None)] == [
         "plan: auto, in 5 steps",
         "1. fit the head on frozen features",
         "2. unless the features of all stages already predict a gain, fine-tune the last 3 of 8 "
@@ -56,11 +56,11 @@ def test_a_plan_is_numbered_steps() -> None:
         "40 samples, 5 classes, on cpu",
     ]
     reference = SimpleNamespace(phases=trained, trained=trained, depth=8)
-    assert setup._reference(shown, reference).value == (
+    assert setup._reference(plan, reference).value == (
         "fine-tune the last 3 of 8 stages, 12 epochs, then all stages, 1 epoch"
     )
-    shown.phases, shown.trained = (phase(8, 2, 1e-3, ALWAYS),), ()
-    assert plan_lines(shown, None)[0] == (
+    plan.phases, plan.trained = (phase(8, 2, 1e-3, ALWAYS),), ()
+    assert plan_lines(plan, None)[0] == (
         "plan: auto = fine-tune the head alone, 2 epochs, learning rate 0.001"
     )
 

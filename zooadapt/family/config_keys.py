@@ -1,4 +1,4 @@
-"""The keys of a source's `config.json`, read one by one: a config is a stranger's file.
+"""Checks the keys of a source's `config.json`, which may come from a stranger, one by one.
 
     from zooadapt.family import config_keys
 
@@ -38,7 +38,7 @@ class Kind(Generic[T]):
 
 
 def whole(low: int, high: float = math.inf) -> Kind[int]:
-    """A whole number, `low` and `high` included; true and false are none."""
+    """A whole number from `low` to `high`, both included; true and false are not numbers."""
     return Kind(
         lambda value: type(value) is int and low <= value <= high,
         f"a whole number {_bounds(low, high)}",
@@ -46,7 +46,7 @@ def whole(low: int, high: float = math.inf) -> Kind[int]:
 
 
 def number(low: float, high: float = math.inf) -> Kind[float]:
-    """A number, `low` and `high` included."""
+    """A number from `low` to `high`, both included."""
     return Kind(
         lambda value: type(value) in (int, float) and low <= value <= high,
         f"a number {_bounds(low, high)}",
@@ -54,7 +54,7 @@ def number(low: float, high: float = math.inf) -> Kind[float]:
 
 
 def text(pattern: str, name: str) -> Kind[str]:
-    """A text that a regular expression matches as a whole; `name` says what it is."""
+    """A text that a regular expression matches as a whole; `name` describes it in an error."""
     return Kind(
         lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, name
     )
@@ -97,8 +97,8 @@ def get(
     file: str = "config.json",
     within: str = "",
 ) -> T | U:
-    """The value of a key, or the default of one that is absent; without a default it is required.
-    file and within: where an error says that the key is, such as `within="model_args."`.
+    """The value of a key, or the default if it is absent; without a default the key is required.
+    file, within: the location of the key for an error, such as `within="model_args."`.
 
     Raises: DataError naming the key.
     """
@@ -117,7 +117,7 @@ def select(
     file: str = "config.json",
     within: str = "",
 ) -> dict[str, Any]:
-    """The values of those of the keys that are there; a config's other keys are ignored.
+    """The values of those keys that the config has.
 
     Raises: DataError naming the key.
     """
@@ -129,21 +129,21 @@ def select(
 
 
 def nested(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The object under a key, empty where it is absent. Raises: DataError naming the key."""
+    """The object under a key, empty if it is absent. Raises: DataError naming the key."""
     return get(config, key, _OBJECT, {})
 
 
 def names(config: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    """The names listed under a key, None where it is absent. Raises: DataError naming the key."""
+    """The names listed under a key, None if it is absent. Raises: DataError naming the key."""
     listing = get(config, key, _NAMES, None)
     return None if listing is None else tuple(listing)
 
 
 def error(key: str, value: Any, expected: str, *, file: str = "config.json") -> DataError:
-    """What to raise for a value that is not what was expected."""
-    shown = "nothing" if value is None else repr(value)
+    """The error for a value that differs from what was `expected`."""
+    received = "nothing" if value is None else repr(value)
     return DataError(
-        f"{file}: '{key}' is {shown if len(shown) <= 60 else shown[:57] + '...'}, "
+        f"{file}: '{key}' is {received if len(received) <= 60 else received[:57] + '...'}, "
         f"expected {expected}",
         thing=key,
         remedy=f"correct the source's {file}",

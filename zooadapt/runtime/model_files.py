@@ -216,16 +216,16 @@ def check_header(path: Path) -> None:
 
 def _check_config(value: Any, path: Path, within: tuple[str, ...], key: str) -> None:
     """`key`: the nearest key above `value`; `within`: all keys and list positions above it."""
-    shown = ".".join(within)
+    dotted = ".".join(within)
     if len(within) >= MAX_DEPTH:
-        raise _bad(path, shown, f"is nested more than {MAX_DEPTH} levels deep")
+        raise _bad(path, dotted, f"is nested more than {MAX_DEPTH} levels deep")
     if key in _RUNS_CODE and value:
-        raise _bad(path, shown, "asks to run code of the source, which zooadapt never does")
+        raise _bad(path, dotted, "asks to run code of the source, which zooadapt never does")
     if isinstance(value, str) and value and _NAMES_FILE.search(key) and key not in _UNREAD:
         if not _is_plain(value):
-            raise _bad(path, shown, f"names {value!r}, which is not a file of the source")
+            raise _bad(path, dotted, f"names {value!r}, which is not a file of the source")
         if value.endswith(".py"):
-            raise _bad(path, shown, f"names {value!r}, code that comes with the source")
+            raise _bad(path, dotted, f"names {value!r}, code that comes with the source")
     if isinstance(value, dict):
         for name, inner in value.items():
             _check_config(inner, path, (*within, name), name)
@@ -303,5 +303,5 @@ def _library_errors(path: Path) -> Iterator[None]:
 
 
 def _bad(path: Path, thing: str, why: str) -> DataError:
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in thing)
-    return DataError(f"'{path}': '{shown[:200]}' {why}", thing=shown[:200], remedy=_AGAIN)
+    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in thing[:200])
+    return DataError(f"'{path}': '{name}' {why}", thing=name, remedy=_AGAIN)
