@@ -144,8 +144,9 @@ def test_a_missing_location_is_not_found(tmp_path: Path) -> None:
         opened("a\0b")
 
 
-def test_a_table_is_no_folder_of_images(tmp_path: Path) -> None:
-    refused(csv_file(tmp_path / "t.csv"), 65, "'t.csv' is no folder of images", modality="image")
+def test_a_table_of_texts_holds_no_images(tmp_path: Path) -> None:
+    message = "'t.csv' has no column 'file_name'.* the model takes images"
+    refused(csv_file(tmp_path / "t.csv"), 65, message, modality="image")
 
 
 NAMES = ["🐝 bee 蜂", "naïve café", "a\\b", "CON", "nul.txt", "-rf", "=cmd|' C'!A0", "<b>&<i>",

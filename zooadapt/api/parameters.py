@@ -25,6 +25,7 @@ class ReadParameters(TypedDict, total=False):
     """The fields of `zooadapt.data.ReadOptions` that are options, for type checkers."""
 
     text_column: str
+    image_column: str | None
     label_column: str
     group_column: str | None
     encoding: str

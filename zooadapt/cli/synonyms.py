@@ -27,6 +27,7 @@ _OPTIONS = {
     "--label-smoothing": ("--smoothing", "--label_smoothing"),
     "--augment": ("--aa", "--augmentation", "--aug"),
     "--text-column": ("--text-col", "--text_column", "--text-field"),
+    "--image-column": ("--image-col", "--image_column", "--image-field", "--path-column"),
     "--label-column": ("--label-col", "--label_column", "--target", "--target-column"),
     "--precision": ("--dtype", "--amp", "--fp16", "--bf16", "--half"),
     "--from-scratch": ("--no-pretrained", "--scratch"),

@@ -7,18 +7,24 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
+from zooadapt.data.images import SUFFIXES
 from zooadapt.data.labels import lacks
 from zooadapt.errors import DataError, UsageError
 from zooadapt.runtime.wording import listed
 
 Peek = Callable[[], Mapping[str, Sequence[str | None]]]
 """Reads the first values of every column."""
-TEXT, LABEL, GROUP = "--text-column", "--label-column", "--group-column"
+TEXT, IMAGE = "--text-column", "--image-column"
+LABEL, GROUP = "--label-column", "--group-column"
 _TEXTS = {"text", "texts", "sentence", "sentences", "review", "reviews", "review text", "tweet",
           "tweets", "tweet text", "message", "messages", "sms", "email", "content", "body",
           "comment", "comment text", "comments", "question", "utterance", "query", "headline",
           "document", "post", "v2"}  # fmt: skip
+_IMAGES = {"image", "images", "image path", "image file", "image name", "img", "img path",
+           "file", "file name", "file path", "filename", "filepath", "path", "photo",
+           "picture"}  # fmt: skip
 _LABELS = {"label", "labels", "class", "classes", "category", "categories", "sentiment", "target",
            "intent", "emotion", "topic", "tag", "rating", "stars", "polarity", "label text",
            "v1"}  # fmt: skip
@@ -31,17 +37,19 @@ class Columns:
     """The columns to read of a table, as the options name them."""
 
     text: str
-    """One column, or two with a comma between them."""
+    """The column of samples: one of texts or image paths, or two of texts with a comma between."""
+    option: str = TEXT
+    """The option that names the column of samples: `TEXT` or `IMAGE`."""
     label: str | None = None
     group: str | None = None
     may_lack_label: bool = False
 
     def texts(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The text column, or the two of pairs; the name of a column may contain a comma.
+        """The column of samples, or the two of pairs; the name of a column may contain a comma.
 
         Raises: UsageError for more than two.
         """
-        if self.text in names or "," not in self.text:
+        if self.option != TEXT or self.text in names or "," not in self.text:
             return (self.text,)
         parts = tuple(part.strip() for part in self.text.split(","))
         if len(parts) > 2:
@@ -64,7 +72,7 @@ class Columns:
     def select(self, table: str, names: Sequence[str], peek: Peek) -> list[str]:
         """The names to read of a table with these columns.
 
-        Raises: DataError naming a column that is missing, with proposals, or a duplicate.
+        Raises: DataError whose thing is a column that is missing, with proposals, or a duplicate.
         """
         missing = self._missing(names)
         if missing:
@@ -82,7 +90,7 @@ class Columns:
         return list(dict.fromkeys(columns))
 
     def _columns(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        columns = [(TEXT, name) for name in self.texts(names)]
+        columns = [(self.option, name) for name in self.texts(names)]
         columns += [(LABEL, self.label)] if self.label is not None else []
         return columns + ([(GROUP, self.group)] if self.group is not None else [])
 
@@ -97,13 +105,15 @@ class Columns:
 def propose(selection: Columns, names: Sequence[str], peek: Peek) -> dict[str, str]:
     """Options that name columns of the table in place of missing ones: by usual names, else by
     their values. Empty where several columns are possible."""
-    missing = selection._missing(names).keys() & {TEXT, LABEL}
+    samples = selection.option
+    missing = selection._missing(names).keys() & {samples, LABEL}
     values = peek() if missing else {}
     chosen: dict[str, str] = {}
-    for option, known, fits in ((TEXT, _TEXTS, _is_text), (LABEL, _LABELS, _is_label)):
+    of_samples = (_IMAGES, _is_path) if samples == IMAGE else (_TEXTS, _is_text)
+    for option, known, fits in ((samples, *of_samples), (LABEL, _LABELS, _is_label)):
         if option not in missing:
             continue
-        other = () if option == TEXT else (*selection.texts(names), chosen.get(TEXT))
+        other = () if option == samples else (*selection.texts(names), chosen.get(samples))
         free = [name for name in names if name not in other and name != selection.label]
         named = [name for name in free if _plain(name) in known]
         fitting = [name for name in free if fits(values.get(name, ()))]
@@ -115,11 +125,13 @@ def propose(selection: Columns, names: Sequence[str], peek: Peek) -> dict[str, s
 
 
 def is_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row is data: it has a number above numbers, or a class name that occurs
-    below, beside a text above texts."""
+    """Whether the first row is data: it has a number above numbers, an image's path above paths, or
+    a class name that occurs below, beside a text above texts."""
     columns = [[row[k] for row in below if k < len(row)] for k in range(len(header))]
     pairs = [(name, values) for name, values in zip(header, columns, strict=True) if values]
     if any(_numeric(name) and all(map(_numeric, values)) for name, values in pairs):
+        return True
+    if any(_is_path([name]) and _is_path(values) for name, values in pairs):
         return True
     repeats = any(name in values for name, values in pairs if not lacks(name) and _is_label(values))
     return repeats and any(_is_long(name) for name, values in pairs if _is_text(values))
@@ -128,7 +140,7 @@ def is_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
 def _missing_column(
     table: str, names: Sequence[str], column: str, option: str, proposed: Mapping[str, str]
 ) -> DataError:
-    what = {TEXT: "texts", LABEL: "labels"}
+    what = {TEXT: "texts", IMAGE: "images", LABEL: "labels"}
     likely = " and ".join(f"{what[option]} in '{name}'" for option, name in proposed.items())
     options = [part for pair in proposed.items() for part in pair]
     return DataError(
@@ -152,6 +164,13 @@ def _is_text(values: Sequence[str | None]) -> bool:
         return False
     blanks = sum(" " in text.strip() for text in texts)
     return 2 * blanks > len(texts) and 2 * len(set(texts)) > len(texts)
+
+
+def _is_path(values: Sequence[str | None]) -> bool:
+    """File names of images, most of them different."""
+    names = _present(values)
+    suffixes = {PurePath(name).suffix.lower() for name in names}
+    return bool(names) and suffixes <= set(SUFFIXES) and 2 * len(set(names)) > len(names)
 
 
 def _is_long(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Class folders of images, each of which is examined once."""
+"""Images in files, each of which is examined once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zooadapt.data import depth, images
 from zooadapt.data.dataset import LabelledRows
-from zooadapt.data.listing import files_by_class
+from zooadapt.data.listing import Listing, files_by_class
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import changed_error, read_bytes
 from zooadapt.data.tree import Tree, valid
@@ -30,7 +30,14 @@ def read_image_folder(root: Path, options: ReadOptions) -> LabelledRows:
 
     Raises: as `files_by_class`; DataError for broken images.
     """
-    listing = files_by_class(Tree(root, options), options)
+    return examined(root, files_by_class(Tree(root, options), options), options)
+
+
+def examined(root: Path, listing: Listing, options: ReadOptions) -> LabelledRows:
+    """The listed images, each of which was read once.
+
+    Raises: DataError for broken images.
+    """
     files = FileSamples(root, listing.paths, options)
     intact = files.examine()
     return LabelledRows(
@@ -38,6 +45,7 @@ def read_image_folder(root: Path, options: ReadOptions) -> LabelledRows:
         rows=intact,
         parts=[listing.parts[k] for k in intact],
         names=[listing.labels[k] for k in intact],
+        groups=[listing.groups[k] for k in intact] if listing.groups else (),
         notes=[*listing.notes, *files.notes],
         white=files.white,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zooadapt.data import table_files
 from zooadapt.data.columns import Columns
 from zooadapt.data.dialects import ROWS
+from zooadapt.data.options import ReadOptions
 from zooadapt.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -67,13 +68,17 @@ def frame_of(data: Any, modality: str) -> Frame | None:
     return None
 
 
-def image_column(frame: Frame, *, text: str, others: Sequence[str | None]) -> str:
-    """The column of images: `text` if there is one, else the first with images that is not among
-    the `others`."""
-    if text in frame.names:
-        return text
+def image_column(frame: Frame, options: ReadOptions) -> str:
+    """The column of images: the one that the options name, else the text column if there is one,
+    else the first with images that has no labels or groups."""
+    if options.image_column is not None:
+        return options.image_column
+    if options.text_column in frame.names:
+        return options.text_column
+    others = (options.label_column, options.group_column)
     free = [name for name in frame.names if name not in others]
-    return next((name for name in free if len(frame) and is_image(frame.values(name)[0])), text)
+    likely = (name for name in free if len(frame) and is_image(frame.values(name)[0]))
+    return next(likely, options.text_column)
 
 
 def is_image(value: Any) -> bool:

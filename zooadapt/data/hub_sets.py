@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zooadapt.data import depth, images
-from zooadapt.data.columns import Columns
+from zooadapt.data.columns import IMAGE, TEXT, Columns
 from zooadapt.data.dataset import LabelledRows, digest_of
 from zooadapt.data.dialects import ROWS
 from zooadapt.data.labels import by_value
@@ -158,15 +158,21 @@ def read_hub_set(
             remedy="use a data set with a train split",
         )
     first = loaded[chosen[0][1]]
-    column = options.text_column
-    if modality == "image" and column not in first.column_names:
+    is_image = modality == "image"
+    column = (options.image_column if is_image else None) or options.text_column
+    if is_image and options.image_column is None and column not in first.column_names:
         kinds = first.features.items()
         column = next((name for name, kind in kinds if isinstance(kind, datasets.Image)), column)
     grouped = options.group_column
-    selection = Columns(text=column, label=options.label_column, group=grouped)
+    selection = Columns(
+        text=column,
+        option=IMAGE if is_image else TEXT,
+        label=options.label_column,
+        group=grouped,
+    )
     selection.select(name, first.column_names, lambda: _peek(first))
     columns = selection.texts(first.column_names)
-    for column in columns if modality != "image" else ():
+    for column in () if is_image else columns:
         if not isinstance(first.features[column], datasets.Value):
             raise DataError(
                 f"column '{column}' of '{name}' holds no text",
@@ -183,13 +189,13 @@ def read_hub_set(
         parts += [part] * len(rows)
         if grouped is not None:
             groups += [None if value is None else str(value) for value in rows[grouped]]
-        if modality == "image":
+        if is_image:
             rows = rows.cast_column(columns[0], datasets.Image(decode=False))
         splits.append((split, rows))
     samples = HubSamples(
-        splits, columns, options, images=modality == "image", places=_places(datasets.config, name)
+        splits, columns, options, images=is_image, places=_places(datasets.config, name)
     )
-    notes = samples.find_white() if modality == "image" else ()
+    notes = samples.find_white() if is_image else ()
     return LabelledRows(
         samples=samples,
         rows=range(len(samples)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from zooadapt.data import opening, tables
 from zooadapt.data.assembly import assemble
-from zooadapt.data.columns import Columns
+from zooadapt.data.columns import IMAGE, TEXT, Columns
 from zooadapt.data.dataset import Dataset, LabelledRows, Split
 from zooadapt.data.frames import SAMPLES, SECOND, Frame, frame_of, image_column, unsupported_data
 from zooadapt.data.labels import by_value
@@ -93,17 +93,16 @@ def _part(name: str, data: Any, modality: str, options: ReadOptions) -> _Rows:
     place = _NAME if part == ALL else str(name)
     if SAMPLES in frame.names and SECOND in frame.names:
         options = replace(options, text_column=f"{SAMPLES},{SECOND}")
-    text = options.text_column
-    others = (options.label_column, options.group_column)
-    if modality == "image":
-        text = image_column(frame, text=text, others=others)
+    is_image = modality == "image"
+    text = image_column(frame, options) if is_image else options.text_column
     selection = Columns(
         text=text,
+        option=IMAGE if is_image else TEXT,
         label=options.label_column,
         group=options.group_column,
         may_lack_label=part not in ("train", ALL),
     )
-    if modality == "image":
+    if is_image:
         # Arrow holds no pictures: only the labels become a table.
         selection.select(place, frame.names, dict)
         without_images = replace(selection, text=options.label_column)
@@ -198,8 +197,9 @@ def _items(inputs: Any, modality: str, options: ReadOptions) -> list[Any]:
     if frame is None:
         return list(inputs) if isinstance(inputs, Iterable) else [inputs]
     if modality == "image":
-        others = (options.label_column, options.group_column)
-        return list(frame.values(image_column(frame, text=options.text_column, others=others)))
+        column = image_column(frame, options)
+        Columns(text=column, option=IMAGE).select(_NAME, frame.names, dict)
+        return list(frame.values(column))
     return _texts_in(frame, options)
 
 

@@ -1,4 +1,4 @@
-"""The files of class folders: the part and the class of each."""
+"""The files of a data set, with the part and the class of each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _UNLABELLED = frozenset({"unsup", "unsupervised"})
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Files in order of part, class and name."""
+    """Files in order: those of class folders by part, class and name, those of tables by row."""
 
     paths: Sequence[str]
     """Posix paths below the root."""
     parts: Sequence[str]
-    labels: Sequence[str]
-    """The name of each file's class folder."""
+    labels: Sequence[str | None]
+    """The name of each file's class folder, or its label in a table; None for none."""
     notes: Sequence[str]
+    groups: Sequence[str | None] = ()
+    """The group of each file; empty without a group column."""
 
 
 def files_by_class(tree: Tree, options: ReadOptions) -> Listing:

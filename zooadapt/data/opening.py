@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zooadapt.data import folders, tables
+from zooadapt.data import folders, image_tables, tables
 from zooadapt.data.assembly import assemble
 from zooadapt.data.dataset import Dataset, LabelledRows, Samples, Split
 from zooadapt.data.options import ReadOptions
@@ -135,7 +135,7 @@ def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
 
 def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> list[str]:
     """Raises: NotFoundError for a folder without files of these suffixes."""
-    names = Tree(path, options).top_files()
+    names = Tree(path, options).files_in(Path())
     chosen = [name for name in names if tables.kind_of(Path(name)) in suffixes]
     if not chosen:
         raise NotFoundError(
@@ -153,12 +153,13 @@ def _is_unlabelled(location: str, modality: str, options: ReadOptions) -> bool:
     if location == "-":
         return True
     path = existing(location)
+    if modality == "image":
+        if image_tables.listing_of(path, options, [], needs_labels=False) is not None:
+            return False
+        return not path.is_dir() or not Tree(path, options).folders(Path())
     if not path.is_dir():
-        return modality == "image" or tables.kind_of(path) not in tables.SUFFIXES
-    if modality != "image" and tables.has_train_table(path, options):
-        return False
-    tree = Tree(path, options) if modality == "image" else TextTree(path, options)
-    return not tree.folders(Path())
+        return tables.kind_of(path) not in tables.SUFFIXES
+    return not (tables.has_train_table(path, options) or TextTree(path, options).folders(Path()))
 
 
 def _read(
@@ -180,26 +181,21 @@ def _read(
         if classes and not tables.has_train_table(path, options):
             return read_text_folder(path, options)
         return tables.read_tables(path, options, may_lack_labels=may_lack_labels)
-    if not path.is_dir():
-        raise DataError(
-            f"'{path.name}' is no folder of images, and the model takes images",
-            thing=location,
-            remedy="give a folder with one folder for each class",
-        )
-    if options.group_column is not None:
-        raise UsageError(
-            f"a folder of images has no column '{options.group_column}' to group by",
-            thing="--group-column",
-            remedy="leave it out, or give a Hub data set with that column",
-        )
-    return folders.read_image_folder(path, options)
+    return image_tables.read_images(path, options, may_lack_labels=may_lack_labels)
 
 
 def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
     """Raises: UsageError for `--train-folder` and `--test-folder` without a use."""
     if options.train_folder is options.test_folder is None:
         return
-    if location.startswith("hf:") or modality != "image":
+    if options.image_column is not None:
+        raise UsageError(
+            "--image-column reads the images of a table, and --train-folder and --test-folder name "
+            "class folders",
+            thing="--image-column",
+            remedy="leave out one of them",
+        )
+    if location.startswith("hf:") or modality != "image" or Path(location).is_file():
         raise UsageError(
             f"'{location}' is no folder of images, so it has no folders of parts",
             thing="--train-folder" if options.train_folder else "--test-folder",
@@ -214,11 +210,16 @@ def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
 
 
 def image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]:
-    """The image file of that name, or all of a folder, in order of name.
+    """The image file of that name, those that a table names, or all of a folder, in order of name.
 
-    Raises: NotFoundError, AccessError, or DataError for a file that is not regular.
+    Raises: NotFoundError, AccessError, or DataError for a table's row at fault or a file that is
+    not regular.
     """
     path = existing(name)
+    listing = image_tables.listing_of(path, options, notes, needs_labels=False)
+    if listing is not None:
+        notes += listing.notes
+        return [str(image_tables.root_of(path) / name) for name in listing.paths]
     if path.is_dir():
         tree = Tree(path, options)
         paths, _ = tree.files(Path())

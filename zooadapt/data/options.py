@@ -18,6 +18,12 @@ class ReadOptions:
         "Column with the text of a table; A,B reads two columns as pairs of texts.",
         Group.DATA,
     )
+    image_column: str | None = option(
+        None,
+        "Column with the image paths of a table, relative to the table.",
+        Group.DATA,
+        by_default="file_name",
+    )
     label_column: str = option("label", "Column with the label of a table.", Group.DATA)
     group_column: str | None = option(
         None,

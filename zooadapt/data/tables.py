@@ -143,7 +143,7 @@ def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = Fal
     """
     columns, parts, names, groups = [], [], [], []
     notes: list[str] = []
-    for part, file in _tables_of(path, options, notes):
+    for part, file in tables_of(path, options, notes):
         needs = part in ("train", "all") and not may_lack_labels
         table = read(file, options=options, labelled=True, may_lack_labels=not needs)
         columns.append(table.text)
@@ -176,6 +176,14 @@ def read(
         group=options.group_column if labelled else None,
         may_lack_label=may_lack_labels,
     )
+    return read_columns(path, selection, options)
+
+
+def read_columns(path: Path, selection: Columns, options: ReadOptions) -> Table:
+    """The selected columns of one table.
+
+    Raises: as `read`.
+    """
     kind = kind_of(path)
     notes: list[str] = []
     try:
@@ -264,17 +272,22 @@ def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | No
 
 def has_train_table(path: Path, options: ReadOptions) -> bool:
     """Whether a folder contains a table named as a training part."""
-    return any(_part_of(name) == "train" for name in Tree(path, options).top_files())
+    return any(PARTS.get(stem_of(name)) == "train" for name in Tree(path, options).files_in(Path()))
 
 
-def _part_of(name: str) -> str | None:
-    """The part of a table by its name; None for other files."""
+def stem_of(name: str) -> str:
+    """The name of a table in lower case, without its suffix and the number of its piece; empty for
+    other files."""
     suffix = kind_of(Path(name))
     stem = _NUMBERED.sub("", name.lower()).removesuffix(GZIP).removesuffix(suffix)
-    return PARTS.get(stem) if suffix in SUFFIXES else None
+    return stem if suffix in SUFFIXES else ""
 
 
-def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple[str, Path]]:
+def tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple[str, Path]]:
+    """A table, or the tables of a folder, each with its part.
+
+    Raises: DataError for a file that is no table, two tables of one part, or no `train.*`.
+    """
     if kind_of(path) in SUFFIXES and not path.is_dir():
         return [("all", path)]
     if not path.is_dir():
@@ -284,28 +297,31 @@ def _tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple
             remedy=f"give one of {', '.join(SUFFIXES)}, or one of them with {GZIP}",
         )
     tree = Tree(path, options)
-    chosen: list[tuple[str, Path]] = []
-    kinds: dict[str, str] = {}
-    for name in tree.top_files():
-        part = _part_of(name)
-        if part is None:
-            continue
-        kind = _NUMBERED.sub("", name)
-        if kinds.setdefault(part, kind) != kind:
-            raise DataError(
-                f"'{name}' of '{path.name}' means the same part as '{kinds[part]}'",
-                thing=name,
-                remedy="merge them or rename one",
-            )
-        chosen.append((part, path / name))
-    if "train" not in kinds:
+    names = tree.files_in(Path())
+    chosen = [(part, Path(name)) for name in names if (part := PARTS.get(stem_of(name)))]
+    refuse_twins(chosen, path.name)
+    if not any(part == "train" for part, _ in chosen):
         raise DataError(
             f"folder '{path.name}' holds no train table, and the model takes text",
             thing=str(path),
             remedy="give train.csv and test.csv, a file, or a folder of .txt files for each class",
         )
     notes += tree.notes()
-    return chosen
+    return [(part, path / file) for part, file in chosen]
+
+
+def refuse_twins(files: Sequence[tuple[str, Path]], folder: str) -> None:
+    """Raises: DataError for two tables of one part that are no pieces of one."""
+    kinds: dict[str, str] = {}
+    for part, file in files:
+        name = file.as_posix()
+        kind = _NUMBERED.sub("", name)
+        if kinds.setdefault(part, kind) != kind:
+            raise DataError(
+                f"'{name}' of '{folder}' means the same part as '{kinds[part]}'",
+                thing=name,
+                remedy="merge them or rename one",
+            )
 
 
 def _strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:

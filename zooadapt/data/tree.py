@@ -60,21 +60,24 @@ class Tree:
 
     def holds_images(self, below: Path) -> bool:
         """Whether a folder itself, without its subfolders, holds an image."""
-        names = [name for name, kind in self._entries(below) if kind == "file"]
+        names = self.files_in(below)
         names.sort(key=self._is_named_so, reverse=True)
         return any(self._is_sample(below / name) for name in names)
 
+    def images_in(self, below: Path) -> list[str]:
+        """Names of a folder's own images, sorted."""
+        return [name for name in self.files_in(below) if self._is_sample(below / name)]
+
     def leave_images(self, below: Path) -> None:
         """Count a folder's own images as left out."""
-        files = [name for name, kind in self._entries(below) if kind == "file"]
-        loose = sum(self._is_sample(below / name) for name in files)
+        loose = len(self.images_in(below))
         if loose:
             one, many = (f"{kind} outside class folders" for kind in (self.kind, f"{self.kind}s"))
             self.leave_out(one, many, loose)
 
-    def top_files(self) -> list[str]:
-        """Names of the regular files in the root, sorted."""
-        return [name for name, kind in self._entries(Path()) if kind == "file"]
+    def files_in(self, below: Path) -> list[str]:
+        """Names of the regular files in a folder itself, sorted."""
+        return [name for name, kind in self._entries(below) if kind == "file"]
 
     def files(self, below: Path) -> tuple[list[str], Counter[str]]:
         """Image files in a folder and its subfolders, sorted, as posix paths below the root, and

@@ -1,0 +1,201 @@
+"""Images that a table names: each row has the path of an image, its label and its group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from zooadapt.data import tables
+from zooadapt.data.columns import IMAGE, Columns
+from zooadapt.data.dataset import LabelledRows
+from zooadapt.data.folders import examined, read_image_folder
+from zooadapt.data.labels import by_value
+from zooadapt.data.layout import ALL, PARTS
+from zooadapt.data.listing import Listing, files_by_class
+from zooadapt.data.named_files import NamedFiles
+from zooadapt.data.options import ReadOptions
+from zooadapt.data.tree import Tree
+from zooadapt.errors import DataError, UsageError, ZooadaptError
+from zooadapt.runtime.wording import counted
+
+FILE_NAME = "file_name"
+"""The column of paths in the tables of the Hub's image folders."""
+_METADATA, _FORMATS = "metadata", (".csv", ".jsonl", ".parquet")
+"""The name of these tables, and their formats."""
+
+
+def read_images(path: Path, options: ReadOptions, *, may_lack_labels: bool) -> LabelledRows:
+    """The labelled images of a table, of a folder with tables, or of class folders.
+
+    Raises: as `listing_of` and `read_image_folder`; UsageError for a group column of class folders.
+    """
+    notes: list[str] = []
+    listing = listing_of(path, options, notes, needs_labels=not may_lack_labels)
+    if listing is not None:
+        return examined(root_of(path), listing, options)
+    if not path.is_dir():
+        raise DataError(
+            f"'{path.name}' is no folder of images and no table, and the model takes images",
+            thing=str(path),
+            remedy="give a folder with one folder for each class, or a table with their paths",
+        )
+    for option, column in (("--image-column", options.image_column),
+                           ("--group-column", options.group_column)):  # fmt: skip
+        if column is not None:
+            raise UsageError(
+                f"a folder of images has no column '{column}': '{path.name}' holds no metadata.csv "
+                "and no train.csv",
+                thing=option,
+                remedy="leave it out, or give a table with that column",
+            )
+    labelled = read_image_folder(path, options)
+    return replace(labelled, notes=[*notes, *labelled.notes])
+
+
+def root_of(path: Path) -> Path:
+    """The folder that the paths of a listing are relative to."""
+    return path if path.is_dir() else path.parent
+
+
+def listing_of(
+    path: Path, options: ReadOptions, notes: list[str], *, needs_labels: bool
+) -> Listing | None:
+    """The images that the rows of a location's tables name, in order; None for a location whose
+    images no table names, with a note on a table that is not read.
+
+    Tables are the location itself; or `metadata.*` in a folder or in its part folders; or, with
+    `image_column`, or in a folder without class folders, `train.*` and `test.*`. Without
+    `needs_labels` the label column may be missing.
+    Raises: DataError naming the row or column at fault; NotFoundError for an image that is missing.
+    """
+    files = _tables_of(path, options, needs_labels)
+    if not files:
+        return None
+    try:
+        return _read(path, files, options, needs_labels=True)
+    except DataError as error:
+        column = options.image_column or FILE_NAME
+        if error.thing not in (column, options.label_column):
+            raise
+        is_found = path.is_dir() and options.image_column is None
+        if is_found and _has_class_folders(path, options):
+            notes.append(f"the class folders are read and no table: {error}")
+            return None
+        if not is_found and error.thing == column and not error.options:
+            raise DataError(
+                f"{error}; none of them seems to name images, and the model takes images",
+                thing=column,
+                remedy=f"{IMAGE} NAME, or give a folder with one folder for each class",
+            ) from error
+        if needs_labels or (error.thing == column and not is_found):
+            raise
+        if error.thing == column:
+            notes.append(f"all images of the folder are read: {error}")
+            return None
+    return _read(path, files, options, needs_labels=False)
+
+
+def _tables_of(path: Path, options: ReadOptions, needs_labels: bool) -> Sequence[tuple[str, Path]]:
+    """Each table with its part; none where images are named by no table."""
+    if not path.is_dir():
+        is_table = path.is_file() and tables.kind_of(path) in tables.SUFFIXES
+        return [(ALL, path)] if is_table else []
+    is_asked = options.image_column is not None
+    if options.train_folder is not None and not is_asked:
+        return []
+    metadata = _metadata(Tree(path, options))
+    if metadata and not is_asked or not tables.has_train_table(path, options):
+        return [(part, path / file) for part, file in metadata]
+    if is_asked or needs_labels and not _has_class_folders(path, options):
+        return tables.tables_of(path, options, [])
+    return []
+
+
+def _metadata(tree: Tree) -> list[tuple[str, Path]]:
+    """The `metadata.*` of a folder, or of each of its part folders; none without a training part.
+
+    Raises: DataError for two tables of one part.
+    """
+    folders = [(ALL, Path())]
+    folders += [(part, Path(name)) for name in tree.folders(Path())
+                if (part := PARTS.get(name.lower()))]  # fmt: skip
+    files = [
+        (part, folder / name)
+        for part, folder in folders
+        for name in tree.files_in(folder)
+        if tables.stem_of(name) == _METADATA and _is_metadata_format(name)
+    ]
+    parts = {part for part, _ in files}
+    whole = ALL in parts
+    tables.refuse_twins([(ALL if whole else part, file) for part, file in files], tree.root.name)
+    return files if parts & {ALL, "train"} else []
+
+
+def _is_metadata_format(name: str) -> bool:
+    # `metadata.json` is the name of many other files.
+    return tables.kind_of(Path(name)) in _FORMATS
+
+
+def _has_class_folders(path: Path, options: ReadOptions) -> bool:
+    try:
+        return len(set(files_by_class(Tree(path, options), options).labels)) > 1
+    except ZooadaptError:
+        return False
+
+
+def _read(
+    path: Path, files: Sequence[tuple[str, Path]], options: ReadOptions, *, needs_labels: bool
+) -> Listing:
+    paths: list[str] = []
+    parts: list[str] = []
+    labels: list[str | None] = []
+    groups: list[str | None] = []
+    notes: list[str] = []
+    root = root_of(path)
+    for part, file in files:
+        selection = Columns(
+            text=options.image_column or FILE_NAME,
+            option=IMAGE,
+            label=options.label_column,
+            group=options.group_column,
+            may_lack_label=not needs_labels or part not in ("train", ALL),
+        )
+        table = tables.read_columns(file, selection, options)
+        cells = [table.text[row] for row in range(len(table.text))]
+        paths += NamedFiles(root, file, options).paths(cells)
+        parts += [part] * len(cells)
+        labels += table.labels
+        groups += table.groups
+        notes += table.notes
+    if set(parts) == {ALL} and (by_folder := _parts_of(paths)):
+        parts = by_folder
+        folders = ", ".join(sorted({name.partition("/")[0] for name in paths}))
+        notes.append(f"the parts are the folders of the images' paths: {folders}")
+    if path.is_dir():
+        listed = " and ".join(f"'{file.relative_to(path).as_posix()}'" for _, file in files)
+        notes.append(f"the images are those of {listed}, column '{selection.text}'")
+    notes += _note_unnamed(path, paths, options)
+    return Listing(paths=paths, parts=parts, labels=by_value(labels), groups=groups, notes=notes)
+
+
+def _parts_of(paths: Sequence[str]) -> list[str]:
+    """The part of each image by the first folder of its path; empty where these are no parts with
+    one to train on and another."""
+    parts = [PARTS.get(name.partition("/")[0].lower(), "") if "/" in name else "" for name in paths]
+    return parts if "train" in parts and "" not in parts and len(set(parts)) > 1 else []
+
+
+def _note_unnamed(path: Path, paths: Sequence[str], options: ReadOptions) -> Iterator[str]:
+    """A note on the images in the folder, or in the folders of the table's images, that no row
+    names."""
+    tree = Tree(root_of(path), options)
+    if path.is_dir():
+        present = tree.files(Path())[0]
+    else:
+        folders = {PurePosixPath(name).parent for name in paths}
+        present = [(Path(f) / name).as_posix() for f in folders for name in tree.images_in(Path(f))]
+    count = len(set(present) - set(paths))
+    if count:
+        images = counted(count, "image that no row names is", "images that no row names are")
+        yield f"{images} left out"

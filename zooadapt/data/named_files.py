@@ -1,0 +1,127 @@
+"""The files that the cells of a table name, checked before any of them is read."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from zooadapt.data.options import ReadOptions
+from zooadapt.data.reading import file_error
+from zooadapt.data.tree import valid
+from zooadapt.errors import DataError, NotFoundError
+from zooadapt.runtime.wording import counted
+
+_WRITE = "write each path from the table's folder"
+
+
+class NamedFiles:
+    """Files by their paths relative to a table. All lie in the data's folder, and links lead out of
+    it with `follow_links` only."""
+
+    def __init__(self, root: Path, table: Path, options: ReadOptions) -> None:
+        """root: the data's folder, which contains the table."""
+        self._root, self._table, self._options = root, table, options
+        self._real = os.path.realpath(root)
+        self._below = table.parent.relative_to(root).as_posix()
+
+    def paths(self, cells: Sequence[str]) -> list[str]:
+        """Posix paths below the root of the files that the cells name, in order.
+
+        Raises: DataError naming the row of an empty cell, a path that leaves the folder, or a file
+        that another row names too; NotFoundError for missing files; AccessError.
+        """
+        paths = [self._path(row, cell) for row, cell in enumerate(cells)]
+        missing = [row for row, path in enumerate(paths) if path is None]
+        if missing:
+            raise self._missing(missing, cells)
+        first: dict[str, int] = {}
+        present = [path for path in paths if path is not None]
+        for row, path in enumerate(present):
+            if (twin := first.setdefault(path, row)) != row:
+                raise DataError(
+                    f"rows {twin + 1} and {row + 1} of '{self._table.name}' name the same image, "
+                    f"'{path}'",
+                    thing=path,
+                    remedy="remove one of the rows",
+                )
+        return present
+
+    def _path(self, row: int, cell: str) -> str | None:
+        """None for a file that is missing."""
+        if not cell or cell.isspace():
+            raise self._error(row, "names no image", thing=self._table.name, remedy="remove it")
+        path = self._below_root(row, cell)
+        mode = self._mode(path)
+        if mode is None and "\\" in cell:  # as Windows separates folders
+            path = self._below_root(row, cell.replace("\\", "/"))
+            mode = self._mode(path)
+        if mode is None:
+            return None
+        target = os.path.realpath(self._root / path)
+        if not self._options.follow_links and not Path(target).is_relative_to(self._real):
+            raise self._error(
+                row,
+                f"names '{path}', a link that leads out of '{self._root.name}', to "
+                f"'{valid(target)}'",
+                thing=path,
+                remedy="--follow-links, if that is meant",
+            )
+        if not stat.S_ISREG(mode):
+            raise self._error(row, f"names '{path}', which is no file", thing=path, remedy=_WRITE)
+        return path
+
+    def _below_root(self, row: int, cell: str) -> str:
+        path = posixpath.normpath(posixpath.join(self._below, cell))
+        if posixpath.isabs(path) or path.split("/")[0] == "..":
+            raise self._error(
+                row,
+                f"names '{cell}', a path that leaves the folder '{self._root.name}'",
+                thing=cell,
+                remedy=f"{_WRITE}, and put the images below its folder",
+            )
+        return path
+
+    def _mode(self, path: str) -> int | None:
+        """The kind of a file; None for one that is missing."""
+        try:
+            return os.stat(self._root / path).st_mode
+        except PermissionError as error:
+            raise file_error(error, path) from error
+        except (OSError, ValueError):
+            return None
+
+    def _missing(self, rows: Sequence[int], cells: Sequence[str]) -> NotFoundError:
+        cell = cells[rows[0]]
+        alike = self._alike(cell)
+        more = f"; so are the images of {counted(len(rows) - 1, 'more row')}" if rows[1:] else ""
+        return NotFoundError(
+            f"row {rows[0] + 1} of '{self._table.name}' names '{cell}', which is not there"
+            + (f", though '{alike}' is" if alike else "")
+            + more,
+            thing=cell,
+            remedy=_WRITE if alike else "add the image, or remove the row",
+        )
+
+    def _alike(self, cell: str) -> str | None:
+        """The path, from the table's folder, of a file that may be meant: of another suffix or
+        case, or in a folder beside the table."""
+        folder, name = posixpath.split(cell)
+        place = self._table.parent
+        with suppress(OSError, ValueError):
+            for other in sorted(os.listdir(place / folder)):
+                if name.casefold() in (other.casefold(), PurePosixPath(other).stem.casefold()):
+                    return posixpath.join(folder, other)
+        with suppress(OSError, ValueError):
+            for other in sorted(os.listdir(place)):
+                if (place / other / cell).is_file():
+                    return posixpath.join(other, cell)
+        return None
+
+    def _error(self, row: int, what: str, *, thing: str, remedy: str) -> DataError:
+        return DataError(
+            f"row {row + 1} of '{self._table.name}' {what}", thing=thing, remedy=remedy
+        )
