@@ -147,6 +147,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder and below it."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Raise the system's failures to read `path` as typed errors.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from zooadapt.errors import ZooadaptError
 from zooadapt.family import Variant
+from zooadapt.runtime import filesystem
 from zooadapt.zoo import hub, registry
 
 _BYTES = 4
@@ -37,7 +37,7 @@ def _bundled() -> list[dict[str, Any]]:
             registry.load(family),
             license=hub.fetch(str(folder)).license,
             note="bundled, works offline",
-            bytes=_bytes(folder),
+            bytes=filesystem.folder_size(folder),
         )
         for name, (family, folder) in registry.bundled().items()
     ]
@@ -108,10 +108,6 @@ def _family(entry: hub.Cached) -> Any:
         return registry.family_for(config)
     except ZooadaptError:
         return None
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _size(row: dict[str, Any]) -> tuple[bool, int]:

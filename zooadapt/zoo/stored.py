@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from zooadapt.runtime import filesystem, locks
@@ -22,7 +21,7 @@ def stored() -> list[dict[str, Any]]:
         {
             "kind": FEATURES if path.name == _FEATURES else "facts",
             "name": path.name,
-            "bytes": _bytes(path),
+            "bytes": filesystem.folder_size(path),
             "place": str(path),
         }
         for path in folders
@@ -44,7 +43,7 @@ def clear_features() -> int:
     freed = 0
     folder = filesystem.cache_home() / _FEATURES
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        size = _bytes(path)
+        size = filesystem.folder_size(path)
         if path.is_dir() and locks.remove_unlocked(path):
             freed += size
     return freed
@@ -58,7 +57,3 @@ def clear_sources() -> int:
     entries = hub.cached()
     hub.remove(entries)
     return sum(entry.bytes for entry in entries)
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
