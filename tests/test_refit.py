@@ -150,7 +150,7 @@ def test_a_training_leaves_time_for_its_refit(
     assert whole.deadline - monotonic() == pytest.approx(100, abs=2)
 
 
-def test_feeds_joined_give_every_sample_its_own_carry(pictures: Path):
+def test_joined_loaders_give_every_sample_its_own_activations(pictures: Path):
     data = open_dataset(str(pictures), modality="image", seed=0)
     model = build(open_source("digits04"), classes=data.classes)
     whole = Inputs(data.train, model.preprocessor, channels=model.channels)
