@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from unittest import SkipTest
 
 from zooadapt.errors import ZooadaptError
@@ -13,6 +13,7 @@ from zooadapt.testing.case import Case
 from zooadapt.testing.outcomes import Broken, Follows, Skip
 
 Check = Callable[[Case], None]
+T = TypeVar("T")
 
 
 def _checked(check: Check, *, founding: bool) -> Check:
@@ -51,10 +52,11 @@ foundation = partial(_checked, founding=True)
 """A clause on which all later checks build: after its failure their errors say nothing new."""
 
 
-def need(subject: object, name: str) -> None:
-    """Raises: Skip when the subject of a check is absent; `name` is the reason."""
+def need(subject: T | None, name: str) -> T:
+    """The subject of a check. Raises: Skip when it is absent or false; `name` is the reason."""
     if not subject:
         raise Skip(name)
+    return subject
 
 
 def refuse(*, declared: object, actual: object, remedy: str) -> NoReturn:

@@ -11,7 +11,6 @@ from zooadapt.backbone.pretrained import build
 from zooadapt.testing import clean
 from zooadapt.testing.case import CLASSES, Case, difference
 from zooadapt.testing.clauses import clause, foundation, need, refuse, require
-from zooadapt.testing.outcomes import Skip
 from zooadapt.testing.steps import network_logits
 from zooadapt.testing.structure import SEVEN
 
@@ -71,9 +70,7 @@ def check_the_card_can_say_how_to_load_it(case: Case) -> None:
     Hub."""
     native = case.family.native_config(case.config, case.model.classes)
     for place, on_hub in (("some-folder", False), ("org/name", True)):
-        code = case.family.usage(native, place, on_hub=on_hub)
-        if code is None:
-            raise Skip("`usage` gives None")
+        code = need(case.family.usage(native, place, on_hub=on_hub), "`usage` gives None")
         try:
             compile(code, "usage", "exec")
         except (SyntaxError, TypeError, ValueError) as error:
