@@ -163,11 +163,12 @@ def _read(
         )
         table = tables.read_columns(file, selection, options)
         cells = [table.text[row] for row in range(len(table.text))]
-        paths += NamedFiles(root, file, options).paths(cells)
+        files_of_table = NamedFiles(root, file, options)
+        paths += files_of_table.paths(cells)
         parts += [part] * len(cells)
         labels += table.labels
         groups += table.groups
-        notes += table.notes
+        notes += [*table.notes, *files_of_table.notes]
     if set(parts) == {ALL} and (by_folder := _parts_of(paths)):
         parts = by_folder
         folders = ", ".join(sorted({name.partition("/")[0] for name in paths}))

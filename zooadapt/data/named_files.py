@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from zooadapt.data import tables
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import file_error
 from zooadapt.data.tree import valid
@@ -19,14 +20,15 @@ _WRITE = "write each path from the table's folder"
 
 
 class NamedFiles:
-    """Files by their paths relative to a table. All lie in the data's folder, and links lead out of
-    it with `follow_links` only."""
+    """Files by their paths relative to a table, or to a folder beside it that holds the first one.
+    All lie in the data's folder, and links lead out of it with `follow_links` only."""
 
     def __init__(self, root: Path, table: Path, options: ReadOptions) -> None:
         """root: the data's folder, which contains the table."""
         self._root, self._table, self._options = root, table, options
         self._real = os.path.realpath(root)
         self._below = table.parent.relative_to(root).as_posix()
+        self.notes: list[str] = []
 
     def paths(self, cells: Sequence[str]) -> list[str]:
         """Posix paths below the root of the files that the cells name, in order.
@@ -34,6 +36,7 @@ class NamedFiles:
         Raises: DataError naming the row of an empty cell, a path that leaves the folder, or a file
         that another row names too; NotFoundError for missing files; AccessError.
         """
+        self._find_folder(next(iter(cells), ""))
         paths = [self._path(row, cell) for row, cell in enumerate(cells)]
         missing = [row for row, path in enumerate(paths) if path is None]
         if missing:
@@ -49,6 +52,17 @@ class NamedFiles:
                     remedy="remove one of the rows",
                 )
         return present
+
+    def _find_folder(self, cell: str) -> None:
+        """Find the folder of the images, if the first one is not beside the table: `train` for
+        `train.csv`, else the only folder beside the table with such a file."""
+        if self._mode(posixpath.join(self._below, cell)) is not None:
+            return
+        names = [name for name in _folders_with(self._table.parent, cell) if name[0] != "."]
+        names = [name for name in names if name == tables.stem_of(self._table.name)] or names
+        if len(names) == 1:
+            self._below = posixpath.join(self._below, names[0])
+            self.notes.append(f"the paths in '{self._table.name}' start in folder '{names[0]}'")
 
     def _path(self, row: int, cell: str) -> str | None:
         """None for a file that is missing."""
@@ -115,13 +129,20 @@ class NamedFiles:
             for other in sorted(os.listdir(place / folder)):
                 if name.casefold() in (other.casefold(), PurePosixPath(other).stem.casefold()):
                     return posixpath.join(folder, other)
-        with suppress(OSError, ValueError):
-            for other in sorted(os.listdir(place)):
-                if (place / other / cell).is_file():
-                    return posixpath.join(other, cell)
-        return None
+        folders = _folders_with(place, cell)
+        return posixpath.join(folders[0], cell) if folders else None
 
     def _error(self, row: int, what: str, *, thing: str, remedy: str) -> DataError:
         return DataError(
             f"row {row + 1} of '{self._table.name}' {what}", thing=thing, remedy=remedy
         )
+
+
+def _folders_with(place: Path, cell: str) -> list[str]:
+    """Names of the folders in a folder from which a relative path leads to a file below them."""
+    if ".." in PurePosixPath(cell).parts or os.path.isabs(cell):
+        return []
+    try:
+        return [name for name in sorted(os.listdir(place)) if os.path.isfile(place / name / cell)]
+    except OSError:
+        return []
