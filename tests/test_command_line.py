@@ -1,4 +1,4 @@
-"""What is asked for and cannot be meant: refused at once, in one line or one JSON object."""
+"""Command lines that are wrong: refused at once, in one line or one JSON object."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_every_number_has_a_range(make: type, required: dict[str, Any]) -> None:
         ("--max-pixels", "0"),
     ],
 )
-def test_a_number_out_of_range_is_a_usage_error_before_anything_is_opened(
+def test_a_number_out_of_range_is_refused_before_any_work(
     option: str, value: str, tmp_path: Path
 ) -> None:
     done = zooadapt("adapt", "nowhere", "nothing", "-o", tmp_path / "out", option, value, "--json")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    said = json.loads(done.stdout)
-    assert (said["code"], said["kind"], said["thing"]) == (2, "UsageError", option)
-    assert said["remedy"].endswith("adapt --help") and not list(tmp_path.iterdir())
+    printed = json.loads(done.stdout)
+    assert (printed["code"], printed["kind"], printed["thing"]) == (2, "UsageError", option)
+    assert printed["remedy"].endswith("adapt --help") and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -95,16 +95,14 @@ def test_a_number_out_of_range_is_a_usage_error_before_anything_is_opened(
         (["adapt", "a", "b", "-o", "c", "--epoch", "3"], "--epoch", "here it is --epochs"),
     ],
 )
-def test_a_wrong_command_line_is_json_where_that_was_asked_for(
-    arguments: list[str], thing: str, words: str
-) -> None:
+def test_a_usage_error_is_json_with_json(arguments: list[str], thing: str, words: str) -> None:
     done = zooadapt(*arguments, "--json")
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2 and line.startswith("error: ") and words in line
-    said = json.loads(done.stdout)
-    assert said.keys() == {"code", "kind", "message", "thing", "remedy"}
-    assert words in said["message"]
-    assert (said["code"], said["kind"], said["thing"]) == (2, "UsageError", thing)
+    printed = json.loads(done.stdout)
+    assert printed.keys() == {"code", "kind", "message", "thing", "remedy"}
+    assert words in printed["message"]
+    assert (printed["code"], printed["kind"], printed["thing"]) == (2, "UsageError", thing)
     plain = zooadapt(*arguments)
     assert plain.returncode == 2 and plain.stdout == "" and "Usage: " in plain.stderr
 
@@ -120,7 +118,7 @@ def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 @pytest.mark.parametrize("path", [*_commands(cli)], ids=" ".join)
-def test_an_option_of_one_value_given_twice_is_refused(path: tuple[str, ...]) -> None:
+def test_a_repeated_option_is_refused(path: tuple[str, ...]) -> None:
     """Of every command, every option: the last one winning would drop the others in silence."""
     inner: click.Command = cli
     for name in path:
@@ -132,7 +130,7 @@ def test_an_option_of_one_value_given_twice_is_refused(path: tuple[str, ...]) ->
                 cli.main([*path, short, "1", f"{full}=2"], standalone_mode=False)
 
 
-def test_an_option_given_twice_is_one_line_that_names_it() -> None:
+def test_a_repeated_option_is_one_line_that_names_it() -> None:
     twice = ("--text-column", "a", "--text-column", "b")
     done = zooadapt("adapt", "nowhere", "nothing", "-o", "out", *twice, "--json")
     assert done.returncode == 2 and "'--text-column' was given twice" in done.stderr
@@ -151,7 +149,7 @@ def test_an_option_given_twice_is_one_line_that_names_it() -> None:
         (["demo", "-o", "taken"], 73, "'taken/adapted' is not a model's folder"),
     ],
 )
-def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+def test_an_unwritable_output_is_refused_before_any_work(
     arguments: list[str], code: int, words: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
@@ -171,7 +169,7 @@ def test_the_demo_s_images_fail_as_every_output_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
-def test_a_reader_that_has_gone_ends_the_command_in_silence(arguments: list[str]) -> None:
+def test_a_broken_pipe_ends_the_command_silently(arguments: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-u", "-m", "zooadapt", *arguments]
@@ -193,16 +191,16 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments: list[str]) -> None:
         assert "No space left on device" in line
 
 
-def test_help_says_whole_sentences() -> None:
+def test_help_truncates_no_sentence() -> None:
     for command in ([], ["plugins"]):
         commands = zooadapt(*command, "--help").stdout.partition("Commands:")[2]
         assert commands and "..." not in commands
 
 
-def test_every_name_of_another_tool_is_answered_with_one_that_is_here() -> None:
-    """A synonym is no name of ours, and what it stands for is."""
-    for ours, theirs in synonyms._COMMANDS.items():
-        assert ours in COMMANDS and not COMMANDS.keys() & set(theirs)
+def test_every_synonym_stands_for_an_own_name() -> None:
+    """A synonym is no name of own, and what it stands for is."""
+    for own, others in synonyms._COMMANDS.items():
+        assert own in COMMANDS and not COMMANDS.keys() & set(others)
     context = click.Context(root)
     options = {
         option
@@ -210,13 +208,13 @@ def test_every_name_of_another_tool_is_answered_with_one_that_is_here() -> None:
         for parameter in root.get_command(context, name).params
         for option in parameter.opts
     }
-    named = [name for theirs in synonyms._OPTIONS.values() for name in theirs]
-    named += [name for theirs in synonyms._SENTENCES for name in theirs]
+    named = [name for others in synonyms._OPTIONS.values() for name in others]
+    named += [name for others in synonyms._SENTENCES for name in others]
     assert set(synonyms._OPTIONS) <= options and not options & set(named)
     assert len(named) == len(set(named))
 
 
-def test_an_option_that_does_nothing_here_is_accepted_with_a_note() -> None:
+def test_an_idle_option_is_accepted_with_a_note() -> None:
     """Scripts that pass it go on; help does not list it."""
     done = zooadapt("models", "english", "--offline", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["models"]

@@ -65,7 +65,7 @@ def place(tmp_path: Path) -> Path:
         ("pretrain rnn nowhere.txt -o out", 66, "'nowhere.txt' is not there"),
     ],
 )
-def test_what_needs_no_torch_is_refused_without_it(
+def test_wrong_inputs_are_refused_before_torch_is_imported(
     arguments: str, code: int, words: str, place: Path
 ) -> None:
     before = sorted(place.rglob("*"))
@@ -76,7 +76,7 @@ def test_what_needs_no_torch_is_refused_without_it(
     assert sorted(place.rglob("*")) == before
 
 
-def test_what_is_right_asks_for_torch(place: Path) -> None:
+def test_right_inputs_import_torch(place: Path) -> None:
     """So that the cases above are refused for what they are about."""
     done = without_torch(
         *"adapt english texts.csv --label-column kind -o out".split(), "--json", cwd=place

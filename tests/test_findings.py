@@ -250,8 +250,8 @@ def test_predictions_below_the_threshold_are_unknown(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--strategy", "full", "--drop-suspects"], "--drop-suspects asks a head solved"),
-        (["--from-scratch", "--suspects", "s.csv"], "--suspects asks a head solved"),
+        (["--strategy", "full", "--drop-suspects"], "--drop-suspects needs a head fitted"),
+        (["--from-scratch", "--suspects", "s.csv"], "--suspects needs a head fitted"),
         (["--drop-suspects", "--relabel-suspects"], "contradict each other"),
         (["--suspects", "out/suspects.csv"], "lies in the output folder"),
         (["--folds", "1"], "--folds 1 must be a number from 2"),

@@ -192,8 +192,8 @@ def test_the_page_of_options_is_made_from_them() -> None:
 def test_help_ends_in_an_example_that_can_be_typed(name: str) -> None:
     command = commands()[name]
     assert command.example.startswith(f"zooadapt {name}")
-    found, rest = command_of(command.example.split())
-    assert found is command and command.make_context(name, rest)
+    named_command, rest = command_of(command.example.split())
+    assert named_command is command and command.make_context(name, rest)
     help = command.get_help(click.Context(command, info_name=name))
     assert help.endswith(f"Example:\n  {command.example}")
 

@@ -84,15 +84,15 @@ def same_report(one: zooadapt.Model, other: zooadapt.Model, *, contents: bool = 
     """See that two runs say the same but for times and places; and, where samples are the same
     bytes and not only the same pixels, for their hashes."""
     changing = {"seconds", "out", "data", "plan"}
-    mine, theirs = one.report, other.report
-    assert mine.keys() == theirs.keys()
+    mine, others = one.report, other.report
+    assert mine.keys() == others.keys()
     for key in mine.keys() - changing:
-        assert mine[key] == theirs[key], key
-    assert mine["data"]["samples"] == theirs["data"]["samples"]
-    assert mine["plan"]["phases"] == theirs["plan"]["phases"]
+        assert mine[key] == others[key], key
+    assert mine["data"]["samples"] == others["data"]["samples"]
+    assert mine["plan"]["phases"] == others["plan"]["phases"]
     if contents:
         for key in ("fingerprint", "learned"):
-            assert mine["data"][key] == theirs["data"][key]
+            assert mine["data"][key] == others["data"][key]
     assert weights_of(one) == weights_of(other)
 
 
@@ -142,7 +142,7 @@ def test_every_public_name_has_an_example() -> None:
     assert have >= {"ZooadaptError", "Prediction", "adapt", "predict", "push"}
 
 
-def test_importing_it_imports_nothing_heavy() -> None:
+def test_import_of_zooadapt_imports_nothing_heavy() -> None:
     code = "import zooadapt, sys; zooadapt.ZooadaptError; assert 'adapt' in dir(zooadapt); "
     code += "print(*sorted(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -213,9 +213,9 @@ def test_texts_are_the_same_in_every_form(texts: tuple[list[str], list[str]], ta
         datasets.Dataset.from_dict(columns),
         datasets.Dataset.from_dict(numbers, features=named),
     ]
-    wanted = facts(open_dataset(str(table), modality="text", seed=5))
+    expected = facts(open_dataset(str(table), modality="text", seed=5))
     for form in forms:
-        assert facts(dataset_of(form, modality="text", seed=5)) == wanted, type(form)
+        assert facts(dataset_of(form, modality="text", seed=5)) == expected, type(form)
 
 
 def test_parts_are_those_of_a_mapping(texts: tuple[list[str], list[str]], tmp_path: Path) -> None:
@@ -226,15 +226,15 @@ def test_parts_are_those_of_a_mapping(texts: tuple[list[str], list[str]], tmp_pa
     for name, columns in freeze_at.items():
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("text", "label"), *zip(*columns, strict=True)])
-    wanted = facts(open_dataset(str(tmp_path), modality="text"))
+    expected = facts(open_dataset(str(tmp_path), modality="text"))
     sets = datasets.DatasetDict({
         name: datasets.Dataset.from_dict({"text": one[0], "label": one[1]})
         for name, one in freeze_at.items()
     })  # fmt: skip
     for form in (freeze_at, sets):
-        found = facts(dataset_of(form, modality="text"))
+        read = facts(dataset_of(form, modality="text"))
         # A folder's parts are read in order of name, test before train.
-        assert found | {"raw": None} == wanted | {"raw": None} and found["own"]
+        assert read | {"raw": None} == expected | {"raw": None} and read["own"]
 
 
 def test_images_are_the_same_in_every_form(pictures: Path) -> None:
@@ -267,8 +267,8 @@ def test_images_are_the_same_in_every_form(pictures: Path) -> None:
     for form in same_bytes:
         assert facts(dataset_of(form, modality="image", seed=2)) == facts(read), type(form)
     for form in same_pixels:
-        found = facts(dataset_of(form, modality="image", seed=2), contents=False)
-        assert found == facts(read, contents=False), type(form)
+        pixels = facts(dataset_of(form, modality="image", seed=2), contents=False)
+        assert pixels == facts(read, contents=False), type(form)
 
 
 def test_lists_of_texts_give_the_model_of_the_file(
@@ -289,7 +289,7 @@ def test_files_in_a_list_are_named_below_their_common_folder(pictures: Path) -> 
     assert data.everything.ids[0] == "class0/0.png" and str(pictures) not in str(data.location)
 
 
-def test_wide_pictures_are_read_as_their_files_are(tmp_path: Path) -> None:
+def test_16_bit_arrays_are_read_like_their_files(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays, labels = [], []
     for k in range(8):
@@ -319,7 +319,7 @@ def test_wide_pictures_are_read_as_their_files_are(tmp_path: Path) -> None:
         (b"no image", "no image in a known format"),
     ],
 )
-def test_what_is_no_image_is_refused(pixels: Any, message: str) -> None:
+def test_inputs_that_are_no_images_are_refused(pixels: Any, message: str) -> None:
     for inputs in (pixels, [pixels]):
         with pytest.raises(zooadapt.DataError) as caught:
             inputs_of(inputs, modality="image")
@@ -344,13 +344,13 @@ def test_what_is_no_image_is_refused(pixels: Any, message: str) -> None:
         (([np.zeros((4, 4))] * 4, list("xxyy")), "column 'text' has no texts"),
     ],
 )
-def test_data_that_cannot_be_meant_is_refused(data: Any, message: str) -> None:
+def test_unreadable_data_is_refused(data: Any, message: str) -> None:
     with pytest.raises(zooadapt.ZooadaptError) as caught:
         zooadapt.adapt("rnn:english", data, strategy="probe")
     assert message in str(caught.value) and caught.value.remedy
 
 
-def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "a.jpg"
     for ask in (lambda: dataset_of(([missing] * 4, list("xxyy")), modality="image"),
                 lambda: inputs_of([missing], modality="image")):  # fmt: skip
@@ -378,9 +378,9 @@ def test_predictions_are_those_of_the_command(
     words: zooadapt.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = inference.Settings(cache_gb=0)
-    theirs = inference.predict(words.report["out"], ["abc", "A B C"], settings, Progress())
+    others = inference.predict(words.report["out"], ["abc", "A B C"], settings, Progress())
     mine = words.predict(["abc", "A B C"])
-    assert [one.probabilities for one in mine] == [one.probabilities for one in theirs]
+    assert [one.probabilities for one in mine] == [one.probabilities for one in others]
     monkeypatch.chdir(tmp_path)
     Path("abc").write_text("ABC\nDEF\n")
     assert [one.text for one in words.predict(["abc", "-"])] == ["abc", "-"]
@@ -389,14 +389,14 @@ def test_predictions_are_those_of_the_command(
     assert words.predict(pa.table({"text": ["q r", "s"]}))[1].text == "s"
 
 
-def test_measuring_gives_the_figures_of_the_run(
+def test_evaluate_gives_the_figures_of_the_run(
     texts: tuple[list[str], list[str]], table: Path, words: zooadapt.Model
 ) -> None:
     for data in (table, str(table), texts):
-        found = words.evaluate(data, split="test")
-        assert found["accuracy"] == words.report["test"]["accuracy"]
-        assert found["n"] == words.report["test"]["n"] == 12
-        assert found["classes"] == list(CLASSES)
+        metrics = words.evaluate(data, split="test")
+        assert metrics["accuracy"] == words.report["test"]["accuracy"]
+        assert metrics["n"] == words.report["test"]["n"] == 12
+        assert metrics["classes"] == list(CLASSES)
     assert words.evaluate(texts)["n"] == 60
     with pytest.raises(zooadapt.DataError, match="does not know: even, odd"):
         words.evaluate((texts[0], ["odd", "even"] * 30))
@@ -426,7 +426,7 @@ def test_features_of_a_layer_are_those_of_a_text_alone(words: zooadapt.Model) ->
         words.features(inputs, layer="layer9")
 
 
-def test_a_source_without_classes_has_features_alone(
+def test_a_model_without_classes_has_features_alone(
     table: Path, texts: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
     from safetensors.numpy import load_file
@@ -535,7 +535,7 @@ def test_remedies_are_put_in_python(sentence: str, python: str) -> None:
 
 def sentences() -> list[str]:
     """Every text in the library, the command line apart, that names an option."""
-    found = []
+    messages = []
     for path in PACKAGE.rglob("*.py"):
         if "cli" in path.parts or path.name in ("remedies.py", "scaffold.py"):
             continue
@@ -544,16 +544,15 @@ def sentences() -> list[str]:
                 if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))}  # fmt: skip
         texts = {node.value for node in ast.walk(tree)
                  if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
-        found += [text for text in texts - docs if re.search(r"--[a-z]", text)]
-    return found
+        messages += [text for text in texts - docs if re.search(r"--[a-z]", text)]
+    return messages
 
 
-def test_no_sentence_of_the_library_keeps_a_flag() -> None:
+def test_no_message_of_the_library_keeps_a_flag() -> None:
     each = sentences()
     assert len(each) > 60
-    kept = [text for text in each if re.search(r"--[a-z]", in_python(text))]
-    shell = [text for text in kept if re.search(r"zooadapt (cache|plugins) ", text)]
-    assert kept == shell
+    flags = [text for text in each if re.search(r"--[a-z]", in_python(text))]
+    assert flags == [text for text in flags if re.search(r"zooadapt (cache|plugins) ", text)]
 
 
 @pytest.mark.parametrize(
@@ -591,7 +590,7 @@ def test_errors_speak_of_parameters(
     assert f"Try: {remedy}" in "".join(traceback.format_exception(error))
 
 
-def test_a_column_that_may_be_meant_is_a_parameter_to_paste() -> None:
+def test_a_likely_column_is_a_parameter_to_paste() -> None:
     sentence = "a review of some length, number"
     rows = {"review": [f"{sentence} {k}" for k in range(20)], "stars": ["1", "5"] * 10}
     with pytest.raises(zooadapt.DataError) as caught:
@@ -602,7 +601,7 @@ def test_a_column_that_may_be_meant_is_a_parameter_to_paste() -> None:
     assert model.classes == ("1", "5")
 
 
-def test_numbers_of_numpy_and_times_are_taken(texts: tuple[list[str], list[str]]) -> None:
+def test_numbers_of_numpy_and_times_are_accepted(texts: tuple[list[str], list[str]]) -> None:
     decided = zooadapt.plan(
         "rnn:english", texts, strategy="lp-ft", epochs=np.int64(2), lr=np.float32(0.5),
         budget="10m", refit=np.bool_(False),

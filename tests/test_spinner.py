@@ -1,4 +1,4 @@
-"""What a command is doing is said while it does it, on a terminal alone."""
+"""What a command is doing is printed while it does it, on a terminal alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zooadapt.cli.spinner import spinner
 pty = pytest.importorskip("pty")
 
 
-def test_a_terminal_is_told_at_once_what_is_being_done(pictures: Path, tmp_path: Path) -> None:
+def test_a_terminal_shows_the_current_activity_at_once(pictures: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     words = ["adapt", "digits04", str(pictures), "-o", "out", "--epochs", "1"]
     process = subprocess.Popen(
@@ -27,18 +27,18 @@ def test_a_terminal_is_told_at_once_what_is_being_done(pictures: Path, tmp_path:
     text = b""
     while chunk := _read(ours):
         text += chunk
-    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
-    assert process.wait() == 0, said
+    printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
+    assert process.wait() == 0, printed
     steps = ["importing", f"reading {pictures}", "measuring in which precision",
              "measuring what the network costs", "plan: auto", "fitting the head",
              "writing out"]  # fmt: skip
-    places = [said.find(step) for step in steps]
-    assert -1 not in places and places == sorted(places), (places, said)
-    assert "seconds of the run, at most" in said  # beside whichever piece of work takes a moment
-    assert b"accuracy" in process.stdout.read() and "accuracy \u2503" not in said
+    places = [printed.find(step) for step in steps]
+    assert -1 not in places and places == sorted(places), (places, printed)
+    assert "seconds of the run, at most" in printed  # beside whichever piece of work takes a moment
+    assert b"accuracy" in process.stdout.read() and "accuracy \u2503" not in printed
 
 
-def test_without_a_terminal_there_is_silence(tmp_path: Path) -> None:
+def test_without_a_terminal_nothing_is_shown(tmp_path: Path) -> None:
     for more in ([], ["--json"]):
         done = subprocess.run(
             [sys.executable, "-m", "zooadapt", "inspect", "digits04", *more],
@@ -48,7 +48,7 @@ def test_without_a_terminal_there_is_silence(tmp_path: Path) -> None:
         assert "stem" in done.stdout
 
 
-def test_a_line_that_waits_is_not_said_after_its_command(capsys: pytest.CaptureFixture) -> None:
+def test_a_waiting_line_is_cancelled_with_its_command(capsys: pytest.CaptureFixture) -> None:
     with spinner.during("importing", as_json=False):
         spinner.remind(0.2, print, "reading …")
     with spinner.during("importing", as_json=False):

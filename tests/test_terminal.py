@@ -64,7 +64,7 @@ def test_tables_of_a_run_fit_the_terminal(
     assert any(len(line.split(" to ")) > 1 for line in drawn)  # an interval on one line
 
 
-def test_what_a_source_is_made_of_keeps_its_headings() -> None:
+def test_the_table_of_stages_keeps_its_headings() -> None:
     lines = on_terminal(60, "inspect", "digits04")
     drawn = [line for line in lines if line[:1] in "┏┃┡│└"]
     assert drawn and all(len(line) <= 60 for line in drawn)
@@ -93,7 +93,7 @@ def test_cells_are_wrapped_between_words_or_written_as_lines(columns: int) -> No
     assert {"source", "what", "known"} <= words
 
 
-def test_a_confusion_matrix_takes_numbers_for_headings() -> None:
+def test_a_narrow_confusion_matrix_has_numbers_as_headings() -> None:
     names = ["dandelion", "a lesser celandine", "sunflower"]
     rows = [[str(k), name, "3", "4", "5"] for k, name in enumerate(names, 1)]
     wide = rendered(80, ["", "", *names], rows, short=["", "", "1", "2", "3"])

@@ -23,8 +23,8 @@ from zooadapt.zoo.sources import open_source
 
 
 def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
-    given = {"strategy": "full", "epochs": 3, "batch_size": 8, "precision": "fp32"} | options
-    return adapt(Request(source="digits04", data=str(data), out=out, **given), Progress()).report
+    defaults = {"strategy": "full", "epochs": 3, "batch_size": 8, "precision": "fp32"} | options
+    return adapt(Request(source="digits04", data=str(data), out=out, **defaults), Progress()).report
 
 
 def moved(out: Path) -> set[str]:
@@ -45,7 +45,7 @@ def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 @pytest.mark.parametrize("tune", ["norm", "bias", "lora"])
-def test_tune_moves_some_of_the_backbone(plain, pictures: Path, tmp_path: Path, tune: str):
+def test_tune_updates_a_part_of_the_backbone(plain, pictures: Path, tmp_path: Path, tune: str):
     out, all_of_it = plain
     report = run(pictures, tmp_path / "out", tune=tune)
     some, everything = moved(tmp_path / "out"), moved(out)
@@ -64,13 +64,13 @@ def test_an_option_changes_what_is_learned(plain, pictures: Path, tmp_path: Path
     assert plan["recipe"][option] == 0.5
 
 
-def test_a_run_that_trains_nothing_says_which_options_had_no_effect(pictures: Path, tmp_path: Path):
-    said = run(pictures, tmp_path / "out", strategy="probe", epochs=3, ema=0.5)["notes"]
-    assert said[1:] == ["--epochs, --ema had no effect: --strategy probe trains nothing"]
-    assert run(pictures, tmp_path / "plain", strategy="probe", epochs=None)["notes"] == said[:1]
+def test_a_probe_names_the_options_without_effect(pictures: Path, tmp_path: Path):
+    notes = run(pictures, tmp_path / "out", strategy="probe", epochs=3, ema=0.5)["notes"]
+    assert notes[1:] == ["--epochs, --ema had no effect: --strategy probe trains nothing"]
+    assert run(pictures, tmp_path / "plain", strategy="probe", epochs=None)["notes"] == notes[:1]
 
 
-def test_an_average_of_weights_lies_closer_to_the_source(plain, pictures: Path, tmp_path: Path):
+def test_an_average_of_weights_lies_closer_to_the_pretrained(plain, pictures: Path, tmp_path: Path):
     run(pictures, tmp_path / "out", ema=0.999, label_smoothing=0.0)
     run(pictures, tmp_path / "without", label_smoothing=0.0)
     source = load_file(open_source("digits04").origin.folder / "model.safetensors")
@@ -82,7 +82,7 @@ def test_an_average_of_weights_lies_closer_to_the_source(plain, pictures: Path, 
     assert ways[0] < ways[1]
 
 
-def test_interrupted_with_average_and_updates_it_ends_in_the_same_bytes(
+def test_a_resumed_run_with_lora_and_ema_gives_equal_bytes(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     options = {"tune": "lora", "ema": 0.9, "mixup": 0.2, "soup": 2, "checkpoint_seconds": 0.0}
@@ -102,7 +102,7 @@ def test_interrupted_with_average_and_updates_it_ends_in_the_same_bytes(
     assert whole.read_bytes() == resumed.read_bytes()
 
 
-def test_a_sample_that_is_left_over_joins_the_last_batch(pictures: Path, tmp_path: Path):
+def test_a_leftover_sample_joins_the_last_batch(pictures: Path, tmp_path: Path):
     """The last map of so small a picture has one value a channel."""
     options = {"norm_statistics": "train", "epochs": 2, "input_size": 16}
     report = run(pictures, tmp_path / "out", batch_size=23, **options)

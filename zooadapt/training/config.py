@@ -1,4 +1,4 @@
-"""What the user asked for, checked before anything is opened."""
+"""The request of one `adapt`, checked before anything is opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zooadapt.training import strategies
 from zooadapt.training.options import AdaptOptions
 
 _OF_TRAINING = (Group.FINE_TUNING, Group.REGULARISATION)
-"""Groups of options that say how phases are trained."""
+"""Groups of options that apply to training phases alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,10 @@ class Request(AdaptOptions):
     data: str
     out: Path
     plan_only: bool = False
-    """Decide everything and stop before any long work."""
+    """Make the plan and stop before any long work."""
     reading: ReadOptions = ReadOptions()
     typed: frozenset[str] | None = None
-    """Names of the options that the user gave; None: those that differ from their defaults."""
+    """Names of the options that the user typed; None: those that differ from their defaults."""
 
     def __post_init__(self) -> None:
         """Raises: UsageError naming the option whose value cannot be meant."""
@@ -37,7 +37,7 @@ class Request(AdaptOptions):
         self._check_suspects(any(isinstance(phase, strategies.FitHead) for phase in phases))
         if self.unlabelled is not None and self.from_scratch:
             raise UsageError(
-                "--unlabelled makes a better source, and --from-scratch takes none",
+                "--unlabelled adapts the pretrained weights, and --from-scratch discards them",
                 thing="--unlabelled",
                 remedy="give one of them",
             )
@@ -63,8 +63,8 @@ class Request(AdaptOptions):
         return [f"{', '.join(flags)} {why}"] if flags else []
 
     @property
-    def treatment(self) -> str:
-        """What training makes of labels that are probably wrong."""
+    def label_issue_action(self) -> str:
+        """What training does with samples whose labels are probably wrong."""
         return DROP if self.drop_suspects else RELABEL if self.relabel_suspects else KEEP
 
     def _check_suspects(self, fits_head: bool) -> None:
@@ -74,10 +74,11 @@ class Request(AdaptOptions):
                 thing="--drop-suspects",
                 remedy="give one of them",
             )
-        if not fits_head and (self.suspects or self.treatment != KEEP):
-            option = "--suspects" if self.treatment == KEEP else f"--{self.treatment}-suspects"
+        if not fits_head and (self.suspects or self.label_issue_action != KEEP):
+            action = self.label_issue_action
+            option = "--suspects" if action == KEEP else f"--{action}-suspects"
             raise UsageError(
-                f"{option} asks a head solved on the source's features, and this run solves none",
+                f"{option} needs a head fitted to frozen features, and this run fits none",
                 thing=option,
                 remedy="--strategy lp-ft or probe, without --from-scratch",
             )
@@ -85,5 +86,5 @@ class Request(AdaptOptions):
             raise UsageError(
                 f"'{self.suspects}' lies in the output folder, which may be published",
                 thing="--suspects",
-                remedy="name a file outside of it: it holds names of samples",
+                remedy="name a file outside of it: the list names samples",
             )

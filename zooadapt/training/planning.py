@@ -154,7 +154,7 @@ def resolve(
         folds=folds,
         repeats=repeats,
         grouped=groups > 0,
-        suspects=request.treatment,
+        suspects=request.label_issue_action,
         from_scratch=request.from_scratch,
         choices=tuple(choices),
     )
