@@ -105,23 +105,28 @@ def test_parts_are_folders_or_files_of_parts(tables: str, tmp_path: Path) -> Non
     assert not any("left out" in note for note in data.notes)
 
 
-@pytest.mark.parametrize(
-    "folders", [("train", "test"), ("photos", "photos"), ("a/train", "a/test")]
-)
+@pytest.mark.parametrize("folders", [("train", "test"), ("photos", "photos")])
 def test_paths_may_start_in_a_folder_beside_the_table(
     folders: tuple[str, str], tmp_path: Path
 ) -> None:
+    """In the folder named like the table, or in the only one that holds the first image."""
     root = tmp_path / "set"
     for number, (part, folder) in enumerate(zip(("train", "test"), folders, strict=True)):
-        names = [f"{'ab'[number] if folder == 'photos' else ''}{k}.jpg" for k in range(4)]
+        names = [f"{part if folder == 'photos' else ''}{k}.jpg" for k in range(4)]
         images(root, [f"{folder}/{name}" for name in names], first=10 * number)
         write_table(root / f"{part}.csv", rows_of(names))
-    if folders[0] == "a/train":
-        refused(root, 66, "row 1 of 'train.csv' names '0.jpg'", image_column="file_name")
-        return
     data = opened(root, image_column="file_name")
     assert {name.split("/")[0] for name in data.test.ids} == {folders[1]}
     assert f"the paths in 'test.csv' start in folder '{folders[1]}'" in data.notes
+
+
+def test_paths_start_beside_the_table_where_two_folders_hold_the_first(tmp_path: Path) -> None:
+    names = [f"{k}.jpg" for k in range(4)]
+    for folder in ("left", "right"):
+        images(tmp_path / "set" / folder, names)
+    path = write_table(tmp_path / "set" / "t.csv", rows_of(names))
+    message = "row 1 of 't.csv' names '0.jpg', .* though 'left/0.jpg' is; .* of 3 more rows"
+    refused(path, 66, message, modality="image")
 
 
 def test_a_table_has_the_digests_and_fingerprint_of_class_folders(tmp_path: Path) -> None:
