@@ -25,13 +25,19 @@ import pytest
 from PIL import Image
 
 import zooadapt
-from zooadapt.api.parameters import OPTIONS, AdaptParameters, ReadParameters
+from zooadapt.api.parameters import (
+    OPTIONS,
+    AdaptParameters,
+    PretrainParameters,
+    ReadParameters,
+)
 from zooadapt.api.remedies import in_python
 from zooadapt.cli.adapt import adapt as command
 from zooadapt.data import Dataset, ReadOptions, dataset_of, inputs_of, open_dataset
-from zooadapt.runtime.options import options_of
+from zooadapt.runtime.options import Option, options_of
 from zooadapt.runtime.progress import Progress
 from zooadapt.training.options import AdaptOptions
+from zooadapt.training.pretrain_options import PretrainRequest
 from zooadapt.workflows import inference
 
 PACKAGE = Path(zooadapt.__file__).parent
@@ -117,6 +123,7 @@ def examples() -> list[doctest.DocTest]:
         "zooadapt",
         "zooadapt.api.functions",
         "zooadapt.api.model",
+        "zooadapt.api.sources",
         "zooadapt.workflows.predictions",
         "zooadapt.errors",
     )
@@ -173,14 +180,22 @@ def test_parameters_are_the_options_of_the_command_line() -> None:
     }
 
 
+ENCODING = {"encoding": options_of(ReadOptions)["encoding"]}
+
+
 @pytest.mark.parametrize(
-    ("typed", "stated"), [(ReadParameters, [ReadOptions]),
-                          (AdaptParameters, [AdaptOptions, ReadOptions])]
-)  # fmt: skip
-def test_types_of_parameters_are_those_of_the_fields(typed: Any, stated: list[type]) -> None:
+    ("typed", "options"),
+    [
+        (ReadParameters, options_of(ReadOptions)),
+        (AdaptParameters, {**options_of(AdaptOptions), **options_of(ReadOptions)}),
+        (PretrainParameters, {**options_of(PretrainRequest), **ENCODING}),
+    ],
+)
+def test_types_of_parameters_are_those_of_the_fields(
+    typed: Any, options: dict[str, Option]
+) -> None:
     """A type checker reads the TypedDicts, everything else the fields; paths may be strings, and
     so may what is parsed."""
-    options = {name: one for kind in stated for name, one in options_of(kind).items()}
     assert typed.__annotations__.keys() == options.keys()
     for name, hint in get_type_hints(typed).items():
         option = options[name]

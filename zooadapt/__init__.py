@@ -18,6 +18,7 @@ from zooadapt.runtime.version import __version__
 if TYPE_CHECKING:
     from zooadapt.api.functions import adapt, families, inspect, load, plan
     from zooadapt.api.model import Model
+    from zooadapt.api.sources import models, pretrain, pull
     from zooadapt.errors import (
         AccessError,
         DataError,
@@ -52,7 +53,10 @@ __all__ = [
     "families",
     "inspect",
     "load",
+    "models",
     "plan",
+    "pretrain",
+    "pull",
 ]
 _HOMES = {
     "Model": "api.model",
@@ -61,7 +65,10 @@ _HOMES = {
     "families": "api.functions",
     "inspect": "api.functions",
     "load": "api.functions",
+    "models": "api.sources",
     "plan": "api.functions",
+    "pretrain": "api.sources",
+    "pull": "api.sources",
 }
 
 

@@ -17,6 +17,10 @@ import json, zooadapt
 model = zooadapt.load("me/python-trip", revision="COMMIT")
 one, = model.predict(["NINE ripe GRAPES"])
 folder = model.save("copy")
+pulled = zooadapt.pull("me/python-trip@COMMIT", out="pulled")
+assert (pulled / "model.safetensors").is_file()
+[row] = zooadapt.models("me/python-trip")
+assert row["cached"]["revision"] == "COMMIT"
 again = zooadapt.load(folder).predict(["NINE ripe GRAPES"])[0]
 assert again.probabilities == one.probabilities
 names = sorted(path.name for path in folder.iterdir())

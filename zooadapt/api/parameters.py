@@ -89,6 +89,22 @@ class AdaptParameters(ReadParameters, total=False):
     deterministic_plan: bool
 
 
+class PretrainParameters(TypedDict, total=False):
+    """The options of `zooadapt pretrain`."""
+
+    unit: str
+    hidden: int
+    layers: int
+    epochs: int | None
+    budget: float | str | None
+    overwrite: bool
+    lr: float
+    window: int
+    batch_size: int
+    seed: int
+    encoding: str
+
+
 OPTIONS: Mapping[str, Option] = {**options_of(AdaptOptions), **options_of(ReadOptions)}
 """Every option of `adapt`."""
 _ACCEPTED: Mapping[type, tuple[type, ...]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,18 +26,12 @@ if TYPE_CHECKING:
 def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json: bool) -> None:
     """Download SOURCE from the Hub and verify it, for offline use."""
     from zooadapt.runtime import outputs
-    from zooadapt.zoo import hub
-    from zooadapt.zoo.locations import locate
+    from zooadapt.zoo import sources
 
     if out is not None:
         outputs.check_output(out, overwrite=overwrite)
     progress(as_json).doing(f"fetching {source}", shows=True)
-    _, location, revision = locate(source, offline=offline)
-    config = hub.fetch_config(location, revision=revision, offline=offline)
-    source_files = hub.pull(
-        location, out, revision=revision, names=_extra_files(config), overwrite=overwrite,
-        offline=offline,
-    )  # fmt: skip
+    source_files = sources.pull(source, out, overwrite=overwrite, offline=offline)
     emit(_facts(source_files), as_json, lambda: _show_source(source_files), stands=True)
 
 
@@ -61,25 +54,13 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
 @shared.as_json
 def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
     """Publish MODEL, a folder that adapt wrote, as the Hub repository REPO (USER/NAME)."""
-    from zooadapt.zoo import hub
+    from zooadapt.zoo import hub, sources
 
-    names = _extra_files(hub.local_config(model))
+    names = sources.extra_files(hub.local_config(model))
     progress(as_json).doing(f"comparing {model} with {repo}", shows=True)
     result = hub.push(model, repo, names=names, **options)
     show = partial(_show_push, result, public=options["public"])
     emit(asdict(result), as_json, show, stands=not options["dry_run"])
-
-
-def _extra_files(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Files that the model's family needs beside the usual ones; none if no family claims it."""
-    from zooadapt.errors import DataError
-    from zooadapt.family import further_files
-    from zooadapt.zoo import registry
-
-    try:
-        return further_files(registry.family_for(config))
-    except DataError:
-        return ()
 
 
 def _facts(source: Source) -> dict[str, Any]:

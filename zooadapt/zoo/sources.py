@@ -64,6 +64,28 @@ def open_source(spec: str, *, offline: bool = False) -> Source:
     return opened(origin, family, config)
 
 
+def pull(source: str, out: Path | None, *, overwrite: bool, offline: bool) -> hub.Source:
+    """Fetch and verify `[FAMILY:]LOCATION[@REVISION]` with all files that its family reads, into
+    the cache and, where given, the folder `out`.
+
+    Raises: what `locate`, `hub.fetch_config` and `hub.pull` raise.
+    """
+    _, location, revision = locate(source, offline=offline)
+    config = hub.fetch_config(location, revision=revision, offline=offline)
+    names = extra_files(config)
+    return hub.pull(
+        location, out, revision=revision, names=names, overwrite=overwrite, offline=offline
+    )
+
+
+def extra_files(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files that a model's family needs beside the usual ones; none if no family claims it."""
+    try:
+        return further_files(registry.family_for(config))
+    except DataError:
+        return ()
+
+
 def opened(origin: hub.Source, family: Family, config: Mapping[str, Any]) -> Source:
     """A source of fetched files, with the text of the further ones that its family reads.
 
