@@ -227,6 +227,15 @@ def test_a_row_at_fault_is_named(fault: str, tmp_path: Path) -> None:
         open_inputs([str(path)], modality="image")
 
 
+def test_a_folder_is_named_where_the_table_is_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = image_table(tmp_path / "set", "t.csv")
+    write_table(root / "t.csv", rows_of(["../x.jpg"]))
+    monkeypatch.chdir(root)
+    refused("t.csv", 65, "'../x.jpg', a path that leaves the folder 'set'$", modality="image")
+
+
 def test_follow_links_reads_an_image_outside(tmp_path: Path) -> None:
     root = image_table(tmp_path / "set", "table.csv")
     names = [*(f"{k}.jpg" for k in range(8)), _outside(root)]

@@ -26,7 +26,7 @@ class NamedFiles:
     def __init__(self, root: Path, table: Path, options: ReadOptions) -> None:
         """root: the data's folder, which contains the table."""
         self._root, self._table, self._options = root, table, options
-        self._real = os.path.realpath(root)
+        self._real, self._name = os.path.realpath(root), root.absolute().name
         self._below = table.parent.relative_to(root).as_posix()
         self.notes: list[str] = []
 
@@ -79,8 +79,7 @@ class NamedFiles:
         if not self._options.follow_links and not Path(target).is_relative_to(self._real):
             raise self._error(
                 row,
-                f"names '{path}', a link that leads out of '{self._root.name}', to "
-                f"'{valid(target)}'",
+                f"names '{path}', a link that leads out of '{self._name}', to '{valid(target)}'",
                 thing=path,
                 remedy="--follow-links, if that is meant",
             )
@@ -93,7 +92,7 @@ class NamedFiles:
         if posixpath.isabs(path) or path.split("/")[0] == "..":
             raise self._error(
                 row,
-                f"names '{cell}', a path that leaves the folder '{self._root.name}'",
+                f"names '{cell}', a path that leaves the folder '{self._name}'",
                 thing=cell,
                 remedy=f"{_WRITE}, and put the images below its folder",
             )
