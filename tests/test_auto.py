@@ -27,6 +27,7 @@ from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.config import Request
 from zooadapt.training.cost_model import Costs, Sizes
 from zooadapt.training.loop import Training
+from zooadapt.training.objectives import Classification
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import (
     ALWAYS,
@@ -116,15 +117,18 @@ def in_phases(
     model = build(open_source("digits04"), classes=data.classes)
     loader = Inputs(data.train, model.preprocessor, channels=model.channels)
     labels = torch.from_numpy(data.train.labels)
-    training = Training(
+    objective = Classification(
         model.backbone,
         Engine(precision="fp32", channels_last=False),
-        [TrainPhase(freeze_at=0, epochs=2, lr=lr, warmup=0.0, when=when) for when, lr in phases],
         Recipe(batch_size=8),
         loader_at=lambda freeze_at, held_out: loader,
         labels=labels,
         val_labels=labels,
         class_weights=torch.ones(len(data.classes), dtype=torch.float64),
+    )
+    training = Training(
+        objective,
+        [TrainPhase(freeze_at=0, epochs=2, lr=lr, warmup=0.0, when=when) for when, lr in phases],
         seed=0,
         progress=progress,
     )

@@ -15,7 +15,7 @@ from zooadapt.heads.validation import Validation
 from zooadapt.runtime.progress import Progress
 from zooadapt.training import norm_statistics
 from zooadapt.training.config import Request
-from zooadapt.training.weight_averaging import Candidate, Kept, State, blend, copy, soup
+from zooadapt.training.weight_averaging import BestStates, Candidate, State, blend, copy, soup
 from zooadapt.workflows.adapt import adapt
 from zooadapt.zoo.sources import open_source
 
@@ -31,14 +31,14 @@ def valley(state: State) -> tuple[Validation, State]:
 
 def at(epoch: int, weight: float) -> Candidate:
     state = {"w": torch.tensor(weight)}
-    return Candidate(epochs=(epoch,), found=valley(state)[0], state=state)
+    return Candidate(epochs=(epoch,), validation=valley(state)[0], state=state)
 
 
 def test_a_soup_takes_in_what_makes_it_better_and_nothing_else():
     best = soup([at(3, 1.0), at(5, 1.5), at(2, -1.6)], valley)
     assert best.epochs == (3, 2)
     torch.testing.assert_close(best.state["w"], torch.tensor(-0.3))
-    assert best.found.loss < 1.0
+    assert best.validation.loss < 1.0
 
 
 def test_one_candidate_is_its_own_soup():
@@ -47,7 +47,7 @@ def test_one_candidate_is_its_own_soup():
 
 
 def test_the_best_states_are_kept_in_order_and_survive_a_checkpoint():
-    net, kept = nn.Linear(1, 1, bias=False), Kept(2)
+    net, kept = nn.Linear(1, 1, bias=False), BestStates(2)
     best = []
     for epoch, loss in enumerate([3.0, 1.0, 2.0, 4.0, 1.0]):
         nn.init.constant_(net.weight, float(epoch))
@@ -55,7 +55,7 @@ def test_the_best_states_are_kept_in_order_and_survive_a_checkpoint():
     assert best == [True, True, False, False, False]
     assert [one.epochs for one in kept.candidates] == [(1,), (4,)]
     assert [float(one.state["weight"]) for one in kept.candidates] == [1.0, 4.0]
-    again = Kept(2)
+    again = BestStates(2)
     again.restore(kept.tensors(), kept.facts(), "cpu")
     assert again.facts() == kept.facts()
     assert all(torch.equal(again.tensors()[name], t) for name, t in kept.tensors().items())

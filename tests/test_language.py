@@ -23,8 +23,10 @@ from zooadapt.data import open_texts
 from zooadapt.errors import UsageError, ZooadaptError
 from zooadapt.runtime import outputs
 from zooadapt.runtime.progress import Progress
+from zooadapt.training import target_adaptation
 from zooadapt.training.config import Request
-from zooadapt.training.language_model import LanguageModel, Reading
+from zooadapt.training.language_model import LanguageModel
+from zooadapt.training.strategies import Recipe
 from zooadapt.workflows.adapt import adapt
 from zooadapt.workflows.pretrain import PretrainRequest, pretrain
 from zooadapt.zoo.sources import open_source
@@ -183,13 +185,18 @@ def test_unlabelled_text_is_kept_where_the_labels_gain(data: Path, tmp_path: Pat
 
 
 def test_unlabelled_noise_leaves_the_source_as_it_was(
-    source: Path, data: Path, tmp_path: Path
+    text: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Steps this large forget what the source has learned."""
+    monkeypatch.setattr(target_adaptation, "_RATE", 0.05)
+    source, options = tmp_path / "source", TINY | {"epochs": 10}
+    pretrain(PretrainRequest(family="rnn", text=str(text), out=source, **options), Progress())
     rng = np.random.default_rng(0)
     lines = ("".join(map(chr, rng.integers(0x4E00, 0x9000, 20))) for _ in range(60))
     (tmp_path / "noise.txt").write_text("\n".join(lines))
-    said = run(source, data, tmp_path / "out", unlabelled=str(tmp_path / "noise.txt"))
-    assert said["plan"]["choices"][0]["value"].endswith("not kept")
+    report = run(source, data, tmp_path / "out", unlabelled=str(tmp_path / "noise.txt"))
+    assert report["plan"]["choices"][0]["value"].endswith("not kept")
+    assert re.search(r"0\.\d{3} more with", report["plan"]["choices"][0]["why"])
     run(source, data, tmp_path / "plain")
     assert sha256(tmp_path / "out/model.safetensors") == sha256(
         tmp_path / "plain/model.safetensors")  # fmt: skip
@@ -204,12 +211,11 @@ def test_a_plan_says_that_it_will_be_tried(source: Path, data: Path, tmp_path: P
 
 def test_a_source_s_own_decoder_is_used(real_data: Path) -> None:
     source = open_source(str(real_data / "weights/charlstm_darwin.ml5"))
-    reader = LanguageModel(
-        build(source, classes=("a", "b")), Engine(precision="fp32", channels_last=False), seed=0
-    )
     text = (real_data / "text/lm_english_pd/input.txt").read_text()[:20_000]
-    assert reader.bits([text], Reading(epochs=1, lr=1e-3, window=128)) < 3
-    said = reader.generate("the light of the sun", 40)
+    model, engine = build(source, classes=("a", "b")), Engine(precision="fp32", channels_last=False)
+    language_model = LanguageModel(model, engine, Recipe(), [], [text], window=128, seed=0)
+    assert language_model.validate(0).loss / np.log(2) < 3
+    said = language_model.generate("the light of the sun", 40)
     assert said.startswith("the light of the sun") and said.count(" ") > 7
 
 

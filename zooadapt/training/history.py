@@ -20,6 +20,8 @@ class History:
     """The epochs of a run and which of them was kept (0: the state before the first)."""
 
     epochs: list[Epoch] = field(default_factory=list)
+    start: float | None = None
+    """Validation loss before the first epoch, where it was measured."""
     best: int = 0
     averaged: list[int] = field(default_factory=list)
     """The epochs that the weights are the mean of: the best, and others if they improved on it."""

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zooadapt.backbone.staged import StagedBackbone
-from zooadapt.training.strategies import Recipe, TrainPhase
+from zooadapt.training.strategies import Recipe
 
 
 class Optimizer:
     """Built once for all phases: unfreezing only lets gradients in, and a parameter without one is
     left alone, decay included."""
 
-    def __init__(
-        self, backbone: StagedBackbone, recipe: Recipe, phases: Sequence[TrainPhase]
-    ) -> None:
-        groups = backbone.parameter_groups(
-            stage_decay=recipe.stage_decay,
-            weight_decay=0.0 if recipe.l2sp else recipe.weight_decay,
-            lowest=min(phase.freeze_at for phase in phases),
-        )
+    def __init__(self, groups: list[dict[str, Any]], recipe: Recipe) -> None:
+        """groups: as `Objective.parameter_groups` gives them."""
         if recipe.optimizer == "sgd":
             for group in groups:
                 group["share"] *= 10
@@ -33,10 +27,9 @@ class Optimizer:
             self._inner = torch.optim.AdamW(groups, fused=True)
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         self._clip, self._l2sp, self._ema, self._steps = recipe.clip, recipe.l2sp, recipe.ema, 0
-        head = {id(p) for p in backbone.head.parameters()}
-        self._source = [
-            (p, p.detach().clone()) for p in self.parameters if recipe.l2sp and id(p) not in head
-        ]
+        head = max(group["stage"] for group in groups)
+        pulled = [group for group in groups if recipe.l2sp and group["stage"] < head]
+        self._source = [(p, p.detach().clone()) for group in pulled for p in group["params"]]
         self._average = [p.detach().clone() for p in self.parameters] if recipe.ema else []
 
     def step(self, rate: float) -> None:
@@ -52,9 +45,9 @@ class Optimizer:
         self._steps += 1
         if self._average:
             # Early on the average follows closely, or it would remember the start for too long.
-            kept = min(self._ema, (1 + self._steps) / (10 + self._steps))
+            decay = min(self._ema, (1 + self._steps) / (10 + self._steps))
             with torch.no_grad():
-                torch._foreach_lerp_(self._average, list(self.parameters), 1 - kept)
+                torch._foreach_lerp_(self._average, list(self.parameters), 1 - decay)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -105,9 +98,16 @@ class Optimizer:
             self._average[k], parameter.data = parameter.data, average
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak rate: linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017)."""
+def cosine(step: float, steps: int, warmup: float) -> float:
+    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017)."""
     rising = max(1, round(steps * warmup))
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def slanted(step: float, steps: int, warmup: float) -> float:
+    """Slanted triangle between the peak and a 32nd of it (Howard & Ruder, ACL 2018)."""
+    rising = steps * warmup
+    share = step / rising if step < rising else (steps - step) / (steps - rising)
+    return (1 + 31 * share) / 32

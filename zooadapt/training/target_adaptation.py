@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from time import monotonic
 
 import numpy as np
@@ -23,7 +22,8 @@ from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.progress import Progress
 from zooadapt.training import norm_statistics, weight_averaging
 from zooadapt.training.cost_model import Costs
-from zooadapt.training.language_model import LanguageModel, Reading
+from zooadapt.training.language_model import LanguageModel, bits_per_symbol
+from zooadapt.training.strategies import Recipe
 from zooadapt.zoo.sources import Source
 
 _STEPS, _EPOCHS = 1500, (3, 20)
@@ -137,13 +137,13 @@ def seconds(
     looks = costs.passes(len(labelled))
     if model.source.family.modality != "text":
         return costs.passes(len(target)) + (1 + len(_SHARES)) * looks
-    reading, count = _reading(len(target), batch_size), min(len(target), _TRIED * batch_size)
-    part = [target.raw(int(k)) for k in np.linspace(0, len(target) - 1, count)]
-    reader, started = LanguageModel(model, engine, seed=0), monotonic()
-    once = replace(reading, epochs=1, lr=0.0)
-    reader.train(part, part[: _held_out(count)], once, progress=Progress())
+    count = min(len(target), _TRIED * batch_size)
+    texts = [target.raw(int(k)) for k in np.linspace(0, len(target) - 1, count)]
+    started, held_out = monotonic(), texts[: _held_out(count)]
+    language_model = _language_model(model, engine, texts, held_out, batch_size, seed=0)
+    language_model.train(epochs=1, lr=0.0, progress=Progress())
     epoch = (monotonic() - started) * len(target) / count
-    return reading.epochs * epoch + 2 * looks
+    return _epochs(len(target), batch_size) * epoch + 2 * looks
 
 
 def _read_on(
@@ -159,27 +159,31 @@ def _read_on(
     texts = [target.raw(k) for k in range(len(target))]
     order = np.random.default_rng((seed, 0x7E47)).permutation(len(texts))
     held = _held_out(len(texts))
-    history = LanguageModel(model, engine, seed=seed).train(
-        [texts[k] for k in order[held:]],
-        [texts[k] for k in order[:held]],
-        _reading(len(texts), batch_size),
-        progress=progress,
-        deadline=deadline,
+    parts = ([texts[k] for k in order[held:]], [texts[k] for k in order[:held]])
+    history = _language_model(model, engine, *parts, batch_size, seed=seed).train(
+        epochs=_epochs(len(texts), batch_size), lr=_RATE, progress=progress, deadline=deadline
     )
-    bits = history.bits
+    bits = bits_per_symbol(history)
     fact = f"from {bits[0]:.2f} to {bits[history.best]:.2f} bits per symbol of text held out"
     return f"language model of {len(texts)} texts", fact
 
 
-def _reading(texts: int, batch_size: int) -> Reading:
+def _language_model(
+    model: Model,
+    engine: Engine,
+    texts: list[str],
+    held_out: list[str],
+    batch_size: int,
+    *,
+    seed: int,
+) -> LanguageModel:
+    recipe = Recipe(batch_size=batch_size, stage_decay=_DECAY, weight_decay=0.01)
+    return LanguageModel(model, engine, recipe, texts, held_out, window=_WINDOW, seed=seed)
+
+
+def _epochs(texts: int, batch_size: int) -> int:
     steps = math.ceil((texts - _held_out(texts)) / batch_size)
-    return Reading(
-        epochs=min(max(math.ceil(_STEPS / steps), _EPOCHS[0]), _EPOCHS[1]),
-        lr=_RATE,
-        window=_WINDOW,
-        batch_size=batch_size,
-        stage_decay=_DECAY,
-    )
+    return min(max(math.ceil(_STEPS / steps), _EPOCHS[0]), _EPOCHS[1])
 
 
 def _held_out(texts: int) -> int:

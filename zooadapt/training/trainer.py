@@ -18,6 +18,7 @@ from zooadapt.runtime.progress import Progress
 from zooadapt.training import strategies
 from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.training.loop import Training
+from zooadapt.training.objectives import Classification
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import TrainPhase
 
@@ -61,16 +62,15 @@ class Trainer:
             whole = self._store.training(freeze_at, *names)
             return whole if used.all() else Part(whole, used.nonzero()[:, 0].numpy())
 
-        return Training(
+        objective = Classification(
             self._backbone,
             self._engine,
-            phases,
             plan.recipe,
             loader_at=loader_at,
             labels=torch.cat([self._fitter.learned[name] for name in names])[used],
             val_labels=torch.from_numpy(self._fitter.labels(VAL)),
             class_weights=self._weights,
-            seed=plan.seed,
-            progress=self._progress,
-            deadline=deadline,
+        )
+        return Training(
+            objective, phases, seed=plan.seed, progress=self._progress, deadline=deadline
         )

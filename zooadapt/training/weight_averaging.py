@@ -13,6 +13,7 @@ from zooadapt.heads.validation import Validation
 from zooadapt.runtime import distributed
 
 State = dict[str, Tensor]
+_FACTS = ("loss", "accuracy", "score", "scale")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Candidate:
 
     epochs: tuple[int, ...]
     """After which it was; several where it is a mean."""
-    found: Validation
+    validation: Validation
     state: State
 
 
@@ -34,38 +35,37 @@ def blend(one: State, other: State, share: float) -> State:
     }
 
 
-class Kept:
+class BestStates:
     """The best states of a training so far, `limit` of them at most, the best first."""
 
     def __init__(self, limit: int) -> None:
         self.candidates: list[Candidate] = []
         self._limit = limit
 
-    def offer(self, epoch: int, found: Validation, net: nn.Module) -> bool:
+    def offer(self, epoch: int, validation: Validation, net: nn.Module) -> bool:
         """Keep the network's state if it is among the best; whether it is the best."""
-        losses = [one.found.loss for one in self.candidates]
-        place = distributed.broadcast(lambda: sum(loss <= found.loss for loss in losses))
+        losses = [one.validation.loss for one in self.candidates]
+        place = distributed.broadcast(lambda: sum(loss <= validation.loss for loss in losses))
         if place < self._limit:
             del self.candidates[self._limit - 1 :]
-            new = Candidate(epochs=(epoch,), found=found, state=copy(net))
+            new = Candidate(epochs=(epoch,), validation=validation, state=copy(net))
             self.candidates.insert(place, new)
         return place == 0
 
     def tensors(self) -> dict[str, Tensor]:
         """What `facts` does not hold of them, for a checkpoint."""
-        found = {}
+        tensors: State = {}
         for k, one in enumerate(self.candidates):
-            found |= {f"{k}.state.{name}": tensor for name, tensor in one.state.items()}
-            found[f"{k}.losses"] = one.found.losses
-        return found
+            tensors |= {f"{k}.state.{name}": tensor for name, tensor in one.state.items()}
+            tensors[f"{k}.losses"] = one.validation.losses
+        return tensors
 
     def facts(self) -> list[dict[str, Any]]:
         """Epochs, loss, accuracy, score and scale of each, as JSON."""
         return [
-            {"epochs": one.epochs, "loss": one.found.loss, "accuracy": one.found.accuracy,
-             "score": one.found.score, "scale": one.found.scale}
+            {"epochs": one.epochs} | {name: getattr(one.validation, name) for name in _FACTS}
             for one in self.candidates
-        ]  # fmt: skip
+        ]
 
     def restore(
         self, tensors: Mapping[str, Tensor], facts: Sequence[Mapping[str, Any]], device: Any
@@ -76,15 +76,10 @@ class Kept:
             state = {
                 n[len(begin) :]: t.to(device) for n, t in tensors.items() if n.startswith(begin)
             }
-            found = Validation(
-                loss=fact["loss"],
-                accuracy=fact["accuracy"],
-                score=fact["score"],
-                scale=fact["scale"],
-                losses=tensors[f"{k}.losses"],
-            )
+            facts_of = {name: fact[name] for name in _FACTS}
+            validation = Validation(**facts_of, losses=tensors[f"{k}.losses"])
             self.candidates.append(
-                Candidate(epochs=tuple(fact["epochs"]), found=found, state=state)
+                Candidate(epochs=tuple(fact["epochs"]), validation=validation, state=state)
             )
 
 
@@ -102,7 +97,8 @@ def soup(
     best = candidates[0]
     for other in candidates[1:]:
         epochs = (*best.epochs, *other.epochs)
-        found, state = measure(blend(best.state, other.state, 1 / len(epochs)))
-        if distributed.broadcast(lambda found=found, best=best: found.loss < best.found.loss):
-            best = Candidate(epochs=epochs, found=found, state=state)
+        validation, state = measure(blend(best.state, other.state, 1 / len(epochs)))
+        lower = validation.loss < best.validation.loss
+        if distributed.broadcast(lambda lower=lower: lower):
+            best = Candidate(epochs=epochs, validation=validation, state=state)
     return best

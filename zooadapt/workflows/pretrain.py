@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ from zooadapt.runtime import distributed, outputs
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.timing import Clock
 from zooadapt.runtime.version import __version__
-from zooadapt.training.language_model import LanguageModel, Progressed, Reading
+from zooadapt.training.history import History
+from zooadapt.training.language_model import LanguageModel, bits_per_symbol
 from zooadapt.training.pretrain_options import PretrainRequest
+from zooadapt.training.strategies import Recipe
 from zooadapt.workflows import export, model_card, report
 from zooadapt.workflows.report import Written
 from zooadapt.zoo import hub, registry
@@ -70,23 +71,29 @@ def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
         model = build(source, classes=("class",), from_scratch=True, seed=request.seed)
         engine = Engine(precision="fp32", channels_last=False)
         engine.place(model.backbone)
-        reader = LanguageModel(model, engine, seed=request.seed, fresh=True)
-    reading = Reading(
-        epochs=request.epochs or (1000 if request.budget else 3),
-        lr=request.lr,
-        window=request.window,
-        batch_size=request.batch_size,
-        vary_case=True,
-    )
+        language_model = LanguageModel(
+            model,
+            engine,
+            Recipe(batch_size=request.batch_size, stage_decay=1.0, weight_decay=0.01),
+            train,
+            held_out,
+            window=request.window,
+            vary_case=True,
+            seed=request.seed,
+            fresh=True,
+        )
     with clock.part("train"):
         deadline = math.inf if request.budget is None else clock.deadline(request.budget)
-        history = reader.train(train, held_out, reading, progress=progress, deadline=deadline)
+        epochs = request.epochs or (1000 if request.budget else 3)
+        history = language_model.train(
+            epochs=epochs, lr=request.lr, progress=progress, deadline=deadline
+        )
     with clock.part("evaluate"):
-        encode, symbols = reader.language.encode, np.zeros(2, dtype=int)
+        encode, symbols = language_model.language.encode, np.zeros(2, dtype=int)
         for text in held_out:
             symbols += (len(encode(text)), len(text))
-        bits = history.bits[history.best] * symbols[0] / symbols[1]
-        sample = reader.generate(held_out[0][: request.window // 2], _SAMPLE)
+        bits = bits_per_symbol(history)[history.best] * symbols[0] / symbols[1]
+        sample = language_model.generate(held_out[0][: request.window // 2], _SAMPLE)
     with clock.part("export"):
         facts = _report(request, family.name, texts, held_out, history, bits, sample)
         net = model.backbone.net.state_dict()
@@ -96,7 +103,7 @@ def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
         facts["seconds"] = clock.seconds()
         written = _written(config, family, model.preprocessor.config(), facts)
         if distributed.is_main():
-            state |= reader.decoder_state()
+            state |= language_model.decoder_state()
             export.write(state, request.out, written, overwrite=request.overwrite)
         distributed.barrier()
     return facts | {"out": str(request.out), "seconds": clock.seconds()}
@@ -134,7 +141,7 @@ def _report(
     family: str,
     texts: Sequence[str],
     held_out: Sequence[str],
-    history: Progressed,
+    history: History,
     bits: float,
     sample: str,
 ) -> dict[str, Any]:
@@ -158,7 +165,12 @@ def _report(
             "characters": sum(map(len, texts)),
             "held_out": sum(map(len, held_out)),
         },
-        "epochs": asdict(history),
+        "epochs": {
+            "bits": bits_per_symbol(history),
+            "best": history.best,
+            "steps": history.steps,
+            "stopped": history.stopped,
+        },
         "threads": torch.get_num_threads(),
         "versions": report.versions(),
     }  # fmt: skip

@@ -1,0 +1,149 @@
+"""What the training loop lowers: the samples of an epoch, their loss, how epochs compare."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from zooadapt.backbone.engine import Engine
+from zooadapt.backbone.loaders import Loader, shuffled
+from zooadapt.backbone.staged import StagedBackbone
+from zooadapt.errors import DataError, PluginError
+from zooadapt.family import Activations
+from zooadapt.heads.validation import Validation, validate
+from zooadapt.runtime.progress import Progress
+from zooadapt.training.mixup import mix
+from zooadapt.training.optimizer import cosine
+from zooadapt.training.strategies import Recipe
+
+LoaderAt = Callable[[int, bool], Loader]
+"""The loader of training (False) or validation (True) activations at a freeze point."""
+Key = tuple[int, ...]
+"""Seed, phase and epoch, of which everything drawn for an epoch is a function."""
+
+
+class Objective(ABC):
+    """What a network is to learn."""
+
+    title = ""
+    """Stands before "loss" and "epoch" where a person reads them."""
+    remedy = "--lr {lower_rate:.1g}"
+    """Against a loss that is not finite."""
+    schedule = staticmethod(cosine)
+    """Share of the peak rate, by step, steps of the phase and their share of warm-up."""
+
+    def __init__(self, backbone: StagedBackbone, engine: Engine, recipe: Recipe) -> None:
+        self.backbone, self.engine, self.recipe = backbone, engine, recipe
+        self.net: nn.Module = backbone.net
+        """All that is trained: its state is compared, kept and saved."""
+
+    def parameter_groups(self, *, lowest: int) -> list[dict[str, Any]]:
+        """As `StagedBackbone.parameter_groups`; the head's are those of the last stage."""
+        recipe = self.recipe
+        decay = 0.0 if recipe.l2sp else recipe.weight_decay
+        return self.backbone.parameter_groups(
+            stage_decay=recipe.stage_decay, weight_decay=decay, lowest=lowest
+        )
+
+    def order(self, loader: Loader, key: Key) -> list[np.ndarray]:
+        """The epoch's batches of sample indices."""
+        return shuffled(len(loader), self.recipe.batch_size, key=key, lengths=loader.lengths())
+
+    @abstractmethod
+    def loader(self, freeze_at: int, key: Key) -> Loader:
+        """The samples of an epoch, from this freeze point or one before it."""
+
+    @abstractmethod
+    def loss(
+        self, activations: Activations, indices: np.ndarray, *, start: int, seed: int
+    ) -> tuple[Tensor, float]:
+        """The mean loss of a batch from freeze point `start`, differentiable, and the weight of
+        these samples in a mean with others."""
+
+    @abstractmethod
+    def validate(self, freeze_at: int) -> Validation:
+        """What the validation part says of the network as it is."""
+
+
+class Classification(Objective):
+    """Cross-entropy of the head's logits against labels."""
+
+    def __init__(
+        self,
+        backbone: StagedBackbone,
+        engine: Engine,
+        recipe: Recipe,
+        *,
+        loader_at: LoaderAt,
+        labels: Tensor,
+        val_labels: Tensor,
+        class_weights: Tensor,
+    ) -> None:
+        """labels and val_labels: `(n,)` int64, in the order of the loaders' samples. class_weights:
+        `(K,)` float64, what evens the classes out."""
+        super().__init__(backbone, engine, recipe)
+        self._loader_at, self._class_weights = loader_at, class_weights
+        self._labels, self._val_labels = labels, val_labels
+
+    def order(self, loader: Loader, key: Key) -> list[np.ndarray]:
+        """With the sampler, as many batches drawn with replacement, classes equally often."""
+        order = super().order(loader, key)
+        if self.recipe.imbalance != "sampler":
+            return order
+        weights = self._class_weights[self._labels].numpy()
+        rng = np.random.default_rng((*key, 0xE7E))
+        drawn = rng.choice(len(weights), size=len(weights), p=weights / weights.sum())
+        return np.split(drawn, np.cumsum([len(batch) for batch in order])[:-1])
+
+    def loader(self, freeze_at: int, key: Key) -> Loader:
+        return self._loader_at(freeze_at, False)
+
+    def loss(
+        self, activations: Activations, indices: np.ndarray, *, start: int, seed: int
+    ) -> tuple[Tensor, float]:
+        recipe, labels = self.recipe, self._labels[indices]
+        order, share = None, 1.0
+        if recipe.mixup or recipe.cutmix:
+            activations, order, share = mix(
+                activations, (seed,), mixup=recipe.mixup, cutmix=recipe.cutmix
+            )
+        try:
+            with self.engine.autocast():
+                logits = self.backbone.logits(self.engine.to_device(activations), start=start)
+        except (ValueError, PluginError) as error:
+            if len(labels) > 1 or "more than 1 value" not in str(error):
+                raise
+            raise DataError(
+                "a norm layer has nothing to normalise over in a step of a single sample",
+                thing="--norm-statistics",
+                remedy="--norm-statistics frozen, or more samples and a larger --batch-size",
+            ) from error
+        loss = self._cross_entropy(logits.float(), labels)
+        if order is not None:
+            loss = share * loss + (1 - share) * self._cross_entropy(logits.float(), labels[order])
+        weighted = recipe.imbalance == "weights"
+        return loss, float(self._class_weights[labels].sum()) if weighted else len(labels)
+
+    def validate(self, freeze_at: int) -> Validation:
+        logits = self.engine.logits(
+            self.backbone,
+            self._loader_at(freeze_at, True),
+            batch_size=self.recipe.batch_size,
+            progress=Progress(),
+        )
+        return validate(logits, self._val_labels, self._class_weights, self.recipe.metric)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights, imbalance = self._class_weights, self.recipe.imbalance
+        if imbalance == "logit-adjust":
+            logits = logits - weights.log().to(logits)
+        return nn.functional.cross_entropy(
+            logits,
+            labels.to(logits.device),
+            weight=weights.to(logits) if imbalance == "weights" else None,
+            label_smoothing=self.recipe.label_smoothing,
+        )
