@@ -345,7 +345,7 @@ def test_with_many_labels_no_head_is_exported_on_a_source_that_knows_less(tmp_pa
     first, last = report["decisions"]
     assert "from random weights" in first["value"] and report["epochs"]
     assert last["value"] == "the untrained network, its head fitted on all samples"
-    assert report["plan"]["from_scratch"] and not report["plan"]["val"] == "held out"
+    assert report["plan"]["from_scratch"] and report["plan"]["val"] != "held out"
     assert report["conclusion"].endswith("next time: another source")
 
 

@@ -191,7 +191,7 @@ def test_equal_json_is_equal_bytes(tmp_path):
     filesystem.write_json(tmp_path / "b", {"a": None, "b": [1.5, "ü😀"]})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").read_text().endswith("}\n") and "ü😀" in (tmp_path / "a").read_text()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not JSON compliant"):
         filesystem.write_json(tmp_path / "a", float("nan"))
 
 

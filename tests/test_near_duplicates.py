@@ -119,7 +119,7 @@ def test_duplicates_do_not_inflate_leave_one_out(by_chance: Path) -> None:
 
 def test_equal_contents_are_never_split(by_chance: Path) -> None:
     data = open_dataset(str(by_chance / "five/set"), modality="image", seed=0)
-    first = {digest: data.train.digests[0] for digest in data.train.digests[:100]}
+    first = dict.fromkeys(data.train.digests[:100], data.train.digests[0])
     contents = [first.get(digest, digest) for digest in data.train.digests]
     train, val = hold_out(data.train, 0.2, 0, contents)
     sides = [{first.get(d, d) for d in part.digests} for part in (train, val)]

@@ -128,6 +128,6 @@ class Calls(torch.overrides.TorchFunctionMode):
 
     norms = 0
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         self.norms += func is nn.functional.batch_norm
         return func(*args, **(kwargs or {}))

@@ -55,7 +55,9 @@ def named(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def typed(page: Path) -> list[str]:
@@ -66,7 +68,7 @@ def typed(page: Path) -> list[str]:
 
 
 def inline(page: Path) -> list[str]:
-    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     return [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
 
 
@@ -215,7 +217,7 @@ def test_help_of_adapt_begins_with_what_is_used_every_day() -> None:
     words = " ".join(help.split())
     assert "[default: by strategy: 0.001]" in words
     assert "[default: by strategy: auto 12, lp-ft 12, full 20, gradual 16; more" in words
-    assert BUDGET == seconds("10m") and "[default: auto: 10m; other" in words
+    assert seconds("10m") == BUDGET and "[default: auto: 10m; other" in words
 
 
 def test_the_front_page_is_one() -> None:

@@ -64,7 +64,7 @@ def test_sound_plugins_pass_every_check(toys, tmp_path):
     statuses = {}
     for name in ("tiles", "words", "rnn"):
         family = registry.load_class(name)()
-        for case in cases(family) + [with_source(family, tmp_path / name, extra=False)]:
+        for case in [*cases(family), with_source(family, tmp_path / name, extra=False)]:
             for outcome in run(case):
                 assert outcome.status != "fail", outcome
                 statuses.setdefault(outcome.check, set()).add(outcome.status)

@@ -38,7 +38,7 @@ from sklearn.datasets import load_digits
 import zooadapt.cli.adapt  # noqa: F401
 from zooadapt.backbone.precision import Mode
 from zooadapt.cli import main as command_line
-from zooadapt.training import setup  # noqa: F401  adapt imports what a run needs
+from zooadapt.training import setup
 
 STRATEGIES = ("auto", "lp-ft", "full", "gradual", "from", "probe")
 MORE = (("--mixup", "0.3"), ("--tune", "lora"), (), ("--ema", "0.9"), ("--soup", "2"),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm  # noqa: F401  imported here, so that no side's seconds hold an import
+import timm
 import torch
 from torch import Tensor, nn
 

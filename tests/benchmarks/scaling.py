@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -53,7 +54,7 @@ def times(options: argparse.Namespace, place: Path) -> str:
         more = [] if strategy == "probe" else ["--epochs", "2", "--augment", "none"]
         found = [adapt(options.source, folder, strategy, more)[0] for folder in folders]
         work = [report["seconds"]["total"] for report in found]
-        growth = ", ".join(f"{b / a:.2f} x" for a, b in zip(work, work[1:], strict=False))
+        growth = ", ".join(f"{b / a:.2f} x" for a, b in pairwise(work))
         lines.append(f"| {strategy} | {' | '.join(f'{s:.1f}' for s in work)} | {growth} |")
     return "\n".join(lines)
 

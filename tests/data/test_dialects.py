@@ -63,8 +63,8 @@ def test_separators_inside_texts_do_not_mislead_detection(tmp_path: Path) -> Non
     (first, *_), notes = read(tmp_path / "t.csv", **columns)
     assert first == ("d; e; f0", "y") and not notes
     (tmp_path / "t.csv").write_text("\n".join(["sentence", *["a; b; c, d", "e; f; g"]]))
-    refused(tmp_path / "t.csv", 65, "no column 'label', its columns are 'sentence'", **{
-        "text_column": "sentence"})  # fmt: skip
+    message = "no column 'label', its columns are 'sentence'"
+    refused(tmp_path / "t.csv", 65, message, text_column="sentence")
 
 
 def test_the_separator_option_overrides_detection(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def resolve(self, name: str, revision: str, path: str) -> None:
         if not (state := self.at(name, revision)):
-            return
+            return None
         _, commit = state
         headers = {"X-Repo-Commit": commit.oid}
         if path not in commit.files:
@@ -400,7 +400,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def commit(self, name: str, revision: str) -> None:
         if (repo := self.repo(name, write=True)) is None:
-            return
+            return None
         lines = [json.loads(line) for line in self.body.splitlines() if line.strip()]
         header, files = lines[0]["value"], {}
         for line in lines[1:]:

@@ -105,9 +105,9 @@ def _tables_of(path: Path, options: ReadOptions, needs_labels: bool) -> Sequence
     if options.train_folder is not None and not is_asked:
         return []
     metadata = _metadata(Tree(path, options))
-    if metadata and not is_asked or not tables.has_train_table(path, options):
+    if (metadata and not is_asked) or not tables.has_train_table(path, options):
         return [(part, path / file) for part, file in metadata]
-    if is_asked or needs_labels and not _has_class_folders(path, options):
+    if is_asked or (needs_labels and not _has_class_folders(path, options)):
         return tables.tables_of(path, options, [])
     return []
 

@@ -39,7 +39,7 @@ def begins_image(head: bytes) -> bool:
     of cameras begin alike, and contain a thumbnail first."""
     return (
         head.startswith((b"\xff\xd8\xff", png.SIGNATURE, b"GIF87a", b"GIF89a"))
-        or head[:4] == b"RIFF" and head[8:] == b"WEBP"
+        or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
         or head[4:] in (b"ftypavif", b"ftypavis")
     )  # fmt: skip
 

@@ -97,7 +97,7 @@ def _pixels(name: str, array: np.ndarray) -> np.ndarray:
         return array
     least, most = float(array.min()), float(array.max())
     if np.issubdtype(array.dtype, np.floating):
-        if 0 <= least and most <= 1:
+        if least >= 0 and most <= 1:
             return np.asarray(np.rint(array * 255).astype(np.uint8))
         limit = "0 to 1 in arrays of floats"
     else:

@@ -17,7 +17,7 @@ def without_metadata(content: bytes) -> bytes | None:
         return None
     parts = [SIGNATURE]
     for kind, start, end in _chunks(content):
-        if kind[:1].isupper() or kind in _PICTURE_CHUNKS and _is_whole(content, start, end):
+        if kind[:1].isupper() or (kind in _PICTURE_CHUNKS and _is_whole(content, start, end)):
             parts.append(content[start:end])
     bare = b"".join(parts)
     return bare if len(bare) < len(content) else None

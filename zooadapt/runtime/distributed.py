@@ -35,12 +35,12 @@ def is_main() -> bool:
 
 def rank() -> int:
     """The number of this process, from 0. Needs no torch."""
-    return int(os.environ.get("RANK", 0))
+    return int(os.environ.get("RANK", "0"))
 
 
 def on_host() -> int:
     """The number of processes on this machine. Needs no torch."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def device() -> torch.device:

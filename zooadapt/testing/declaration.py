@@ -195,9 +195,11 @@ def _spoiled(config: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
     value = config[key]
     changed: list[tuple[str, dict[str, Any]]] = [("missing", without)]
     others: tuple[Any, ...] = (None, {"?": []}, "?", [[]])
-    for wrong in others:
-        if type(wrong) is not type(value):
-            changed.append((f"being {wrong!r}", {**without, key: wrong}))
+    changed += [
+        (f"being {wrong!r}", {**without, key: wrong})
+        for wrong in others
+        if type(wrong) is not type(value)
+    ]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         changed.append(("being -1", {**without, key: -1}))
     return changed

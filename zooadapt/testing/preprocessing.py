@@ -140,7 +140,7 @@ def check_preprocessing_is_written_down(case: Case) -> None:
     )
     side = case.preprocessor.min_side
     require(
-        side is None or isinstance(side, int) and side > 0,
+        side is None or (isinstance(side, int) and side > 0),
         declared="min_side: pixels or None",
         actual=repr(side),
         remedy="set `min_side = None`",

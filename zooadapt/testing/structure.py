@@ -32,7 +32,7 @@ def check_it_builds_a_network(case: Case) -> None:
     for name, tensor in net.state_dict().items():
         plain = tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.int64)
         require(
-            plain or not tensor.is_floating_point() and tensor.device.type == "cpu",
+            plain or (not tensor.is_floating_point() and tensor.device.type == "cpu"),
             declared="fp32 on the CPU",
             actual=f"{name} is {tensor.dtype} on {tensor.device}",
             remedy="build it in fp32 on the CPU: the core moves and casts it",

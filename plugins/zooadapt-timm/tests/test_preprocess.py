@@ -160,7 +160,7 @@ def test_augmentations_are_drawn_after_the_crop_mode(family, crop):
         spans.append(float(rows.max() - rows.min()))
         least, most = min(least, float(rows.min())), max(most, float(rows.max()))
     assert (np.mean(spans) > 0.6) == (crop != "center")
-    assert crop == "center" or least < 0.05 and most > 0.95
+    assert crop == "center" or (least < 0.05 and most > 0.95)
 
 
 def test_an_export_keeps_the_crop(family):
