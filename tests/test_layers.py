@@ -109,8 +109,8 @@ def test_what_commands_print_goes_through_one_place() -> None:
         assert path.name in ("__init__.py", "output.py") or not names & {"print", "click.echo"}
 
 
-HEAVY = ("torch", "timm", "datasets", "transformers", "sklearn", "accelerate", "pyarrow", "scipy",
-         "huggingface_hub", "PIL")  # fmt: skip
+HEAVY = ("torch", "numpy", "timm", "datasets", "transformers", "sklearn", "accelerate", "pyarrow",
+         "scipy", "huggingface_hub", "PIL")  # fmt: skip
 
 
 @pytest.mark.parametrize(

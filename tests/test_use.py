@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from zooadapt.cli import root
+from zooadapt.data import ReadOptions
 from zooadapt.errors import NotFoundError, OutputError, UsageError
 from zooadapt.runtime.progress import Progress
 from zooadapt.training.config import Request
@@ -38,6 +41,26 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[st
     request = Request(source="english", data=str(folder / "t.csv"), out=folder / "out",
                       strategy="probe", seed=3)  # fmt: skip
     return folder / "t.csv", folder / "out", adapt(request, Progress()).report
+
+
+def test_evaluate_splits_by_groups_as_adapt_does(tmp_path: Path) -> None:
+    """Groups of different sizes: without the column another number of samples is split off."""
+    rows = [(f"{text}{n}", label, f"group {k}")
+            for k, (text, label) in enumerate(letters(24, np.random.default_rng(1)))
+            for n in range(9 if k % 3 else 2)]  # fmt: skip
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label", "of"), *rows])
+    request = Request(source="english", data=str(tmp_path / "t.csv"), out=tmp_path / "out",
+                      strategy="probe", reading=ReadOptions(group_column="of"))  # fmt: skip
+    test = adapt(request, Progress()).report["test"]
+    command = ["evaluate", str(tmp_path / "out"), str(tmp_path / "t.csv"), "--split", "test",
+               "--json"]  # fmt: skip
+    grouped, plain = (
+        json.loads(CliRunner().invoke(root, [*command, *more]).stdout)
+        for more in (["--group-column", "of"], [])
+    )
+    assert (grouped["n"], grouped["accuracy"]) == (test["n"], test["accuracy"])
+    assert plain["n"] != test["n"]
 
 
 def listed(path: Path) -> list[dict[str, str]]:
