@@ -84,8 +84,8 @@ def pretrain(
     request = PretrainRequest(
         family=family, text=fspath(text), out=Path(out), reading=reading, **values
     )
-    shown = progress_of(progress)
-    with quiet(shown):
+    display = progress_of(progress)
+    with quiet(display):
         from zooadapt.workflows.pretrain import pretrain as run
 
-        return run(request, shown)
+        return run(request, display)
