@@ -281,6 +281,18 @@ def test_private_names_of_tensors_are_not_published(hub, owner, mine, model):
         owner("push", model, mine)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "2_Dense/model.safetensors"])
+def test_numbers_that_spell_a_token_are_published(hub, owner, mine, model, name):
+    from safetensors.torch import save_file
+    from torch import frombuffer, uint8
+
+    (model / name).parent.mkdir(exist_ok=True)
+    numbers = frombuffer(bytearray(b" hf_abcdefghijklmnopqrstuv "), dtype=uint8)
+    save_file({"weight": numbers}, model / name, {"format": "pt"})
+    owner("push", model, mine, names=[name])
+    assert name in hub.repos[mine].head.files
+
+
 @pytest.mark.parametrize("name", ["README.md", "report.json", "model.safetensors"])
 def test_links_are_not_published(hub, owner, mine, model, tmp_path, name):
     secret = tmp_path / "secret"
