@@ -331,8 +331,9 @@ def test_a_frame_names_images_in_its_image_column(tmp_path: Path) -> None:
 
 
 def test_every_command_reads_a_table_as_it_reads_folders(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
     root = image_folder(tmp_path / "set" / "train", {"ant": 6, "bee": 6}).parent
     image_folder(root / "test", {"ant": 3, "bee": 3}, first=50)
     names = sorted(path.relative_to(tmp_path).as_posix() for path in root.rglob("*.jpg"))
@@ -348,8 +349,10 @@ def test_every_command_reads_a_table_as_it_reads_folders(
 
     out = [str(tmp_path / name) for name in ("a", "b")]
     adapted = ("adapt", "digits04", "--strategy", "probe", "--precision", "fp32")
-    reports = [printed(*adapted, str(root), "-o", out[0]),
-               printed(*adapted, table, "-o", out[1], *option)]  # fmt: skip
+    reports = [printed(*adapted, str(root), "-o", out[0])]
+    stored = set((tmp_path / "cache").rglob("*.safetensors"))
+    reports.append(printed(*adapted, table, "-o", out[1], *option))
+    assert stored and stored == set((tmp_path / "cache").rglob("*.safetensors"))
     assert reports[0]["test"] == reports[1]["test"] and reports[1]["test"]["n"] == 6
     weights = [Path(folder, "model.safetensors").read_bytes() for folder in out]
     assert weights[0] == weights[1]
