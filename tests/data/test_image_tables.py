@@ -205,6 +205,7 @@ FAULTS: Mapping[str, tuple[str | Callable[[Path], str], int, str, str]] = {
     "missing": ("no.jpg", 66, "row 9 of 'table.csv' names 'no.jpg', which is not there$", "add"),
     "suffix": ("0", 66, "names '0', which is not there, though '0.jpg' is", "write each path"),
     "folder": ("deep.jpg", 66, "not there, though 'more/deep.jpg' is", "from the table's folder"),
+    "both": ("deep", 66, "not there, though 'more/deep.jpg' is", "from the table's folder"),
     "NUL": ("a\0b", 66, "not there", "remove the row"),
     "parent": ("../outside.jpg", 65, "row 9 .* leaves the folder 'set'", "below its folder"),
     "parent inside": ("more/../../x.jpg", 65, "leaves the folder 'set'", "below its folder"),

@@ -22,8 +22,8 @@ _TEXTS = {"text", "texts", "sentence", "sentences", "review", "reviews", "review
           "tweets", "tweet text", "message", "messages", "sms", "email", "content", "body",
           "comment", "comment text", "comments", "question", "utterance", "query", "headline",
           "document", "post", "v2"}  # fmt: skip
-_IMAGES = {"image", "images", "image path", "image file", "image name", "img", "img path",
-           "file", "file name", "file path", "filename", "filepath", "path", "photo",
+_IMAGES = {"image", "images", "image path", "image file", "image name", "image id", "img",
+           "img path", "file", "file name", "file path", "filename", "filepath", "path", "photo",
            "picture"}  # fmt: skip
 _LABELS = {"label", "labels", "class", "classes", "category", "categories", "sentiment", "target",
            "intent", "emotion", "topic", "tag", "rating", "stars", "polarity", "label text",

@@ -82,13 +82,14 @@ def listing_of(
         if is_found and _has_class_folders(path, options):
             notes.append(f"the class folders are read and no table: {error}")
             return None
-        if not is_found and error.thing == column and not error.options:
+        may_be_missing = not needs_labels and (is_found or error.thing != column)
+        if not may_be_missing and error.thing == column and not error.options:
             raise DataError(
                 f"{error}; none of them seems to name images, and the model takes images",
                 thing=column,
                 remedy=f"{IMAGE} NAME, or give a folder with one folder for each class",
             ) from error
-        if needs_labels or (error.thing == column and not is_found):
+        if not may_be_missing:
             raise
         if error.thing == column:
             notes.append(f"all images of the folder are read: {error}")

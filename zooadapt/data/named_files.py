@@ -123,13 +123,16 @@ class NamedFiles:
         """The path, from the table's folder, of a file that may be meant: of another suffix or
         case, or in a folder beside the table."""
         folder, name = posixpath.split(cell)
-        place = self._table.parent
-        with suppress(OSError, ValueError):
-            for other in sorted(os.listdir(place / folder)):
-                if name.casefold() in (other.casefold(), PurePosixPath(other).stem.casefold()):
-                    return posixpath.join(folder, other)
-        folders = _folders_with(place, cell)
-        return posixpath.join(folders[0], cell) if folders else None
+        place = self._root / self._below
+        beside: list[str] = []
+        with suppress(OSError):
+            beside = sorted(entry.name for entry in os.scandir(place) if entry.is_dir())
+        for where in (folder, *(posixpath.join(first, folder) for first in beside)):
+            with suppress(OSError, ValueError):
+                for other in sorted(os.listdir(place / where)):
+                    if name.casefold() in (other.casefold(), PurePosixPath(other).stem.casefold()):
+                        return posixpath.join(where, other)
+        return None
 
     def _error(self, row: int, what: str, *, thing: str, remedy: str) -> DataError:
         return DataError(
