@@ -34,8 +34,8 @@ class Checkpoint:
         source: Mapping[str, Tensor] | None = None,
     ) -> None:
         """facts: what a resumed run must share (network, data, versions). every: seconds of work
-        that may be lost. run: what `resuming.load` gives back. source: the network's state as the
-        run began, where that is no longer the source's."""
+        that may be lost. run: what `resume.load` returns. source: the network's state as the run
+        began, where the pretrained model's was changed before."""
         self.folder = folder_of(out)
         self._facts, self._every = json.loads(json.dumps(facts)), every
         self._run, self._source = dict(run or {}), source or {}
@@ -48,7 +48,7 @@ class Checkpoint:
 
     def settled(self) -> dict[str, Any]:
         """What the interrupted run had settled, as JSON."""
-        return model_files.read_config(self.folder / "config.json")["settled"]
+        return dict(model_files.read_config(self.folder / "config.json")["settled"])
 
     def due(self, *, within_epoch: bool = False) -> bool:
         """Whether to save now: after an epoch as soon as that takes little of the time, within one

@@ -1,4 +1,4 @@
-"""Batches whose samples are mixed in pairs, at whatever cut they are trained from."""
+"""Batches whose samples are mixed in pairs, at whatever freeze point they are trained from."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zooadapt.family import Activations
 def mix(
     activations: Activations, key: tuple[int, ...], *, mixup: float, cutmix: float
 ) -> tuple[Activations, torch.Tensor, float]:
-    """A carry mixed with itself in another order, that order `(N,)`, and the share of each sample's
-    own label; all of it a function of `key`.
+    """Activations mixed with themselves in another order, that order `(N,)`, and the share of each
+    sample's own label; all of it a function of `key`.
 
     mixup: samples are averaged, with a weight drawn from Beta(mixup, mixup) (Zhang et al. 2018,
     arXiv 1710.09412). cutmix: a box of the image is another's, its area from Beta(cutmix, cutmix)
@@ -26,7 +26,8 @@ def mix(
     rng = np.random.default_rng(key)
     order = torch.from_numpy(rng.permutation(len(next(iter(activations.values())))))
     boxes = cutmix > 0 and (mixup == 0 or rng.random() < 0.5)
-    share = float(rng.beta(*(2 * [cutmix if boxes else mixup])))
+    alpha = cutmix if boxes else mixup
+    share = float(rng.beta(alpha, alpha))
     if not boxes:
         mixed = {
             name: torch.lerp(t[order], t, share) if t.is_floating_point() else t
@@ -56,5 +57,5 @@ def mix(
 
 def _sides(tensor: torch.Tensor) -> tuple[int, ...]:
     """The dimensions of height and width, if the tensor is a square image."""
-    found = places(tensor) if tensor.ndim == 4 else ()
-    return found if len({tensor.shape[k] for k in found}) == 1 else ()
+    sides = places(tensor) if tensor.ndim == 4 else ()
+    return sides if len({tensor.shape[k] for k in sides}) == 1 else ()

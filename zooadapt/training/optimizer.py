@@ -19,6 +19,7 @@ class Optimizer:
 
     def __init__(self, groups: list[dict[str, Any]], recipe: Recipe) -> None:
         """groups: as `Objective.parameter_groups` gives them."""
+        self._inner: torch.optim.Optimizer
         if recipe.optimizer == "sgd":
             for group in groups:
                 group["share"] *= 10

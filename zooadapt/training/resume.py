@@ -15,8 +15,8 @@ from zooadapt.training.config import Request
 FREE = frozenset({
     "source", "data", "out", "plan_only", "resume", "offline", "suspects", "reading", "typed",
 })  # fmt: skip
-"""Fields of a request that a resumed run does not take over: where things are, which is told by
-their contents."""
+"""Fields of a request that a resumed run does not take over: where things are. Their contents are
+compared."""
 CHANGEABLE = frozenset({"budget", "cache_gb", "checkpoint_seconds"})
 """Fields that it takes over unless the user gives others: how long and in what room it works."""
 
@@ -73,12 +73,12 @@ def gone_on_with(request: Request, run: Interrupted) -> Request:
 
     Raises: DataError naming an option that the user gave and the run had otherwise.
     """
-    asked, defaults = options_of(request), options_of(Request(source="", data="", out=request.out))
-    typed = request.typed
-    if typed is None:
-        typed = {name for name, value in asked.items() if value != defaults[name]}
-    own = {name: value for name, value in asked.items() if name in CHANGEABLE & typed}
-    for name, value in asked.items():
+    options = options_of(request)
+    defaults = options_of(Request(source="", data="", out=request.out))
+    changed = frozenset(name for name, value in options.items() if value != defaults[name])
+    typed = changed if request.typed is None else request.typed
+    own = {name: value for name, value in options.items() if name in CHANGEABLE & typed}
+    for name, value in options.items():
         if name in typed - CHANGEABLE and run.options.get(name, value) != value:
             option = "--" + name.replace("_", "-")
             raise DataError(
@@ -86,6 +86,6 @@ def gone_on_with(request: Request, run: Interrupted) -> Request:
                 thing=option,
                 remedy=f"leave {option} out, or run it without --resume",
             )
-    known = {name: run.options.get(name, value) for name, value in asked.items()} | own
+    known = {name: run.options.get(name, value) for name, value in options.items()} | own
     reading = {one.name: known.pop(one.name) for one in fields(ReadOptions)}
     return replace(request, **known, reading=ReadOptions(**reading), resume=False)

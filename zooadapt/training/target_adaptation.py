@@ -64,7 +64,8 @@ def read(location: str, source: Source, test: Split | None, options: ReadOptions
 def others(target: Split, parts: Iterable[Split]) -> Split:
     """The samples of the target that are in none of these parts."""
     known = {digest for part in parts for digest in part.digests}
-    return target.subset([k for k, digest in enumerate(target.digests) if digest not in known])
+    new = [k for k, digest in enumerate(target.digests) if digest not in known]
+    return target.subset(np.array(new))
 
 
 def refine(

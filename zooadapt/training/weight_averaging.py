@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,7 +100,7 @@ def soup(
     for other in candidates[1:]:
         epochs = (*best.epochs, *other.epochs)
         validation, state = measure(blend(best.state, other.state, 1 / len(epochs)))
-        lower = validation.loss < best.validation.loss
-        if distributed.broadcast(lambda lower=lower: lower):
+        losses = (validation.loss, best.validation.loss)
+        if distributed.broadcast(partial(operator.lt, *losses)):
             best = Candidate(epochs=epochs, validation=validation, state=state)
     return best

@@ -76,7 +76,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     interrupted, policy = opened.interrupted, Policy.of(request)
     imports = Imports(source.family.imports)
     with clock.part("data"):
-        splits = divide(request, data, holds_out=holds_out(request.strategy))
+        splits: Mapping[str, Split] = divide(request, data, holds_out=holds_out(request.strategy))
         target = None
         if request.unlabelled is not None:
             reading = replace(request.reading, white=data.white)
@@ -140,15 +140,18 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
             before=(*pooled, *framed.choices, *refined),
             resumed=before,
         )
-        decided, splits = prepared.plan, prepared.splits
-        estimate = prepared.estimate
-        progress.plan(plan_lines(decided, estimate), seconds=estimate and estimate.seconds)
-    if prepared.estimate and distributed.device().type == "cpu":
-        memory.check(prepared.estimate.memory_bytes)
+        decided, splits, estimate = prepared.plan, prepared.splits, prepared.estimate
+        seconds = None if estimate is None else estimate.seconds
+        progress.plan(plan_lines(decided, estimate), seconds=seconds)
+    if estimate and distributed.device().type == "cpu":
+        memory.check(estimate.memory_bytes)
     if request.plan_only:
-        estimate = prepared.estimate and asdict(prepared.estimate)
-        shown = {"plan": decided.to_json(), "estimate": estimate, "notes": list(data.notes)}
-        return Result(plan=decided, val=None, test=None, report=shown)
+        facts = {
+            "plan": decided.to_json(),
+            "estimate": estimate and asdict(estimate),
+            "notes": list(data.notes),
+        }
+        return Result(plan=decided, val=None, test=None, report=facts)
     deadline = clock.deadline(budget)
 
     def begin(prepared: Setup) -> Run:
@@ -196,6 +199,8 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
         proof.freeze_at = at.plan.freeze_at
     with clock.part("evaluate"):
         at = run.validate(at)
+    assert at.val is not None
+    val = at.val
     with clock.part("refit"):
         at = run.refit(at)
     with clock.part("evaluate"):
@@ -212,7 +217,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
             splits=splits,
             proof=proof,
             history=at.history,
-            val=at.val,
+            val=val,
             test=at.test,
             seconds=clock.seconds(),
             findings=findings,

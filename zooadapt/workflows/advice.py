@@ -31,7 +31,7 @@ class Defeat:
 
 def defeat(
     results: Sequence[BaselineResult],
-    scores: Mapping[str, Metrics | None],
+    scores: Mapping[str, Metrics],
     *,
     metric: str,
     curve: Curve | None,

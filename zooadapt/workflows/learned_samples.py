@@ -57,7 +57,7 @@ def marked(
     if labels_per_class is not None:
         used = sample_per_class(used, labels_per_class, seed)
     notes = [*data.notes, *_notes(source, used.learned, test)]
-    if test is not None and test.any():
+    if data.test is not None and test is not None and test.any():
         unseen = np.flatnonzero(~test)
         left = data.test.subset(unseen) if len(unseen) else None
         changed = replace(changed, test=left, has_own_test=data.has_own_test and left is not None)

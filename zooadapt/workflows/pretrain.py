@@ -24,9 +24,10 @@ from zooadapt.training.history import History
 from zooadapt.training.language_model import LanguageModel, bits_per_symbol
 from zooadapt.training.pretrain_options import PretrainRequest
 from zooadapt.training.strategies import Recipe
-from zooadapt.workflows import export, model_card, report
+from zooadapt.workflows import export, report
 from zooadapt.workflows.report import Written
 from zooadapt.zoo import hub, registry
+from zooadapt.zoo.hub.card import BEGIN, END
 from zooadapt.zoo.sources import Source
 
 _BLOCKS = 100
@@ -196,7 +197,7 @@ def _written(
     sizes = facts["settings"]
     page = (
         f"---\nlibrary_name: {family.library}\npipeline_tag: text-generation\n"
-        f"tags:\n- text-generation\n- zooadapt\n- {family.name}\n---\n\n{model_card.BEGIN}\n"
+        f"tags:\n- text-generation\n- zooadapt\n- {family.name}\n---\n\n{BEGIN}\n"
         f"# A {facts['unit']} language model\n\n"
         f"{sizes['layers']} layers of {sizes['hidden']} states, {facts['parameters']:,} parameters,"
         f" trained by zooadapt on {facts['data']['characters']:,} characters of plain text "
@@ -204,6 +205,6 @@ def _written(
         f"{facts['data']['held_out']:,} characters held out: {facts['bits_per_character']:.3f} bits"
         f" per character, perplexity {facts['perplexity']:.2f}.\n\n"
         "```sh\nzooadapt adapt PATH_OF_THIS_FOLDER DATA -o OUT\n```\n"
-        f"{model_card.END}\n"
+        f"{END}\n"
     )
     return Written(config=native, files=files, report=facts, card=page)

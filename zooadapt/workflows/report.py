@@ -67,12 +67,21 @@ def compose(
     read = symbols.of_texts(model, splits.values())
     lost = advice.defeat(
         findings.text_baselines,
-        {"val": val, "test": test},
+        {"val": val} | ({"test": test} if test else {}),
         metric=plan.recipe.metric,
         curve=None if plan.trained else findings.curve,
         samples=plan.train_samples,
         stronger=advice.stronger(source, sum(p.numel() for p in model.backbone.net.parameters())),
     )
+    lines = [
+        *([lost.sentence] if lost else ()),
+        *data.notes,
+        *model.notes,
+        *notes,
+        *(read.notes if read else ()),
+        *_notes(plan, refitted),
+        *text_baseline.notes(source.family.modality, findings.text_baselines),
+    ]
     result = {
         "family": plan.family,
         "source": origin,
@@ -95,15 +104,7 @@ def compose(
         "stopped": history.stopped,
         "unknown": read and read.to_json(),
         "beaten_by": asdict(lost) if lost else None,
-        "notes": [
-            *([lost.sentence] if lost else ()),
-            *data.notes,
-            *model.notes,
-            *notes,
-            *(read.notes if read else ()),
-            *_notes(plan, refitted),
-            *text_baseline.notes(source.family.modality, findings.text_baselines),
-        ],
+        "notes": lines,
         "data": {
             "fingerprint": data.fingerprint,
             "samples": {name: len(split) for name, split in splits.items()}
@@ -141,7 +142,7 @@ def compose(
             val,
             test,
             text_baselines=findings.text_baselines,
-            notes=result["notes"],
+            notes=lines,
         ),
     )
 
