@@ -172,7 +172,7 @@ def test_unlabelled_text_is_kept_where_the_labels_gain(data: Path, tmp_path: Pat
     said = run(source, data, tmp_path / "b", unlabelled=str(data / "more.csv"))
     choice = said["plan"]["choices"][0]
     assert choice["what"] == "unlabelled" and choice["value"].endswith(", kept")
-    assert "leave-one-out loss of the solved head" in choice["why"]
+    assert "leave-one-out loss of the linear probe" in choice["why"]
     total = len((data / "more.csv").read_text().splitlines()) - 1
     assert f"of {total - 30} texts" in choice["value"], "the test part's texts are left out"
     old, new = (load_file(tmp_path / name / "model.safetensors") for name in "ab")

@@ -23,7 +23,7 @@ from zooadapt.runtime import outputs
 from zooadapt.runtime.filesystem import writing
 from zooadapt.runtime.options import options_of
 from zooadapt.runtime.progress import Progress
-from zooadapt.workflows import forward, learned_samples
+from zooadapt.workflows import learned_samples, model_inference
 from zooadapt.workflows.predictions import Prediction
 from zooadapt.workflows.settings import Settings
 from zooadapt.zoo import hub
@@ -108,7 +108,7 @@ class Model:
             )
         self._check_adapted()
         display = progress_of(progress)
-        return forward.predictions_of(
+        return model_inference.predictions_of(
             self._network,
             self._inputs(inputs, parameters.reading_of(reading), display),
             _settings(batch_size, precision),
@@ -144,13 +144,15 @@ class Model:
         """
         display = progress_of(progress)
         source = self._network.source
-        if split is not None and split not in forward.PARTS:
+        if split is not None and split not in model_inference.PARTS:
             raise UsageError(
-                f"there is no split '{split}'", thing="split", remedy=f"{', '.join(forward.PARTS)}"
+                f"there is no split '{split}'",
+                thing="split",
+                remedy=", ".join(model_inference.PARTS),
             )
         self._check_adapted()
-        options = forward.reading_of(source, parameters.reading_of(reading))
-        modality, seed = source.family.modality, forward.seed_of(source)
+        options = model_inference.reading_of(source, parameters.reading_of(reading))
+        modality, seed = source.family.modality, model_inference.seed_of(source)
         with quiet(display):
             if is_location(data):
                 labelled = open_dataset(
@@ -158,9 +160,9 @@ class Model:
                 )
             else:
                 labelled = dataset_of(data, modality=modality, options=options, seed=seed)
-        part = forward.part_of(labelled, split)
+        part = model_inference.part_of(labelled, split)
         _say([*part.notes, *filter(None, [learned_samples.note_on(source, part)])], display)
-        metrics, _, _ = forward.measure(
+        metrics, _, _ = model_inference.measure(
             self._network, labelled, part, _settings(batch_size, precision), display
         )
         return metrics.summary() | {"classes": list(self.classes)} | metrics.confusion.to_json()
@@ -190,7 +192,7 @@ class Model:
         (1, 64)
         """
         display = progress_of(progress)
-        return forward.features_of(
+        return model_inference.features_of(
             self._network,
             self._inputs(inputs, parameters.reading_of(reading), display),
             _settings(batch_size, precision),
@@ -271,7 +273,7 @@ class Model:
 
     def _inputs(self, inputs: Any, reading: ReadOptions, display: Progress) -> Split:
         source = self._network.source
-        options = forward.reading_of(source, reading)
+        options = model_inference.reading_of(source, reading)
         split = inputs_of(inputs, modality=source.family.modality, options=options)
         _say(split.notes, display)
         return split

@@ -17,7 +17,7 @@ from zooadapt.runtime import filesystem, model_files, outputs
 from zooadapt.training.resume import folder_of
 
 _SHARE = 0.1
-"""Of the time, which saving may take."""
+"""Of the time, spent on saving at most."""
 
 
 class Checkpoint:
@@ -43,7 +43,7 @@ class Checkpoint:
         self._saved, self._took = -math.inf, 0.0
 
     def settle(self, choices: Mapping[str, Any]) -> None:
-        """Save with every state what was chosen on the way to the first; `settled` gives it."""
+        """Save these choices with every state; `settled` returns them."""
         self._settled = choices
 
     def settled(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Checkpoint:
 
 
 def source_of(out: Path) -> dict[str, Tensor]:
-    """The network's state as an interrupted run began, where that was not the source's."""
+    """The network's state as an interrupted run began, where it was not the pretrained model's."""
     begin = "source."
     tensors = model_files.read_weights(folder_of(out))
     return {name[len(begin) :]: t for name, t in tensors.items() if name.startswith(begin)}

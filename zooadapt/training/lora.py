@@ -32,34 +32,34 @@ class LowRank(nn.Module):
 
 
 def attach(backbone: StagedBackbone, freeze_at: int, *, rank: int, seed: int) -> list[nn.Module]:
-    """Give every linear layer and every convolution over all channels from `cut` on, the head's
-    apart, a low-rank update; the modules that have one now.
+    """Give every linear layer and every convolution over all channels from `freeze_at` on a
+    low-rank update, the head excepted; the modules that have one now.
 
     Raises: UsageError where there is no such layer.
     """
     generator = torch.Generator().manual_seed(seed)
-    found = [
+    layers = [
         module
         for name, module in backbone.net.named_modules()
         if name != backbone.head_path
         and _suits(module)
         and backbone.stage_of(f"{name}.weight") >= freeze_at
     ]
-    if not found:
+    if not layers:
         stages = ", ".join(stage.name for stage in backbone.stages[freeze_at:])
         raise UsageError(
             f"LoRA needs linear layers or convolutions, and there are none in {stages}",
             thing="--tune lora",
             remedy="--tune all, norm or bias",
         )
-    for module in found:
+    for module in layers:
         update = LowRank(module.weight, rank, generator)
         parametrize.register_parametrization(module, "weight", update)
-    return found
+    return layers
 
 
 def merge(modules: list[nn.Module]) -> None:
-    """Add the updates to the weights for good; the network is what it was, with other numbers."""
+    """Add the updates to the weights; the network's modules and names are what they were."""
     for module in modules:
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
 

@@ -1,5 +1,5 @@
-"""Samples of the target without labels make a better source, before anything is solved or trained;
-what they changed is kept only where the labelled samples see a gain."""
+"""Unlabelled samples of the target adapt the pretrained model before any head is fitted. The result
+is kept only where it improves the linear probe on the labelled samples."""
 
 from __future__ import annotations
 
@@ -32,33 +32,32 @@ _WINDOW = 256
 _EVERY = 10
 """One of so many texts is held out to choose the epoch by."""
 _TRIED = 8
-"""Batches of texts whose reading is timed for a plan."""
+"""Batches of texts whose training is timed for a plan."""
 _SHARES = (0.5, 1.0)
-"""How far the statistics of norm layers may go from the source's to the target's."""
+"""How far the statistics of norm layers may go from the pretrained model's to the target's."""
 
 
 def read(location: str, source: Source, test: Split | None, options: ReadOptions) -> Split:
-    """The unlabelled samples, without those that are in the test part: what is measured there is to
-    hold for samples that were not seen.
+    """The unlabelled samples, without those that are in the test part.
 
-    Raises: UsageError where the source is for text and its family is no language model, DataError
+    Raises: UsageError where the model is for text and its family is no language model, DataError
     where this network is none or there are too few samples; what `open_texts` or `open_inputs`
     raises.
     """
     if source.family.modality == "text":
         source.family.language(source.config)
-        found = open_texts(location, options=options)
+        samples = open_texts(location, options=options)
     else:
-        found = open_inputs([location], modality=source.family.modality, options=options)
-    found = others(found, [test] if test else [])
-    if len(found) < _EVERY:
+        samples = open_inputs([location], modality=source.family.modality, options=options)
+    samples = others(samples, [test] if test else [])
+    if len(samples) < _EVERY:
         raise DataError(
-            f"'{location}' holds {len(found)} samples that are not in the test part, fewer than "
+            f"'{location}' holds {len(samples)} samples that are not in the test part, fewer than "
             f"{_EVERY}",
             thing=location,
             remedy="give more of them, or leave out --unlabelled",
         )
-    return found
+    return samples
 
 
 def others(target: Split, parts: Iterable[Split]) -> Split:
@@ -80,17 +79,16 @@ def refine(
     deadline: float,
     progress: Progress,
 ) -> Choice:
-    """Change the network by what the target's samples show, and take that back unless the head that
-    is solved on the labelled samples' features has a lower leave-one-out loss beyond its noise. The
-    choice, with that fact.
+    """Adapt the network to the target's samples, and undo that unless the leave-one-out loss of the
+    linear probe on the labelled samples falls by more than its noise. The choice, with that fact.
 
     Texts train it on as a language model (ULMFiT, Howard & Ruder, ACL 2018). Images give its batch
     norms new statistics, or such as lie half-way (AdaBN, Li et al. 2016, arXiv 1603.04779; the mean
-    with the source's: Schneider et al. 2020, arXiv 2006.16971).
-    kind: how the head is solved. deadline: `monotonic()` seconds.
+    with the pretrained model's: Schneider et al. 2020, arXiv 2006.16971).
+    kind: how the head is fitted. deadline: `monotonic()` seconds.
     """
     net = model.backbone.net
-    source = weight_averaging.copy(net)
+    start = weight_averaging.copy(net)
     inputs = Inputs(
         labelled,
         model.preprocessor,
@@ -106,24 +104,25 @@ def refine(
         )
         return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")
 
-    found, states = [losses()], [source]
+    measured, states = [losses()], [start]
     if model.source.family.modality == "text":
-        what, fact = _read_on(model, engine, target, batch_size, seed, deadline, progress)
+        what, fact = _train_on(model, engine, target, batch_size, seed, deadline, progress)
         states.append(weight_averaging.copy(net))
-        found.append(losses())
+        measured.append(losses())
     else:
-        what, fact = _look_at(model, engine, target, batch_size, seed, progress)
-        seen = weight_averaging.copy(net)
+        what, fact = _reestimate(model, engine, target, batch_size, seed, progress)
+        adapted = weight_averaging.copy(net)
         for share in _SHARES if fact else ():
-            states.append(weight_averaging.blend(source, seen, share))
+            states.append(weight_averaging.blend(start, adapted, share))
             net.load_state_dict(states[-1])
-            found.append(losses())
-    best, gain, noise = distributed.broadcast(lambda: selection.simplest(found))
+            measured.append(losses())
+    best, gain, noise = distributed.broadcast(lambda: selection.simplest(measured))
     net.load_state_dict(states[best])
+    sign = "less" if gain > 0 else "more"
     why = (
-        f"{fact or 'it has no batch norms'}; leave-one-out loss of the solved head "
-        f"{float(found[0].mean()):.3f} without, {abs(gain):.3f} {'less' if gain > 0 else 'more'} "
-        f"with, standard error {noise:.3f}"
+        f"{fact or 'it has no batch norms'}; leave-one-out loss of the linear probe "
+        f"{float(measured[0].mean()):.3f} without, {abs(gain):.3f} {sign} with, standard error "
+        f"{noise:.3f}"
     )
     value = f"{what}, {'kept' if best else 'not kept'}"
     progress.say(f"{value} ({why})")
@@ -133,21 +132,21 @@ def refine(
 def seconds(
     model: Model, engine: Engine, labelled: Split, target: Split, costs: Costs, *, batch_size: int
 ) -> float:
-    """What `refine` takes if nothing stops it, by measured costs; a few batches of texts are read
-    at a rate of 0, so nothing of the network changes."""
-    looks = costs.passes(len(labelled))
+    """What `refine` takes without a deadline, by measured costs. A few batches of texts are trained
+    on at a rate of 0, which changes nothing of the network."""
+    probe = costs.passes(len(labelled))
     if model.source.family.modality != "text":
-        return costs.passes(len(target)) + (1 + len(_SHARES)) * looks
+        return costs.passes(len(target)) + (1 + len(_SHARES)) * probe
     count = min(len(target), _TRIED * batch_size)
     texts = [target.raw(int(k)) for k in np.linspace(0, len(target) - 1, count)]
     started, held_out = monotonic(), texts[: _held_out(count)]
     language_model = _language_model(model, engine, texts, held_out, batch_size, seed=0)
     language_model.train(epochs=1, lr=0.0, progress=Progress())
     epoch = (monotonic() - started) * len(target) / count
-    return _epochs(len(target), batch_size) * epoch + 2 * looks
+    return _epochs(len(target), batch_size) * epoch + 2 * probe
 
 
-def _read_on(
+def _train_on(
     model: Model,
     engine: Engine,
     target: Split,
@@ -156,7 +155,7 @@ def _read_on(
     deadline: float,
     progress: Progress,
 ) -> tuple[str, str]:
-    """Train on as a language model; what was done, and how well it went."""
+    """Train as a language model; what was done, and the bits per symbol."""
     texts = [target.raw(k) for k in range(len(target))]
     order = np.random.default_rng((seed, 0x7E47)).permutation(len(texts))
     held = _held_out(len(texts))
@@ -191,7 +190,7 @@ def _held_out(texts: int) -> int:
     return max(1, texts // _EVERY)
 
 
-def _look_at(
+def _reestimate(
     model: Model, engine: Engine, target: Split, batch_size: int, seed: int, progress: Progress
 ) -> tuple[str, str]:
     """Measure the statistics of batch norms anew; what was done, and no fact if there are none."""

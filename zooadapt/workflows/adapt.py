@@ -248,9 +248,9 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
 
 
 def _write_suspects(
-    path: Path, found: LabelIssues, classes: Sequence[str], splits: Mapping[str, Split]
+    path: Path, issues: LabelIssues, classes: Sequence[str], splits: Mapping[str, Split]
 ) -> None:
     parts = [splits[name] for name in (TRAIN, VAL) if name in splits]
     ids = [name for part in parts for name in part.ids]
     texts = [part.text(index) for part in parts for index in range(len(part))]
-    csv_output.write(path, label_issues.COLUMNS, label_issues.rows(found, ids, texts, classes))
+    csv_output.write(path, label_issues.COLUMNS, label_issues.rows(issues, ids, texts, classes))

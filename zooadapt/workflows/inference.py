@@ -1,6 +1,6 @@
 """An adapted model put to use: metrics on labelled data, labels for new inputs, embeddings.
 
-What needs no torch is looked at before torch is imported, so that it is refused at once.
+What needs no torch is checked before torch is imported, so that it fails at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.runtime import csv_output, distributed, filesystem, model_files, outputs
 from zooadapt.runtime.progress import Progress
 from zooadapt.workflows import learned_samples, predictions
-from zooadapt.workflows.forward import (
+from zooadapt.workflows.model_inference import (
     ALL,
     measure,
     part_of,
@@ -69,9 +69,9 @@ def evaluate(
         progress.say(f"note: {note}")
     progress.doing("building the network")
     model = build(source)
-    metrics, labels, found = measure(model, data, split, settings, progress)
+    metrics, labels, probable = measure(model, data, split, settings, progress)
     if listing is not None:
-        each = predictions.of_probabilities(split, model.classes, found, top=top)
+        each = predictions.of_probabilities(split, model.classes, probable, top=top)
         truth = [model.classes[label] for label in labels.tolist()]
         _write(listing, predictions.table(each, model.classes, top=top, truth=truth))
     return metrics, model.classes
@@ -123,15 +123,15 @@ def features(
 ) -> dict[str, tuple[int, ...]]:
     """Write the embeddings of a set, labelled or not, to a safetensors file and return the shapes.
 
-    `features` is `(n, D)` fp32, or the flattened carry after stage `at`, under the names of its
-    tensors; `labels` is `(n,)` int64, and there where the set has labels. Rows are the set's
+    `features` is `(n, D)` fp32, or the flattened activations after stage `at`, under the names of
+    its tensors; `labels` is `(n,)` int64, and there where the set has labels. Rows are the set's
     samples in order, train before test; a `.json` file of the same name beside it names the classes
     and the samples. Both may replace what is there, unless only one of them is: that is something
     else, such as a model's weights.
 
     Raises: UsageError for another suffix than `.safetensors`; OutputError before any work where
-    one of the two files cannot be written or should not be replaced; DataError when the carries at
-    that stage differ in length between samples.
+    one of the two files cannot be written or should not be replaced; DataError when the activations
+    at that stage differ in length between samples.
     """
     if out.suffix != ".safetensors":
         raise UsageError(
@@ -142,12 +142,12 @@ def features(
     beside = out.with_suffix(".json")
     for path in (out, beside):
         outputs.check_output_file(path)
-    there = [path for path in (out, beside) if path.exists()]
-    if len(there) == 1:
-        (missing,) = {out, beside} - set(there)
+    present = [path for path in (out, beside) if path.exists()]
+    if len(present) == 1:
+        (missing,) = {out, beside} - set(present)
         raise OutputError(
-            f"'{there[0]}' is there without '{missing.name}', so it may be something else",
-            thing=str(there[0]),
+            f"'{present[0]}' is there without '{missing.name}', so it may be something else",
+            thing=str(present[0]),
             remedy="choose another output, or remove it",
         )
     source = _source(spec, settings, progress)
@@ -168,7 +168,7 @@ def features(
     store.prepare(ALL, [stop])
     tensors: dict[str, Tensor] = {}
     uneven = False
-    for indices, found in engine.activations(
+    for indices, stages in engine.activations(
         model.backbone,
         store.at(ALL, stop),
         stops=[stop],
@@ -176,7 +176,7 @@ def features(
         progress=progress,
         what="features",
     ):
-        for name, rows in found[stop].items():
+        for name, rows in stages[stop].items():
             flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
             whole = tensors.setdefault(name, torch.zeros(len(split), flat.shape[1]))
             uneven |= whole.shape[1] != flat.shape[1]

@@ -1,5 +1,4 @@
-"""What a run works on, opened before anything heavy is imported: what can be refused without torch
-is refused within the seconds that torch takes to import."""
+"""What a run works on, opened before torch is imported: an input of no use fails at once."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from zooadapt.zoo.sources import Source, open_source
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """The source and the data of a request, and the clock that runs since before they were."""
+    """The source and the data of a request, and the clock of the run."""
 
     request: Request
     """With the options of the run that it resumes, if it does."""

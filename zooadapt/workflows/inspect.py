@@ -1,4 +1,4 @@
-"""Looking before adapting: the stages of a source with their costs."""
+"""Before adapting: the stages of a pretrained model with their costs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zooadapt.runtime.progress import Progress
 def inspect(
     spec: str, *, batch_size: int, offline: bool, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """The chain of a source, each stage with its parameters, forward milliseconds and carry bytes
-    for one sample, measured here in fp32 on synthetic inputs of the source's own kind."""
+    """The stages of a pretrained model, each with its parameters, forward milliseconds and bytes of
+    activations for one sample, measured here in fp32 on synthetic inputs of the model's kind."""
     from zooadapt.backbone.pretrained import build
     from zooadapt.zoo.sources import open_source
 

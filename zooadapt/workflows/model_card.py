@@ -81,11 +81,11 @@ def _front(
 
 def _license(source: Source) -> dict[str, str]:
     """As the source states it: never assumed, and a licence of its own with its name and text."""
-    found, base = source.origin, _base(source)
-    link = found.license_link
+    origin, base = source.origin, _base(source)
+    link = origin.license_link
     if link and not re.match("https?://", link):
         link = f"{_HUB}/{base[0]}/blob/{base[1]}/{link}" if base else None
-    terms = {"license": found.license, "license_name": found.license_name, "license_link": link}
+    terms = {"license": origin.license, "license_name": origin.license_name, "license_link": link}
     return {key: text for key, text in terms.items() if text}
 
 
@@ -219,8 +219,8 @@ def _percent(metrics: Metrics) -> str:
 
 
 def _error(metrics: Metrics) -> str:
-    found = metrics.calibration
-    return "–" if found is None else f"{found.error:.3f} ({found.by_chance:.3f})"
+    calibration = metrics.calibration
+    return "–" if calibration is None else f"{calibration.error:.3f} ({calibration.by_chance:.3f})"
 
 
 def escape(name: str) -> str:

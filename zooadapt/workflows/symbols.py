@@ -57,9 +57,9 @@ def of_texts(model: Model, splits: Iterable[Split]) -> Symbols | None:
     for split in splits:
         for k in range(len(split)):
             text = split.raw(k, min_side=None, channels=model.channels)
-            unfamiliar, here = prepare.unknowns(text)
-            unknown, read, texts = unknown + unfamiliar, read + here, texts + 1
-            if here + _FRAME >= limit and (length := prepare.length(text)) > limit:
+            unfamiliar, length_read = prepare.unknowns(text)
+            unknown, read, texts = unknown + unfamiliar, read + length_read, texts + 1
+            if length_read + _FRAME >= limit and (length := prepare.length(text)) > limit:
                 longer, longest = longer + 1, max(longest, length)
     return Symbols(
         unknown=unknown, read=read, texts=texts, limit=limit, longer=longer, longest=longest

@@ -1,6 +1,6 @@
 """Inference with a network that is built: probabilities, metrics and features of a split's samples.
 
-What needs no torch is looked at before torch is imported, so that it is refused at once.
+What needs no torch is checked before torch is imported, so that it fails at once.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def measure(
 
     Raises: DataError when the part holds a class that the model does not know.
     """
-    # Classes of tables are told apart by value, which those of older models were not.
+    # Classes of tables are distinguished by value, those of older models were by spelling.
     rows = {name: row for row, name in enumerate(by_value(model.classes))}
     rows |= {name: row for row, name in enumerate(model.classes)}
     unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
@@ -56,8 +56,8 @@ def measure(
     labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
     from zooadapt.heads.metrics import of_probabilities
 
-    found = probabilities(model, split, settings, progress)
-    return of_probabilities(found, labels), labels, found
+    probable = probabilities(model, split, settings, progress)
+    return of_probabilities(probable, labels), labels, probable
 
 
 def probabilities(model: Model, split: Split, settings: Settings, progress: Progress) -> np.ndarray:
@@ -84,9 +84,9 @@ def predictions_of(
             thing="--reject-below",
             remedy="leave it out and compare the probabilities",
         )
-    found = probabilities(model, split, settings, progress)
+    probable = probabilities(model, split, settings, progress)
     return predictions.of_probabilities(
-        split, model.classes, found, top=top, reject_below=reject_below
+        split, model.classes, probable, top=top, reject_below=reject_below
     )
 
 
@@ -108,12 +108,12 @@ def features_of(
     loader = store.at(ALL, stop)
     if layer is None:
         batch_size = settings.batch_size
-        found = engine.features(backbone, loader, batch_size=batch_size, progress=progress)
-        return found.numpy()
+        features = engine.features(backbone, loader, batch_size=batch_size, progress=progress)
+        return features.numpy()
     # A text alone in its batch is not padded: padding would count as places.
     alone = model.source.family.can.variable_length
     rows: dict[int, Tensor] = {}
-    for indices, at in engine.activations(
+    for indices, activations in engine.activations(
         backbone,
         loader,
         stops=[stop],
@@ -121,7 +121,7 @@ def features_of(
         progress=progress,
         what="features",
     ):
-        rows |= zip(indices.tolist(), channel_means(at[stop]), strict=True)
+        rows |= zip(indices.tolist(), channel_means(activations[stop]), strict=True)
     width = distributed.broadcast(lambda: len(next(iter(rows.values()))))
     whole = torch.zeros(len(split), width)
     for index, row in rows.items():
@@ -154,11 +154,11 @@ def part_of(data: Dataset, name: str | None) -> Split:
     parts = {"train": rest, "val": held_out, "test": data.test, "all": data.everything}
     part = parts[name]
     if part is None:
-        there = ", ".join(other for other, split in parts.items() if split is not None)
+        names = ", ".join(other for other, split in parts.items() if split is not None)
         raise UsageError(
             f"'{data.location}' has no {name} part",
             thing="--split",
-            remedy=f"--split with one of {there}",
+            remedy=f"--split with one of {names}",
         )
     return part
 
@@ -177,7 +177,7 @@ def _logits(model: Model, split: Split, settings: Settings, progress: Progress) 
 def placed(
     model: Model, split: Split, settings: Settings, progress: Progress
 ) -> tuple[Engine, ActivationStore]:
-    """An engine with the network in place, and feeds of the split under the name `ALL`."""
+    """An engine with the network in place, and a store of the split under the name `ALL`."""
     from zooadapt.backbone.activations import ActivationStore
     from zooadapt.backbone.cache import Cache
     from zooadapt.backbone.engine import Engine
@@ -198,9 +198,9 @@ def _mode(model: Model, split: Split, settings: Settings, progress: Progress) ->
     from zooadapt.backbone.precision import choose, of_export
 
     device = distributed.device()
-    made = of_export(model.source.config, device) if settings.precision == "auto" else None
-    if made is not None:
-        return made
+    recorded = of_export(model.source.config, device) if settings.precision == "auto" else None
+    if recorded is not None:
+        return recorded
     progress.doing("measuring in which precision and layout the network is fastest here")
     loader = Inputs(split, model.preprocessor, channels=model.channels)
     batch = next(loader.batches([np.arange(min(4, len(split)))]))
