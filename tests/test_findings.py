@@ -115,7 +115,7 @@ def test_scores_use_the_labels_of_the_data(
     issues = report["suspects"]
     assert issues["treatment"] == option and issues["of"] == 240
     assert 6 <= issues["changed"] <= issues["count"] <= 14
-    assert any(note.startswith("val flatters") for note in report["notes"])
+    assert any(note.startswith("validation scores are optimistic") for note in report["notes"])
     if strategy == "probe":  # every planted label still counts as an error
         assert report["val"]["n"] == 240
         assert 220 / 240 < report["val"]["accuracy"] < 230 / 240

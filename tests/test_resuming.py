@@ -273,7 +273,7 @@ def test_an_interrupted_command_says_how_to_go_on(pictures: Path, tmp_path: Path
     *_, last = process.communicate()[1].splitlines()
     assert process.returncode == 130
     place, _, command = last.partition(" Continue with: ")
-    assert place == "interrupted: what was trained is in 'o u t.checkpoint'."
+    assert place == "interrupted: the checkpoint is in 'o u t.checkpoint'."
     assert command == shlex.join(["zooadapt", *words, "--resume"])
     assert shlex.split(command)[1:-1] == words
 

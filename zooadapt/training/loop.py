@@ -77,8 +77,8 @@ class Training:
         self, *, keep_start: bool, checkpoint: Checkpoint | None = None, resume: bool = False
     ) -> History:
         """Train to the end. `keep_start` lets the state before training win if no epoch is better.
-        A phase that is to follow a gain is left out, and all after it, where there was none. None
-        is faster than one before it, which was slowed down for a reason.
+        Without a gain, the phase that is to follow one is left out, and all after it. No phase has
+        a higher rate than one before it.
 
         Raises: DataError when a loss is not finite, naming the step or epoch and the rate.
         """

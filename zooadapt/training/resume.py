@@ -68,7 +68,7 @@ def options_of(request: Request) -> dict[str, Any]:
     return own | {one.name: getattr(request.reading, one.name) for one in fields(ReadOptions)}
 
 
-def gone_on_with(request: Request, run: Interrupted) -> Request:
+def resumed_request(request: Request, run: Interrupted) -> Request:
     """The request with the interrupted run's options, among them whether it was to replace a model.
 
     Raises: DataError naming an option that the user gave and the run had otherwise.

@@ -1,4 +1,4 @@
-"""Trainings of parts of the data, each with what it learns, what it is compared on and its end."""
+"""Trainings of parts of the data, each with its labels, validation part and deadline."""
 
 from __future__ import annotations
 

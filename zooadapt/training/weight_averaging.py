@@ -20,7 +20,7 @@ _FACTS = ("loss", "accuracy", "score", "scale")
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """The state of a network after some epochs, and what the validation part said of it."""
+    """The state of a network after some epochs, and its validation."""
 
     epochs: tuple[int, ...]
     """After which it was; several where it is a mean."""
@@ -95,7 +95,7 @@ def soup(
 ) -> Candidate:
     """The mean of the best candidate and of each further one, in their order, that lowers its
     validation loss (the greedy soup of Wortsman et al. 2022, arXiv 2203.05482, of one run).
-    measure: what the validation part says of a mean, and the state it said that of."""
+    measure: the validation of a mean, and the state that was measured."""
     best = candidates[0]
     for other in candidates[1:]:
         epochs = (*best.epochs, *other.epochs)

@@ -187,9 +187,9 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     with frozen_proof(model.backbone, decided.freeze_at) as proof:
         with clock.part("features"):
             run.prepare()
-            apart = redivide(request, data, prepared, run.alike)
-            if apart is not prepared:
-                run, splits = begin(apart), apart.splits
+            redivided = redivide(request, data, prepared, run.alike)
+            if redivided is not prepared:
+                run, splits = begin(redivided), redivided.splits
                 run.prepare()
         progress.doing("fitting the head")
         with clock.part("solve"):

@@ -90,16 +90,16 @@ def _source(names: Sequence[str]) -> str:
     return f"try a stronger source, such as {names[0]}"
 
 
-def _labels(curve: Curve | None, samples: int, accuracy: float, wanted: float) -> list[str]:
+def _labels(curve: Curve | None, samples: int, accuracy: float, target: float) -> list[str]:
     """How many labels bring the model to an accuracy, where its learning curve can tell."""
     if curve is None:
         return []
-    if _growth(curve.exponent_interval[1], accuracy, wanted) >= math.log(_MOST_TIMES):
+    if _growth(curve.exponent_interval[1], accuracy, target) >= math.log(_MOST_TIMES):
         return [
             f"more labels will not do: by its learning curve, {_MOST_TIMES} times as many leave "
             "this model behind what that one is today"
         ]
-    growth = _growth(curve.exponent, accuracy, wanted)
+    growth = _growth(curve.exponent, accuracy, target)
     if growth >= math.log(_MOST_TIMES):
         return [
             f"whether more labels would do cannot be told from a learning curve over {samples:,} "
@@ -114,8 +114,8 @@ def _labels(curve: Curve | None, samples: int, accuracy: float, wanted: float) -
     ]
 
 
-def _growth(exponent: float, accuracy: float, wanted: float) -> float:
+def _growth(exponent: float, accuracy: float, target: float) -> float:
     """The logarithm of how many times as many labels a power law needs."""
-    if not exponent or wanted >= 1:
+    if not exponent or target >= 1:
         return math.inf
-    return math.log((1 - accuracy) / (1 - wanted)) / exponent
+    return math.log((1 - accuracy) / (1 - target)) / exponent

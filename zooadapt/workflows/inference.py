@@ -188,7 +188,7 @@ def features(
     uneven |= any(rows.shape[1] != widths[name] for name, rows in tensors.items())
     if distributed.any_process(uneven):
         raise DataError(
-            f"carries at '{at}' differ in length, they make no table",
+            f"activations at '{at}' differ in length, they make no table",
             thing=str(at),
             remedy="leave out --at",
         )

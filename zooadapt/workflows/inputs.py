@@ -42,7 +42,7 @@ def open_inputs(request: Request, progress: Progress, *, data: object = None) ->
     clock, interrupted = Clock(), None
     if request.resume:
         interrupted = resume.load(request.out)
-        request = resume.gone_on_with(request, interrupted)
+        request = resume.resumed_request(request, interrupted)
         clock = Clock(trained=interrupted.trained)
     outputs.check_output(request.out, overwrite=request.overwrite)
     if request.suspects is not None:

@@ -55,12 +55,12 @@ def _front(
     plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None
 ) -> dict[str, Any]:
     source, task = model.source, _TASKS[model.source.family.modality]
-    shown, split = (test, "test") if test else (val, plan.val)
+    measured, split = (test, "test") if test else (val, plan.val)
     hub_set = _hub_set(data)
     kind = {"type": hub_set or "private", "name": hub_set or "target data", "split": split}
     scores = [
-        {"type": "accuracy", "value": round(shown.accuracy, 6)},
-        {"type": "f1", "name": "macro F1", "value": round(shown.macro_f1, 6)},
+        {"type": "accuracy", "value": round(measured.accuracy, 6)},
+        {"type": "f1", "name": "macro F1", "value": round(measured.macro_f1, 6)},
     ]
     result = {"task": {"type": task}, "dataset": kind, "metrics": scores}
     front: dict[str, Any] = {
@@ -108,7 +108,7 @@ def _body(
     plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None,
     text_baselines: Sequence[BaselineResult], notes: Sequence[str],
 ) -> list[str]:  # fmt: skip
-    shown, kind = test or val, model.source.family.modality
+    measured, kind = test or val, model.source.family.modality
     figures = [("test", test)] if test else []
     if test is None or not data.train.learned.all():
         figures.append((f"validation ({plan.val})", val))
@@ -132,11 +132,11 @@ def _body(
         "## Use\n",
         *_usage(model),
         "## Classes\n",
-        _class_table(model.classes, shown),
+        _class_table(model.classes, measured),
     ]  # fmt: skip
     if len(model.classes) <= _MOST_CLASSES:
         parts += ["## Confusion\n", "Rows are true classes, columns predictions.\n",
-                  _confusion_table(model.classes, shown)]  # fmt: skip
+                  _confusion_table(model.classes, measured)]  # fmt: skip
     made = {
         "strategy": f"`{plan.strategy}`",
         "seed": plan.seed,
@@ -177,15 +177,15 @@ def _usage(model: Model) -> list[str]:
 def _limits(
     plan: Plan, model: Model, val: Metrics, test: Metrics | None, notes: Sequence[str]
 ) -> list[str]:
-    shown = test or val
+    measured = test or val
     lines = [
         "It answers with one of the classes above, whatever it is shown.",
-        f"The figures are of {shown.n} samples of the publisher's data; other data, or other "
+        f"The figures are of {measured.n} samples of the publisher's data; other data, or other "
         "shares of the classes, will give others.",
     ]
     if test is None:
         lines.append(f"There was no test part: the figures are of the validation ({plan.val}).")
-    few = int((shown.confusion.of_class < _FEW).sum())
+    few = int((measured.confusion.of_class < _FEW).sum())
     if few:
         rare = counted(few, "class", "classes")
         lines.append(f"The recall of {rare} was measured on fewer than {_FEW} samples.")

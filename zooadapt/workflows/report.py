@@ -181,8 +181,8 @@ def _notes(plan: Plan, refitted: bool) -> list[str]:
     notes = []
     if plan.suspects != KEEP and plan.fits_head:
         notes.append(
-            "val flatters a head that did not learn labels as they are: each of them had a say in "
-            "which others it did not believe; test is free of that"
+            "validation scores are optimistic: these labels also decided which labels were "
+            "believed; test scores are not affected"
         )
     if refitted:
         notes.append("the samples of val were learned too, after its figures were taken")
