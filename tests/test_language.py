@@ -201,9 +201,9 @@ def test_unlabelled_noise_leaves_the_source_as_it_was(
         tmp_path / "plain/model.safetensors")  # fmt: skip
 
 
-def test_a_plan_says_that_it_will_be_tried(source: Path, data: Path, tmp_path: Path) -> None:
+def test_a_plan_names_the_unlabelled_samples(source: Path, data: Path, tmp_path: Path) -> None:
     said = run(source, data, tmp_path / "o", unlabelled=str(data / "more.csv"), plan_only=True)
-    assert said["plan"]["choices"][0]["why"] == "kept if the solved head gains by it"
+    assert said["plan"]["choices"][0]["why"] == "kept if the fitted head gains by it"
     alone = run(source, data, tmp_path / "o", plan_only=True)
     assert said["estimate"]["seconds"] > 2 * alone["estimate"]["seconds"]
 
