@@ -20,13 +20,13 @@ from zooadapt.workflows.adapt import adapt
 from zooadapt.zoo.sources import open_source
 
 
-def found(loss: float) -> Validation:
+def validation(loss: float) -> Validation:
     return Validation(loss=loss, accuracy=0.5, score=0.5, scale=1.0, losses=torch.full((4,), loss))
 
 
 def valley(state: State) -> tuple[Validation, State]:
     """A loss that is lowest where the weight is 0."""
-    return found(float(state["w"]) ** 2), state
+    return validation(float(state["w"]) ** 2), state
 
 
 def at(epoch: int, weight: float) -> Candidate:
@@ -34,7 +34,7 @@ def at(epoch: int, weight: float) -> Candidate:
     return Candidate(epochs=(epoch,), validation=valley(state)[0], state=state)
 
 
-def test_a_soup_takes_in_what_makes_it_better_and_nothing_else():
+def test_a_soup_averages_only_states_that_lower_its_loss():
     best = soup([at(3, 1.0), at(5, 1.5), at(2, -1.6)], valley)
     assert best.epochs == (3, 2)
     torch.testing.assert_close(best.state["w"], torch.tensor(-0.3))
@@ -47,18 +47,18 @@ def test_one_candidate_is_its_own_soup():
 
 
 def test_the_best_states_are_kept_in_order_and_survive_a_checkpoint():
-    net, kept = nn.Linear(1, 1, bias=False), BestStates(2)
+    net, states = nn.Linear(1, 1, bias=False), BestStates(2)
     best = []
     for epoch, loss in enumerate([3.0, 1.0, 2.0, 4.0, 1.0]):
         nn.init.constant_(net.weight, float(epoch))
-        best.append(kept.offer(epoch, found(loss), net))
+        best.append(states.offer(epoch, validation(loss), net))
     assert best == [True, True, False, False, False]
-    assert [one.epochs for one in kept.candidates] == [(1,), (4,)]
-    assert [float(one.state["weight"]) for one in kept.candidates] == [1.0, 4.0]
+    assert [one.epochs for one in states.candidates] == [(1,), (4,)]
+    assert [float(one.state["weight"]) for one in states.candidates] == [1.0, 4.0]
     again = BestStates(2)
-    again.restore(kept.tensors(), kept.facts(), "cpu")
-    assert again.facts() == kept.facts()
-    assert all(torch.equal(again.tensors()[name], t) for name, t in kept.tensors().items())
+    again.restore(states.tensors(), states.facts(), "cpu")
+    assert again.facts() == states.facts()
+    assert all(torch.equal(again.tensors()[name], t) for name, t in states.tensors().items())
 
 
 def test_a_run_with_a_soup_exports_a_mean_that_is_no_worse(pictures: Path, tmp_path: Path):
@@ -76,7 +76,7 @@ def test_a_run_with_a_soup_exports_a_mean_that_is_no_worse(pictures: Path, tmp_p
     assert len(averaged[0]) == 1 < len(averaged[1])
 
 
-def test_statistics_behind_a_cut_are_measured_anew_and_those_before_it_stay(pictures: Path):
+def test_norm_statistics_are_reestimated_from_the_freeze_point_on(pictures: Path):
     model = build(open_source("digits04"), classes=("a", "b"))
     backbone, engine = model.backbone, Engine(precision="fp32", channels_last=False)
 

@@ -81,16 +81,16 @@ def test_names_from_data_are_shown_as_they_are_and_are_nothing_else(named: str) 
     """Read by a real Markdown reader, tables on and links made of bare addresses off: no such
     address is left, since the characters that make one are escaped."""
     _, _, body = named.partition("---\n\n")
-    shown = MarkdownIt("commonmark").enable("table").render(body)
-    tags = set(re.findall(r"<(\w+)", re.sub(r"<!--.*?-->", "", shown)))
+    rendered = MarkdownIt("commonmark").enable("table").render(body)
+    tags = set(re.findall(r"<(\w+)", re.sub(r"<!--.*?-->", "", rendered)))
     assert tags <= {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "code", "pre",
                     "strong", "ul", "li"}  # fmt: skip
-    classes = re.search(r"<h2>Classes</h2>(.*?)<h2>", shown, re.DOTALL)[1]
+    classes = re.search(r"<h2>Classes</h2>(.*?)<h2>", rendered, re.DOTALL)[1]
     cells = [html.unescape(c) for c in re.findall(r"<td>(.*?)</td>", classes, re.DOTALL)]
     visible = ["".join(c if c.isprintable() else "\ufffd" for c in n) for n in NAMES]
     expected = sorted(name.replace("/", "\N{FRACTION SLASH}") for name in visible)
     assert sorted(cells[1::4]) == expected
-    confusion = re.search(r"<h2>Confusion</h2>(.*?)<h2>", shown, re.DOTALL)[1]
+    confusion = re.search(r"<h2>Confusion</h2>(.*?)<h2>", rendered, re.DOTALL)[1]
     assert len(re.findall(r"<tr>", confusion)) == len(NAMES) + 1
     assert len(re.findall(r"<td>", confusion)) == len(NAMES) * (len(NAMES) + 1)
     assert named.count("<!-- zooadapt:end -->") == 1
@@ -106,12 +106,16 @@ def test_the_hubs_own_reader_takes_the_metadata(named: str) -> None:
     assert card.data.library_name == "timm" and card.data.pipeline_tag == "image-classification"
     assert set(card.data.tags) >= {"image-classification", "zooadapt", "timm"}
     assert card.data.metrics == ["accuracy", "f1"] and card.data.get("datasets") is None
-    found = {result.metric_type: result for result in card.data.eval_results}
-    assert found.keys() == {"accuracy", "f1"}
-    assert found["accuracy"].dataset_split == "test" and 0 <= found["accuracy"].metric_value <= 1
-    shown = re.search(r"\| test \| (\d\.\d{3}) \((\S+) to (\S+)\)", named)
-    accuracy = found["accuracy"].metric_value
-    assert float(shown[1]) == round(accuracy, 3) and float(shown[2]) <= accuracy <= float(shown[3])
+    results = {result.metric_type: result for result in card.data.eval_results}
+    assert results.keys() == {"accuracy", "f1"}
+    assert (
+        results["accuracy"].dataset_split == "test" and 0 <= results["accuracy"].metric_value <= 1
+    )
+    figures = re.search(r"\| test \| (\d\.\d{3}) \((\S+) to (\S+)\)", named)
+    accuracy = results["accuracy"].metric_value
+    assert float(figures[1]) == round(accuracy, 3) and float(figures[2]) <= accuracy <= float(
+        figures[3]
+    )
     assert f"| {2 * len(NAMES)} |" in named
 
 

@@ -13,7 +13,7 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """Where the demo ran, and every line that it printed, on stderr first."""
     folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "zooadapt", "demo", "-o", "digits"]
@@ -22,8 +22,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return folder, (done.stderr + done.stdout).splitlines()
 
 
-def test_the_demo_fits_a_small_screen(shown: tuple[Path, list[str]]) -> None:
-    folder, lines = shown
+def test_the_demo_fits_a_small_screen(printed: tuple[Path, list[str]]) -> None:
+    folder, lines = printed
     program = max(lines[-2].find(" predict"), 0)  # its path is what it is
     assert len(lines) <= 20
     assert [line for line in lines[:-2] if len(line) > 60] == []
@@ -39,22 +39,24 @@ def test_the_demo_fits_a_small_screen(shown: tuple[Path, list[str]]) -> None:
     )
 
 
-def test_the_demo_shows_pictures_with_their_answers(shown: tuple[Path, list[str]]) -> None:
-    _, lines = shown
+def test_the_demo_shows_pictures_with_their_answers(printed: tuple[Path, list[str]]) -> None:
+    _, lines = printed
     answers = next(k for k, line in enumerate(lines) if line.strip().startswith("says"))
     assert re.fullmatch(r"says [5-9]( +says [5-9]){4}", lines[answers].strip())
     pictures = lines[answers - 4 : answers]
     assert all(set(line) <= set(" ▀▄█") and line.strip() for line in pictures)
 
 
-def test_parts_of_the_demo_s_time_add_up(shown: tuple[Path, list[str]]) -> None:
-    (said,) = re.findall(r"^([\d.]+ s: .*?)^Next", "\n".join(shown[1]), re.DOTALL | re.MULTILINE)
-    whole, *parts = map(float, re.findall(r"\d+\.\d", said))
+def test_parts_of_the_demo_s_time_add_up(printed: tuple[Path, list[str]]) -> None:
+    (seconds,) = re.findall(
+        r"^([\d.]+ s: .*?)^Next", "\n".join(printed[1]), re.DOTALL | re.MULTILINE
+    )
+    whole, *parts = map(float, re.findall(r"\d+\.\d", seconds))
     assert len(parts) >= 4 and whole == pytest.approx(sum(parts), abs=0.06 * len(parts))
 
 
-def test_the_demo_s_next_command_works_as_it_is_printed(shown: tuple[Path, list[str]]) -> None:
-    folder, lines = shown
+def test_the_demo_s_next_command_works_as_it_is_printed(printed: tuple[Path, list[str]]) -> None:
+    folder, lines = printed
     words = shlex.split("\n".join(lines[-2:]).replace("\\\n", ""))
     assert words[-3:] == ["predict", "digits/adapted", "digits/data/target/test/7"]
     if Path(words[0]).name == "zooadapt":

@@ -99,9 +99,9 @@ def test_a_path_that_is_not_there_is_no_text(words: tuple[Path, Path, Any], name
 def test_the_next_labels_are_columns_of_a_short_list(
     words: tuple[Path, Path, Any], tmp_path: Path
 ) -> None:
-    found = inference.predict(str(words[1]), ["abc", "ABC"], SETTINGS, Progress(), top=2,
+    each = inference.predict(str(words[1]), ["abc", "ABC"], SETTINGS, Progress(), top=2,
                         listing=tmp_path / "p.csv")  # fmt: skip
-    assert [len(one.probabilities) for one in found] == [2, 2]
+    assert [len(one.probabilities) for one in each] == [2, 2]
     first, _ = listed(tmp_path / "p.csv")
     assert list(first) == ["input", "text", "label", "probability", "label 2", "probability 2"]
     assert first["label"] == "'=small" and float(first["probability"]) > float(
@@ -120,8 +120,8 @@ def test_a_list_says_which_samples_of_the_test_part_are_wrong(
     rows, texts = listed(tmp_path / "e.csv"), [row["text"] for row in listed(data)]
     assert len(rows) == 18 and {row["truth"] for row in rows} == {"'=small", "large", "mixed"}
     for row in rows:
-        given = texts[int(row["input"].split(":")[1]) - 1]
-        assert row["text"] == (f"'{given}" if given.startswith("=") else given)
+        text = texts[int(row["input"].split(":")[1]) - 1]
+        assert row["text"] == (f"'{text}" if text.startswith("=") else text)
         assert row["correct"] == ("yes" if row["truth"] == row["label"] else "no")
     right = sum(row["correct"] == "yes" for row in rows)
     assert right == round(metrics.accuracy * metrics.n)

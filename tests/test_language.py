@@ -109,21 +109,23 @@ def run(source: object, data: Path, out: Path, **options: Any) -> dict[str, Any]
     return adapt(request, Progress()).report
 
 
-def test_plain_text_makes_a_source_like_any_other(text: Path, data: Path, tmp_path: Path) -> None:
+def test_a_pretrained_language_model_can_be_inspected_and_adapted(
+    text: Path, data: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     options = TINY | {"epochs": 8}
     sizes = [x for name, value in options.items() for x in (f"--{name.replace('_', '-')}", value)]
-    said = json.loads(command("pretrain", "rnn", text, "-o", out, *sizes, "--json").stdout)
+    report = json.loads(command("pretrain", "rnn", text, "-o", out, *sizes, "--json").stdout)
     assert sorted(p.name for p in out.iterdir()) == [
         "README.md", "config.json", "model.safetensors", "report.json"]  # fmt: skip
     written = json.loads((out / "report.json").read_text())
-    assert written["bits_per_character"] == said["bits_per_character"] < 3.5
-    assert said["perplexity"] == pytest.approx(2 ** said["bits_per_character"])
-    bits = said["epochs"]["bits"]
-    assert len(bits) == 9 and bits[0] > 6 and min(bits) == bits[said["epochs"]["best"]]
-    assert len(said["sample"]) > 200
-    looked = json.loads(command("inspect", out, "--json").stdout)
-    assert looked["family"] == "rnn" and looked["classes"] == []
+    assert written["bits_per_character"] == report["bits_per_character"] < 3.5
+    assert report["perplexity"] == pytest.approx(2 ** report["bits_per_character"])
+    bits = report["epochs"]["bits"]
+    assert len(bits) == 9 and bits[0] > 6 and min(bits) == bits[report["epochs"]["best"]]
+    assert len(report["sample"]) > 200
+    inspected = json.loads(command("inspect", out, "--json").stdout)
+    assert inspected["family"] == "rnn" and inspected["classes"] == []
     adapted = run(out, data, tmp_path / "model")
     assert adapted["test"]["accuracy"] > 0.7
     assert adapted["unused_tensors"] == ["decoder.bias", "decoder.weight"]
@@ -161,7 +163,7 @@ def test_a_folder_of_texts_is_one_text(text: Path, tmp_path: Path) -> None:
     assert pretrain(request, Progress())["data"]["characters"] == len(whole)
 
 
-def test_unlabelled_text_is_kept_where_the_labels_gain(data: Path, tmp_path: Path) -> None:
+def test_a_language_model_is_kept_where_the_linear_probe_gains(data: Path, tmp_path: Path) -> None:
     """The source has read numbers and nothing else."""
     digits, source = tmp_path / "digits.txt", tmp_path / "source"
     numbers = np.random.default_rng(3).integers(0, 1000, 3000)
@@ -169,21 +171,21 @@ def test_unlabelled_text_is_kept_where_the_labels_gain(data: Path, tmp_path: Pat
     options = TINY | {"epochs": 1}
     pretrain(PretrainRequest(family="rnn", text=str(digits), out=source, **options), Progress())
     plain = run(source, data, tmp_path / "a")
-    said = run(source, data, tmp_path / "b", unlabelled=str(data / "more.csv"))
-    choice = said["plan"]["choices"][0]
+    report = run(source, data, tmp_path / "b", unlabelled=str(data / "more.csv"))
+    choice = report["plan"]["choices"][0]
     assert choice["what"] == "unlabelled" and choice["value"].endswith(", kept")
     assert "leave-one-out loss of the linear probe" in choice["why"]
     total = len((data / "more.csv").read_text().splitlines()) - 1
     assert f"of {total - 30} texts" in choice["value"], "the test part's texts are left out"
     old, new = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
     assert not torch.equal(old["rnn.0.ahead.weight_hh_l0"], new["rnn.0.ahead.weight_hh_l0"])
-    assert said["val"]["accuracy"] > plain["val"]["accuracy"]
-    assert said["test"]["accuracy"] > 0.9
+    assert report["val"]["accuracy"] > plain["val"]["accuracy"]
+    assert report["test"]["accuracy"] > 0.9
     run(source, data, tmp_path / "c", unlabelled=str(data / "more.csv"))
     assert sha256(tmp_path / "b/model.safetensors") == sha256(tmp_path / "c/model.safetensors")
 
 
-def test_unlabelled_noise_leaves_the_source_as_it_was(
+def test_a_language_model_of_noise_is_not_kept(
     text: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps this large forget what the source has learned."""
@@ -201,29 +203,31 @@ def test_unlabelled_noise_leaves_the_source_as_it_was(
         tmp_path / "plain/model.safetensors")  # fmt: skip
 
 
-def test_a_plan_names_the_unlabelled_samples(source: Path, data: Path, tmp_path: Path) -> None:
-    said = run(source, data, tmp_path / "o", unlabelled=str(data / "more.csv"), plan_only=True)
-    assert said["plan"]["choices"][0]["why"] == "kept if the fitted head gains by it"
+def test_a_plan_says_when_unlabelled_samples_are_kept(
+    source: Path, data: Path, tmp_path: Path
+) -> None:
+    report = run(source, data, tmp_path / "o", unlabelled=str(data / "more.csv"), plan_only=True)
+    assert report["plan"]["choices"][0]["why"] == "kept if the fitted head gains by it"
     alone = run(source, data, tmp_path / "o", plan_only=True)
-    assert said["estimate"]["seconds"] > 2 * alone["estimate"]["seconds"]
+    assert report["estimate"]["seconds"] > 2 * alone["estimate"]["seconds"]
 
 
-def test_a_source_s_own_decoder_is_used(real_data: Path) -> None:
+def test_the_decoder_of_the_pretrained_model_is_used(real_data: Path) -> None:
     source = open_source(str(real_data / "weights/charlstm_darwin.ml5"))
     text = (real_data / "text/lm_english_pd/input.txt").read_text()[:20_000]
     model, engine = build(source, classes=("a", "b")), Engine(precision="fp32", channels_last=False)
     language_model = LanguageModel(model, engine, Recipe(), [], [text], window=128, seed=0)
     assert language_model.validate(0).loss / np.log(2) < 3
-    said = language_model.generate("the light of the sun", 40)
-    assert said.startswith("the light of the sun") and said.count(" ") > 7
+    generated = language_model.generate("the light of the sun", 40)
+    assert generated.startswith("the light of the sun") and generated.count(" ") > 7
 
 
 def test_text_files_and_tables_of_a_folder_are_read_together(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     (tmp_path / "b.jsonl").write_text('{"text": "three", "id": 1}\n')
     (tmp_path / "c.pdf").write_text("no")
-    found = open_texts(str(tmp_path))
-    assert [found.raw(k) for k in range(len(found))] == ["one", "two", "three"]
+    samples = open_texts(str(tmp_path))
+    assert [samples.raw(k) for k in range(len(samples))] == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +246,7 @@ def test_text_files_and_tables_of_a_folder_are_read_together(tmp_path: Path) -> 
         (b"word " * 100, {"family": "rnnn"}, 2, "did you mean 'rnn'?"),
     ],
 )
-def test_text_that_cannot_be_used_is_a_sentence(
+def test_text_that_is_no_use_ends_in_one_sentence(
     tmp_path: Path, content: bytes | None, options: dict[str, Any], code: int, words: str
 ) -> None:
     text, out = tmp_path / "text.txt", tmp_path / "out"

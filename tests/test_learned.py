@@ -132,16 +132,16 @@ def test_samples_that_labels_per_class_left_out_were_not_learned(tmp_path: Path)
 
 
 def test_figures_on_samples_that_a_model_learned_are_noted(export: Path, tmp_path: Path) -> None:
-    said: list[str] = []
+    notes: list[str] = []
 
     class Notes(Progress):
         def say(self, line: str) -> None:
-            said.append(line)
+            notes.append(line)
 
     def evaluated(part: str) -> list[str]:
-        said.clear()
+        notes.clear()
         inference.evaluate(str(export), str(export.parent / "photos"), SETTINGS, Notes(), part=part)
-        return said
+        return notes
 
     assert evaluated("test") == []
     (note,) = evaluated("all")

@@ -11,7 +11,7 @@ from zooadapt.training import lora
 from zooadapt.zoo.sources import open_source
 
 
-def test_merged_the_network_has_its_own_names_and_gives_what_it_gave_with_the_update():
+def test_merging_keeps_names_and_logits():
     model = build(open_source("digits04"), classes=("a", "b"))
     backbone, inputs = model.backbone, model.preprocessor.config()["input_size"]
     before = {name: t.clone() for name, t in backbone.net.state_dict().items()}
@@ -29,9 +29,9 @@ def test_merged_the_network_has_its_own_names_and_gives_what_it_gave_with_the_up
         with torch.no_grad():
             backbone.head.weight.add_(0.1)
     with torch.no_grad():
-        given = backbone.logits(activations)
+        logits = backbone.logits(activations)
         lora.merge(modules)
-        torch.testing.assert_close(backbone.logits(activations), given, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(backbone.logits(activations), logits, rtol=1e-5, atol=1e-6)
     after = backbone.net.state_dict()
     assert set(after) == set(before)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -42,7 +42,7 @@ def test_merged_the_network_has_its_own_names_and_gives_what_it_gave_with_the_up
     assert moved & own
 
 
-def test_a_stage_without_layers_for_it_is_refused_by_name():
+def test_stages_without_linear_layers_are_refused_by_name():
     backbone = build(open_source("digits04"), classes=("a", "b")).backbone
     with pytest.raises(UsageError, match="LoRA needs linear layers"):
         lora.attach(backbone, backbone.depth, rank=2, seed=0)

@@ -118,7 +118,7 @@ def test_a_resumed_run_takes_over_its_options_and_its_plan(
 
 @pytest.fixture(scope="module")
 def slopes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes that early stages tell apart better than the last ones: noise on a slope."""
+    """Three classes that early stages distinguish better than the last ones: noise on a slope."""
     root = tmp_path_factory.mktemp("slopes")
     for label, number in itertools.product(range(3), range(25)):
         slope = np.rot90(np.tile(np.linspace(0, 120, 16), (16, 1)), label)
@@ -129,7 +129,7 @@ def slopes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_what_was_decided_before_the_training_is_not_decided_anew(
+def test_a_resumed_run_takes_over_its_decisions(
     slopes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resumed run that has no room for features could not decide it."""
@@ -244,9 +244,7 @@ def test_within_an_epoch_no_step_is_done_twice(
     assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
-def test_samples_that_were_read_from_the_cache_are_read_from_it_again(
-    pictures: Path, tmp_path: Path
-) -> None:
+def test_a_resumed_run_needs_the_stored_activations_it_had(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(pictures, tmp_path / "out", Stops("epoch 1"), strategy="from:stages.2", epochs=2)
     with pytest.raises(ResourceError, match="were in the cache when the run was interrupted"):
@@ -300,10 +298,10 @@ def test_operations_are_counted_in_every_stage_of_either_kind(noise: Path) -> No
     texts = noise / "texts.csv"
     texts.write_text("text,label\n" + "".join(f"word {k},{k % 2}\n" for k in range(8)))
     for source, data, modality in (("digits04", noise, "image"), ("rnn:english", texts, "text")):
-        found = open_dataset(str(data), modality=modality, seed=0)
-        model = build(open_source(source), classes=found.classes)
+        data_set = open_dataset(str(data), modality=modality, seed=0)
+        model = build(open_source(source), classes=data_set.classes)
         engine = Engine(precision="fp32", channels_last=False)
-        inputs = Inputs(found.train, model.preprocessor, channels=model.channels,
+        inputs = Inputs(data_set.train, model.preprocessor, channels=model.channels,
                         variable_length=modality == "text")  # fmt: skip
         costs = [count(model.backbone, engine, inputs, batch_size=8) for _ in range(2)]
         assert costs[0].forward == costs[1].forward and min(costs[0].forward) > 0

@@ -1,4 +1,4 @@
-"""Images without labels: what is tried with them, what is said of it, and what is left alone."""
+"""Images without labels: norm statistics re-estimated on them, and when these are kept."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zooadapt.workflows.adapt import adapt
 
 
 def run(data: Path, out: Path, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
-    given = {"strategy": "probe", "precision": "fp32", "batch_size": 8} | options
-    request = Request(source="digits04", data=str(data), out=out, **given)
+    options_used = {"strategy": "probe", "precision": "fp32", "batch_size": 8} | options
+    request = Request(source="digits04", data=str(data), out=out, **options_used)
     return adapt(request, progress or Progress()).report
 
 
@@ -30,16 +30,16 @@ def more(folder: Path, count: int) -> Path:
     return folder
 
 
-def test_noise_is_tried_and_leaves_everything_as_it_was(pictures: Path, tmp_path: Path) -> None:
+def test_norm_statistics_of_noise_are_not_kept(pictures: Path, tmp_path: Path) -> None:
     place = more(tmp_path / "more", 30)
     for number in range(5):  # that these are known, and labelled, is told by their content
         shutil.copy(pictures / "class0" / f"{number}.png", place / f"known{number}.png")
-    said = run(pictures, tmp_path / "out", unlabelled=str(place))
-    (choice,) = [one for one in said["plan"]["choices"] if one["what"] == "unlabelled"]
+    report = run(pictures, tmp_path / "out", unlabelled=str(place))
+    (choice,) = [one for one in report["plan"]["choices"] if one["what"] == "unlabelled"]
     assert choice["value"].startswith("norm statistics of 3")
     assert choice["value"].endswith(" images, not kept")
     assert "batch norms measured anew" in choice["why"]
-    assert said["data"]["samples"]["unlabelled"] == 34  # one is in the test part
+    assert report["data"]["samples"]["unlabelled"] == 34  # one is in the test part
     run(pictures, tmp_path / "plain")
     ours, plain = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("out", "plain"))
     assert ours == plain
