@@ -284,7 +284,7 @@ def test_unlabelled_that_cannot_be_meant_is_a_sentence(
         return str(caught.value)
 
     more = data / "more.csv"
-    with pytest.raises(UsageError, match="--from-scratch takes none"):
+    with pytest.raises(UsageError, match="--from-scratch discards them"):
         Request(source="x", data="y", out=tmp_path, unlabelled="z", from_scratch=True)
     assert "fewer than 10" in refused(65, source, data / "test.csv")
     assert "is not there" in refused(66, source, tmp_path / "none.csv")
