@@ -286,6 +286,9 @@ def test_unlabelled_that_cannot_be_meant_is_a_sentence(
     more = data / "more.csv"
     with pytest.raises(UsageError, match="--from-scratch discards them"):
         Request(source="x", data="y", out=tmp_path, unlabelled="z", from_scratch=True)
+    short = tmp_path / "short.txt"
+    short.write_text("\n".join("abcdefghijklmnopqrst"))
+    assert "none of the texts has two symbols" in refused(65, source, short)
     assert "fewer than 10" in refused(65, source, data / "test.csv")
     assert "is not there" in refused(66, source, tmp_path / "none.csv")
 

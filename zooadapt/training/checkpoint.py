@@ -69,15 +69,8 @@ class Checkpoint:
         source = {f"source.{name}": tensor for name, tensor in self._source.items()}
         with outputs.new_folder(self.folder, overwrite=True) as folder:
             model_files.write_weights(folder / "model.safetensors", {**tensors, **source})
-            filesystem.write_json(
-                folder / "config.json",
-                {
-                    "facts": self._facts,
-                    "run": self._run,
-                    "settled": self._settled,
-                    "progress": progress,
-                },
-            )
+            config = {"facts": self._facts, "run": self._run, "settled": self._settled}
+            filesystem.write_json(folder / "config.json", config | {"progress": progress})
         self._saved = time.monotonic()
         self._took = self._saved - started
 

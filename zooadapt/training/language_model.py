@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Loader, in_order
 from zooadapt.backbone.pretrained import Model
+from zooadapt.errors import DataError
 from zooadapt.family import Activations
 from zooadapt.heads.validation import Validation
 from zooadapt.runtime import model_files
@@ -119,9 +120,16 @@ class LanguageModel(Objective):
         return [group | {"betas": _BETAS, "share": group["share"] / rise} for group in groups]
 
     def loader(self, freeze_at: int, key: Key) -> Loader:
-        """The texts are cut anew in every epoch."""
+        """The texts are cut anew in every epoch. Raises: DataError for texts of one symbol."""
         offset = int(np.random.default_rng(key).integers(self.window))
-        return _Windows(self, self._texts, offset, varied=True)
+        windows = _Windows(self, self._texts, offset, varied=True)
+        if not len(windows):
+            raise DataError(
+                "none of the texts has two symbols, so there is no next one to predict",
+                thing="text",
+                remedy="give longer texts",
+            )
+        return windows
 
     def loss(
         self, activations: Activations, indices: np.ndarray, *, start: int, seed: int

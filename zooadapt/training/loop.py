@@ -33,9 +33,8 @@ class Training:
     Everything random is a function of (seed, phase, epoch, step, sample), and the state between two
     steps is all there is: a resumed run ends in the same bytes as one that was not interrupted.
 
-    Several processes share each batch and sum their gradients, so that a step is what it is with
-    one, up to rounding; but dropout is drawn in each, and norm layers whose statistics are trained
-    normalise over each one's share, their running statistics being averaged after the step.
+    Several processes share each batch and average their gradients: a step equals that of one up to
+    rounding, except that each draws its own dropout and normalises over its own samples.
     """
 
     def __init__(
@@ -176,19 +175,14 @@ class Training:
     def _compare(self, phase: TrainPhase, train_loss: float) -> None:
         """Validate after an epoch, and keep the state if it is among the best."""
         validation = self._objective.validate(phase.freeze_at)
+        loss, accuracy = validation.loss, validation.accuracy
         when = f"after epoch {self._epoch + 1}"
-        self._require_finite("validation loss", validation.loss, when, phase.lr, phase)
-        self._history.epochs.append(
-            Epoch(
-                phase=self._phase,
-                train_loss=train_loss,
-                val_loss=validation.loss,
-                val_accuracy=validation.accuracy,
-            )
-        )
+        self._require_finite("validation loss", loss, when, phase.lr, phase)
+        losses = {"train_loss": train_loss, "val_loss": loss}
+        self._history.epochs.append(Epoch(phase=self._phase, **losses, val_accuracy=accuracy))
         self._progress.say(
-            f"{self._epoch_name}: training loss {train_loss:.3f}, validation loss "
-            f"{validation.loss:.3f}, validation accuracy {validation.accuracy:.3f}"
+            f"{self._epoch_name}: training loss {train_loss:.3f}, validation loss {loss:.3f}, "
+            f"validation accuracy {accuracy:.3f}"
         )
         self._epoch += 1
         self._waited += 1
@@ -209,9 +203,8 @@ class Training:
         in_time = True
         with self._progress.task(self._epoch_name, len(loader)) as advance:
             advance(samples)
-            for indices, mine, activations in zip(
-                left, own, loader.batches(own, key=key), strict=True
-            ):
+            batches = zip(left, own, loader.batches(own, key=key), strict=True)
+            for indices, mine, activations in batches:
                 spent = self._spent()
                 if spent >= 1:
                     in_time = False
@@ -219,12 +212,10 @@ class Training:
                 step = self._epoch * len(order) + self._step
                 done = max(step, spent * steps) if self._anneal else step
                 rate = phase.lr * objective.schedule(done, steps, phase.warmup)
-                own_seed = _seed(self._seed, self._phase, step) ^ distributed.rank()
-                torch.manual_seed(own_seed)
+                seed = _seed(self._seed, self._phase, step) ^ distributed.rank()
+                torch.manual_seed(seed)
                 self._backbone.train()
-                loss, weight = objective.loss(
-                    activations, mine, start=loader.freeze_at, seed=own_seed
-                )
+                loss, weight = objective.loss(activations, mine, start=loader.freeze_at, seed=seed)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch's own lacks types
                 if distributed.rank() >= distributed.sharers(indices, least=self._least):
                     weight = 0.0  # samples borrowed of another process, to take part in the step

@@ -106,11 +106,9 @@ class Classification(Objective):
         self, activations: Activations, indices: np.ndarray, *, start: int, seed: int
     ) -> tuple[Tensor, float]:
         recipe, labels = self.recipe, self._labels[indices]
-        order, share = None, 1.0
-        if recipe.mixup or recipe.cutmix:
-            activations, order, share = mix(
-                activations, (seed,), mixup=recipe.mixup, cutmix=recipe.cutmix
-            )
+        (mixup, cutmix), order, share = (recipe.mixup, recipe.cutmix), None, 1.0
+        if mixup or cutmix:
+            activations, order, share = mix(activations, (seed,), mixup=mixup, cutmix=cutmix)
         try:
             with self.engine.autocast():
                 logits = self.backbone.logits(self.engine.to_device(activations), start=start)

@@ -139,8 +139,8 @@ def seconds(
         return costs.passes(len(target)) + (1 + len(_SHARES)) * probe
     count = min(len(target), _TRIED * batch_size)
     texts = [target.raw(int(k)) for k in np.linspace(0, len(target) - 1, count)]
-    started, held_out = monotonic(), texts[: _held_out(count)]
-    language_model = _language_model(model, engine, texts, held_out, batch_size, seed=0)
+    started = monotonic()
+    language_model = _language_model(model, engine, texts, batch_size, seed=0)
     language_model.train(epochs=1, lr=0.0, progress=Progress())
     epoch = (monotonic() - started) * len(target) / count
     return _epochs(len(target), batch_size) * epoch + 2 * probe
@@ -158,9 +158,8 @@ def _train_on(
     """Train as a language model; what was done, and the bits per symbol."""
     texts = [target.raw(k) for k in range(len(target))]
     order = np.random.default_rng((seed, 0x7E47)).permutation(len(texts))
-    held = _held_out(len(texts))
-    parts = ([texts[k] for k in order[held:]], [texts[k] for k in order[:held]])
-    history = _language_model(model, engine, *parts, batch_size, seed=seed).train(
+    shuffled = [texts[k] for k in order]
+    history = _language_model(model, engine, shuffled, batch_size, seed).train(
         epochs=_epochs(len(texts), batch_size), lr=_RATE, progress=progress, deadline=deadline
     )
     bits = bits_per_symbol(history)
@@ -169,16 +168,12 @@ def _train_on(
 
 
 def _language_model(
-    model: Model,
-    engine: Engine,
-    texts: list[str],
-    held_out: list[str],
-    batch_size: int,
-    *,
-    seed: int,
+    model: Model, engine: Engine, texts: list[str], batch_size: int, seed: int
 ) -> LanguageModel:
+    held = _held_out(len(texts))
     recipe = Recipe(batch_size=batch_size, stage_decay=_DECAY, weight_decay=0.01)
-    return LanguageModel(model, engine, recipe, texts, held_out, window=_WINDOW, seed=seed)
+    parts = (texts[held:], texts[:held])
+    return LanguageModel(model, engine, recipe, *parts, window=_WINDOW, seed=seed)
 
 
 def _epochs(texts: int, batch_size: int) -> int:
