@@ -37,8 +37,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for export in {path.parent for path in files if path.name == "report.json"}:
         for path in export.iterdir():
             content = path.read_bytes() if path.is_file() else b""
-            found = [text for text in private if text.encode() in content]
-            assert found == [], f"'{path}' gives away {found}"
+            leaks = [text for text in private if text.encode() in content]
+            assert leaks == [], f"'{path}' gives away {leaks}"
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,9 @@ class NoRows(Rewired):
 
     def spoil(self, net, stages):
         first = stages[0].run
-        stages[0] = replaced(stages[0], run=lambda given: {**first(given), "scale": torch.ones(())})
+        stages[0] = replaced(
+            stages[0], run=lambda inputs: {**first(inputs), "scale": torch.ones(())}
+        )
         return stages
 
 
@@ -160,7 +162,7 @@ class Crashing(Rewired):
     """Its second stage gives the network's block too few channels. Fails many checks."""
 
     def spoil(self, net, stages):
-        stages[1] = replaced(stages[1], run=lambda given: {"x": net.blocks[1](given["x"][:, :3])})
+        stages[1] = replaced(stages[1], run=lambda inputs: {"x": net.blocks[1](inputs["x"][:, :3])})
         return stages
 
 
@@ -175,7 +177,7 @@ class PooledByMax(Rewired):
     fails = "check_the_chain_is_the_network"
 
     def spoil(self, net, stages):
-        stages[-1] = replaced(stages[-1], run=lambda given: {"features": given["x"].amax((2, 3))})
+        stages[-1] = replaced(stages[-1], run=lambda inputs: {"features": inputs["x"].amax((2, 3))})
         return stages
 
 
@@ -185,7 +187,7 @@ class NoDropout(Rewired):
     def spoil(self, net, stages):
         block = net.blocks[0]
         stages[0] = replaced(
-            stages[0], run=lambda given: {"x": torch.relu(block.norm(block.conv(given["x"])))}
+            stages[0], run=lambda inputs: {"x": torch.relu(block.norm(block.conv(inputs["x"])))}
         )
         return stages
 
@@ -261,7 +263,7 @@ class InPlace(Rewired):
 
     def spoil(self, net, stages):
         first = stages[0].run
-        stages[0] = replaced(stages[0], run=lambda given: first({"x": given["x"].mul_(0.5)}))
+        stages[0] = replaced(stages[0], run=lambda inputs: first({"x": inputs["x"].mul_(0.5)}))
         return stages
 
 
@@ -270,7 +272,9 @@ class Noisy(Rewired):
 
     def spoil(self, net, stages):
         first = stages[0].run
-        stages[0] = replaced(stages[0], run=lambda given: first({"x": given["x"] + torch.rand(())}))
+        stages[0] = replaced(
+            stages[0], run=lambda inputs: first({"x": inputs["x"] + torch.rand(())})
+        )
         return stages
 
 
@@ -356,7 +360,7 @@ class Detached(Rewired):
     def spoil(self, net, stages):
         last = stages[-1].run
         stages[-1] = replaced(
-            stages[-1], run=lambda given: {"features": last(given)["features"].detach()}
+            stages[-1], run=lambda inputs: {"features": last(inputs)["features"].detach()}
         )
         return stages
 

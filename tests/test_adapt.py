@@ -69,19 +69,19 @@ def sha256(path: Path) -> str:
 
 
 def test_the_command_line_promises_its_keys(mobilenet: Path, photos: Path, tmp_path: Path) -> None:
-    said = zooadapt("adapt", mobilenet, photos, "-o", tmp_path / "out", "--strategy", "probe")
+    facts = zooadapt("adapt", mobilenet, photos, "-o", tmp_path / "out", "--strategy", "probe")
     assert {"out", "family", "source", "strategy", "num_classes", "classes", "val", "test",
-            "seconds", "trainable_parameters", "frozen"} <= said.keys()  # fmt: skip
-    assert said["source"].keys() >= {"location", "revision", "sha256"}
-    assert said["source"]["sha256"] == sha256(mobilenet / "model.safetensors")
-    assert said["val"].keys() >= {"accuracy", "macro_f1", "n"} and said["val"]["n"] == 36
-    assert said["test"]["n"] == 18 and said["test"]["accuracy"] > 0.7
-    assert said["frozen"]["sha256_before"] == said["frozen"]["sha256_after"]
+            "seconds", "trainable_parameters", "frozen"} <= facts.keys()  # fmt: skip
+    assert facts["source"].keys() >= {"location", "revision", "sha256"}
+    assert facts["source"]["sha256"] == sha256(mobilenet / "model.safetensors")
+    assert facts["val"].keys() >= {"accuracy", "macro_f1", "n"} and facts["val"]["n"] == 36
+    assert facts["test"]["n"] == 18 and facts["test"]["accuracy"] > 0.7
+    assert facts["frozen"]["sha256_before"] == facts["frozen"]["sha256_after"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "README.md", "config.json", "model.safetensors", "report.json"]  # fmt: skip
     evaluated = zooadapt("evaluate", tmp_path / "out", photos)
-    assert evaluated["accuracy"] == said["test"]["accuracy"]
-    assert evaluated["macro_f1"] == pytest.approx(said["test"]["macro_f1"])
+    assert evaluated["accuracy"] == facts["test"]["accuracy"]
+    assert evaluated["macro_f1"] == pytest.approx(facts["test"]["macro_f1"])
 
 
 def test_stock_timm_gives_the_same_logits(probe: Path, photos: Path) -> None:
@@ -89,14 +89,14 @@ def test_stock_timm_gives_the_same_logits(probe: Path, photos: Path) -> None:
     from PIL import Image
 
     image = sorted((photos / "test").rglob("*.jpg"))[4]
-    said = zooadapt("predict", probe, image, "--precision", "fp32")["predictions"]
+    facts = zooadapt("predict", probe, image, "--precision", "fp32")["predictions"]
     net = timm.create_model(f"local-dir:{probe}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(net))
     with torch.inference_mode():
         probabilities = net(transform(Image.open(image).convert("RGB"))[None]).softmax(1)[0]
     best = int(probabilities.argmax())
-    assert said[0]["label"] == net.pretrained_cfg["label_names"][best]
-    assert said[0]["probability"] == pytest.approx(float(probabilities[best]), abs=1e-5)
+    assert facts[0]["label"] == net.pretrained_cfg["label_names"][best]
+    assert facts[0]["probability"] == pytest.approx(float(probabilities[best]), abs=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["probe", "lp-ft", "from:blocks.5", "gradual", "full"])
@@ -104,18 +104,18 @@ def test_strategies_train_what_they_say(
     mobilenet: Path, photos: Path, tmp_path: Path, strategy: str
 ) -> None:
     options = {} if strategy == "probe" else {"epochs": 3}
-    said = run(mobilenet, photos, tmp_path / "a", strategy=strategy, input_size=96, **options)
+    facts = run(mobilenet, photos, tmp_path / "a", strategy=strategy, input_size=96, **options)
     before, after = load_file(mobilenet / "model.safetensors"), load_file(
         tmp_path / "a/model.safetensors")  # fmt: skip
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    frozen = said["frozen"]
+    frozen = facts["frozen"]
     assert frozen["sha256_before"] == frozen["sha256_after"]
     assert len(before) - len(moved) >= frozen["tensors"]
     if strategy == "probe":
         assert not moved and frozen["tensors"] == len(before)
     if strategy == "from:blocks.5":
         assert 0 < frozen["tensors"] < len(before)
-    assert said["test"]["accuracy"] > 0.5
+    assert facts["test"]["accuracy"] > 0.5
 
 
 def test_equal_seeds_give_equal_bytes(mobilenet: Path, photos: Path, tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_an_export_is_a_source_and_known_classes_keep_their_rows(
     gone = min((fewer / "train").iterdir()).name
     for part in ("train", "test"):
         shutil.rmtree(fewer / part / gone)
-    said = run(probe, fewer, tmp_path / "out", strategy="full", epochs=0)
+    facts = run(probe, fewer, tmp_path / "out", strategy="full", epochs=0)
     source = json.loads((probe / "config.json").read_text())["label_names"]
-    assert said["carried_classes"] == said["classes"] == source[1:]
+    assert facts["carried_classes"] == facts["classes"] == source[1:]
     old, new = (load_file(p / "model.safetensors") for p in (probe, tmp_path / "out"))
     assert torch.equal(new["classifier.weight"], old["classifier.weight"][1:])
     assert torch.equal(new["classifier.bias"], old["classifier.bias"][1:])
@@ -152,10 +152,10 @@ def test_from_scratch_forgets_the_weights(mobilenet: Path, photos: Path, tmp_pat
 
 
 def test_features_and_inspect(probe: Path, photos: Path, tmp_path: Path) -> None:
-    said = zooadapt("features", probe, photos, "-o", tmp_path / "f.safetensors")
+    facts = zooadapt("features", probe, photos, "-o", tmp_path / "f.safetensors")
     tensors = load_file(tmp_path / "f.safetensors")
     assert tensors["features"].shape == (54, 1280) and tensors["labels"].shape == (54,)
-    assert said["tensors"]["features"] == [54, 1280]
+    assert facts["tensors"]["features"] == [54, 1280]
     names = json.loads((tmp_path / "f.json").read_text())
     assert len(names["samples"]) == 54 and len(names["classes"]) == 3
     zooadapt("features", probe, photos, "-o", tmp_path / "f.safetensors")
@@ -181,9 +181,11 @@ def test_text_end_to_end(real_data: Path, tmp_path: Path) -> None:
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([rows[0], *part])
     out = tmp_path / "out"
-    said = run(real_data / "weights/charlstm_darwin.ml5", tmp_path, out, strategy="lp-ft", epochs=2)
-    assert said["unused_tensors"] == ["head.bias", "head.weight"]
-    assert said["test"]["accuracy"] > 0.35
+    facts = run(
+        real_data / "weights/charlstm_darwin.ml5", tmp_path, out, strategy="lp-ft", epochs=2
+    )
+    assert facts["unused_tensors"] == ["head.bias", "head.weight"]
+    assert facts["test"]["accuracy"] > 0.35
     lines = zooadapt("predict", out, "-", stdin="Who was Galileo ?\nWhere is Pisa ?\n")
     assert [one["input"] for one in lines["predictions"]] == ["stdin:1", "stdin:2"]
     whole = [zooadapt("predict", out, "-", stdin=text)["predictions"][0]["probability"]
@@ -217,23 +219,23 @@ def test_what_cannot_be_meant_is_one_line(
 def test_an_existing_output_is_refused_before_any_work(
     mobilenet: Path, photos: Path, probe: Path
 ) -> None:
-    said = zooadapt("adapt", mobilenet, photos, "-o", probe, code=73)
-    assert said["code"] == 73 and said["thing"] == str(probe)
+    facts = zooadapt("adapt", mobilenet, photos, "-o", probe, code=73)
+    assert facts["code"] == 73 and facts["thing"] == str(probe)
 
 
 def test_while_a_run_works_no_other_begins_with_its_output(
     mobilenet: Path, photos: Path, tmp_path: Path
 ) -> None:
-    given = {"source": str(mobilenet), "data": str(photos), "out": tmp_path / "out",
+    settings = {"source": str(mobilenet), "data": str(photos), "out": tmp_path / "out",
              "strategy": "probe", "overwrite": True}  # fmt: skip
 
     class Meanwhile(Progress):
         def plan(self, lines: object, *, seconds: object) -> None:
             with pytest.raises(TryAgainError, match="out' is in use by process"):
-                adapt(Request(**given), Progress())
-            assert adapt(Request(**given, plan_only=True), Progress()).report["estimate"]
+                adapt(Request(**settings), Progress())
+            assert adapt(Request(**settings, plan_only=True), Progress()).report["estimate"]
 
-    adapt(Request(**given), Meanwhile())
+    adapt(Request(**settings), Meanwhile())
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

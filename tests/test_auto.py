@@ -66,7 +66,7 @@ def costs(depth: int, stage: float = 1e-3) -> Costs:
 
 def planned(backbone, seconds: float, *, pilots: bool = True) -> list:
     sizes = Sizes(train=320, val=80, test=0, batch=32)
-    found, choices = policy.Policy(chooses=True).phases(
+    planned_phases, choices = policy.Policy(chooses=True).phases(
         backbone,
         costs(backbone.depth),
         sizes,
@@ -77,7 +77,7 @@ def planned(backbone, seconds: float, *, pilots: bool = True) -> list:
         pilots=pilots,
     )
     assert all(choice.why for choice in choices)
-    return list(found)
+    return list(planned_phases)
 
 
 def test_with_time_the_whole_network_is_trained_and_the_last_stages_first_where_in_doubt(backbone):
@@ -323,9 +323,9 @@ def signs(place: Path, count: int) -> Path:
 
 
 def test_with_few_labels_the_head_is_solved_on_the_network_that_knows_more(tmp_path: Path):
-    given = {"source": "english", "data": str(signs(tmp_path, 80)), "epochs": 1}
-    report = adapt(Request(**given, out=tmp_path / "auto"), Progress()).report
-    probe = adapt(Request(**given, out=tmp_path / "probe", strategy="probe"), Progress()).report
+    options = {"source": "english", "data": str(signs(tmp_path, 80)), "epochs": 1}
+    report = adapt(Request(**options, out=tmp_path / "auto"), Progress()).report
+    probe = adapt(Request(**options, out=tmp_path / "probe", strategy="probe"), Progress()).report
     (decision,) = report["decisions"]
     assert "the untrained network" in decision["value"]
     assert report["plan"]["from_scratch"] and not report["epochs"] and not report["refitted"]
@@ -340,8 +340,8 @@ def test_with_few_labels_the_head_is_solved_on_the_network_that_knows_more(tmp_p
 
 def test_with_many_labels_no_head_is_exported_on_a_source_that_knows_less(tmp_path: Path):
     """Random weights are trained and gain nothing at such a rate: the untrained network stays."""
-    given = {"source": "english", "data": str(signs(tmp_path, 900)), "epochs": 1}
-    report = adapt(Request(**given, out=tmp_path / "out", lr=1e-9), Progress()).report
+    options = {"source": "english", "data": str(signs(tmp_path, 900)), "epochs": 1}
+    report = adapt(Request(**options, out=tmp_path / "out", lr=1e-9), Progress()).report
     first, last = report["decisions"]
     assert "from random weights" in first["value"] and report["epochs"]
     assert last["value"] == "the untrained network, its head fitted on all samples"
@@ -357,15 +357,15 @@ def test_a_run_that_left_its_source_goes_on_without_it(
             if "epoch 2 of" in line:
                 raise KeyboardInterrupt
 
-    given = {"source": "english", "data": str(signs(tmp_path, 900)), "epochs": 2,
+    options = {"source": "english", "data": str(signs(tmp_path, 900)), "epochs": 2,
              "precision": "fp32", "checkpoint_seconds": 0.0}  # fmt: skip
-    whole = adapt(Request(**given, out=tmp_path / "whole"), Progress()).report
+    whole = adapt(Request(**options, out=tmp_path / "whole"), Progress()).report
     assert "from random weights" in whole["decisions"][0]["value"]
     assert {epoch["phase"] for epoch in whole["epochs"]}  # or the test tests nothing
     with pytest.raises(KeyboardInterrupt):
-        adapt(Request(**given, out=tmp_path / "cut"), Stops())
+        adapt(Request(**options, out=tmp_path / "cut"), Stops())
     monkeypatch.setattr(transferability.Transferability, "of_source", None)  # not looked at again
-    resumed = adapt(Request(**given, out=tmp_path / "cut", resume=True), Progress()).report
+    resumed = adapt(Request(**options, out=tmp_path / "cut", resume=True), Progress()).report
     for key in ("decisions", "plan", "epochs"):
         assert resumed[key] == whole[key]
     ours, theirs = (tmp_path / name / "model.safetensors" for name in ("cut", "whole"))
@@ -440,7 +440,7 @@ def test_a_spent_budget_exports_the_solved_head(pictures: Path, tmp_path: Path):
 
 def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: Path, capsys):
     pictures = noisy(pictures, tmp_path)
-    given = {"source": "digits04", "data": str(pictures), "precision": "fp32"}
+    options = {"source": "digits04", "data": str(pictures), "precision": "fp32"}
     auto_out, probe_out = tmp_path / "auto", tmp_path / "probe"
     words = ["adapt", "digits04", str(pictures), "-o", str(auto_out), "--precision", "fp32"]
     root.main([*words, "--lr", "3", "--epochs", "2"], standalone_mode=False)
@@ -451,7 +451,7 @@ def test_training_that_was_of_no_use_leaves_the_probe(pictures: Path, tmp_path: 
     held_out = [(name, "held out", "6") for name in ("majority", "knn", "probe")]
     assert samples["val"] == 6
     assert shown == [("val", "leave-one-out", "30"), ("test", "test part", "6"), *held_out]
-    adapt(Request(**given, out=probe_out, strategy="probe"), Progress())
+    adapt(Request(**options, out=probe_out, strategy="probe"), Progress())
     assert report["epochs"] and not report["refitted"]
     assert "the linear probe" in report["decisions"][-1]["value"]
     ours, theirs = (load_file(out / "model.safetensors") for out in (auto_out, probe_out))

@@ -128,8 +128,8 @@ def examples() -> list[doctest.DocTest]:
         "zooadapt.errors",
     )
     modules = [importlib.import_module(name) for name in homes]
-    found = [one for module in modules for one in finder.find(module, globs={"zooadapt": zooadapt})]
-    return [one for one in found if one.examples]
+    tests = [one for module in modules for one in finder.find(module, globs={"zooadapt": zooadapt})]
+    return [one for one in tests if one.examples]
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda one: one.name)

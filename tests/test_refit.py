@@ -31,8 +31,8 @@ from zooadapt.zoo.sources import open_source
 
 
 def run(data: Path, out: Path, **options: Any) -> dict[str, Any]:
-    given = {"strategy": "full", "epochs": 4, "batch_size": 8, "precision": "fp32"} | options
-    return adapt(Request(source="digits04", data=str(data), out=out, **given), Progress()).report
+    merged = {"strategy": "full", "epochs": 4, "batch_size": 8, "precision": "fp32"} | options
+    return adapt(Request(source="digits04", data=str(data), out=out, **merged), Progress()).report
 
 
 def test_the_held_out_samples_are_learned_after_they_were_measured(pictures: Path, tmp_path: Path):
@@ -77,7 +77,7 @@ def test_what_diverges_is_no_model_in_training_and_in_a_refit(
     assert all(tensor.isfinite().all() for tensor in tensors)
 
 
-def said(loss: float, accuracy: float) -> Validation:
+def scored(loss: float, accuracy: float) -> Validation:
     losses = torch.full((9,), loss)
     return Validation(loss=loss, accuracy=accuracy, score=accuracy, scale=1.0, losses=losses)
 
@@ -90,27 +90,27 @@ def chosen(validations: dict[float, Validation]) -> policy.Candidate:
 
 def test_a_weight_average_that_is_not_finite_is_not_chosen():
     losses = {0.0: 1.0, 0.25: 2.0, 0.5: float("nan"), 0.75: float("inf"), 1.0: 0.5}
-    assert chosen({share: said(loss, 0) for share, loss in losses.items()}).share == 1.0
+    assert chosen({share: scored(loss, 0) for share, loss in losses.items()}).share == 1.0
     losses[1.0] = 2.0
-    assert chosen({share: said(loss, 0) for share, loss in losses.items()}).share == 0.0
+    assert chosen({share: scored(loss, 0) for share, loss in losses.items()}).share == 0.0
 
 
 def test_a_probe_that_is_right_throughout_remains():
-    validations = {0.0: said(0.3, 8 / 9), 0.25: said(0.3, 8 / 9), 0.5: said(0.2, 1.0),
-                   0.75: said(0.2, 1.0), 1.0: said(0.1, 1.0)}  # fmt: skip
+    validations = {0.0: scored(0.3, 8 / 9), 0.25: scored(0.3, 8 / 9), 0.5: scored(0.2, 1.0),
+                   0.75: scored(0.2, 1.0), 1.0: scored(0.1, 1.0)}  # fmt: skip
     assert chosen(validations).share == 1.0
-    validations[0.0] = said(0.3, 1.0)
+    validations[0.0] = scored(0.3, 1.0)
     answer = chosen(validations)
     assert (answer.share, answer.validation) == (0, validations[0.0])
     assert answer.why == "it is right on all 9 held-out samples"
 
 
 def test_what_is_right_about_fewer_than_the_probe_is_not_chosen():
-    validations = {0.0: said(0.3, 7 / 9), 0.25: said(0.3, 5 / 9), 0.5: said(0.2, 7 / 9),
-                   0.75: said(0.1, 6 / 9), 1.0: said(0.1, 6 / 9)}  # fmt: skip
+    validations = {0.0: scored(0.3, 7 / 9), 0.25: scored(0.3, 5 / 9), 0.5: scored(0.2, 7 / 9),
+                   0.75: scored(0.1, 6 / 9), 1.0: scored(0.1, 6 / 9)}  # fmt: skip
     answer = chosen(validations)
     assert (answer.share, answer.validation) == (0.5, validations[0.5])
-    validations[0.5] = said(0.2, 5 / 9)
+    validations[0.5] = scored(0.2, 5 / 9)
     answer = chosen(validations)
     assert (answer.share, answer.validation) == (0, validations[0.0])
     assert "0.100 after training, which is worse" in answer.why

@@ -135,12 +135,12 @@ def fastai(
     command += ["--input-size", str(options.input_size)]
     if options.labels_per_class:
         command += ["--labels-per-class", str(options.labels_per_class)]
-    found, cost = run_command(command, {})
+    by_seed, cost = run_command(command, {})
     return {
-        "test": found["accuracy"],
-        "n": found["n"],
-        "seconds": found["seconds"],
-        "training": found["training"],
+        "test": by_seed["accuracy"],
+        "n": by_seed["n"],
+        "seconds": by_seed["seconds"],
+        "training": by_seed["training"],
         "cpu": cost.cpu,
         "peak": cost.peak,
         "epochs": epochs,
@@ -162,7 +162,7 @@ def table(rows: list[dict], score: str) -> str:
         of = {name: _by_seed(rows, task, name) for name in names}
         if not all(of.values()):
             continue
-        seeds = sorted(set.intersection(*(set(found) for found in of.values())))
+        seeds = sorted(set.intersection(*(set(by_seed) for by_seed in of.values())))
         scores = {name: [100 * of[name][s][score] for s in seeds] for name in names}
         for name in names:
             means[name].append(mean(scores[name]))
@@ -192,7 +192,7 @@ def beside(rows: list[dict], names: Sequence[str]) -> str:
     means: dict[str, list[float]] = {name: [] for name in names}
     for task in dict.fromkeys(row["task"] for row in rows):
         of = {name: _by_seed(rows, task, name) for name in names}
-        seeds = sorted(set.intersection(*(set(found) for found in of.values())))
+        seeds = sorted(set.intersection(*(set(by_seed) for by_seed in of.values())))
         if not seeds:
             continue
         cells = []

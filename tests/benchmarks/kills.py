@@ -80,11 +80,11 @@ def texts(place: Path) -> Path:
 def sources(folder: Path) -> list[tuple[str, Path, str, tuple[str, ...]]]:
     """Each with data, a stage to train from, and options."""
     images, table = pictures(folder / "pictures"), texts(folder / "texts.csv")
-    found = [("digits04", images, "stages.2", ()), ("english", table, "layer1", ())]
+    outcomes = [("digits04", images, "stages.2", ()), ("english", table, "layer1", ())]
     real = Path(os.environ.get("ZOOADAPT_TEST_DATA", ROOT.parent / "shared" / "data")) / MOBILE
     if real.is_dir():
-        found.append((str(real), images, "blocks.4", ("--input-size", "32")))
-    return found
+        outcomes.append((str(real), images, "blocks.4", ("--input-size", "32")))
+    return outcomes
 
 
 def attempt(words: Sequence[str], layout: bool, cache: Path, errors: Path) -> BaseProcess:
@@ -177,17 +177,17 @@ def main() -> None:
                  "--strategy", f"from:{stage}" if strategy == "from" else strategy]  # fmt: skip
         spans = in_peace(words, layout, place)
         kills, error = killed(words, layout, place, spans, drawn)
-        found = "refused" if error else outcome(place / "out", place / "whole")
+        outcomes = "refused" if error else outcome(place / "out", place / "whole")
         key = (strategy, "channels-last" if layout else "plain")
         counts[*key, "kills"] += sum(kills.values())
-        counts[*key, found] += 1
+        counts[*key, outcomes] += 1
         report = json.loads((place / "whole" / "report.json").read_text())
         phases = sorted({epoch["phase"] for epoch in report["epochs"]})
         print(f"round {number}: {Path(source).name}, {', '.join(key)} {' '.join(extra)}: "
               f"phases {phases}{' and refit' if report['refitted'] else ''} in {spans[1]:.1f} s, "
               f"{kills['before']} kills before and {kills['after']} after there was a checkpoint: "
-              f"{found} {error}", flush=True)  # fmt: skip
-        if found == "equal":
+              f"{outcomes} {error}", flush=True)  # fmt: skip
+        if outcomes == "equal":
             shutil.rmtree(place)
         number += 1
     for one in sorted({key[:2] for key in counts}):

@@ -50,11 +50,11 @@ def main() -> None:
                 report = adapt(options.source, noisy, Path(place), ["--suspects", listed, *more])
                 accuracy = report["test"]["accuracy"]
                 rows.setdefault(f"test accuracy, {name}", []).append(accuracy)
-            found = {row["sample"] for row in csv.DictReader(listed.open())}
-            rows.setdefault("recall", []).append(len(found & wrong) / len(wrong))
-            rows.setdefault("precision", []).append(len(found & wrong) / max(1, len(found)))
+            flagged = {row["sample"] for row in csv.DictReader(listed.open())}
+            rows.setdefault("recall", []).append(len(flagged & wrong) / len(wrong))
+            rows.setdefault("precision", []).append(len(flagged & wrong) / max(1, len(flagged)))
             shutil.rmtree(noisy)
-            print(f"seed {seed}: {len(found)} of {len(wrong)} planted", file=sys.stderr)
+            print(f"seed {seed}: {len(flagged)} of {len(wrong)} planted", file=sys.stderr)
     print(f"| {options.source.name}, {options.data.name} | mean | range |\n|---|---|---|")
     for name, values in rows.items():
         print(f"| {name} | {mean(values):.3f} | {min(values):.3f} to {max(values):.3f} |")
@@ -70,10 +70,10 @@ def adapt(source: Path, data: Path, place: Path, options: list[object]) -> dict:
 def changed(labels: list[str], noise: float, rng: np.random.Generator) -> list[str]:
     """The labels with exactly this share of them changed, each to any other class."""
     classes = sorted(set(labels))
-    found = list(labels)
+    noisy = list(labels)
     for k in rng.choice(len(labels), round(noise * len(labels)), replace=False).tolist():
-        found[k] = str(rng.choice([name for name in classes if name != labels[k]]))
-    return found
+        noisy[k] = str(rng.choice([name for name in classes if name != labels[k]]))
+    return noisy
 
 
 def plant_table(data: Path, out: Path, noise: float, rng: np.random.Generator) -> set[str]:

@@ -152,8 +152,8 @@ def loop(options: argparse.Namespace) -> dict:
     training = time.perf_counter() - training
     test = task.data.test
     accuracy = task.hits(task.decoded(test), test.labels)
-    found = _result(started, len(raws) * options.epochs, accuracy)
-    return found | {"steps": steps, "training": training}
+    outcome = _result(started, len(raws) * options.epochs, accuracy)
+    return outcome | {"steps": steps, "training": training}
 
 
 def scikit(options: argparse.Namespace) -> dict:
@@ -168,8 +168,8 @@ def scikit(options: argparse.Namespace) -> dict:
     for name in ("train", "test"):
         loader = _loader(options.data, name, transform)
         with torch.inference_mode():
-            found = [(net(x), y) for x, y in loader]
-        parts[name] = [torch.cat(column).numpy() for column in zip(*found, strict=True)]
+            outcome = [(net(x), y) for x, y in loader]
+        parts[name] = [torch.cat(column).numpy() for column in zip(*outcome, strict=True)]
     scale = StandardScaler().fit(parts["train"][0])
     model = LogisticRegression(max_iter=1000)
     model.fit(scale.transform(parts["train"][0]), parts["train"][1])
@@ -201,8 +201,8 @@ def timm_loop(options: argparse.Namespace) -> dict:
     net.eval()
     with torch.inference_mode():
         right = [net(x).argmax(1) == y for x, y in _loader(options.data, "test", transform)]
-    found = _result(started, samples, float(torch.cat(right).float().mean()))
-    return found | {"steps": options.epochs * len(loader), "training": training}
+    outcome = _result(started, samples, float(torch.cat(right).float().mean()))
+    return outcome | {"steps": options.epochs * len(loader), "training": training}
 
 
 def fastai(options: argparse.Namespace) -> dict:
@@ -241,10 +241,10 @@ def fastai(options: argparse.Namespace) -> dict:
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(options.epochs)
     training = time.perf_counter() - training
-    found = learner.validate()[1]
+    outcome = learner.validate()[1]
     samples = (options.epochs + 1) * len(loaders.train_ds)
     steps = (options.epochs + 1) * len(loaders.train)
-    return _result(started, samples, found) | {
+    return _result(started, samples, outcome) | {
         "steps": steps, "training": training, "n": len(data.test)
     }  # fmt: skip
 
@@ -265,8 +265,8 @@ def _timm(source: str, *, classes: int) -> tuple[nn.Module, Any, dict]:
 def _loader(data: str, part: str, transform: Any, *, shuffle: bool = False) -> Any:
     from torchvision.datasets import ImageFolder
 
-    found = ImageFolder(Path(data) / part, transform)
-    return torch.utils.data.DataLoader(found, BATCH, shuffle=shuffle, num_workers=2)
+    outcome = ImageFolder(Path(data) / part, transform)
+    return torch.utils.data.DataLoader(outcome, BATCH, shuffle=shuffle, num_workers=2)
 
 
 def _classes(data: str) -> int:

@@ -52,8 +52,8 @@ def times(options: argparse.Namespace, place: Path) -> str:
     ]
     for strategy in ("probe", cached, "full"):
         more = [] if strategy == "probe" else ["--epochs", "2", "--augment", "none"]
-        found = [adapt(options.source, folder, strategy, more)[0] for folder in folders]
-        work = [report["seconds"]["total"] for report in found]
+        reports = [adapt(options.source, folder, strategy, more)[0] for folder in folders]
+        work = [report["seconds"]["total"] for report in reports]
         growth = ", ".join(f"{b / a:.2f} x" for a, b in pairwise(work))
         lines.append(f"| {strategy} | {' | '.join(f'{s:.1f}' for s in work)} | {growth} |")
     return "\n".join(lines)

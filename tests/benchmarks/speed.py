@@ -92,8 +92,8 @@ class Bench:
             sys.executable, str(PEERS), self._theirs[side], "--source", self._source,
             "--data", self._data, "--epochs", str(self._epochs), *self._mode, *self._layout,
         ]  # fmt: skip
-        found, cost = run(command, {})
-        return found | {"whole": cost.seconds, "peak": cost.peak / 2**20}
+        result, cost = run(command, {})
+        return result | {"whole": cost.seconds, "peak": cost.peak / 2**20}
 
     def _adapt(self, strategy: str, cache: str, more: list[str]) -> dict:
         report, cost = zooadapt(

@@ -24,13 +24,13 @@ def rows() -> list[tuple[str, str, int | str]]:
     names = timm.list_pretrained()
     default = {name: get_pretrained_cfg(name) for name in timm.list_models()}
     first = {f"{name}.{cfg.tag}" for name, cfg in default.items() if cfg and cfg.tag}
-    found: dict[str, tuple[str, str, int | str]] = {}
+    variants: dict[str, tuple[str, str, int | str]] = {}
     for name in sorted(names, key=lambda name: (name.partition(".")[0], name not in first, name)):
         cfg = get_pretrained_cfg(name)
-        if cfg.hf_hub_id and cfg.hf_hub_id.startswith("timm/") and cfg.hf_hub_id not in found:
+        if cfg.hf_hub_id and cfg.hf_hub_id.startswith("timm/") and cfg.hf_hub_id not in variants:
             size = parameters(name.partition(".")[0])
-            found[cfg.hf_hub_id] = (cfg.hf_hub_id, cfg.license or "", size)
-    return list(found.values())
+            variants[cfg.hf_hub_id] = (cfg.hf_hub_id, cfg.license or "", size)
+    return list(variants.values())
 
 
 @cache

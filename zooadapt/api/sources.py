@@ -25,8 +25,8 @@ def models(search: str = "", *, limit: int = 20) -> list[dict[str, Any]]:
     >>> [row["source"] for row in zooadapt.models("digits")]
     ['digits04']
     """
-    found: list[dict[str, Any]] = catalogue.models(search, limit=limit)["models"]
-    return found
+    rows: list[dict[str, Any]] = catalogue.models(search, limit=limit)["models"]
+    return rows
 
 
 @of_python

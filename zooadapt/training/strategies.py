@@ -153,12 +153,12 @@ def phases(name: str, *, from_scratch: bool = False) -> tuple[Phase, ...]:
     of epochs, all of it trained. Raises: UsageError for an unknown name.
     """
     if name.startswith(FROM) and len(name) > len(FROM):
-        found: tuple[Phase, ...] = (
+        chosen: tuple[Phase, ...] = (
             FitHead(),
             Train(freeze_at=name[len(FROM) :], epochs=12, lr=1e-3),
         )
     elif name in STRATEGIES:
-        found = STRATEGIES[name]
+        chosen = STRATEGIES[name]
     else:
         known = [*STRATEGIES, "from:STAGE"]
         close = difflib.get_close_matches(name, known, n=1)
@@ -167,8 +167,8 @@ def phases(name: str, *, from_scratch: bool = False) -> tuple[Phase, ...]:
             f"there is no strategy '{name}'.{hint} Strategies: {', '.join(known)}", thing=name
         )
     if not from_scratch:
-        return found
-    trained = [phase for phase in found if isinstance(phase, Train)]
+        return chosen
+    trained = [phase for phase in chosen if isinstance(phase, Train)]
     if not trained:
         raise UsageError(
             f"strategy '{name}' trains nothing, so it cannot start from scratch",
