@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from zooadapt.backbone.engine import Engine
-from zooadapt.backbone.pretrained import build
-from zooadapt.backbone.staged import frozen_proof, state_sha256
+from zooadapt.backbone.precision import Mode
+from zooadapt.backbone.pretrained import Model, build
+from zooadapt.backbone.staged import FrozenProof, frozen_proof, state_sha256
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.heads import label_issues
+from zooadapt.heads.findings import Findings
 from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.metrics import Metrics
 from zooadapt.runtime import csv_output, distributed, memory, outputs
@@ -28,7 +30,7 @@ from zooadapt.training.plan_lines import plan_lines
 from zooadapt.training.planning import holds_out
 from zooadapt.training.policy import Policy
 from zooadapt.training.resume import options_of
-from zooadapt.training.run import Run
+from zooadapt.training.run import Progressed, Run
 from zooadapt.training.setup import (
     Setup,
     choose_mode,
@@ -71,12 +73,52 @@ def adapt(request: Request, progress: Progress, *, opened: Opened | None = None)
         return _adapt(progress, opened)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The network and the parts of the data, with what was chosen about both before the plan."""
+
+    policy: Policy
+    splits: Mapping[str, Split]
+    target: Split | None
+    """Samples without labels."""
+    model: Model
+    engine: Engine
+    mode: Mode
+    choices: tuple[Choice, ...]
+    notes: tuple[str, ...]
+    resumed: Plan | None
+    """The plan of the run that is resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What there is to export once the model is chosen and measured."""
+
+    at: Progressed
+    splits: Mapping[str, Split]
+    findings: Findings
+    proof: FrozenProof
+    notes: list[str]
+    checkpoint: Checkpoint
+
+
 def _adapt(progress: Progress, opened: Opened) -> Result:
+    ready = _prepare(progress, opened)
+    setup = _plan(progress, opened, ready)
+    if opened.request.plan_only:
+        estimate = setup.estimate and asdict(setup.estimate)
+        facts = {"plan": setup.plan.to_json(), "estimate": estimate, "notes": [*opened.data.notes]}
+        return Result(plan=setup.plan, val=None, test=None, report=facts)
+    return _export(progress, opened, ready, _carry_out(progress, opened, ready, setup))
+
+
+def _prepare(progress: Progress, opened: Opened) -> Ready:
+    """Divide the data, build the network, and choose precision, pooling and crop; then make the
+    network better by samples without labels, if there are any."""
     request, source, data, clock = opened.request, opened.source, opened.data, opened.clock
-    interrupted, policy = opened.interrupted, Policy.of(request)
     imports = Imports(source.family.imports)
     with clock.part("data"):
-        splits: Mapping[str, Split] = divide(request, data, holds_out=holds_out(request.strategy))
+        splits = divide(request, data, holds_out=holds_out(request.strategy))
         target = None
         if request.unlabelled is not None:
             reading = replace(request.reading, white=data.white)
@@ -85,6 +127,7 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
     with clock.part("imports"):
         imports.wait()
     progress.doing("measuring in which precision and layout the network is fastest here")
+    train, batch_size = splits[TRAIN], request.batch_size or 32
     with clock.part("plan"):
         builder = partial(
             build,
@@ -98,98 +141,102 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
         )
         model = builder(source)
         export.check_names(model)
-        before = restored(interrupted) if interrupted else None
-        mode = choose_mode(request, model, splits[TRAIN], before)
+        resumed = restored(opened.interrupted) if opened.interrupted else None
+        mode = choose_mode(request, model, train, resumed)
         engine = Engine(precision=mode.precision, channels_last=mode.channels_last)
         engine.place(model.backbone)
         model, pooled = pooling.choose(
-            model,
-            engine,
-            splits[TRAIN],
-            builder,
-            batch_size=request.batch_size or 32,
-            progress=progress,
+            model, engine, train, builder, batch_size=batch_size, progress=progress
         )
-        framed = crops.settle(request, model, engine, splits[TRAIN], progress)
-        model = framed.model
-    budget = seconds_for(request)
-    refined: tuple[Choice, ...] = ()
-    if target is not None and before is not None:
-        model.backbone.net.load_state_dict(source_of(request.out))
+        framed = crops.settle(request, model, engine, train, progress)
+    choices = (*pooled, *framed.choices)
+    if target is not None and resumed is not None:
+        framed.model.backbone.net.load_state_dict(source_of(request.out))
     elif target is not None:
         with clock.part("unlabelled"):
-            half = clock.deadline(budget / 2)
-            refined = (
+            half = clock.deadline(seconds_for(request) / 2)
+            choices += (
                 refine(
-                    request, model, engine, splits[TRAIN], target, deadline=half, progress=progress
+                    request, framed.model, engine, train, target, deadline=half, progress=progress
                 ),
             )
+    return Ready(
+        policy=Policy.of(request),
+        splits=splits,
+        target=target,
+        model=framed.model,
+        engine=engine,
+        mode=mode,
+        choices=choices,
+        notes=(*framed.notes, *(target.notes if target is not None else ())),
+        resumed=resumed,
+    )
+
+
+def _plan(progress: Progress, opened: Opened, ready: Ready) -> Setup:
+    """Decide what the run does, say it with what it will cost, and see that memory suffices."""
     progress.doing("measuring what the network costs here")
-    with clock.part("plan"):
-        prepared = decide(
-            request,
-            policy,
-            source,
-            data,
-            model,
-            engine,
-            mode,
-            splits,
-            target=target,
-            clock=clock,
-            before=(*pooled, *framed.choices, *refined),
-            resumed=before,
+    with opened.clock.part("plan"):
+        setup = decide(
+            opened.request,
+            ready.policy,
+            opened.source,
+            opened.data,
+            ready.model,
+            ready.engine,
+            ready.mode,
+            ready.splits,
+            target=ready.target,
+            clock=opened.clock,
+            before=ready.choices,
+            resumed=ready.resumed,
         )
-        decided, splits, estimate = prepared.plan, prepared.splits, prepared.estimate
+        estimate = setup.estimate
         seconds = None if estimate is None else estimate.seconds
-        progress.plan(plan_lines(decided, estimate), seconds=seconds)
+        progress.plan(plan_lines(setup.plan, estimate), seconds=seconds)
     if estimate and distributed.device().type == "cpu":
         memory.check(estimate.memory_bytes)
-    if request.plan_only:
-        facts = {
-            "plan": decided.to_json(),
-            "estimate": estimate and asdict(estimate),
-            "notes": list(data.notes),
-        }
-        return Result(plan=decided, val=None, test=None, report=facts)
-    deadline = clock.deadline(budget)
+    return setup
 
-    def begin(prepared: Setup) -> Run:
+
+def _carry_out(progress: Progress, opened: Opened, ready: Ready, setup: Setup) -> Outcome:
+    """Compute what stays frozen, fit the head, train, choose the model, and measure it."""
+    request, clock, interrupted = opened.request, opened.clock, opened.interrupted
+    net, deadline = ready.model.backbone.net, clock.deadline(seconds_for(request))
+
+    def begin(setup: Setup) -> Run:
         return Run(
-            prepared.plan,
-            policy,
-            model.backbone,
-            engine,
-            open_store(request, prepared, model, engine, progress),
-            prepared.splits,
+            setup.plan,
+            ready.policy,
+            ready.model.backbone,
+            ready.engine,
+            open_store(request, setup, ready.model, ready.engine, progress),
+            setup.splits,
             progress,
-            untrained=lambda: model.untrained(request.seed),
+            untrained=lambda: ready.model.untrained(request.seed),
             deadline=deadline,
             trained=interrupted.trained if interrupted else 0.0,
         )
 
-    run = begin(prepared)
+    run = begin(setup)
     checkpoint = Checkpoint(
         request.out,
         facts={
-            "network": state_sha256(model.backbone.net.state_dict()),
-            "preprocessing": model.preprocessor.config(),
-            "data": data.fingerprint,
+            "network": state_sha256(net.state_dict()),
+            "preprocessing": ready.model.preprocessor.config(),
+            "data": opened.data.fingerprint,
             "versions": report.versions(),
         },
         every=request.checkpoint_seconds,
-        run={
-            "options": options_of(request),
-            "plan": decided.to_json(),
-        },
-        source=weight_averaging.copy(model.backbone.net) if target is not None else None,
+        run={"options": options_of(request), "plan": setup.plan.to_json()},
+        source=weight_averaging.copy(net) if ready.target is not None else None,
     )
-    with frozen_proof(model.backbone, decided.freeze_at) as proof:
+    with frozen_proof(ready.model.backbone, setup.plan.freeze_at) as proof:
         with clock.part("features"):
             run.prepare()
-            redivided = redivide(request, data, prepared, run.alike)
-            if redivided is not prepared:
-                run, splits = begin(redivided), redivided.splits
+            redivided = redivide(request, opened.data, setup, run.alike)
+            if redivided is not setup:
+                run, setup = begin(redivided), redivided
                 run.prepare()
         progress.doing("fitting the head")
         with clock.part("solve"):
@@ -199,52 +246,55 @@ def _adapt(progress: Progress, opened: Opened) -> Result:
         proof.freeze_at = at.plan.freeze_at
     with clock.part("evaluate"):
         at = run.validate(at)
-    assert at.val is not None
-    val = at.val
     with clock.part("refit"):
         at = run.refit(at)
     with clock.part("evaluate"):
-        at = run.test(at) if TEST in splits else at
+        at = run.test(at) if TEST in setup.splits else at
     progress.doing("comparing with the baselines")
     with clock.part("findings"):
         at, findings = run.conclude(at)
+    return Outcome(
+        at=at,
+        splits=setup.splits,
+        findings=findings,
+        proof=proof,
+        notes=run.notes,
+        checkpoint=checkpoint,
+    )
+
+
+def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) -> Result:
+    """Write the model with its report and card."""
+    request, data, clock = opened.request, opened.data, opened.clock
+    at, issues = outcome.at, outcome.findings.label_issues
+    assert at.val is not None  # `Run.validate` has set it
     progress.doing(f"writing {request.out}")
     with clock.part("export"):
         written = report.compose(
             plan=at.plan,
-            model=model,
+            model=ready.model,
             data=data,
-            splits=splits,
-            proof=proof,
+            splits=outcome.splits,
+            proof=outcome.proof,
             history=at.history,
-            val=val,
+            val=at.val,
             test=at.test,
             seconds=clock.seconds(),
-            findings=findings,
+            findings=outcome.findings,
             decisions=at.decisions,
             refitted=at.refitted,
-            unlabelled=len(target) if target is not None else 0,
-            notes=[
-                *request.notes,
-                *framed.notes,
-                *(target.notes if target else ()),
-                *run.notes,
-            ],
+            unlabelled=len(ready.target) if ready.target is not None else 0,
+            notes=[*request.notes, *ready.notes, *outcome.notes],
         )
         if distributed.is_main():
-            export.save(model, request.out, written, overwrite=request.overwrite)
-            checkpoint.remove()
-            if request.suspects is not None and findings.label_issues is not None:
-                _write_suspects(request.suspects, findings.label_issues, data.classes, splits)
+            export.save(ready.model, request.out, written, overwrite=request.overwrite)
+            outcome.checkpoint.remove()
+            if request.suspects is not None and issues is not None:
+                _write_suspects(request.suspects, issues, data.classes, outcome.splits)
         distributed.barrier()
-    return Result(
-        plan=at.plan,
-        val=at.val,
-        test=at.test,
-        report=written.report
-        | {"out": str(request.out), "seconds": clock.seconds()}
-        | ({"suspects_file": str(request.suspects)} if request.suspects is not None else {}),
-    )
+    listed = {} if request.suspects is None else {"suspects_file": str(request.suspects)}
+    facts = {"out": str(request.out), "seconds": clock.seconds()}
+    return Result(plan=at.plan, val=at.val, test=at.test, report=written.report | facts | listed)
 
 
 def _write_suspects(
