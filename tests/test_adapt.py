@@ -176,7 +176,8 @@ def test_features_and_inspect(probe: Path, photos: Path, tmp_path: Path) -> None
 
 
 def test_text_end_to_end(real_data: Path, tmp_path: Path) -> None:
-    rows = list(csv.reader((real_data / "text/trec6/train.csv").open()))
+    with (real_data / "text/trec6/train.csv").open() as file:
+        rows = list(csv.reader(file))
     for name, part in (("train", rows[1:400]), ("test", rows[400:500])):
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([rows[0], *part])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import re
 import struct
@@ -73,7 +74,7 @@ def test_the_table_of_stages_keeps_its_headings() -> None:
 
 
 def rendered(columns: int, heads: list[str], rows: list[list[str]], **options: object) -> list[str]:
-    console = Console(width=columns, record=True, file=open(os.devnull, "w"))
+    console = Console(width=columns, record=True, file=io.StringIO())
     options = {"spare": (), "short": (), **options}
     console.print(fitted("", heads, rows, columns, **options))
     return console.export_text().splitlines()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -122,7 +124,7 @@ class Case:
         config = dict(self.family.native_config(self.config, self.model.classes))
         files = config.pop(FILES, {})
         config["zooadapt"] = {"classes": list(self.model.classes)}
-        out = Path(self._folder.name) / "export"
+        out = self._folder / "export"
         written = Written(config=config, files=files, report={}, card="")
         export.save(self.model, out, written, overwrite=False)
         return reopened(self.family, out)
@@ -149,8 +151,10 @@ class Case:
         return store
 
     @cached_property
-    def _folder(self) -> TemporaryDirectory[str]:
-        return TemporaryDirectory(prefix="zooadapt-check-")
+    def _folder(self) -> Path:
+        folder = mkdtemp(prefix="zooadapt-check-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
 
 def reopened(family: Family, folder: Path) -> Source:
