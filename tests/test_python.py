@@ -29,6 +29,7 @@ from zooadapt.api.parameters import (
     OPTIONS,
     AdaptParameters,
     PretrainParameters,
+    RankParameters,
     ReadParameters,
 )
 from zooadapt.api.remedies import in_python
@@ -39,6 +40,7 @@ from zooadapt.runtime.progress import Progress
 from zooadapt.training.options import AdaptOptions
 from zooadapt.training.pretrain_options import PretrainRequest
 from zooadapt.workflows import inference
+from zooadapt.workflows.rank_options import RankRequest
 
 PACKAGE = Path(zooadapt.__file__).parent
 KINDS = ("abcdefgh", "ABCDEFGH", "aBcDeFgH")
@@ -189,6 +191,7 @@ ENCODING = {"encoding": options_of(ReadOptions)["encoding"]}
         (ReadParameters, options_of(ReadOptions)),
         (AdaptParameters, {**options_of(AdaptOptions), **options_of(ReadOptions)}),
         (PretrainParameters, {**options_of(PretrainRequest), **ENCODING}),
+        (RankParameters, {**options_of(RankRequest), **options_of(ReadOptions)}),
     ],
 )
 def test_types_of_parameters_are_those_of_the_fields(
@@ -512,6 +515,7 @@ def test_nothing_is_printed_unasked(
     model.features(["word"])
     zooadapt.load(model.save(tmp_path / "m"))
     zooadapt.inspect("digits04")
+    zooadapt.rank(texts, "rnn:english")
     zooadapt.families()
     assert capfd.readouterr() == ("", "")
     zooadapt.adapt("rnn:english", texts, strategy="probe", progress=True)

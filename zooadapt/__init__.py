@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zooadapt.runtime.version import __version__
 
 if TYPE_CHECKING:
-    from zooadapt.api.functions import adapt, families, inspect, load, plan
+    from zooadapt.api.functions import adapt, families, inspect, load, plan, rank
     from zooadapt.api.model import Model
     from zooadapt.api.sources import models, pretrain, pull
     from zooadapt.errors import (
@@ -57,6 +57,7 @@ __all__ = [
     "plan",
     "pretrain",
     "pull",
+    "rank",
 ]
 _HOMES = {
     "Model": "api.model",
@@ -69,6 +70,7 @@ _HOMES = {
     "plan": "api.functions",
     "pretrain": "api.sources",
     "pull": "api.sources",
+    "rank": "api.functions",
 }
 
 

@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 import weakref
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,16 +18,18 @@ from typing import Any, Unpack
 from zooadapt.api import parameters
 from zooadapt.api.display import progress_of, quiet
 from zooadapt.api.model import Model
-from zooadapt.api.parameters import AdaptParameters, shows_options
+from zooadapt.api.parameters import AdaptParameters, RankParameters, checked, shows_options
 from zooadapt.api.remedies import of_python
 from zooadapt.backbone.pretrained import build
-from zooadapt.data import is_location
+from zooadapt.data import ReadOptions, is_location
 from zooadapt.data.in_memory import PLACE
 from zooadapt.errors import UsageError
 from zooadapt.family import further_files
 from zooadapt.runtime import memory
+from zooadapt.runtime.options import options_of
 from zooadapt.workflows import inputs, learned_samples
 from zooadapt.workflows.inspect import inspect as inspect_source
+from zooadapt.workflows.rank_options import RankRequest
 from zooadapt.zoo import hub, registry
 from zooadapt.zoo.sources import open_source, usual
 
@@ -148,6 +151,50 @@ def inspect(
         return inspect_source(
             fspath(source), batch_size=batch_size, offline=offline, progress=display
         )
+
+
+@of_python
+def rank(
+    data: Any,
+    sources: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    *,
+    progress: bool | None = None,
+    **options: Unpack[RankParameters],
+) -> dict[str, Any]:
+    """Rank pretrained models by how well their features suit labelled data; nothing is trained.
+
+    data: as in `adapt`.
+    sources: pretrained models as in `adapt`; by default the bundled and downloaded ones of the
+        data's modality.
+    progress: as in `adapt`.
+    options: those of `zooadapt rank`, with `_` for `-`; `budget` in seconds or as `"10m"`.
+
+    Returns: what `zooadapt rank --json` prints: a row for each of the `sources`, best first, and
+    each of the `baselines`; the `best` source, those `tied` with it, and the cheapest of these as
+    `choice`. A source that fails has an `error`.
+    Raises: a ZooadaptError whose remedy names parameters, where all sources fail or the data cannot
+    be read.
+
+    >>> texts = ["three red apples", "TEN GREEN PEARS", "four blue plums", "SIX OLD FIGS"] * 5
+    >>> texts = [f"{text} {k}" for k, text in enumerate(texts)]
+    >>> ranking = zooadapt.rank((texts, ["quiet", "loud"] * 10), ["rnn:english", "digits04"])
+    >>> ranking["choice"], ranking["sources"][1]["error"]["message"]
+    ('rnn:english', "'digits04' reads image data, and this is text data")
+    """
+    values = checked(options, {**options_of(RankRequest), **options_of(ReadOptions)})
+    reading = {name: values.pop(name) for name in options_of(ReadOptions) if name in values}
+    named = [sources] if isinstance(sources, (str, PathLike)) else sources
+    request = RankRequest(
+        data=fspath(data) if is_location(data) else PLACE,
+        sources=tuple(fspath(source) for source in named or ()),
+        reading=ReadOptions(**reading),
+        **values,
+    )
+    display = progress_of(progress)
+    with quiet(display):
+        from zooadapt.workflows.rank import rank as run
+
+        return run(request, display, data=None if is_location(data) else data)
 
 
 @of_python

@@ -89,6 +89,18 @@ class AdaptParameters(ReadParameters, total=False):
     deterministic_plan: bool
 
 
+class RankParameters(ReadParameters, total=False):
+    """Those and the options of `zooadapt rank`, for type checkers."""
+
+    budget: float | str
+    input_size: int | None
+    max_length: int | None
+    batch_size: int | None
+    seed: int
+    cache_gb: float
+    offline: bool
+
+
 class PretrainParameters(TypedDict, total=False):
     """The options of `zooadapt pretrain`."""
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "pretrain": ("pretrain:pretrain", "Pretrain a language model on plain text, without labels."),
     "pull": ("hub:pull", "Download a pretrained model, verified, for offline use."),
     "push": ("hub:push", "Publish a model on the Hub."),
+    "rank": ("rank:rank", "Rank pretrained models by how well they suit your data."),
 }
 """Commands with their homes in `zooadapt.cli` and a line of help."""
 

@@ -78,6 +78,17 @@ def _stratify_groups(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """`(n,)` positions, drawn by seed, in an order of which every beginning holds its share of
+    every class, to within a sample."""
+    rng = np.random.default_rng((seed, 0x0DE5))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    return np.argsort(place, kind="stable")
+
+
 def merge_groups(groups: np.ndarray | None, contents: Sequence[bytes]) -> np.ndarray | None:
     """Groups, merged where they share a content; `groups` itself where all contents differ."""
     first = _first(contents)

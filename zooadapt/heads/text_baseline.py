@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -70,6 +70,8 @@ class Part:
     """`(n,)` the exported model's classes; None where it is measured on other parts."""
     groups: np.ndarray | None = None
     """`(n,)` numbers, equal for samples that no fold may divide."""
+    rows: np.ndarray | None = None
+    """`(n,)` positions in the whole part of which this is a sample."""
 
     def sample(self, share: float, seed: int) -> Part:
         """A stratified sample of this share of the part."""
@@ -82,6 +84,7 @@ class Part:
             used=self.used[rows],
             predicted=None if self.predicted is None else self.predicted[rows],
             groups=None if self.groups is None else self.groups[rows],
+            rows=rows,
         )
 
 
@@ -98,6 +101,9 @@ class BaselineResult:
     """How `val` was measured: on a held-out part, or by cross-validation."""
     sampled: Mapping[str, tuple[int, int]]
     """Parts of which a sample was used: its size, and that of the part."""
+    right: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    """`(m,)` positions of the measured samples in their part, and `(m,)` whether the baseline is
+    right about each."""
 
     def on(self, part: str) -> BaselineResult:
         """The figures of one part alone."""
@@ -106,6 +112,7 @@ class BaselineResult:
             metrics=_only(part, self.metrics),
             comparisons=_only(part, self.comparisons),
             sampled=_only(part, self.sampled),
+            right=_only(part, self.right),
         )
 
 
@@ -173,6 +180,13 @@ def _measure(
             name: (len(part.split), len(whole[name].split))
             for name, part in parts.items()
             if part is not whole[name]
+        },
+        right={
+            name: (
+                np.arange(len(part.split)) if part.rows is None else part.rows,
+                predicted[name] == part.split.labels,
+            )
+            for name, part in measured.items()
         },
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 _IMPORTS = "imports"
@@ -14,6 +14,13 @@ _IMPORTS = "imports"
 def importing() -> bool:
     """Whether an `Imports` thread is running."""
     return any(thread.name == _IMPORTS for thread in threading.enumerate())
+
+
+def elapsed(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of some work."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 class Clock:

@@ -30,6 +30,13 @@ def models(search: str, *, limit: int) -> dict[str, Any]:
     return {"models": models[:limit], "more": len(models[limit:]), "broken": broken}
 
 
+def on_hand() -> list[dict[str, Any]]:
+    """The models that need no download, bundled and downloaded ones, smallest first, as `models`
+    lists them. A model that no installed family claims is left out."""
+    rows = [*_bundled(), *(_downloaded(entry) for entry in hub.cached())]
+    return sorted((row for row in rows if row["family"]), key=_size)
+
+
 def _bundled() -> list[dict[str, Any]]:
     return [
         _row(

@@ -1,0 +1,123 @@
+"""Pretrained models compared on the same samples: the best one, those that are not significantly
+different from it, and whether any is better than the baselines of seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from zooadapt.data import Split
+from zooadapt.heads import baselines, metrics, text_baseline
+from zooadapt.heads.metrics import Comparison
+from zooadapt.workflows.source_measurement import Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineScore:
+    """A baseline on a sample of the data."""
+
+    name: str
+    title: str
+    how: str
+    """How it was measured."""
+    rows: np.ndarray
+    """`(m,)` positions of the samples that it was measured on."""
+    right: np.ndarray
+    """`(m,)` whether it predicts each one's class."""
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """Every source that was measured on one sample of the data."""
+
+    n: int
+    """Samples."""
+    measurements: Mapping[str, Measurement]
+    """By source; at least one."""
+    baselines: Sequence[BaselineScore]
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The sources from the highest accuracy down; of equal ones, the lower loss first."""
+        heads = {name: one.head for name, one in self.measurements.items()}
+        return tuple(sorted(heads, key=lambda name: (-heads[name].accuracy, heads[name].loss)))
+
+    @cached_property
+    def comparisons(self) -> Mapping[str, Comparison]:
+        """Of the first source with each other one."""
+        first, *others = self.order
+        right = self.measurements[first].head.right
+        return {
+            name: metrics.compare(name, right, self.measurements[name].head.right)
+            for name in others
+        }
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The first source and those that are not significantly different from it, in order."""
+        different = {name for name, one in self.comparisons.items() if one.significant}
+        return tuple(name for name in self.order if name not in different)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the first source is significantly different from all others and all baselines."""
+        against = self._against_baselines(self.order[0])
+        return len(self.tied) == 1 and all(one.significant for one in against)
+
+    @property
+    def cheapest(self) -> str:
+        """The tied source that takes the fewest seconds for a sample."""
+        return min(self.tied, key=lambda name: self.measurements[name].cost.seconds)
+
+    def better_than(self, source: str) -> tuple[str, ...]:
+        """The baselines that a source is significantly better than."""
+        compared = self._against_baselines(source)
+        return tuple(one.name for one in compared if one.significant and one.better > one.worse)
+
+    def helps(self, source: str) -> bool:
+        """Whether a source is significantly better than every baseline."""
+        return len(self.better_than(source)) == len(self.baselines)
+
+    def _against_baselines(self, source: str) -> list[Comparison]:
+        right = self.measurements[source].head.right
+        return [metrics.compare(one.name, right[one.rows], one.right) for one in self.baselines]
+
+
+def measure_baselines(
+    sample: Split, num_classes: int, *, seed: int
+) -> tuple[tuple[BaselineScore, ...], list[str]]:
+    """The baselines on a sample: the most frequent class, and those of the modality. Notes name
+    those that are not installed, or used a part of the sample."""
+    labels = sample.labels
+    majority = BaselineScore(
+        name="majority",
+        title="the most frequent class",
+        how="its share",
+        rows=np.arange(len(labels)),
+        right=baselines.majority(labels, len(labels)) == labels,
+    )
+    part = text_baseline.Part(
+        split=sample,
+        targets=labels,
+        used=np.ones(len(labels), dtype=bool),
+        predicted=None,
+        groups=sample.groups,
+    )
+    results = text_baseline.measure_baselines({"train": part}, num_classes=num_classes, seed=seed)
+    scores = []
+    for result in results:
+        rows, right = result.right["val"]
+        baseline = result.baseline
+        scores.append(
+            BaselineScore(
+                name=baseline.name, title=baseline.title, how=result.how, rows=rows, right=right
+            )
+        )
+    return (majority, *scores), text_baseline.notes(sample.modality, results)
