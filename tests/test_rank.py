@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,32 @@ def test_data_of_no_modality_says_why(tmp_path: Path) -> None:
     assert caught.value.remedy
 
 
+def test_data_that_no_modality_can_read_has_one_reason() -> None:
+    with pytest.raises(DataError, match=r"^there are 2 samples and 1 labels"):
+        zooadapt.rank((["a b", "c d"], ["x"]))
+
+
+def test_groups_are_left_out_together(tmp_path: Path) -> None:
+    """Texts of a group are nearly equal, and nothing but the group predicts their label."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for group in range(32):
+        word = "".join(rng.choice(list("abcdefghijkl"), 12))
+        rows += [(f"{k} {word}", "xy"[group % 2], f"g{group}") for k in range(5)]
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label", "who"), *rows])
+    plain, grouped = (
+        json.loads(command(tmp_path / "t.csv", "english", "--json", *more).stdout)
+        for more in ([], ["--group-column", "who"])
+    )
+    (before,), (after,) = plain["sources"], grouped["sources"]
+    assert before["accuracy"] > 0.95 and before["neighbours"] > 0.9
+    assert after["accuracy"] < 0.7 and after["neighbours"] < 0.7
+    assert plain["baselines"][1]["accuracy"] > 0.95 and grouped["baselines"][1]["accuracy"] < 0.7
+    assert before["better_than"] == ["majority"]
+    assert after["better_than"] == [] and not grouped["helps"], "130 samples are 26 groups"
+
+
 def test_python_speaks_of_parameters(table: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'budget'"):
         zooadapt.rank(table, budge=3)
@@ -258,6 +285,16 @@ def test_significantly_worse_sources_are_not_tied() -> None:
     p = {name: one.comparisons[name].p for name in ("cheap", "worse")}
     assert p == pytest.approx({"cheap": 0.0625, "worse": 0.03125})
     assert not one.decided and round_of(100, {"best": 90, "worse": 84}).decided
+
+
+def test_a_group_counts_once_in_a_comparison() -> None:
+    """Ten samples in two groups are two differences, which decide nothing."""
+    one = round_of(100, {"best": 90, "other": 80})
+    assert one.tied == ("best",)
+    together = replace(one, groups=np.arange(100) // 5)
+    comparison = together.comparisons["other"]
+    assert (comparison.n, comparison.better, comparison.worse, comparison.p) == (20, 2, 0, 0.5)
+    assert together.tied == ("best", "other")
 
 
 def test_a_baseline_as_good_as_the_best_leaves_it_undecided() -> None:

@@ -137,7 +137,9 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
         with clock.part("baselines"):
             scores, more = measure_baselines(sample, len(opened.classes), seed=request.seed)
         notes += [note for note in more if note not in notes]
-        rounds.append(Round(n=len(sample), measurements=measurements, baselines=scores))
+        rounds.append(
+            Round(n=len(sample), measurements=measurements, baselines=scores, groups=sample.groups)
+        )
         if rounds[-1].decided:
             break
     else:
@@ -194,7 +196,7 @@ def _read(
 ) -> Dataset:
     """The data, as the first of these modalities that it can be read as.
 
-    Raises: the error of the only modality; DataError with the reasons of several.
+    Raises: the error where all modalities have the same; DataError with their reasons.
     """
     progress.doing(f"reading {request.data}", shows=request.data.startswith("hf:"))
     reasons: dict[str, ZooadaptError] = {}
@@ -207,7 +209,7 @@ def _read(
                 return read(modality=modality, options=request.reading, seed=request.seed)
         except (DataError, NotFoundError, UsageError) as error:
             reasons[modality] = error
-    if len(reasons) == 1:
+    if len({str(error) for error in reasons.values()}) == 1:
         raise next(iter(reasons.values()))
     raise DataError(
         f"'{request.data}' cannot be read: "

@@ -12,7 +12,7 @@ from zooadapt.data import Dataset
 from zooadapt.errors import ZooadaptError
 from zooadapt.heads import metrics
 from zooadapt.workflows.rank_options import RankRequest
-from zooadapt.workflows.ranking import BaselineScore, Round
+from zooadapt.workflows.ranking import BaselineScore, Round, compare
 from zooadapt.zoo.sources import Source
 
 DECIDED = "decided"
@@ -175,7 +175,7 @@ def _sentences(
             verb = "is" if len(weak) == 1 else "are"
             sentences.append(f"{', '.join(weak)} {verb} not significantly better than {one.name}")
     head, stage = measurement.head, measurement.stage_head
-    depth = metrics.compare(measurement.stage, stage.right, head.right)
+    depth = compare(measurement.stage, stage.right, head.right, last.groups)
     if depth.significant and depth.better > depth.worse:
         sentences.append(
             f"stage {measurement.stage} of {labels[choice]} predicts the classes better than its "

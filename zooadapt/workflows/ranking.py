@@ -42,6 +42,8 @@ class Round:
     measurements: Mapping[str, Measurement]
     """By source; at least one."""
     baselines: Sequence[BaselineScore]
+    groups: np.ndarray | None = None
+    """`(n,)`, equal for samples of a group."""
 
     @cached_property
     def order(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class Round:
         first, *others = self.order
         right = self.measurements[first].head.right
         return {
-            name: metrics.compare(name, right, self.measurements[name].head.right)
+            name: compare(name, right, self.measurements[name].head.right, self.groups)
             for name in others
         }
 
@@ -87,7 +89,28 @@ class Round:
 
     def _against_baselines(self, source: str) -> list[Comparison]:
         right = self.measurements[source].head.right
-        return [metrics.compare(one.name, right[one.rows], one.right) for one in self.baselines]
+        return [
+            compare(
+                one.name,
+                right[one.rows],
+                one.right,
+                None if self.groups is None else self.groups[one.rows],
+            )
+            for one in self.baselines
+        ]
+
+
+def compare(
+    name: str, right: np.ndarray, other: np.ndarray, groups: np.ndarray | None
+) -> Comparison:
+    """McNemar's exact test of two models by `(n,)` bools, whether each has a sample right. With
+    groups, whose samples are no independent evidence, a group counts once: for the model that has
+    more of its samples right."""
+    if groups is None:
+        return metrics.compare(name, right, other)
+    _, numbers = np.unique(groups, return_inverse=True)
+    gain = np.bincount(numbers, right.astype(float) - other)
+    return metrics.compare(name, gain > 0, gain < 0)
 
 
 def measure_baselines(
