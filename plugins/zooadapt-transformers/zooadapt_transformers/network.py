@@ -23,6 +23,9 @@ from zooadapt_transformers.attention import RUN_LAYER
 from zooadapt_transformers.recipes import RECIPES, Recipe
 from zooadapt_transformers.sentence import ENCODER, POOL, SentenceClassifier
 
+_FAULTS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+"""What transformers raises for a config that does not make a network."""
+
 
 def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
     """The network with random weights, in eval mode.
@@ -37,15 +40,7 @@ def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
             return net.eval()
         kind = encoder_class(parsed)
         return SentenceClassifier(kind(parsed, **without_pooler(kind)), pool, num_classes).eval()
-    except (
-        AssertionError,
-        IndexError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-    ) as error:
+    except _FAULTS as error:
         why = " ".join(str(error).split())
         raise DataError(
             f"config.json makes no {recipe.network}: {why[:200]}",
