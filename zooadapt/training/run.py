@@ -38,7 +38,7 @@ from zooadapt.training.weight_averaging import State
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progressed:
+class RunState:
     """How far a run has come. Every step of a `Run` takes one and gives the next."""
 
     plan: Plan
@@ -115,197 +115,201 @@ class Run:
         """Contents that are nearly equal to another one, each with that one."""
         return self._fitter.alike
 
-    def fit(self) -> Progressed:
+    def fit(self) -> RunState:
         """Fit the head on the training part's features, if the plan does; find label issues, and
         where that is asked for, drop or relabel them and fit it again."""
-        at = Progressed(plan=self._planned)
-        if not at.plan.fits_head:
-            return at
+        state = RunState(plan=self._planned)
+        if not state.plan.fits_head:
+            return state
         fit = self._fitter.fit_head(TRAIN)
         fit = self._fitter.find_label_issues(fit, *self._fitter.labelled)
-        return replace(at, temperature=1 / fit.scale)
+        return replace(state, temperature=1 / fit.scale)
 
-    def baselines(self, at: Progressed) -> Progressed:
+    def baselines(self, state: RunState) -> RunState:
         """What the frozen source gives without training, on the held-out part: the most frequent
         class, the nearest neighbours among the features, and the linear probe. Where nothing is
         held out, or no head is fitted, the most frequent class alone."""
         fitter, labels = self._fitter, self._labels[TRAIN]
         part = VAL if VAL in self._splits else TRAIN
         predicted = {"majority": baselines.majority(labels.numpy(), len(self._labels[part]))}
-        if part == TRAIN or not at.plan.fits_head:
+        if part == TRAIN or not state.plan.fits_head:
             measured = {"majority": fitter.measure_labels(predicted["majority"], part)}
-            return replace(at, predicted=predicted, baselines=measured)
+            return replace(state, predicted=predicted, baselines=measured)
         train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
         logits = self._engine.head_logits(self._backbone, val)
         once = fitter.distinct(TRAIN)
-        predicted["knn"] = baselines.nearest(train[once], labels[once], val, at.plan.num_classes)
+        predicted["knn"] = baselines.nearest(train[once], labels[once], val, state.plan.num_classes)
         measured = {name: fitter.measure_labels(one, VAL) for name, one in predicted.items()}
         measured["probe"] = fitter.measure(logits, VAL)
         predicted["probe"] = logits.argmax(1).numpy()
-        return replace(at, predicted=predicted, baselines=measured)
+        return replace(state, predicted=predicted, baselines=measured)
 
-    def train(self, at: Progressed, checkpoint: Checkpoint, *, resume: bool) -> Progressed:
+    def train(self, state: RunState, checkpoint: Checkpoint, *, resume: bool) -> RunState:
         """Train through the plan's phases and leave the backbone with the model to export: the best
         epoch on the validation part, the linear probe before the first one included. The policy is
         asked before: an interrupted run has asked it already."""
-        before = len(at.decisions)
-        at = self._resumed(at, checkpoint) if resume else self._look_ahead(at)
-        checkpoint.settle(plan_json.to_json(at.plan, at.decisions[before:], left=at.left_source))
-        if not (phases := at.plan.trained):
-            return at
+        before = len(state.decisions)
+        state = self._resumed(state, checkpoint) if resume else self._look_ahead(state)
+        checkpoint.settle(
+            plan_json.to_json(state.plan, state.decisions[before:], left=state.left_source)
+        )
+        if not (phases := state.plan.trained):
+            return state
         chooses = self._policy.chooses
         probe = weight_averaging.copy(self._backbone.net) if chooses else None
-        if chooses and at.plan.from_scratch:
+        if chooses and state.plan.from_scratch:
             self._backbone.net.load_state_dict(self._untrained())
-        training = self._trainer.training(at.plan, phases, TRAIN)
+        training = self._trainer.training(state.plan, phases, TRAIN)
         history = training.run(
-            keep_start=at.plan.fits_head and not chooses, checkpoint=checkpoint, resume=resume
+            keep_start=state.plan.fits_head and not chooses, checkpoint=checkpoint, resume=resume
         )
-        at = replace(at, history=history)
+        state = replace(state, history=history)
         if history.best:
             number = history.epochs[history.best - 1].phase
             epochs = sum(epoch.phase == number for epoch in history.epochs)
-            at = replace(at, fine_tuned=replace(phases[number], epochs=epochs))
+            state = replace(state, fine_tuned=replace(phases[number], epochs=epochs))
         if history.scale is not None:
-            at = replace(at, temperature=1 / history.scale)
-        return at if probe is None else self._choose(at, probe, training)
+            state = replace(state, temperature=1 / history.scale)
+        return state if probe is None else self._choose(state, probe, training)
 
-    def validate(self, at: Progressed) -> Progressed:
+    def validate(self, state: RunState) -> RunState:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was fitted
         and nothing had to be held out, each sample by the head fitted without it."""
-        fit, predicted = self._fitter.fit, dict(at.predicted)
-        if fit is None or at.plan.trained:
-            logits = self._logits(at, VAL, f"evaluating {VAL}")
+        fit, predicted = self._fitter.fit, dict(state.predicted)
+        if fit is None or state.plan.trained:
+            logits = self._logits(state, VAL, f"evaluating {VAL}")
             predicted["model"] = logits.argmax(1).numpy()
-            return replace(at, predicted=predicted, val=self._fitter.measure(logits, VAL))
+            return replace(state, predicted=predicted, val=self._fitter.measure(logits, VAL))
         logits = fit.held_out_logits
         if VAL not in self._splits:
             predicted["model"] = logits[: len(self._labels[TRAIN])].argmax(1).numpy()
         val = self._fitter.measure(logits, *self._fitter.parts)
-        return replace(at, predicted=predicted, val=val)
+        return replace(state, predicted=predicted, val=val)
 
-    def refit(self, at: Progressed) -> Progressed:
+    def refit(self, state: RunState) -> RunState:
         """Train the chosen model on the held-out samples too, after `validate`, if the policy keeps
         that; where no epoch was better, fit the head on all samples."""
-        if not (at.plan.refit and at.plan.trained):
-            return at
-        if at.fine_tuned is not None and at.temperature is not None:
+        if not (state.plan.refit and state.plan.trained):
+            return state
+        if state.fine_tuned is not None and state.temperature is not None:
             keeps, choice = refit(
                 self._backbone,
-                lambda phase: self._trainer.training(at.plan, (phase,), TRAIN, VAL),
-                at.fine_tuned,
+                lambda phase: self._trainer.training(state.plan, (phase,), TRAIN, VAL),
+                state.fine_tuned,
                 self._policy,
-                temperature=at.temperature,
+                temperature=state.temperature,
                 truth=self._fitter.learned[VAL].numpy(),
                 counted=self._fitter.used[VAL].numpy(),
-                before=at.predicted["model"],
-                after=lambda: self._logits(at, VAL, ""),
+                before=state.predicted["model"],
+                after=lambda: self._logits(state, VAL, ""),
             )
-            return self._decided(replace(at, refitted=keeps), choice)
-        if not at.plan.fits_head:
-            return at
+            return self._decided(replace(state, refitted=keeps), choice)
+        if not state.plan.fits_head:
+            return state
         fit = self._fitter.fit_head(TRAIN, VAL)
-        at = replace(at, temperature=1 / fit.scale, refitted=True)
+        state = replace(state, temperature=1 / fit.scale, refitted=True)
         value, why = "the head fitted on all samples", "no epoch was better"
-        return self._decided(at, Choice(what="refit", value=value, why=why))
+        return self._decided(state, Choice(what="refit", value=value, why=why))
 
-    def test(self, at: Progressed) -> Progressed:
+    def test(self, state: RunState) -> RunState:
         """Metrics of the model on the test part."""
-        logits = self._logits(at, TEST, f"evaluating {TEST}")
-        predicted = {**at.predicted, TEST: logits.argmax(1).numpy()}
-        return replace(at, predicted=predicted, test=self._fitter.measure(logits, TEST))
+        logits = self._logits(state, TEST, f"evaluating {TEST}")
+        predicted = {**state.predicted, TEST: logits.argmax(1).numpy()}
+        return replace(state, predicted=predicted, test=self._fitter.measure(logits, TEST))
 
-    def conclude(self, at: Progressed) -> tuple[Progressed, Findings]:
+    def conclude(self, state: RunState) -> tuple[RunState, Findings]:
         """What there is to say beside the scores, after `validate` and `test`."""
-        if at.plan.trained and "probe" in at.baselines:
-            right = conclusions.model_answers(at.predicted) == self._fitter.labels(VAL)
-            harm = conclusions.harm(float(right.mean()), at.baselines["probe"].accuracy)
-            at = self._decided(at, harm) if harm else at
-        return at, conclusions.findings(
-            at.plan,
+        if state.plan.trained and "probe" in state.baselines:
+            right = conclusions.model_answers(state.predicted) == self._fitter.labels(VAL)
+            harm = conclusions.harm(float(right.mean()), state.baselines["probe"].accuracy)
+            state = self._decided(state, harm) if harm else state
+        return state, conclusions.findings(
+            state.plan,
             self._fitter,
             self._splits,
-            at.predicted,
-            at.baselines,
-            temperature=at.temperature,
+            state.predicted,
+            state.baselines,
+            temperature=state.temperature,
             was_to_train=bool(self._planned.trained),
         )
 
-    def _resumed(self, at: Progressed, checkpoint: Checkpoint) -> Progressed:
+    def _resumed(self, state: RunState, checkpoint: Checkpoint) -> RunState:
         plan, decisions, left = plan_json.from_json(checkpoint.settled())
-        at = replace(at, plan=plan)
+        state = replace(state, plan=plan)
         for choice in decisions:
-            at = self._decided(at, choice)
-        return self._leave_source(at) if left else at
+            state = self._decided(state, choice)
+        return self._leave_source(state) if left else state
 
-    def _look_ahead(self, at: Progressed) -> Progressed:
+    def _look_ahead(self, state: RunState) -> RunState:
         """Ask the policy what features tell before anything is trained: whether to leave the
         source, whether the linear probe will do, whether to train at once."""
-        if self._policy.asks_source(at.plan):
+        if self._policy.asks_source(state.plan):
             losses = self._transferability().of_source(self._untrained(), self._store.at(TRAIN, 0))
-            answer = self._policy.leave_source(at.plan, losses)
-            at = self._leave_source(at) if answer.untrained else at
+            answer = self._policy.leave_source(state.plan, losses)
+            state = self._leave_source(state) if answer.untrained else state
             if not answer.trains:
-                return self._keep_probe(at, weight_averaging.copy(self._backbone.net), answer.why)
+                return self._keep_probe(
+                    state, weight_averaging.copy(self._backbone.net), answer.why
+                )
             if answer.retrains:
                 value = "from random weights, the source teaches next to nothing"
                 choice = Choice(what="train", value=value, why=answer.why)
-                at = self._decided(replace(at, plan=answer.plan), choice)
-        if self._policy.chooses and at.plan.trained and not at.left_source:
-            right = at.predicted["probe"] == self._labels[VAL].numpy()
+                state = self._decided(replace(state, plan=answer.plan), choice)
+        if self._policy.chooses and state.plan.trained and not state.left_source:
+            right = state.predicted["probe"] == self._labels[VAL].numpy()
             if why := self._policy.keep_probe(right):
-                return self._keep_probe(at, weight_averaging.copy(self._backbone.net), why)
-        stages = self._store.at(TRAIN, POOLED) if self._policy.asks_stages(at.plan) else None
+                return self._keep_probe(state, weight_averaging.copy(self._backbone.net), why)
+        stages = self._store.at(TRAIN, POOLED) if self._policy.asks_stages(state.plan) else None
         if stages is not None and stages.freeze_at == POOLED:  # else not stored: stays in doubt
             last, whole = self._transferability().of_stages(stages)
-            plan, choice = self._policy.start(at.plan, last, whole)
-            at = self._decided(replace(at, plan=plan), choice)
-        return at
+            plan, choice = self._policy.start(state.plan, last, whole)
+            state = self._decided(replace(state, plan=plan), choice)
+        return state
 
-    def _leave_source(self, at: Progressed) -> Progressed:
+    def _leave_source(self, state: RunState) -> RunState:
         self._store.forget()
         self._rows.forget()
         self._backbone.net.load_state_dict(self._untrained())
         fit = self._fitter.fit_head(TRAIN)
-        return replace(at, left_source=True, temperature=1 / fit.scale)
+        return replace(state, left_source=True, temperature=1 / fit.scale)
 
-    def _choose(self, at: Progressed, probe: State, training: Training) -> Progressed:
+    def _choose(self, state: RunState, probe: State, training: Training) -> RunState:
         """Leave the backbone at the model that the policy chooses between the linear probe and the
         fine-tuned one."""
         tuned = weight_averaging.copy(self._backbone.net)
-        begun = {epoch.phase for epoch in at.history.epochs} or {0}
-        phases = tuple(phase for k, phase in enumerate(at.plan.trained) if k in begun)
-        at = replace(at, plan=replace(at.plan, phases=(FitPhase(), *phases)))
+        begun = {epoch.phase for epoch in state.history.epochs} or {0}
+        phases = tuple(phase for k, phase in enumerate(state.plan.trained) if k in begun)
+        state = replace(state, plan=replace(state.plan, phases=(FitPhase(), *phases)))
 
         def measure(share: float) -> Validation:
-            state = weight_averaging.blend(probe, tuned, share)
-            return training.measure(state, mean=0 < share < 1)[0]
+            weights = weight_averaging.blend(probe, tuned, share)
+            return training.measure(weights, mean=0 < share < 1)[0]
 
         answer = self._policy.model(
-            measure, trained=bool(at.history.epochs), from_scratch=at.plan.from_scratch
+            measure, trained=bool(state.history.epochs), from_scratch=state.plan.from_scratch
         )
         if not answer.share:
-            return self._keep_probe(at, probe, answer.why)
+            return self._keep_probe(state, probe, answer.why)
         scale = answer.validation.scale
         head_layer.rescale(self._backbone.head, scale)
-        at = replace(at, temperature=(at.temperature or 1.0) / scale)
-        return self._decided(at, Choice(what="model", value=answer.name, why=answer.why))
+        state = replace(state, temperature=(state.temperature or 1.0) / scale)
+        return self._decided(state, Choice(what="model", value=answer.name, why=answer.why))
 
-    def _keep_probe(self, at: Progressed, state: State, why: str) -> Progressed:
+    def _keep_probe(self, state: RunState, weights: State, why: str) -> RunState:
         """Nothing is trained: the head is fitted on the held-out samples, too."""
-        self._backbone.net.load_state_dict(state)
+        self._backbone.net.load_state_dict(weights)
         fit = self._fitter.fit_head(TRAIN, VAL)
         train, val = (len(self._labels[name]) for name in (TRAIN, VAL))
-        plan = replace(at.plan, phases=(FitPhase(),), from_scratch=at.left_source)
+        plan = replace(state.plan, phases=(FitPhase(),), from_scratch=state.left_source)
         plan = replace(plan, val=plan.fitted_val, train_samples=train + val)
-        at = replace(at, plan=plan, temperature=1 / fit.scale)
+        state = replace(state, plan=plan, temperature=1 / fit.scale)
         network = "the linear probe"
-        if at.left_source:
+        if state.left_source:
             answers = fit.held_out_logits[train : train + val].argmax(1).numpy()
-            at = replace(at, predicted={**at.predicted, "model": answers})
+            state = replace(state, predicted={**state.predicted, "model": answers})
             network = "the untrained network"
         value = f"{network}, its head fitted on all samples"
-        return self._decided(at, Choice(what="model", value=value, why=why))
+        return self._decided(state, Choice(what="model", value=value, why=why))
 
     def _transferability(self) -> Transferability:
         return Transferability(
@@ -318,15 +322,15 @@ class Run:
             progress=self._progress,
         )
 
-    def _logits(self, at: Progressed, name: str, what: str) -> Tensor:
+    def _logits(self, state: RunState, name: str, what: str) -> Tensor:
         return self._engine.logits(
             self._backbone,
-            self._store.at(name, at.plan.freeze_at),
+            self._store.at(name, state.plan.freeze_at),
             batch_size=self._planned.recipe.batch_size,
             progress=self._progress if what else Progress(),
             what=what,
         )
 
-    def _decided(self, at: Progressed, choice: Choice) -> Progressed:
+    def _decided(self, state: RunState, choice: Choice) -> RunState:
         self._progress.say(f"{choice.what}: {choice.value} ({choice.why})")
-        return replace(at, decisions=(*at.decisions, choice))
+        return replace(state, decisions=(*state.decisions, choice))

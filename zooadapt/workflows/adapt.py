@@ -30,7 +30,7 @@ from zooadapt.training.plan_lines import plan_lines
 from zooadapt.training.planning import holds_out
 from zooadapt.training.policy import Policy
 from zooadapt.training.resume import options_of
-from zooadapt.training.run import Progressed, Run
+from zooadapt.training.run import Run, RunState
 from zooadapt.training.setup import (
     Setup,
     choose_mode,
@@ -94,7 +94,7 @@ class Ready:
 class Outcome:
     """What there is to export once the model is chosen and measured."""
 
-    at: Progressed
+    state: RunState
     splits: Mapping[str, Split]
     findings: Findings
     proof: FrozenProof
@@ -240,21 +240,21 @@ def _carry_out(progress: Progress, opened: Opened, ready: Ready, setup: Setup) -
                 run.prepare()
         progress.doing("fitting the head")
         with clock.part("solve"):
-            at = run.baselines(run.fit())
+            state = run.baselines(run.fit())
         with clock.part("train"):
-            at = run.train(at, checkpoint, resume=interrupted is not None)
-        proof.freeze_at = at.plan.freeze_at
+            state = run.train(state, checkpoint, resume=interrupted is not None)
+        proof.freeze_at = state.plan.freeze_at
     with clock.part("evaluate"):
-        at = run.validate(at)
+        state = run.validate(state)
     with clock.part("refit"):
-        at = run.refit(at)
+        state = run.refit(state)
     with clock.part("evaluate"):
-        at = run.test(at) if TEST in setup.splits else at
+        state = run.test(state) if TEST in setup.splits else state
     progress.doing("comparing with the baselines")
     with clock.part("findings"):
-        at, findings = run.conclude(at)
+        state, findings = run.conclude(state)
     return Outcome(
-        at=at,
+        state=state,
         splits=setup.splits,
         findings=findings,
         proof=proof,
@@ -266,23 +266,23 @@ def _carry_out(progress: Progress, opened: Opened, ready: Ready, setup: Setup) -
 def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) -> Result:
     """Write the model with its report and card."""
     request, data, clock = opened.request, opened.data, opened.clock
-    at, issues = outcome.at, outcome.findings.label_issues
-    assert at.val is not None  # `Run.validate` has set it
+    state, issues = outcome.state, outcome.findings.label_issues
+    assert state.val is not None  # `Run.validate` has set it
     progress.doing(f"writing {request.out}")
     with clock.part("export"):
         written = report.compose(
-            plan=at.plan,
+            plan=state.plan,
             model=ready.model,
             data=data,
             splits=outcome.splits,
             proof=outcome.proof,
-            history=at.history,
-            val=at.val,
-            test=at.test,
+            history=state.history,
+            val=state.val,
+            test=state.test,
             seconds=clock.seconds(),
             findings=outcome.findings,
-            decisions=at.decisions,
-            refitted=at.refitted,
+            decisions=state.decisions,
+            refitted=state.refitted,
             unlabelled=len(ready.target) if ready.target is not None else 0,
             notes=[*request.notes, *ready.notes, *outcome.notes],
         )
@@ -294,7 +294,9 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
         distributed.barrier()
     listed = {} if request.suspects is None else {"suspects_file": str(request.suspects)}
     facts = {"out": str(request.out), "seconds": clock.seconds()}
-    return Result(plan=at.plan, val=at.val, test=at.test, report=written.report | facts | listed)
+    return Result(
+        plan=state.plan, val=state.val, test=state.test, report=written.report | facts | listed
+    )
 
 
 def _write_suspects(
