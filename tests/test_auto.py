@@ -115,7 +115,7 @@ def in_phases(
     head of zeros."""
     data = open_dataset(str(pictures), modality="image", seed=0)
     model = build(open_source("digits04"), classes=data.classes)
-    loader = Inputs(data.train, model.preprocessor, channels=model.channels)
+    loader = Inputs(data.train, model.preprocessor, view=model.view)
     labels = torch.from_numpy(data.train.labels)
     objective = Classification(
         model.backbone,

@@ -81,7 +81,7 @@ def test_norm_statistics_are_reestimated_from_the_freeze_point_on(pictures: Path
     backbone, engine = model.backbone, Engine(precision="fp32", channels_last=False)
 
     data = open_dataset(str(pictures), modality="image", options=ReadOptions())
-    inputs = Inputs(data.train, model.preprocessor, channels=model.channels)
+    inputs = Inputs(data.train, model.preprocessor, view=model.view)
 
     class Behind:
         """What the first stage gives of the pictures."""

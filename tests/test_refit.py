@@ -153,7 +153,7 @@ def test_a_training_leaves_time_for_its_refit(
 def test_joined_loaders_give_every_sample_its_own_activations(pictures: Path):
     data = open_dataset(str(pictures), modality="image", seed=0)
     model = build(open_source("digits04"), classes=data.classes)
-    whole = Inputs(data.train, model.preprocessor, channels=model.channels)
+    whole = Inputs(data.train, model.preprocessor, view=model.view)
     parts = [np.arange(5, len(whole)), np.arange(5)]
     joined = Joined([Part(whole, part) for part in parts])
     assert len(joined) == len(whole) and joined.freeze_at == 0 and joined.lengths() is None

@@ -145,7 +145,6 @@ def test_what_a_plugin_prints_goes_to_stderr(plugin, capfd):
     ("body", "before", "message"),
     [
         ("build = Family.build; head = Family.head", "", "it lacks build, head"),
-        ("modality = 'sound'", "", "its modality 'sound' is neither image nor text"),
         ("name = 'other'", "", "the class is named 'other'"),
         ("can = {'input_size': True}", "", "not Capabilities"),
         ("bundled = ['weights']", "", "its 'bundled' is ['weights'], not a mapping of names"),

@@ -301,7 +301,7 @@ def test_operations_are_counted_in_every_stage_of_either_kind(noise: Path) -> No
         data_set = open_dataset(str(data), modality=modality, seed=0)
         model = build(open_source(source), classes=data_set.classes)
         engine = Engine(precision="fp32", channels_last=False)
-        inputs = Inputs(data_set.train, model.preprocessor, channels=model.channels,
+        inputs = Inputs(data_set.train, model.preprocessor, view=model.view,
                         variable_length=modality == "text")  # fmt: skip
         costs = [count(model.backbone, engine, inputs, batch_size=8) for _ in range(2)]
         assert costs[0].forward == costs[1].forward and min(costs[0].forward) > 0

@@ -145,9 +145,9 @@ def test_a_note_names_the_package_of_a_missing_baseline(
     keywords: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = tuple(
-        replace(baseline, needs="no_such_module") for baseline in text_baseline.BASELINES["text"]
+        replace(baseline, needs="no_such_module") for baseline in text_baseline.BASELINES
     )
-    monkeypatch.setattr(text_baseline, "BASELINES", {"text": absent})
+    monkeypatch.setattr(text_baseline, "BASELINES", absent)
     report = run(keywords, tmp_path / "out", strategy="probe")
     assert "tfidf" not in report["baselines"] and report["test_baselines"] == {}
     assert any(note.endswith("pip install scikit-learn") for note in report["notes"])
@@ -181,7 +181,7 @@ def test_uninformative_texts_get_the_most_frequent_class(texts: list[str]) -> No
 def result(baseline: np.ndarray, model: np.ndarray) -> text_baseline.BaselineResult:
     truth = np.zeros(len(baseline), dtype=int)
     return text_baseline.BaselineResult(
-        baseline=text_baseline.BASELINES["text"][0],
+        baseline=text_baseline.BASELINES[0],
         metrics={"val": measure(baseline, truth, 2)},
         comparisons={"val": compare("tfidf", model == truth, baseline == truth)},
         how="held out",

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
         UsageError,
         ZooadaptError,
     )
+    from zooadapt.family import Clip
     from zooadapt.workflows.predictions import Prediction
 
 __all__ = [
     "AccessError",
+    "Clip",
     "DataError",
     "FileError",
     "Model",
@@ -60,6 +62,7 @@ __all__ = [
     "rank",
 ]
 _HOMES = {
+    "Clip": "family",
     "Model": "api.model",
     "Prediction": "workflows.predictions",
     "adapt": "api.functions",

@@ -73,7 +73,7 @@ def accuracy(parts: list[Split], model: Model, engine: Engine) -> float:
     features = [
         engine.features(
             model.backbone,
-            Inputs(part, model.preprocessor, channels=model.channels),
+            Inputs(part, model.preprocessor, view=model.view),
             batch_size=32,
             progress=Progress(),
         )

@@ -26,6 +26,8 @@ class ReadParameters(TypedDict, total=False):
 
     text_column: str
     image_column: str | None
+    audio_column: str | None
+    sample_column: str | None
     label_column: str
     group_column: str | None
     encoding: str
@@ -38,6 +40,7 @@ class ReadParameters(TypedDict, total=False):
     follow_links: bool
     strict: bool
     max_pixels: int
+    max_seconds: float
 
 
 class AdaptParameters(ReadParameters, total=False):

@@ -20,11 +20,12 @@ from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import FromCache, Inputs, Joined, Loader
 from zooadapt.backbone.pretrained import Model
 from zooadapt.backbone.staged import POOLED, prefix_sha256
-from zooadapt.data import Split
+from zooadapt.data import Split, modalities
 from zooadapt.family import Preprocessor
 from zooadapt.runtime import distributed
 from zooadapt.runtime.progress import Progress
 from zooadapt.zoo import registry
+from zooadapt.zoo.plugin_code import code_sha256
 
 
 class ActivationStore:
@@ -55,7 +56,7 @@ class ActivationStore:
             name: Inputs(
                 split,
                 model.preprocessor,
-                channels=model.channels,
+                view=model.view,
                 variable_length=model.source.family.can.variable_length,
                 memory=keep,
             )
@@ -234,7 +235,16 @@ def _facts(model: Model, engine: Engine) -> dict[str, Any]:
         "device": engine.device.type,
         "torch": torch.__version__,
         "libraries": {name: _version(name) for name in family.imports},
+        **_modality_facts(model),
     }
+
+
+def _modality_facts(model: Model) -> dict[str, Any]:
+    """What determines raw samples, beside their content."""
+    facts: dict[str, Any] = {} if model.view.rate is None else {"rate": model.view.rate}
+    if plugin := modalities.named(model.source.family.modality).plugin:
+        facts["modality"] = code_sha256(type(plugin))
+    return facts
 
 
 def _version(module: str) -> str:

@@ -16,10 +16,12 @@ from zooadapt.backbone.cache import Stored
 from zooadapt.backbone.padding import cat
 from zooadapt.data import Split
 from zooadapt.family import Activations, Preprocessor, Sample
+from zooadapt.family.modality import Modality, View
 from zooadapt.runtime import distributed
 
 WORKERS = max(1, (os.cpu_count() or 1) // distributed.on_host())
 _AHEAD = 3
+_PLAIN = View()
 _AT_ONCE = 256
 """Samples in one call of a preprocessor that takes several."""
 
@@ -56,16 +58,16 @@ class Inputs:
         split: Split,
         preprocessor: Preprocessor,
         *,
-        channels: int = 3,
+        view: View = _PLAIN,
         variable_length: bool = False,
         memory: int = 1 << 30,
     ) -> None:
-        self.split, self.preprocessor, self.channels = split, preprocessor, channels
+        self.split, self.preprocessor, self._view = split, preprocessor, view
         self.variable_length = variable_length
         self._augmenting: Preprocessor | None = None
         self._lengths: np.ndarray | None = None
         self._many: Callable[[list[Any]], list[Sample]] | None = getattr(preprocessor, "many", None)
-        self._raws = _Decoded(memory)
+        self._raws = _Decoded(memory, split.kind)
 
     def augmented(self, preprocessor: Preprocessor) -> Inputs:
         """The same samples, augmented anew for every key; the two share decoded samples."""
@@ -131,7 +133,7 @@ class Inputs:
     def _raw(self, index: int) -> Any:
         raw = self._raws.get(index)
         if raw is None:
-            raw = self.split.raw(index, min_side=self.preprocessor.min_side, channels=self.channels)
+            raw = self.split.viewed(index, self._view)
             self._raws.add(index, raw)
         return raw
 
@@ -139,13 +141,13 @@ class Inputs:
 class _Decoded:
     """The first decoded samples up to a number of bytes: an epoch visits all of them alike."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self.size = limit, 0
+    def __init__(self, limit: int, modality: Modality) -> None:
+        self._limit, self._modality, self.size = limit, modality, 0
         self._items: dict[int, Any] = {}
         self.get = self._items.get
 
     def add(self, index: int, raw: Any) -> None:
-        size = len(raw) if isinstance(raw, str) else raw.width * raw.height * len(raw.getbands())
+        size = self._modality.memory(raw)
         if self.size + size <= self._limit:
             self.size += size
             self._items[index] = raw

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zooadapt.data import MODES
 from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import Preprocessor
+from zooadapt.family.modality import View
 from zooadapt.runtime import model_files
 from zooadapt.zoo.sources import Source
 
@@ -38,6 +39,15 @@ class Model:
     """Source tensors without a place in the network; the old head is not among them."""
     notes: tuple[str, ...] = ()
     """What zooadapt assumed about the source's weights."""
+
+    @property
+    def view(self) -> View:
+        """What its preprocessor takes of raw samples."""
+        return View(
+            channels=self.channels,
+            min_side=self.preprocessor.min_side,
+            rate=self.source.family.sample_rate(self.source.config),
+        )
 
     def untrained(self, seed: int) -> dict[str, Tensor]:
         """The state of the same network with random weights, a function of `seed`."""

@@ -97,7 +97,7 @@ def models(search: str, limit: int, as_json: bool, **idle: bool) -> None:
 
     def show() -> None:
         rows = listing["models"]
-        for modality in ("image", "text"):
+        for modality in sorted({row["modality"] for row in rows}):
             recommended = [row for row in rows if row["start"] and row["modality"] == modality]
             if recommended:
                 _table(f"recommended, {modality}", recommended)

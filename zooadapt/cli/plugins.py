@@ -11,7 +11,9 @@ import click
 from zooadapt.cli import options as shared
 from zooadapt.cli.commands import Group
 from zooadapt.cli.output import emit, progress, say, table
+from zooadapt.data.modalities.image import MODALITY as IMAGE
 from zooadapt.errors import UsageError
+from zooadapt.zoo.scaffold import TEMPLATES
 
 if TYPE_CHECKING:
     from zooadapt.testing import Outcome
@@ -151,9 +153,9 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
 @click.argument("name")
 @shared.option(
     "--modality",
-    type=click.Choice(["image", "text"]),
-    default="image",
-    shown_default="image",
+    type=click.Choice(TEMPLATES),
+    default=IMAGE.name,
+    shown_default=IMAGE.name,
     help="What its networks take.",
 )
 @shared.as_json

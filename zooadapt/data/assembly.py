@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooadapt.data.dataset import Dataset, LabelledRows, Split, pixel_digests
+from zooadapt.data.dataset import Dataset, LabelledRows, Split, content_digests
 from zooadapt.data.labels import lacks
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.splits import divide
@@ -43,7 +43,7 @@ def assemble(
     own_test = len(in_test) > 0
     in_train = np.setdiff1d(np.arange(len(parts)), in_test)
     _check_classes(classes, labels[in_train], options)
-    contents = pixel_digests(everything) if options.strict else everything.digests
+    contents = content_digests(everything) if options.strict else everything.digests
     _note_contradictions(everything, contents, notes)
     if not own_test:
         in_train, in_test = divide(everything, TEST_FRACTION, seed, contents)

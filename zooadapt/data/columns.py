@@ -7,24 +7,21 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 
-from zooadapt.data.images import SUFFIXES
 from zooadapt.data.labels import lacks
+from zooadapt.data.options import ReadOptions
 from zooadapt.errors import DataError, UsageError
+from zooadapt.family.modality import Modality
+from zooadapt.runtime.options import flag
 from zooadapt.runtime.wording import listed
 
 Peek = Callable[[], Mapping[str, Sequence[str | None]]]
 """Reads the first values of every column."""
-TEXT, IMAGE = "--text-column", "--image-column"
+FILE_NAME = "file_name"
+"""The column of paths in the tables of the Hub's folders of files."""
 LABEL, GROUP = "--label-column", "--group-column"
-_TEXTS = {"text", "texts", "sentence", "sentences", "review", "reviews", "review text", "tweet",
-          "tweets", "tweet text", "message", "messages", "sms", "email", "content", "body",
-          "comment", "comment text", "comments", "question", "utterance", "query", "headline",
-          "document", "post", "v2"}  # fmt: skip
-_IMAGES = {"image", "images", "image path", "image file", "image name", "image id", "img",
-           "img path", "file", "file name", "file path", "filename", "filepath", "path", "photo",
-           "picture"}  # fmt: skip
 _LABELS = {"label", "labels", "class", "classes", "category", "categories", "sentiment", "target",
            "intent", "emotion", "topic", "tag", "rating", "stars", "polarity", "label text",
            "v1"}  # fmt: skip
@@ -37,26 +34,30 @@ class Columns:
     """The columns to read of a table, as the options name them."""
 
     text: str
-    """The column of samples: one of texts or image paths, or two of texts with a comma between."""
-    option: str = TEXT
-    """The option that names the column of samples: `TEXT` or `IMAGE`."""
+    """The column of samples: one of texts or paths, or two of texts with a comma between."""
+    modality: Modality
     label: str | None = None
     group: str | None = None
     may_lack_label: bool = False
+
+    @property
+    def option(self) -> str:
+        """The option that names the column of samples."""
+        return flag(self.modality.column)
 
     def texts(self, names: Sequence[str]) -> tuple[str, ...]:
         """The column of samples, or the two of pairs; the name of a column may contain a comma.
 
         Raises: UsageError for more than two.
         """
-        if self.option != TEXT or self.text in names or "," not in self.text:
+        if not self.modality.is_language or self.text in names or "," not in self.text:
             return (self.text,)
         parts = tuple(part.strip() for part in self.text.split(","))
         if len(parts) > 2:
             raise UsageError(
                 f"'{self.text}' names {len(parts)} columns, and a sample has two texts at most",
-                thing=TEXT,
-                remedy=f"{TEXT} {parts[0]},{parts[1]}",
+                thing=self.option,
+                remedy=f"{self.option} {parts[0]},{parts[1]}",
             )
         return parts
 
@@ -77,7 +78,8 @@ class Columns:
         missing = self._missing(names)
         if missing:
             option = next(iter(missing))
-            raise _missing_column(table, names, missing[option], option, propose(self, names, peek))
+            proposed = propose(self, names, peek)
+            raise self._missing_column(table, names, missing[option], option, proposed)
         columns = [column for _, column in self._columns(names) if column in names]
         counts = Counter(names)
         for name in columns:
@@ -101,15 +103,41 @@ class Columns:
             missing.pop(LABEL, None)
         return missing
 
+    def _missing_column(
+        self,
+        table: str,
+        names: Sequence[str],
+        column: str,
+        option: str,
+        proposed: Mapping[str, str],
+    ) -> DataError:
+        what = {self.option: self.modality.plural, LABEL: "labels"}
+        likely = " and ".join(f"{what[option]} in '{name}'" for option, name in proposed.items())
+        options = [part for pair in proposed.items() for part in pair]
+        return DataError(
+            f"'{table}' has no column '{column}', its columns are "
+            + listed([f"'{name}'" for name in names], most=12)
+            + (f"; it seems to have its {likely}" if likely else ""),
+            thing=column,
+            remedy=shlex.join(options) or f"{option} NAME",
+            options=options,
+        )
+
+
+def samples_column(modality: Modality, options: ReadOptions) -> str:
+    """The column of samples that the options name, or its usual name."""
+    column: str | None = getattr(options, modality.column)
+    return column or (modality.name if modality.in_cells else FILE_NAME)
+
 
 def propose(selection: Columns, names: Sequence[str], peek: Peek) -> dict[str, str]:
     """Options that name columns of the table in place of missing ones: by usual names, else by
     their values. Empty where several columns are possible."""
-    samples = selection.option
+    samples, modality = selection.option, selection.modality
     missing = selection._missing(names).keys() & {samples, LABEL}
     values = peek() if missing else {}
     chosen: dict[str, str] = {}
-    of_samples = (_IMAGES, _is_path) if samples == IMAGE else (_TEXTS, _is_text)
+    of_samples = (modality.columns, partial(_are_samples, modality))
     for option, known, fits in ((samples, *of_samples), (LABEL, _LABELS, _is_label)):
         if option not in missing:
             continue
@@ -124,33 +152,17 @@ def propose(selection: Columns, names: Sequence[str], peek: Peek) -> dict[str, s
     return chosen
 
 
-def is_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row is data: it has a number above numbers, an image's path above paths, or
+def is_data(header: Sequence[str], below: Sequence[Sequence[str]], modality: Modality) -> bool:
+    """Whether the first row is data: it has a number above numbers, a file's name above names, or
     a class name that occurs below, beside a text above texts."""
     columns = [[row[k] for row in below if k < len(row)] for k in range(len(header))]
     pairs = [(name, values) for name, values in zip(header, columns, strict=True) if values]
     if any(_numeric(name) and all(map(_numeric, values)) for name, values in pairs):
         return True
-    if any(_is_path([name]) and _is_path(values) for name, values in pairs):
+    if any(_are_paths([name], modality) and _are_paths(values, modality) for name, values in pairs):
         return True
     repeats = any(name in values for name, values in pairs if not lacks(name) and _is_label(values))
     return repeats and any(_is_long(name) for name, values in pairs if _is_text(values))
-
-
-def _missing_column(
-    table: str, names: Sequence[str], column: str, option: str, proposed: Mapping[str, str]
-) -> DataError:
-    what = {TEXT: "texts", IMAGE: "images", LABEL: "labels"}
-    likely = " and ".join(f"{what[option]} in '{name}'" for option, name in proposed.items())
-    options = [part for pair in proposed.items() for part in pair]
-    return DataError(
-        f"'{table}' has no column '{column}', its columns are "
-        + listed([f"'{name}'" for name in names], most=12)
-        + (f"; it seems to have its {likely}" if likely else ""),
-        thing=column,
-        remedy=shlex.join(options) or f"{option} NAME",
-        options=options,
-    )
 
 
 def _plain(name: str) -> str:
@@ -166,11 +178,16 @@ def _is_text(values: Sequence[str | None]) -> bool:
     return 2 * blanks > len(texts) and 2 * len(set(texts)) > len(texts)
 
 
-def _is_path(values: Sequence[str | None]) -> bool:
-    """File names of images, most of them different."""
+def _are_samples(modality: Modality, values: Sequence[str | None]) -> bool:
+    """Whether a column seems to hold samples: texts, or the names of their files."""
+    return _is_text(values) if modality.is_language else _are_paths(values, modality)
+
+
+def _are_paths(values: Sequence[str | None], modality: Modality) -> bool:
+    """File names of samples, most of them different."""
     names = _present(values)
     suffixes = {PurePath(name).suffix.lower() for name in names}
-    return bool(names) and suffixes <= set(SUFFIXES) and 2 * len(set(names)) > len(names)
+    return bool(names) and suffixes <= set(modality.suffixes) and 2 * len(set(names)) > len(names)
 
 
 def _is_long(text: str) -> bool:

@@ -133,7 +133,7 @@ def _columns(
         columns = zip(*(row for row in below() if len(row) == len(names)), strict=True)
         return {name: list(values) for name, values in zip(names, columns, strict=False)}
 
-    if not selection.fits(names) and is_data(names, below()):
+    if not selection.fits(names) and is_data(names, below(), selection.modality):
         fields = ", ".join(f"'{name[:40]}'" for name in names[:4])
         raise DataError(
             f"'{path.name}' seems to have no header: its first line, {fields}, is like those "

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zooadapt.family import TextPair
+from zooadapt.data import modalities
+from zooadapt.family.modality import Modality, View
 
 
 class Samples(Protocol):
@@ -24,7 +25,7 @@ class Samples(Protocol):
         """Stable and relative: a posix path below the root, or `train.csv:ROW`."""
         ...
 
-    def raw(self, index: int, *, min_side: int | None, channels: int) -> Any: ...
+    def raw(self, index: int, view: View) -> Any: ...
 
     def size(self, index: int) -> tuple[int, int]:
         """Images: width and height; texts: zeros."""
@@ -82,24 +83,39 @@ class Split:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def raw(self, index: int, *, min_side: int | None = None, channels: int = 3) -> Any:
-        """A decoded `PIL.Image.Image` in mode `RGB` (`L` for one channel), or a `str`.
+    @property
+    def kind(self) -> Modality:
+        """The modality."""
+        return modalities.named(self.modality)
 
-        A JPEG may be decoded smaller, its shorter side at least `min_side`.
+    def raw(
+        self,
+        index: int,
+        *,
+        min_side: int | None = None,
+        channels: int = 3,
+        rate: int | None = None,
+    ) -> Any:
+        """A raw sample, as its modality gives it: a decoded `PIL.Image.Image` in mode `RGB` (`L`
+        for one channel), a `str`.
+
+        A JPEG may be decoded smaller, its shorter side at least `min_side`; a sound is resampled to
+        `rate`.
         Raises: DataError naming a file that cannot be decoded.
         """
-        return self._samples.raw(int(self._rows[index]), min_side=min_side, channels=channels)
+        return self.viewed(index, View(min_side=min_side, channels=channels, rate=rate))
+
+    def viewed(self, index: int, view: View) -> Any:
+        """A raw sample, as a preprocessor takes it. Raises: as `raw`."""
+        return self._samples.raw(int(self._rows[index]), view)
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height of an image as its file says, before it is turned upright."""
         return self._samples.size(int(self._rows[index]))
 
     def text(self, index: int) -> str | None:
-        """A text for a line or a cell, one for a pair; None for an image."""
-        if self.modality != "text":
-            return None
-        raw = self.raw(index)
-        return f"{raw.first} / {raw.second}" if isinstance(raw, TextPair) else raw
+        """The text that stands for a sample in lists; None where its name does."""
+        return self.kind.shown(self.raw(index)) if self.kind.in_cells else None
 
     def digest(self, index: int) -> str:
         """SHA-256 (hex) of a sample's content: a file's bytes, a text's UTF-8."""
@@ -194,22 +210,19 @@ class _Names(Sequence[str]):
         return self._samples.name(int(self._rows[index]))
 
 
-def digest_of(text: str) -> bytes:
-    """SHA-256 of a text, or of a pair, which differs from that of the two texts joined."""
-    if isinstance(text, TextPair):
-        parts = (hashlib.sha256(part.encode()).digest() for part in (text.first, text.second))
-        return hashlib.sha256(b"".join(parts)).digest()
-    return hashlib.sha256(text.encode()).digest()
-
-
-def pixel_digests(split: Split) -> list[bytes]:
-    """Hashes that are equal for samples of equal pixels or text; every image is decoded."""
-
-    def digest(index: int) -> bytes:
-        raw = split.raw(index)
-        if isinstance(raw, str):
-            return split.digests[index]
-        return hashlib.sha256(b"%d %d " % raw.size + raw.tobytes()).digest()
+def content_digests(split: Split) -> list[bytes]:
+    """Hashes that are equal for equal samples, such as images of equal pixels, whatever their
+    files; every file is decoded."""
+    if split.kind.in_cells:
+        return split.digests
 
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(digest, range(len(split))))
+        return list(pool.map(lambda k: digest_of(split.kind, split.raw(k)), range(len(split))))
+
+
+def digest_of(modality: Modality, raw: Any) -> bytes:
+    """SHA-256 of all that a raw sample consists of."""
+    digest = hashlib.sha256()
+    for piece in modality.pieces(raw):
+        digest.update(piece)
+    return digest.digest()

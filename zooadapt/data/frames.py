@@ -11,12 +11,13 @@ from zooadapt.data.columns import Columns
 from zooadapt.data.dialects import ROWS
 from zooadapt.data.options import ReadOptions
 from zooadapt.errors import DataError, UsageError
+from zooadapt.family.modality import Modality
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLES, SECOND, LABELS = "text", "second text", "label"
-"""Columns of a pair of lists: texts (the first of pairs of texts) or images, and labels."""
+"""Columns of a pair of lists: texts (the first of pairs of texts) or other samples, and labels."""
 
 
 class Frame(Protocol):
@@ -38,7 +39,7 @@ class Frame(Protocol):
         ...
 
 
-def frame_of(data: Any, modality: str) -> Frame | None:
+def frame_of(data: Any, modality: Modality) -> Frame | None:
     """The columns of a pair of lists or of a table; None for other data.
 
     Raises: DataError for a pair of different lengths.
@@ -62,32 +63,33 @@ def frame_of(data: Any, modality: str) -> Frame | None:
                 remedy="give two lists of one length, the samples and their labels",
             )
         columns = {SAMPLES: samples, LABELS: labels}
-        if modality == "text" and len(samples) and isinstance(samples[0], tuple):
+        if modality.is_language and len(samples) and isinstance(samples[0], tuple):
             columns |= {SAMPLES: [one[0] for one in samples], SECOND: [one[1] for one in samples]}
         return _Lists(columns)
     return None
 
 
-def image_column(frame: Frame, options: ReadOptions) -> str:
-    """The column of images: the one that the options name, else the text column if there is one,
-    else the first with images that has no labels or groups."""
-    if options.image_column is not None:
-        return options.image_column
+def samples_column(frame: Frame, modality: Modality, options: ReadOptions) -> str:
+    """The column of samples: the one that the options name, else the text column if there is one,
+    else the first with samples or files that has no labels or groups."""
+    column: str | None = getattr(options, modality.column)
+    if column is not None:
+        return column
     if options.text_column in frame.names:
         return options.text_column
     others = (options.label_column, options.group_column)
     free = [name for name in frame.names if name not in others]
-    likely = (name for name in free if len(frame) and is_image(frame.values(name)[0]))
+    likely = (n for n in free if len(frame) and _is_sample(frame.values(n)[0], modality))
     return next(likely, options.text_column)
 
 
-def is_image(value: Any) -> bool:
-    """Whether this is an image, the content of a file, a path, or a cell with these."""
-    if isinstance(value, Mapping):
+def _is_sample(value: Any, modality: Modality) -> bool:
+    """Whether this is a sample, the content of a file, a path, or a cell with these."""
+    if isinstance(value, Mapping) and not modality.accepts(value):
         return {"bytes", "path"} <= value.keys()
     if isinstance(value, (str, Path)):
         return Path(value).is_file()
-    return isinstance(value, bytes) or hasattr(value, "getbands") or hasattr(value, "__array__")
+    return isinstance(value, bytes) or modality.accepts(value)
 
 
 class _Lists:

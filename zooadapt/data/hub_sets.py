@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zooadapt.data import depth, images
-from zooadapt.data.columns import IMAGE, TEXT, Columns
+from zooadapt.data import depth
+from zooadapt.data.columns import Columns, samples_column
 from zooadapt.data.dataset import LabelledRows, digest_of
 from zooadapt.data.dialects import ROWS
 from zooadapt.data.labels import by_value
@@ -27,6 +29,7 @@ from zooadapt.errors import (
     ZooadaptError,
 )
 from zooadapt.family import TextPair
+from zooadapt.family.modality import Examined, Modality, View
 
 
 class HubSamples:
@@ -36,16 +39,17 @@ class HubSamples:
         self,
         splits: Sequence[tuple[str, Any]],
         columns: Sequence[str],
+        modality: Modality,
         options: ReadOptions,
         *,
-        images: bool,
         places: Sequence[Path] = (),
     ) -> None:
-        """columns: that of the images or texts, or the two of pairs; places: the folders that may
-        contain the files of images."""
-        self._splits, self._columns, self._options = splits, columns, options
-        self._images, self._places = images, places
-        self._least: list[int] = []
+        """columns: that of the samples, or the two of pairs of texts; places: the folders that may
+        contain the files."""
+        self._splits, self._columns = splits, columns
+        self._modality, self._options = modality, options
+        self._places = places
+        self._examined: list[Examined] = []
         self.white: int | None = None
         """The white value of 16-bit images; None where there are none."""
 
@@ -56,36 +60,41 @@ class HubSamples:
         name, _, row = self._find(index)
         return f"{name}:{row + 1}"
 
-    def raw(self, index: int, *, min_side: int | None, channels: int) -> Any:
-        if not self._images:
+    def raw(self, index: int, view: View) -> Any:
+        if self._modality.is_language:
             return self._text(index)
-        return images.decode(
-            self._content(index),
+        return self._modality.decode(
+            io.BytesIO(self._content(index)),
             name=self.name(index),
-            min_side=min_side,
-            channels=channels,
-            max_pixels=self._options.max_pixels,
-            white=self.white or depth.FULL,
+            view=replace(view, white=self.white),
+            limits=self._options.limits,
         )
 
     def size(self, index: int) -> tuple[int, int]:
-        return self._header(index).size
+        return self._examined[index].size if self._examined else (0, 0)
 
     def digest(self, index: int) -> bytes:
-        if not self._images:
-            return digest_of(self._text(index))
+        if self._modality.in_cells:
+            return digest_of(self._modality, self.raw(index, View()))
         content = hashlib.sha256(self._content(index)).digest()
-        return depth.wide_digest(content, self.white) if self._least[index] else content
+        is_wide = self._examined[index].white > 0
+        return depth.wide_digest(content, self.white) if is_wide else content
 
-    def find_white(self) -> tuple[str, ...]:
+    def examine(self) -> tuple[str, ...]:
         """Find the white value of 16-bit images; a note, if there are any."""
         with ThreadPoolExecutor() as pool:
-            self._least = [info.white for info in pool.map(self._header, range(len(self)))]
-        self.white, notes = depth.common_white(self._least, self._options.white)
+            self._examined = list(pool.map(self._examine, range(len(self))))
+        whites = [info.white for info in self._examined]
+        self.white, notes = depth.common_white(whites, self._options.white)
         return notes
 
-    def _header(self, index: int) -> images.ImageInfo:
-        return images.read_header(self._content(index), max_pixels=self._options.max_pixels)
+    def _examine(self, index: int) -> Examined:
+        return self._modality.examine(
+            io.BytesIO(self._content(index)),
+            name=self.name(index),
+            limits=self._options.limits,
+            thoroughly=False,
+        )
 
     def _text(self, index: int) -> str:
         _, rows, row = self._find(index)
@@ -94,7 +103,9 @@ class HubSamples:
         return TextPair(first, second[0]) if second else first
 
     def _content(self, index: int) -> bytes:
-        """The content of an image's file."""
+        """The content of a sample's file, or of its cell."""
+        if self._modality.in_cells:
+            return self._text(index).encode()
         _, rows, row = self._find(index)
         value = rows[row][self._columns[0]] or {}
         stored: bytes | None = value.get("bytes")
@@ -104,7 +115,9 @@ class HubSamples:
         name = self.name(index)
         if not path:
             raise DataError(
-                f"'{name}' has no image", thing=name, remedy="leave such rows out of the data set"
+                f"'{name}' has no {self._modality.noun}",
+                thing=name,
+                remedy="leave such rows out of the data set",
             )
         # A row can name any file of this computer.
         real = os.path.realpath(path)
@@ -125,7 +138,7 @@ class HubSamples:
 
 
 def read_hub_set(
-    location: str, *, modality: str, options: ReadOptions, offline: bool = False
+    location: str, *, modality: Modality, options: ReadOptions, offline: bool = False
 ) -> LabelledRows:
     """The labelled rows of `hf:ID` or `hf:ID:CONFIG`; `offline` opens no connection and reads what
     was downloaded before.
@@ -158,26 +171,22 @@ def read_hub_set(
             remedy="use a data set with a train split",
         )
     first = loaded[chosen[0][1]]
-    is_image = modality == "image"
-    column = (options.image_column if is_image else None) or options.text_column
-    if is_image and options.image_column is None and column not in first.column_names:
-        kinds = first.features.items()
-        column = next((name for name, kind in kinds if isinstance(kind, datasets.Image)), column)
+    column = _column(first, modality, options)
     grouped = options.group_column
     selection = Columns(
         text=column,
-        option=IMAGE if is_image else TEXT,
+        modality=modality,
         label=options.label_column,
         group=grouped,
     )
     selection.select(name, first.column_names, lambda: _peek(first))
     columns = selection.texts(first.column_names)
-    for column in () if is_image else columns:
+    for column in columns if modality.in_cells else ():
         if not isinstance(first.features[column], datasets.Value):
             raise DataError(
-                f"column '{column}' of '{name}' holds no text",
+                f"column '{column}' of '{name}' holds no {modality.noun}",
                 thing=column,
-                remedy="--text-column NAME",
+                remedy=f"{selection.option} NAME",
             )
     parts: list[str] = []
     names: list[str | None] = []
@@ -189,13 +198,12 @@ def read_hub_set(
         parts += [part] * len(rows)
         if grouped is not None:
             groups += [None if value is None else str(value) for value in rows[grouped]]
-        if is_image:
-            rows = rows.cast_column(columns[0], datasets.Image(decode=False))
+        if not modality.in_cells:
+            feature = getattr(datasets, modality.feature or "Image")
+            rows = rows.cast_column(columns[0], feature(decode=False))
         splits.append((split, rows))
-    samples = HubSamples(
-        splits, columns, options, images=is_image, places=_places(datasets.config, name)
-    )
-    notes = samples.find_white() if is_image else ()
+    samples = HubSamples(splits, columns, modality, options, places=_places(datasets.config, name))
+    notes = () if modality.in_cells else samples.examine()
     return LabelledRows(
         samples=samples,
         rows=range(len(samples)),
@@ -205,6 +213,17 @@ def read_hub_set(
         notes=notes,
         white=samples.white,
     )
+
+
+def _column(rows: Any, modality: Modality, options: ReadOptions) -> str:
+    """The column of samples: the one that the options name, else the text column if there is one,
+    else the first of the modality's feature."""
+    named: str | None = getattr(options, modality.column)
+    if modality.in_cells or named is not None:
+        return samples_column(modality, options)
+    usual = options.text_column
+    kinds = () if usual in rows.column_names else rows.features.items()
+    return next((name for name, kind in kinds if type(kind).__name__ == modality.feature), usual)
 
 
 def _peek(rows: Any) -> dict[str, list[str | None]]:

@@ -7,11 +7,11 @@ import io
 import threading
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from zooadapt.data import depth, png
 from zooadapt.errors import DataError
+from zooadapt.family.modality import Examined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +32,7 @@ MODES = {1: "L", 3: "RGB"}
 
 _JPEG_END = b"\xff\xd9"
 _PADDING = b"\0\t\n\r "
+_TINY = 8
 
 
 def begins_image(head: bytes) -> bool:
@@ -120,26 +121,24 @@ def _upright(image: Image) -> Image:
         return image
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageInfo:
-    """The properties and faults of an image file."""
-
-    error: DataError | None = None
-    size: tuple[int, int] = (0, 0)
-    frames: bool = False
-    """Whether there are several frames."""
-    white: int = 0
-    """The smallest possible white of more than eight bits a channel; 0 for eight bits."""
+def examined(size: tuple[int, int], *, frames: bool = False, white: int = 0) -> Examined:
+    """The properties of an image, with remarks on a tiny one and on one of several frames."""
+    remarks = []
+    if min(size) < _TINY:
+        remarks.append(f"with a side below {_TINY} pixels")
+    if frames:
+        remarks.append("of several frames, of which only the first is used")
+    return Examined(size=size, white=white, remarks=tuple(remarks))
 
 
-def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> ImageInfo:
+def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> Examined:
     """Check an image file by the cheapest means of its format: the end mark of a JPEG, the
     checksums of a PNG, opening a WebP; else, or if `thoroughly`, by decoding it."""
 
-    def read(content: bytes) -> ImageInfo:
+    def read(content: bytes) -> Examined:
         with _opened(content, name, max_pixels) as image:
-            info = ImageInfo(
-                size=image.size,
+            info = examined(
+                image.size,
                 frames=getattr(image, "is_animated", False),
                 white=_white(content, name, max_pixels) if depth.is_wide(image) else 0,
             )
@@ -152,21 +151,7 @@ def examine(content: bytes, *, name: str, max_pixels: int, thoroughly: bool) -> 
     try:
         return _despite_metadata(read, content)
     except DataError as error:
-        return ImageInfo(error=error)
-
-
-def read_header(content: bytes, *, max_pixels: int) -> ImageInfo:
-    """Size and white of an image file, by its header alone for eight bits a channel."""
-
-    def read(content: bytes) -> ImageInfo:
-        with _opened(content, "", max_pixels) as image:
-            size, wide = image.size, depth.is_wide(image)
-        return ImageInfo(size=size, white=_white(content, "", max_pixels) if wide else 0)
-
-    try:
-        return _despite_metadata(read, content)
-    except DataError as error:
-        return ImageInfo(error=error)
+        return Examined(error=error)
 
 
 def _white(content: bytes, name: str, max_pixels: int) -> int:

@@ -9,17 +9,26 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from zooadapt.data import opening, tables
+from zooadapt.data import columns, modalities, opening, tables
 from zooadapt.data.assembly import assemble
-from zooadapt.data.columns import IMAGE, TEXT, Columns
+from zooadapt.data.cells import CellSamples, Texts
+from zooadapt.data.columns import Columns
 from zooadapt.data.dataset import Dataset, LabelledRows, Split
-from zooadapt.data.frames import SAMPLES, SECOND, Frame, frame_of, image_column, unsupported_data
+from zooadapt.data.frames import (
+    SAMPLES,
+    SECOND,
+    Frame,
+    frame_of,
+    samples_column,
+    unsupported_data,
+)
 from zooadapt.data.labels import by_value
 from zooadapt.data.layout import ALL, PARTS
+from zooadapt.data.memory_samples import MemorySamples
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.pictures import Pictures
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
+from zooadapt.family.modality import Modality
 
 PLACE = "data in memory"
 """The location of a data set in memory."""
@@ -38,54 +47,57 @@ def dataset_of(
     """A labelled set in memory: a pair of lists (samples, labels), a pandas or Arrow table, a
     `datasets.Dataset`, or a mapping of `train`, `test` and `val` to these.
 
-    Samples are texts, pairs of texts, or images: pictures of Pillow, arrays `(H, W)`, `(H, W, 1)`,
-    `(H, W, 3)` or `(H, W, 4)`, paths, or the content of files.
+    Samples are texts, pairs of texts, paths or the content of files, or what the modality accepts:
+    pictures of Pillow, arrays `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`.
     Raises: DataError naming the row, column or class at fault; UsageError for other data.
     """
     parts: dict[str, Any] = {ALL: data}
     if isinstance(data, Mapping) and data and all(str(n).lower() in PARTS for n in data):
         parts = dict(data)
-    rows = [_part(name, part, modality, options) for name, part in parts.items()]
-    labelled = _join(rows, modality, options)
+    kind = modalities.named(modality)
+    rows = [_part(name, part, kind, options) for name, part in parts.items()]
+    labelled = _join(rows, kind, options)
     return assemble(labelled, location=PLACE, modality=modality, options=options, seed=seed)
 
 
 def inputs_of(inputs: Any, *, modality: str, options: ReadOptions = _DEFAULTS) -> Split:
-    """Samples to predict, in order. A string is a text for a model of texts, and a path for a model
-    of images; a `pathlib.Path` is always a path. A folder or a table stands for its samples.
+    """Samples to predict, in order. A string is a text for a model of texts, and a path for
+    others; a `pathlib.Path` is always a path. A folder or a table stands for its samples.
 
-    Raises: NotFoundError for a missing path, or no input; DataError for an input that is no text or
-    image.
+    Raises: NotFoundError for a missing path, or no input; DataError for an input that is no
+    sample.
     """
-    values = _items(inputs, modality, options)
+    kind = modalities.named(modality)
+    values = _items(inputs, kind, options)
     notes: list[str] = []
-    if modality == "image":
+    if not kind.in_cells:
         each: list[tuple[str, Any]] = []
         for number, value in enumerate(values, 1):
             if isinstance(value, (str, os.PathLike)):
-                paths = opening.image_paths(os.fspath(value), options, notes)
+                paths = opening.file_paths(os.fspath(value), kind, options, notes)
                 each += [(path, Path(path)) for path in paths]
             else:
-                each.append((f"image {number}", value))
-        names, pictures = [name for name, _ in each], [value for _, value in each]
-        samples: Any = Pictures(names, pictures, options)
+                each.append((f"{kind.noun} {number}", value))
+        names = [name for name, _ in each]
+        samples: Any = MemorySamples(names, [value for _, value in each], kind, options)
         rows: Sequence[int] = samples.examine()
         notes += samples.notes
     else:
-        columns: list[tables.Texts] = []
+        texts: list[Texts] = []
         for is_path, group in groupby(enumerate(values, 1), lambda pair: _is_path(pair[1])):
             if is_path:
-                columns += [opening.texts_of(os.fspath(path), options, notes) for _, path in group]
+                paths = [os.fspath(path) for _, path in group]
+                texts += [opening.texts_of(path, kind, options, notes) for path in paths]
             else:
-                columns.append(_Texts(list(group)))
-        samples = tables.TextSamples(columns)
+                texts.append(_Texts(list(group)))
+        samples = CellSamples(texts, kind)
         rows = range(len(samples))
     if not len(rows):
         raise NotFoundError("there is no input", thing="inputs", remedy="give one or more")
     return opening.unlabelled(samples, rows, modality=modality, notes=notes)
 
 
-def _part(name: str, data: Any, modality: str, options: ReadOptions) -> _Rows:
+def _part(name: str, data: Any, modality: Modality, options: ReadOptions) -> _Rows:
     frame = frame_of(data, modality)
     if frame is None:
         raise unsupported_data(data)
@@ -93,23 +105,22 @@ def _part(name: str, data: Any, modality: str, options: ReadOptions) -> _Rows:
     place = _NAME if part == ALL else str(name)
     if SAMPLES in frame.names and SECOND in frame.names:
         options = replace(options, text_column=f"{SAMPLES},{SECOND}")
-    is_image = modality == "image"
-    text = image_column(frame, options) if is_image else options.text_column
+    text = _column(frame, modality, options)
     selection = Columns(
         text=text,
-        option=IMAGE if is_image else TEXT,
+        modality=modality,
         label=options.label_column,
         group=options.group_column,
         may_lack_label=part not in ("train", ALL),
     )
-    if is_image:
-        # Arrow holds no pictures: only the labels become a table.
+    if not modality.in_cells:
+        # Arrow holds no pictures or sounds: only the labels become a table.
         selection.select(place, frame.names, dict)
-        without_images = replace(selection, text=options.label_column)
+        without_samples = replace(selection, text=options.label_column)
         values = frame.values(text)
         if options.label_column not in frame.names:
             return _Rows(place, part, [None] * len(values), [], values=values)
-        table = frame.select(place, without_images)
+        table = frame.select(place, without_samples)
         labels = tables.strings_of(table, selection.label, Path(place))
         groups = tables.strings_of(table, selection.group, Path(place))
         return _Rows(place, part, labels, groups, values=values)
@@ -135,14 +146,14 @@ class _Rows:
         self.values, self.texts, self.notes = values, texts, notes
 
 
-def _join(rows: Sequence[_Rows], modality: str, options: ReadOptions) -> LabelledRows:
+def _join(rows: Sequence[_Rows], modality: Modality, options: ReadOptions) -> LabelledRows:
     """The rows of all parts, end to end."""
     parts = [one.part for one in rows for _ in one.labels]
     labels = by_value([label for one in rows for label in one.labels])
     groups = [group for one in rows for group in one.groups]
     notes = [note for one in rows for note in one.notes]
-    if modality != "image":
-        texts = tables.TextSamples([one.texts for one in rows if one.texts is not None])
+    if modality.in_cells:
+        texts = CellSamples([one.texts for one in rows if one.texts is not None], modality)
         return LabelledRows(
             samples=texts,
             rows=range(len(texts)),
@@ -155,16 +166,16 @@ def _join(rows: Sequence[_Rows], modality: str, options: ReadOptions) -> Labelle
     if not values:
         raise NotFoundError("the data has no rows", thing=PLACE, remedy="give samples")
     places = [f"{one.place}:{row + 1}" for one in rows for row in range(len(one.values))]
-    pictures = Pictures(_names(values, places), values, options)
-    intact = pictures.examine()
+    samples = MemorySamples(_names(values, places), values, modality, options)
+    intact = samples.examine()
     return LabelledRows(
-        samples=pictures,
+        samples=samples,
         rows=intact,
         parts=[parts[k] for k in intact],
         names=[labels[k] for k in intact],
         groups=[groups[k] for k in intact] if groups else (),
-        notes=[*notes, *pictures.notes],
-        white=pictures.white,
+        notes=[*notes, *samples.notes],
+        white=samples.white,
     )
 
 
@@ -184,29 +195,27 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, os.PathLike)
 
 
-def _items(inputs: Any, modality: str, options: ReadOptions) -> list[Any]:
-    """The inputs one by one. A single text, path, picture or array is one input."""
-    if isinstance(inputs, (str, bytes, os.PathLike)) or hasattr(inputs, "getbands"):
+def _items(inputs: Any, modality: Modality, options: ReadOptions) -> list[Any]:
+    """The inputs one by one. A single text, path or sample is one input."""
+    if isinstance(inputs, (str, bytes, os.PathLike)) or modality.is_single(inputs):
         return [inputs]
-    if hasattr(inputs, "shape") and modality == "image" and len(inputs.shape) in (2, 3):
-        if not hasattr(inputs, "columns"):
-            return [inputs]
-    if isinstance(inputs, tuple) and modality == "text" and _is_pair(inputs):
+    if isinstance(inputs, tuple) and modality.is_language and _is_pair(inputs):
         return [inputs]
     frame = None if isinstance(inputs, (tuple, list)) else frame_of(inputs, modality)
     if frame is None:
         return list(inputs) if isinstance(inputs, Iterable) else [inputs]
-    if modality == "image":
-        column = image_column(frame, options)
-        Columns(text=column, option=IMAGE).select(_NAME, frame.names, dict)
-        return list(frame.values(column))
-    return _texts_in(frame, options)
-
-
-def _texts_in(frame: Frame, options: ReadOptions) -> list[Any]:
-    selection = Columns(text=options.text_column)
+    selection = Columns(text=_column(frame, modality, options), modality=modality)
+    if not modality.in_cells:
+        selection.select(_NAME, frame.names, dict)
+        return list(frame.values(selection.text))
     column = tables.of_arrow(frame.select(_NAME, selection), Path(_NAME), selection).text
     return [column[row] for row in range(len(column))]
+
+
+def _column(frame: Frame, modality: Modality, options: ReadOptions) -> str:
+    if modality.in_cells:
+        return columns.samples_column(modality, options)
+    return samples_column(frame, modality, options)
 
 
 def _is_pair(value: Any) -> bool:

@@ -34,7 +34,7 @@ def class_folders(tree: Tree, options: ReadOptions) -> tuple[list[tuple[str, Pat
         parts = _parts(tree)
     if parts is None:
         _refuse_unclear(tree)
-        tree.leave_images(Path())
+        tree.leave_samples(Path())
         return [(ALL, Path(name)) for name in tree.folders(Path())], _named_like_parts(tree)
     classes: list[str] = []
     folders = []
@@ -46,13 +46,14 @@ def class_folders(tree: Tree, options: ReadOptions) -> tuple[list[tuple[str, Pat
             notes.append(f"the class folders of the {part} part are those in '{below.as_posix()}'")
         names = tree.folders(below)
         classes = classes or names
-        tree.leave_images(below)
+        tree.leave_samples(below)
         folders += [(part, below / name) for name in names]
     if not classes:
+        place, many = (tree.root / parts["train"]).as_posix(), tree.modality.plural
         raise NotFoundError(
-            f"'{(tree.root / parts['train']).as_posix()}' holds no class folder with images",
+            f"'{place}' holds no class folder with {many}",
             thing=parts["train"].as_posix(),
-            remedy="make one folder for each class and put its images there",
+            remedy=f"make one folder for each class and put its {many} there",
         )
     return sorted(folders, key=lambda pair: pair[0]), notes
 
@@ -96,7 +97,7 @@ def _parts(tree: Tree) -> dict[str, Path] | None:
     if extra:
         beside = f"beside {parts['train'].name} ({listed(extra)})"
         tree.leave_out(f"folder {beside}", f"folders {beside}", len(extra))
-    tree.leave_images(Path())
+    tree.leave_samples(Path())
     return parts
 
 
@@ -116,7 +117,7 @@ def _one_each(tree: Tree, named: Mapping[str, str]) -> dict[str, Path]:
 def _longer_names(tree: Tree, top: Sequence[str]) -> dict[str, str]:
     """Folders whose names contain a part's (`seg_train`, `test_images`), if they are parts: a
     training folder that holds only folders, and others with folders of the same names, or with only
-    images."""
+    samples."""
     named = {name: part for name in top if (part := _part_within(name))}
     training = [n for n, part in named.items() if part == "train" and _holds_only_folders(tree, n)]
     classes = {label for name in training for label in _labels(tree, name)}
@@ -138,7 +139,7 @@ def _part_within(name: str) -> str | None:
 def _refuse_unclear(tree: Tree) -> None:
     """Raises: DataError where the contents of the root's folders show that they are no classes."""
     top = [Path(name) for name in tree.folders(Path())]
-    flat = [folder for folder in top if tree.holds_images(folder)]
+    flat = [folder for folder in top if tree.holds_samples(folder)]
     nested = [folder for folder in top if folder not in flat and tree.folders(folder)]
     with_parts = [folder for folder in nested if _has_parts(tree, folder)]
     if not flat and nested and (len(nested) == 1 or len(with_parts) == 1):
@@ -173,7 +174,7 @@ def _has_parts(tree: Tree, below: Path) -> bool:
 def _innermost(tree: Tree, below: Path) -> Path:
     """The deepest folder on a path of single folders that contain folders."""
     while not _has_parts(tree, below) and len(names := tree.folders(below)) == 1:
-        if tree.holds_images(below) or not tree.folders(below / names[0]):
+        if tree.holds_samples(below) or not tree.folders(below / names[0]):
             break
         below = below / names[0]
     return below
@@ -184,7 +185,7 @@ def _unwrap(tree: Tree, below: Path, classes: Sequence[str] = ()) -> Path:
     names that are always classes."""
     while len(names := tree.folders(below)) == 1 and names[0] not in classes:
         inner = below / names[0]
-        if tree.holds_images(below) or tree.holds_images(inner) or not tree.folders(inner):
+        if tree.holds_samples(below) or tree.holds_samples(inner) or not tree.folders(inner):
             break
         below = inner
     return below
@@ -195,14 +196,14 @@ def _labels(tree: Tree, name: str) -> list[str]:
 
 
 def _holds_only_folders(tree: Tree, name: str) -> bool:
-    return bool(tree.folders(Path(name))) and not tree.holds_images(Path(name))
+    return bool(tree.folders(Path(name))) and not tree.holds_samples(Path(name))
 
 
 def _named_like_parts(tree: Tree) -> list[str]:
     """A note on classes with names of parts."""
     names = [name for name in tree.folders(Path()) if name.lower() in PARTS]
-    names = [name for name in names if tree.holds_images(Path(name))]
-    return [f"folders with images are classes: {_quoted(names)}"] if names else []
+    names = [name for name in names if tree.holds_samples(Path(name))]
+    return [f"folders with {tree.modality.plural} are classes: {_quoted(names)}"] if names else []
 
 
 def _quoted(names: Sequence[str]) -> str:

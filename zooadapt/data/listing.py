@@ -46,7 +46,7 @@ def files_by_class(tree: Tree, options: ReadOptions) -> Listing:
         folders = [(part, below) for part, below in folders if below not in unlabelled]
         notes = [*notes, *(
             f"'{below.as_posix()}' is left out: by its name it holds no labels (--unlabelled "
-            f"takes such {tree.kind}s)"
+            f"takes such {tree.modality.plural})"
             for below in unlabelled
         )]  # fmt: skip
     for part, below in folders:
@@ -56,9 +56,9 @@ def files_by_class(tree: Tree, options: ReadOptions) -> Listing:
         paths += files
     if not paths:
         raise NotFoundError(
-            f"'{tree.root}' holds no class folder with {tree.kind}s",
+            f"'{tree.root}' holds no class folder with {tree.modality.plural}",
             thing=str(tree.root),
-            remedy=f"make one folder for each class and put its {tree.kind}s there",
+            remedy=f"make one folder for each class and put its {tree.modality.plural} there",
         )
     empty = sorted({below.name for _, below in folders} - set(labels))
     if empty and len(set(labels)) < 2:
@@ -66,7 +66,7 @@ def files_by_class(tree: Tree, options: ReadOptions) -> Listing:
     notes = [*notes, *tree.notes()]
     if empty:
         count, names = counted(len(empty), "class folder"), listed([repr(name) for name in empty])
-        notes.append(f"{count} without {_article(tree.kind)} left out: {names}")
+        notes.append(f"{count} without {_article(tree.modality.noun)} left out: {names}")
     return Listing(paths=paths, parts=parts, labels=labels, notes=notes)
 
 
@@ -83,7 +83,8 @@ def _class_files(tree: Tree, below: Path) -> list[str]:
         kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(3))
         contents = f", only {others.total()} other files ({kinds})"
         remedy = (
-            f"convert them to {tree.formats}, or choose a model for such files: zooadapt models"
+            f"convert them to {tree.modality.formats}, or choose a model for such files: "
+            "zooadapt models"
         )
         raise _empty_class(tree, name, contents, remedy)
     return paths
@@ -93,7 +94,7 @@ def _empty_class(
     tree: Tree, name: str, contents: str = "", remedy: str = "remove it or fill it"
 ) -> DataError:
     return DataError(
-        f"class folder '{name}' holds no {tree.kind}{contents}", thing=name, remedy=remedy
+        f"class folder '{name}' holds no {tree.modality.noun}{contents}", thing=name, remedy=remedy
     )
 
 

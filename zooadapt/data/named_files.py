@@ -14,6 +14,7 @@ from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import file_error
 from zooadapt.data.tree import valid
 from zooadapt.errors import DataError, NotFoundError
+from zooadapt.family.modality import Modality
 from zooadapt.runtime.wording import counted
 
 _WRITE = "write each path from the table's folder"
@@ -23,9 +24,10 @@ class NamedFiles:
     """Files by their paths relative to a table, or to a folder beside it that holds the first one.
     All lie in the data's folder, and links lead out of it with `follow_links` only."""
 
-    def __init__(self, root: Path, table: Path, options: ReadOptions) -> None:
+    def __init__(self, root: Path, table: Path, modality: Modality, options: ReadOptions) -> None:
         """root: the data's folder, which contains the table."""
-        self._root, self._table, self._options = root, table, options
+        self._root, self._table = root, table
+        self._modality, self._options = modality, options
         self._real, self._name = os.path.realpath(root), root.absolute().name
         self._below = table.parent.relative_to(root).as_posix()
         self.notes: list[str] = []
@@ -46,15 +48,15 @@ class NamedFiles:
         for row, path in enumerate(present):
             if (twin := first.setdefault(path, row)) != row:
                 raise DataError(
-                    f"rows {twin + 1} and {row + 1} of '{self._table.name}' name the same image, "
-                    f"'{path}'",
+                    f"rows {twin + 1} and {row + 1} of '{self._table.name}' name the same "
+                    f"{self._modality.noun}, '{path}'",
                     thing=path,
                     remedy="remove one of the rows",
                 )
         return present
 
     def _find_folder(self, cell: str) -> None:
-        """Find the folder of the images, if the first one is not beside the table: `train` for
+        """Find the folder of the files, if the first one is not beside the table: `train` for
         `train.csv`, else the only folder beside the table with such a file."""
         if self._mode(posixpath.join(self._below, cell)) is not None:
             return
@@ -67,7 +69,9 @@ class NamedFiles:
     def _path(self, row: int, cell: str) -> str | None:
         """None for a file that is missing."""
         if not cell or cell.isspace():
-            raise self._error(row, "names no image", thing=self._table.name, remedy="remove it")
+            raise self._error(
+                row, f"names no {self._modality.noun}", thing=self._table.name, remedy="remove it"
+            )
         path = self._below_root(row, cell)
         mode = self._mode(path)
         if mode is None and "\\" in cell:  # as Windows separates folders
@@ -94,7 +98,7 @@ class NamedFiles:
                 row,
                 f"names '{cell}', a path that leaves the folder '{self._name}'",
                 thing=cell,
-                remedy=f"{_WRITE}, and put the images below its folder",
+                remedy=f"{_WRITE}, and put the {self._modality.plural} below its folder",
             )
         return path
 
@@ -110,13 +114,17 @@ class NamedFiles:
     def _missing(self, rows: Sequence[int], cells: Sequence[str]) -> NotFoundError:
         cell = cells[rows[0]]
         alike = self._alike(cell)
-        more = f"; so are the images of {counted(len(rows) - 1, 'more row')}" if rows[1:] else ""
+        more = (
+            f"; so are the {self._modality.plural} of {counted(len(rows) - 1, 'more row')}"
+            if rows[1:]
+            else ""
+        )
         return NotFoundError(
             f"row {rows[0] + 1} of '{self._table.name}' names '{cell}', which is not there"
             + (f", though '{alike}' is" if alike else "")
             + more,
             thing=cell,
-            remedy=_WRITE if alike else "add the image, or remove the row",
+            remedy=_WRITE if alike else f"add the {self._modality.noun}, or remove the row",
         )
 
     def _alike(self, cell: str) -> str | None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from zooadapt.data import folders, image_tables, tables
+from zooadapt.data import file_samples, file_tables, modalities, tables
 from zooadapt.data.assembly import assemble
+from zooadapt.data.cells import CellSamples, Texts
 from zooadapt.data.dataset import Dataset, LabelledRows, Samples, Split
+from zooadapt.data.modalities.text import MODALITY as TEXT
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import decode_text, existing, lines_of, read_text
-from zooadapt.data.text_folders import TEXT_SUFFIX, TextFiles, TextTree, read_text_folder
+from zooadapt.data.text_folders import TextFiles, read_text_folder
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError, UsageError
+from zooadapt.family.modality import Modality
+from zooadapt.runtime.options import flag
 
 _DEFAULTS = ReadOptions()
 
@@ -29,7 +33,7 @@ def open_dataset(
     seed: int = 0,
     offline: bool = False,
 ) -> Dataset:
-    """A labelled set: a folder of images or text files by class, a table of texts, or `hf:ID`.
+    """A labelled set: a folder of files by class, a table of texts or paths, or `hf:ID`.
 
     Data without a test part gets one: a stratified fifth, by seed. Every file is read once, for its
     hash and its faults; a later change of a file is an error when it is read. With `offline`,
@@ -38,7 +42,7 @@ def open_dataset(
     UnavailableError for a Hub data set that cannot be downloaded; UsageError for a group column of
     a folder.
     """
-    rows = _read(location, modality, options, offline)
+    rows = _read(location, modalities.named(modality), options, offline)
     return assemble(rows, location=location, modality=modality, options=options, seed=seed)
 
 
@@ -46,14 +50,15 @@ def open_samples(
     location: str, *, modality: str, options: ReadOptions = _DEFAULTS, offline: bool = False
 ) -> tuple[Split, tuple[str, ...]]:
     """All samples of a set and its classes. A set without labels has labels of -1 and no classes: a
-    folder of images, a table without the label column, a text file of one text a line, a folder of
+    folder of files, a table without the label column, a text file of one text a line, a folder of
     text files.
 
     Raises: as `open_dataset` and `open_inputs`.
     """
-    if _is_unlabelled(location, modality, options):
+    kind = modalities.named(modality)
+    if _is_unlabelled(location, kind, options):
         return open_inputs([location], modality=modality, options=options), ()
-    rows = _read(location, modality, options, offline, may_lack_labels=True)
+    rows = _read(location, kind, options, offline, may_lack_labels=True)
     if any(name is not None for name in rows.names):
         data = assemble(rows, location=location, modality=modality, options=options, seed=0)
         return data.everything, data.classes
@@ -62,8 +67,8 @@ def open_samples(
 
 
 def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = _DEFAULTS) -> Split:
-    """Unlabelled samples for prediction, in order: images and folders of them, a table's text
-    column, text files of one text a line, folders of text files of one text each, `-` for lines on
+    """Unlabelled samples for prediction, in order: files and folders of them, a table's column of
+    samples, text files of one text a line, folders of text files of one text each, `-` for lines on
     standard input, or, for texts, a text itself.
 
     Raises: NotFoundError for a path that is missing or empty; DataError for a broken one.
@@ -71,24 +76,28 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
     samples: Samples
     rows: Sequence[int]
     notes: list[str] = []
-    if modality == "image":
-        paths = [path for name in inputs for path in image_paths(name, options, notes)]
-        samples = files = folders.FileSamples(Path(), paths, options)
+    kind = modalities.named(modality)
+    if not kind.in_cells:
+        paths = [path for name in inputs for path in file_paths(name, kind, options, notes)]
+        samples = files = file_samples.FileSamples(Path(), paths, kind, options)
         rows = files.examine()
         notes += files.notes
     else:
-        samples = tables.TextSamples(
+        samples = CellSamples(
             [
-                texts_of(name, options, notes) if _is_place(name) else _Literal(number, name, notes)
+                texts_of(name, kind, options, notes)
+                if _is_place(name, kind)
+                else _Literal(number, name, notes)
                 for number, name in enumerate(inputs, 1)
-            ]
+            ],
+            kind,
         )
         rows = range(len(samples))
     if not len(rows):
         raise NotFoundError(
             f"no input in {', '.join(inputs[:3])}",
             thing=inputs[0],
-            remedy="give image files or folders, a table, or lines of text",
+            remedy=f"give {kind.plural}, files or folders of them, or a table",
         )
     return unlabelled(samples, rows, modality=modality, notes=notes)
 
@@ -110,9 +119,9 @@ def open_texts(location: str, *, options: ReadOptions = _DEFAULTS) -> Split:
     path = existing(location)
     names = [location]
     if path.is_dir():
-        kinds = (*tables.SUFFIXES, TEXT_SUFFIX)
-        names = [str(path / name) for name in _top_files(path, kinds, options)]
-    return open_inputs(names, modality="text", options=options)
+        suffixes = (*tables.SUFFIXES, *TEXT.suffixes)
+        names = [str(path / name) for name in _top_files(path, suffixes, options)]
+    return open_inputs(names, modality=TEXT.name, options=options)
 
 
 def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
@@ -124,7 +133,7 @@ def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
     path = existing(location)
     if not path.is_dir() and not path.is_file():
         raise _not_regular(location)
-    names = _top_files(path, (TEXT_SUFFIX,), options) if path.is_dir() else [""]
+    names = _top_files(path, TEXT.suffixes, options) if path.is_dir() else [""]
     texts = [read_text(path / name, options.encoding, []) for name in names]
     if not any(text.strip() for text in texts):
         raise NotFoundError(
@@ -133,9 +142,9 @@ def read_plain(location: str, *, options: ReadOptions = _DEFAULTS) -> list[str]:
     return texts
 
 
-def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> list[str]:
+def _top_files(path: Path, suffixes: Collection[str], options: ReadOptions) -> list[str]:
     """Raises: NotFoundError for a folder without files of these suffixes."""
-    names = Tree(path, options).files_in(Path())
+    names = Tree(path, TEXT, options).files_in(Path())
     chosen = [name for name in names if tables.kind_of(Path(name)) in suffixes]
     if not chosen:
         raise NotFoundError(
@@ -146,25 +155,26 @@ def _top_files(path: Path, suffixes: Sequence[str], options: ReadOptions) -> lis
     return chosen
 
 
-def _is_unlabelled(location: str, modality: str, options: ReadOptions) -> bool:
+def _is_unlabelled(location: str, modality: Modality, options: ReadOptions) -> bool:
     """Whether there is no place for labels: a file that is no table, a folder without folders."""
     if location.startswith("hf:"):
         return False
     if location == "-":
         return True
     path = existing(location)
-    if modality == "image":
-        if image_tables.listing_of(path, options, [], needs_labels=False) is not None:
+    tree = Tree(path, modality, options)
+    if not modality.in_cells:
+        if file_tables.listing_of(path, modality, options, [], needs_labels=False) is not None:
             return False
-        return not path.is_dir() or not Tree(path, options).folders(Path())
+        return not path.is_dir() or not tree.folders(Path())
     if not path.is_dir():
         return tables.kind_of(path) not in tables.SUFFIXES
-    return not (tables.has_train_table(path, options) or TextTree(path, options).folders(Path()))
+    return not (tables.has_train_table(tree) or tree.folders(Path()))
 
 
 def _read(
     location: str,
-    modality: str,
+    modality: Modality,
     options: ReadOptions,
     offline: bool,
     *,
@@ -176,28 +186,29 @@ def _read(
 
         return read_hub_set(location, modality=modality, options=options, offline=offline)
     path = existing(location)
-    if modality != "image":
-        classes = path.is_dir() and TextTree(path, options).folders(Path())
-        if classes and not tables.has_train_table(path, options):
-            return read_text_folder(path, options)
-        return tables.read_tables(path, options, may_lack_labels=may_lack_labels)
-    return image_tables.read_images(path, options, may_lack_labels=may_lack_labels)
+    if modality.in_cells:
+        tree = Tree(path, modality, options)
+        if path.is_dir() and tree.folders(Path()) and not tables.has_train_table(tree):
+            return read_text_folder(path, modality, options)
+        return tables.read_tables(path, modality, options, may_lack_labels=may_lack_labels)
+    return file_tables.read_files(path, modality, options, may_lack_labels=may_lack_labels)
 
 
-def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
+def _check_folders(location: str, modality: Modality, options: ReadOptions) -> None:
     """Raises: UsageError for `--train-folder` and `--test-folder` without a use."""
     if options.train_folder is options.test_folder is None:
         return
-    if options.image_column is not None:
+    column = flag(modality.column)
+    if not modality.in_cells and getattr(options, modality.column) is not None:
         raise UsageError(
-            "--image-column reads the images of a table, and --train-folder and --test-folder name "
-            "class folders",
-            thing="--image-column",
+            f"{column} reads the {modality.plural} of a table, and --train-folder and "
+            "--test-folder name class folders",
+            thing=column,
             remedy="leave out one of them",
         )
-    if location.startswith("hf:") or modality != "image" or Path(location).is_file():
+    if location.startswith("hf:") or modality.in_cells or Path(location).is_file():
         raise UsageError(
-            f"'{location}' is no folder of images, so it has no folders of parts",
+            f"'{location}' is no folder of images or other files, so it has no folders of parts",
             thing="--train-folder" if options.train_folder else "--test-folder",
             remedy="leave it out",
         )
@@ -209,19 +220,19 @@ def _check_folders(location: str, modality: str, options: ReadOptions) -> None:
         )
 
 
-def image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]:
-    """The image file of that name, those that a table names, or all of a folder, in order of name.
+def file_paths(name: str, modality: Modality, options: ReadOptions, notes: list[str]) -> list[str]:
+    """The file of that name, those that a table names, or all of a folder, in order of name.
 
     Raises: NotFoundError, AccessError, or DataError for a table's row at fault or a file that is
     not regular.
     """
     path = existing(name)
-    listing = image_tables.listing_of(path, options, notes, needs_labels=False)
+    listing = file_tables.listing_of(path, modality, options, notes, needs_labels=False)
     if listing is not None:
         notes += listing.notes
-        return [str(image_tables.root_of(path) / name) for name in listing.paths]
+        return [str(file_tables.root_of(path) / name) for name in listing.paths]
     if path.is_dir():
-        tree = Tree(path, options)
+        tree = Tree(path, modality, options)
         paths, _ = tree.files(Path())
         notes += tree.notes()
         return [str(path / name) for name in paths]
@@ -230,7 +241,7 @@ def image_paths(name: str, options: ReadOptions, notes: list[str]) -> list[str]:
     return [name]
 
 
-def texts_of(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
+def texts_of(name: str, modality: Modality, options: ReadOptions, notes: list[str]) -> Texts:
     """The texts of a table, of a file of one text a line, or of a folder of text files.
 
     Raises: as `open_inputs`.
@@ -240,13 +251,13 @@ def texts_of(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
         return tables.TextColumn.of("stdin", lines_of(text))
     path = existing(name)
     if path.is_dir():
-        tree = TextTree(path, options)
+        tree = Tree(path, modality, options)
         paths = [str(path / name) for name in tree.files(Path())[0]]
         texts = TextFiles(Path(), paths, options)
         notes += [*tree.notes(), *texts.notes]
         return texts
     if tables.kind_of(path) in tables.SUFFIXES:
-        table = tables.read(path, options=options, labelled=False)
+        table = tables.read(path, modality, options=options, labelled=False)
         notes += table.notes
         return table.text
     if path.is_block_device() or path.is_char_device():
@@ -254,12 +265,12 @@ def texts_of(name: str, options: ReadOptions, notes: list[str]) -> tables.Texts:
     return tables.TextColumn.of(path.name, lines_of(read_text(path, options.encoding, notes)))
 
 
-def _is_place(name: str) -> bool:
+def _is_place(name: str, modality: Modality) -> bool:
     """Whether an input is a path or `-` and no text. A missing path has the suffix of a table or
     text file, or is one word with a slash."""
     if name == "-" or os.path.lexists(name):
         return True
-    if tables.kind_of(Path(name)) in (*tables.SUFFIXES, TEXT_SUFFIX):
+    if tables.kind_of(Path(name)) in (*tables.SUFFIXES, *modality.suffixes):
         return True
     return len(name.split()) == 1 and not {os.sep, os.altsep or os.sep}.isdisjoint(name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zooadapt.family.modality import Limits
 from zooadapt.runtime import options
 from zooadapt.runtime.options import Group, option
 from zooadapt.runtime.ranges import Range
@@ -23,6 +24,19 @@ class ReadOptions:
         "Column with the image paths of a table, relative to the table.",
         Group.DATA,
         by_default="file_name",
+    )
+    audio_column: str | None = option(
+        None,
+        "Column with the paths of recordings in a table, relative to the table.",
+        Group.DATA,
+        by_default="file_name",
+    )
+    sample_column: str | None = option(
+        None,
+        "Column with the samples of a table, or their paths, for a kind of data that a plugin "
+        "brings.",
+        Group.DATA,
+        by_default="file_name, or the name of the kind",
     )
     label_column: str = option("label", "Column with the label of a table.", Group.DATA)
     group_column: str | None = option(
@@ -45,7 +59,7 @@ class ReadOptions:
     )
     skip_bad: bool = option(
         False,
-        "Skip and count broken images; every image is decoded once to find them.",
+        "Skip and count broken files; every image is decoded once to find them.",
         Group.READING,
     )
     drop_unlabelled: bool = option(False, "Skip table rows without a label.", Group.READING)
@@ -77,6 +91,17 @@ class ReadOptions:
         Group.READING,
         range=Range(1, 10**12),
     )
+    max_seconds: float = option(
+        600.0,
+        "Seconds of the longest recording that is read as one sample.",
+        Group.READING,
+        range=Range(0, 86_400, without=(0,)),
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """What a modality decodes at most."""
+        return Limits(pixels=self.max_pixels, seconds=self.max_seconds)
 
     def __post_init__(self) -> None:
         """Raises: UsageError naming an option with an invalid value."""

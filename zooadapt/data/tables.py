@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from zooadapt.data import csv_files, table_files
-from zooadapt.data.columns import Columns
-from zooadapt.data.dataset import LabelledRows, digest_of
+from zooadapt.data.cells import CellSamples
+from zooadapt.data.columns import Columns, samples_column
+from zooadapt.data.dataset import LabelledRows
 from zooadapt.data.labels import by_value, class_names
 from zooadapt.data.layout import PARTS
 from zooadapt.data.options import ReadOptions
@@ -19,6 +19,7 @@ from zooadapt.data.reading import GZIP, changed_error, file_error
 from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
+from zooadapt.family.modality import Modality
 from zooadapt.runtime.wording import counted
 
 if TYPE_CHECKING:
@@ -42,18 +43,6 @@ def kind_of(path: Path) -> str:
     """The suffix of a file's format, in lower case, without `.gz`."""
     name = path.name.lower()
     return PurePath(name.removesuffix(GZIP)).suffix
-
-
-class Texts(Protocol):
-    """Texts in a fixed order, each with a name."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> str:
-        """Raises: DataError for a file that changed."""
-        ...
-
-    def name_of(self, index: int) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,41 +88,9 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-class TextSamples:
-    """Texts of one or more tables or folders, end to end."""
-
-    def __init__(self, columns: Sequence[Texts]) -> None:
-        self._columns = columns
-        self._starts = [0]
-        for column in columns:
-            self._starts.append(self._starts[-1] + len(column))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def name(self, index: int) -> str:
-        column, row = self._find(index)
-        return column.name_of(row)
-
-    def raw(self, index: int, *, min_side: int | None, channels: int) -> str:
-        column, row = self._find(index)
-        return column[row]
-
-    def size(self, index: int) -> tuple[int, int]:
-        return 0, 0
-
-    def digest(self, index: int) -> bytes:
-        return digest_of(self.raw(index, min_side=None, channels=0))
-
-    def _find(self, index: int) -> tuple[Texts, int]:
-        """Raises: IndexError."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        table = bisect_right(self._starts, index) - 1
-        return self._columns[table], index - self._starts[table]
-
-
-def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = False) -> LabelledRows:
+def read_tables(
+    path: Path, modality: Modality, options: ReadOptions, *, may_lack_labels: bool = False
+) -> LabelledRows:
     """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`). If all labels are
     numbers, or all are truth values, equal values are one class.
 
@@ -143,15 +100,15 @@ def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = Fal
     """
     columns, parts, names, groups = [], [], [], []
     notes: list[str] = []
-    for part, file in tables_of(path, options, notes):
+    for part, file in tables_of(path, modality, options, notes):
         needs = part in ("train", "all") and not may_lack_labels
-        table = read(file, options=options, labelled=True, may_lack_labels=not needs)
+        table = read(file, modality, options=options, labelled=True, may_lack_labels=not needs)
         columns.append(table.text)
         parts += [part] * len(table.labels)
         names += table.labels
         groups += table.groups
         notes += table.notes
-    samples = TextSamples(columns)
+    samples = CellSamples(columns, modality)
     return LabelledRows(
         samples=samples,
         rows=range(len(samples)),
@@ -163,7 +120,12 @@ def read_tables(path: Path, options: ReadOptions, *, may_lack_labels: bool = Fal
 
 
 def read(
-    path: Path, *, options: ReadOptions, labelled: bool, may_lack_labels: bool = False
+    path: Path,
+    modality: Modality,
+    *,
+    options: ReadOptions,
+    labelled: bool,
+    may_lack_labels: bool = False,
 ) -> Table:
     """One table; with `may_lack_labels`, labels and groups are None for missing columns.
 
@@ -171,7 +133,8 @@ def read(
     AccessError.
     """
     selection = Columns(
-        text=options.text_column,
+        text=samples_column(modality, options),
+        modality=modality,
         label=options.label_column if labelled else None,
         group=options.group_column if labelled else None,
         may_lack_label=may_lack_labels,
@@ -270,9 +233,9 @@ def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | No
     return [None if value is None else numbers.get(value) for value in values]
 
 
-def has_train_table(path: Path, options: ReadOptions) -> bool:
+def has_train_table(tree: Tree) -> bool:
     """Whether a folder contains a table named as a training part."""
-    return any(PARTS.get(stem_of(name)) == "train" for name in Tree(path, options).files_in(Path()))
+    return any(PARTS.get(stem_of(name)) == "train" for name in tree.files_in(Path()))
 
 
 def stem_of(name: str) -> str:
@@ -283,7 +246,9 @@ def stem_of(name: str) -> str:
     return stem if suffix in SUFFIXES else ""
 
 
-def tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple[str, Path]]:
+def tables_of(
+    path: Path, modality: Modality, options: ReadOptions, notes: list[str]
+) -> list[tuple[str, Path]]:
     """A table, or the tables of a folder, each with its part.
 
     Raises: DataError for a file that is no table, two tables of one part, or no `train.*`.
@@ -296,13 +261,13 @@ def tables_of(path: Path, options: ReadOptions, notes: list[str]) -> list[tuple[
             thing=str(path),
             remedy=f"give one of {', '.join(SUFFIXES)}, or one of them with {GZIP}",
         )
-    tree = Tree(path, options)
+    tree = Tree(path, modality, options)
     names = tree.files_in(Path())
     chosen = [(part, Path(name)) for name in names if (part := PARTS.get(stem_of(name)))]
     refuse_twins(chosen, path.name)
     if not any(part == "train" for part, _ in chosen):
         raise DataError(
-            f"folder '{path.name}' holds no train table, and the model takes text",
+            f"folder '{path.name}' holds no train table, and the model takes {modality.plural}",
             thing=str(path),
             remedy="give train.csv and test.csv, a file, or a folder of .txt files for each class",
         )

@@ -6,30 +6,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from zooadapt.data.cells import CellSamples
 from zooadapt.data.csv_files import MAX_FIELD
 from zooadapt.data.dataset import LabelledRows
 from zooadapt.data.listing import files_by_class
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.reading import GZIP, read_text
-from zooadapt.data.tables import TextSamples
+from zooadapt.data.reading import read_text
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError
+from zooadapt.family.modality import Modality
 from zooadapt.runtime.wording import counted
-
-TEXT_SUFFIX = ".txt"
-
-
-class TextTree(Tree):
-    """A folder whose samples are the files named `.txt` or without a suffix."""
-
-    kind = "text"
-    formats = TEXT_SUFFIX
-
-    def _is_named_so(self, name: str) -> bool:
-        return Path(name.lower().removesuffix(GZIP)).suffix in (TEXT_SUFFIX, "")
-
-    def _is_sample(self, path: Path) -> bool:
-        return self._is_named_so(path.name)
 
 
 class TextFiles:
@@ -75,15 +61,15 @@ class TextFiles:
         return self._paths[index]
 
 
-def read_text_folder(root: Path, options: ReadOptions) -> LabelledRows:
+def read_text_folder(root: Path, modality: Modality, options: ReadOptions) -> LabelledRows:
     """The texts of a labelled folder in order of part, class and name, one text a file.
 
     Raises: as `files_by_class` and `TextFiles`.
     """
-    listing = files_by_class(TextTree(root, options), options)
+    listing = files_by_class(Tree(root, modality, options), options)
     texts = TextFiles(root, listing.paths, options)
     return LabelledRows(
-        samples=TextSamples([texts]),
+        samples=CellSamples([texts], modality),
         rows=range(len(texts)),
         parts=listing.parts,
         names=listing.labels,

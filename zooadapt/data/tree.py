@@ -7,10 +7,10 @@ import stat
 from collections import Counter
 from pathlib import Path
 
-from zooadapt.data import images
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import file_error
 from zooadapt.errors import DataError
+from zooadapt.family.modality import Modality
 from zooadapt.runtime.wording import counted
 
 _SYSTEM_FILES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
@@ -27,12 +27,8 @@ class Tree:
     """A folder of samples. Hidden files are ignored; links are followed inside the root only, and
     never in a circle; everything else that is left out is counted."""
 
-    kind = "image"
-    """The word for a sample; subclasses have other samples."""
-    formats = "JPEG or PNG"
-
-    def __init__(self, root: Path, options: ReadOptions) -> None:
-        self.root = root
+    def __init__(self, root: Path, modality: Modality, options: ReadOptions) -> None:
+        self.root, self.modality = root, modality
         self._real, self._options = os.path.realpath(root), options
         self._left_out: Counter[tuple[str, str]] = Counter()
         self._sniffed: Counter[str] = Counter()
@@ -50,7 +46,8 @@ class Tree:
             suffixes = ", ".join(
                 suffix or "no suffix" for suffix, _ in self._sniffed.most_common(3)
             )
-            one, many = "image is known by its content", "images are known by their content"
+            one = f"{self.modality.noun} is known by its content"
+            many = f"{self.modality.plural} are known by their content"
             notes.append(f"{counted(self._sniffed.total(), one, many)} ({suffixes})")
         return notes
 
@@ -58,21 +55,22 @@ class Tree:
         """Names of the folders in a folder, sorted."""
         return [name for name, kind in self._entries(below) if kind == "folder"]
 
-    def holds_images(self, below: Path) -> bool:
-        """Whether a folder itself, without its subfolders, holds an image."""
+    def holds_samples(self, below: Path) -> bool:
+        """Whether a folder itself, without its subfolders, holds a sample."""
         names = self.files_in(below)
-        names.sort(key=self._is_named_so, reverse=True)
+        names.sort(key=self.modality.is_named_so, reverse=True)
         return any(self._is_sample(below / name) for name in names)
 
-    def images_in(self, below: Path) -> list[str]:
-        """Names of a folder's own images, sorted."""
+    def samples_in(self, below: Path) -> list[str]:
+        """Names of a folder's own samples, sorted."""
         return [name for name in self.files_in(below) if self._is_sample(below / name)]
 
-    def leave_images(self, below: Path) -> None:
-        """Count a folder's own images as left out."""
-        loose = len(self.images_in(below))
+    def leave_samples(self, below: Path) -> None:
+        """Count a folder's own samples as left out."""
+        loose = len(self.samples_in(below))
         if loose:
-            one, many = (f"{kind} outside class folders" for kind in (self.kind, f"{self.kind}s"))
+            nouns = self.modality.noun, self.modality.plural
+            one, many = (f"{noun} outside class folders" for noun in nouns)
             self.leave_out(one, many, loose)
 
     def files_in(self, below: Path) -> list[str]:
@@ -80,7 +78,7 @@ class Tree:
         return [name for name, kind in self._entries(below) if kind == "file"]
 
     def files(self, below: Path) -> tuple[list[str], Counter[str]]:
-        """Image files in a folder and its subfolders, sorted, as posix paths below the root, and
+        """The samples in a folder and its subfolders, sorted, as posix paths below the root, and
         the suffixes of other files, which are left out."""
         paths: list[str] = []
         others: Counter[str] = Counter()
@@ -96,26 +94,26 @@ class Tree:
                     waiting.append(folder / name)
                 elif kind == "file" and self._is_sample(folder / name):
                     paths.append((folder / name).as_posix())
-                    if not self._is_named_so(name):
+                    if not self.modality.is_named_so(name):
                         self._sniffed[Path(name).suffix.lower()] += 1
                 elif kind == "file":
                     others[Path(name).suffix.lower()] += 1
         if others:
-            one, many = f"file that is no {self.kind}", f"files that are no {self.kind}s"
+            one = f"file that is no {self.modality.noun}"
+            many = f"files that are no {self.modality.plural}"
             self.leave_out(one, many, others.total())
         return sorted(paths), others
 
-    def _is_named_so(self, name: str) -> bool:
-        return Path(name).suffix.lower() in images.SUFFIXES
-
     def _is_sample(self, path: Path) -> bool:
         """By the suffix, else by the first bytes."""
-        if self._is_named_so(path.name):
+        if self.modality.is_named_so(path.name):
             return True
+        if not self.modality.sniffed:
+            return False
         try:
             with open(self.root / path, "rb") as file:
-                return images.begins_image(file.read(images.SNIFFED))
-        except OSError:  # an unreadable file without an image's suffix is no image
+                return self.modality.begins(file.read(self.modality.sniffed))
+        except OSError:  # an unreadable file without a sample's suffix is no sample
             return False
 
     def _entries(self, below: Path) -> list[tuple[str, str]]:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from zooadapt.family.modality import Clip as Clip
+from zooadapt.family.modality import Modality as Modality
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
@@ -127,8 +130,8 @@ class Language:
 
 
 class Preprocessor(Protocol):
-    """Maps raw samples (`PIL.Image.Image`, or `str`, which may be a `TextPair`) to the input of
-    stage 0."""
+    """Maps raw samples (`PIL.Image.Image`; `str`, which may be a `TextPair`; `Clip`; or what the
+    modality of a plugin gives) to the input of stage 0."""
 
     min_side: int | None
     """Images: pixels of the shorter side that suffice for full quality; None decodes in full."""
@@ -167,7 +170,8 @@ class Family(ABC):
     name: ClassVar[str]
     """Equal to the entry-point name."""
     modality: ClassVar[str]
-    """What the preprocessor takes: `"image"` (`PIL.Image.Image`) or `"text"` (`str`)."""
+    """What the preprocessor takes: image (`PIL.Image.Image`), text (`str`), audio (`Clip`), or the
+    name of a modality that a plugin brings."""
     library: ClassVar[str] = "zooadapt"
     """The Hub's `library_name` of an export: a library that loads it without zooadapt, if any."""
     can: ClassVar[Capabilities] = Capabilities()
@@ -247,6 +251,11 @@ class Family(ABC):
         """For the model card: Python code by which the family's own library predicts one input with
         an export of this `config`, in the folder `place` or, `on_hub`, in the repo `place`. None
         where only zooadapt loads it."""
+        return None
+
+    def sample_rate(self, config: Mapping[str, Any]) -> int | None:
+        """Sounds: the samples a second that the preprocessor takes, to which the core resamples
+        every clip; None leaves clips at the rate of their files."""
         return None
 
     def with_input(

@@ -9,13 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.backbone.rows import Rows, chosen
+from zooadapt.data import modalities
 
-IMAGE_THRESHOLD, OTHER_THRESHOLD = 0.9, 0.999
-"""Cosine of whitened features from which two samples are near-duplicates. Measured on flowers5 and
-trashnet6 with two networks: of 1,408 photos different ones have at most 0.87, three pairs that
-show one thing from one place 0.91 and more; of 300 photos recompressed or resized, all are found at
-JPEG quality 90 or 95 % of the size, 0.94 to 0.97 at quality 75, 0.96 to 0.98 at 80 % of the size.
-Questions of trec6 that differ in a word have up to 0.998."""
 LEAST_DIRECTIONS = 24
 """Effective dimensions of features, at least, that distinguish a near-duplicate from a similar
 sample. Photos have 58 and 73; pen-drawn letters, which these features confuse, 17; sentences 100 by
@@ -41,7 +36,7 @@ def near_equal(digests: Sequence[bytes], rows: Rows, modality: str) -> dict[byte
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = _pairs(whitened, IMAGE_THRESHOLD if modality == "image" else OTHER_THRESHOLD)
+    pairs = _pairs(whitened, modalities.named(modality).near)
     size = (len(first),) * 2
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=size)
     cluster = connected_components(links, directed=False)[1]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from zooadapt.data import Split
+from zooadapt.data import Split, modalities
 from zooadapt.data.splits import assign_parts
 from zooadapt.heads import metrics
 from zooadapt.heads.metrics import Comparison, Metrics
@@ -43,18 +43,20 @@ class Baseline:
         return find_spec(self.needs) is not None
 
 
-BASELINES: Mapping[str, tuple[Baseline, ...]] = {
-    "text": (
-        Baseline(
-            name="tfidf",
-            title="TF-IDF of words and characters with logistic regression",
-            module="zooadapt.heads.bag_of_words",
-            needs="sklearn",
-            package="scikit-learn",
-        ),
+BASELINES = (
+    Baseline(
+        name="tfidf",
+        title="TF-IDF of words and characters with logistic regression",
+        module="zooadapt.heads.bag_of_words",
+        needs="sklearn",
+        package="scikit-learn",
     ),
-}
-"""By modality; other modalities have none."""
+)
+
+
+def baselines_of(modality: str) -> tuple[Baseline, ...]:
+    """The baselines for samples of this modality: those of texts, or none."""
+    return BASELINES if modalities.named(modality).is_language else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,7 @@ def notes(modality: str, results: Sequence[BaselineResult]) -> list[str]:
     return [
         f"{baseline.title} was not measured beside the model, since {baseline.package} is not "
         f"installed: pip install {baseline.package}"
-        for baseline in BASELINES.get(modality, ())
+        for baseline in baselines_of(modality)
         if not baseline.installed
     ] + [
         f"{result.baseline.name} used a stratified sample of the {name} part, {count} of {of} "
@@ -142,7 +144,7 @@ def measure_baselines(
     """
     return tuple(
         _measure(baseline, parts, num_classes, seed)
-        for baseline in BASELINES.get(parts["train"].split.modality, ())
+        for baseline in baselines_of(parts["train"].split.modality)
         if baseline.installed
     )
 

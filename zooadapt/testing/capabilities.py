@@ -38,7 +38,7 @@ def check_other_crops(case: Case) -> None:
     and an export keeps the crop."""
     need(case.family.can.crop, "capability crop")
     high, wide = _image(case).shape[2:]
-    (raw,) = synthesise("image", 1, channels=case.model.channels)
+    (raw,) = case.raws(1)
     image = raw.resize((4 * wide, high))
     other = image.copy()
     other.paste(image.crop((2 * wide, 0, 3 * wide, high)), (0, 0))
@@ -129,7 +129,7 @@ def _check_runs(
     in_chans: int | None = None,
 ) -> None:
     model = build(case.exported, input_size=input_size, in_chans=in_chans)
-    raws = synthesise("image", 2, channels=model.channels)
+    raws = synthesise(case.family.modality, 2, view=model.view)
     activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     shapes = [tuple(t.shape[1:]) for t in activations.values() if t.ndim == 4]
     require(

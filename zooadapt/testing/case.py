@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from zooadapt.backbone.pretrained import Model, build
 from zooadapt.backbone.staged import StagedBackbone
+from zooadapt.data import modalities
 from zooadapt.data.synthesis import synthesise
 from zooadapt.family import FILES, Activations, Family, Preprocessor, Sample, Stage, further_files
+from zooadapt.family.modality import Modality
 from zooadapt.testing.outcomes import Faults
 from zooadapt.testing.steps import Training, parameters_with_gradient, train
 from zooadapt.workflows import export
@@ -87,8 +89,12 @@ class Case:
     def preprocessor(self) -> Preprocessor:
         return self.model.preprocessor
 
+    @property
+    def modality(self) -> Modality:
+        return modalities.named(self.family.modality)
+
     def raws(self, n: int = N, *, seed: int = 0) -> list[Any]:
-        return synthesise(self.family.modality, n, seed, channels=self.model.channels)
+        return synthesise(self.family.modality, n, seed, view=self.model.view)
 
     def samples(self, n: int = N, *, seed: int = 0) -> list[Sample]:
         return [self.preprocessor(raw, rng=None) for raw in self.raws(n, seed=seed)]

@@ -51,9 +51,7 @@ def import_alone(family: Family, config: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def load_elsewhere(
-    family: Family, folder: Path, n: int, *, channels: int
-) -> tuple[Tensor, tuple[str, ...]]:
+def load_elsewhere(family: Family, folder: Path, n: int) -> tuple[Tensor, tuple[str, ...]]:
     """Logits `(n, K)` of an export for `n` synthesised samples, computed by another process, and
     what a second `build` opened there.
 
@@ -69,7 +67,6 @@ def load_elsewhere(
             "path": sys.path,
             "folder": str(folder),
             "n": n,
-            "channels": channels,
             "threads": torch.get_num_threads(),
             "out": str(logits),
         }

@@ -11,6 +11,7 @@ from abc import ABC
 from contextlib import suppress
 from typing import Any
 
+from zooadapt.data import modalities
 from zooadapt.errors import ZooadaptError
 from zooadapt.family import (
     API_VERSION,
@@ -48,7 +49,7 @@ def check_it_declares_itself(case: Case) -> None:
         )
     kinds = {
         "api": (family.api == API_VERSION and type(family.api) is int, f"the number {API_VERSION}"),
-        "modality": (family.modality in ("image", "text"), '"image" or "text"'),
+        "modality": (family.modality in modalities.names(), f"one of {modalities.names()}"),
         "can": (isinstance(family.can, Capabilities), "Capabilities(...)"),
         "imports": (_names(family.imports), "a tuple of module names"),
         "fetches": (_names(family.fetches), "a tuple of file names"),

@@ -95,9 +95,7 @@ def check_an_export_loads_in_a_clean_process(case: Case) -> None:
     with torch.no_grad():
         expected = network_logits(case.backbone.net, case.activations())
     folder = case.exported.origin.folder
-    logits, touched = clean.load_elsewhere(
-        case.family, folder, len(expected), channels=case.model.channels
-    )
+    logits, touched = clean.load_elsewhere(case.family, folder, len(expected))
     require(
         logits.shape == expected.shape and torch.equal(logits, expected),
         declared="the same logits",

@@ -210,9 +210,9 @@ def check_padding_changes_nothing(case: Case) -> None:
 
 def _longest(case: Case) -> dict[str, Tensor]:
     """A sample that is longer than all samples of the case."""
-    samples = [case.preprocessor(" ".join(case.raws(12)), rng=None)]
-    if case.family.modality == "image":
-        samples = case.samples(12)
+    raws = case.raws(12)
+    longer = case.modality.joined(raws)
+    samples = case.samples(12) if longer is None else [case.preprocessor(longer, rng=None)]
     return max(samples, key=lambda sample: sum(t.numel() for t in sample.values()))
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooadapt.data.synthesis import extremes
 from zooadapt.family import FILES, Preprocessor, Sample
 from zooadapt.testing.case import Case, same
 from zooadapt.testing.clauses import clause, refuse, require
@@ -27,7 +26,7 @@ def check_preprocessing_is_a_function(case: Case) -> None:
     """A sample is a function of the raw sample and of `rng`, if any, alone: in any thread, with any
     global random state. The raw sample stays as it is."""
     raws = case.raws(8)
-    before = [_content(raw) for raw in raws]
+    before = [_content(case, raw) for raw in raws]
     for augment in AUGMENTATIONS:
         prepare = case.family.preprocessor(case.config, augment=augment)
         for seeded in (False, True):
@@ -56,7 +55,7 @@ def check_preprocessing_is_a_function(case: Case) -> None:
             remedy="preprocess each of them as if it were the only one",
         )
     require(
-        [_content(raw) for raw in raws] == before,
+        [_content(case, raw) for raw in raws] == before,
         declared="raw samples stay as they are",
         actual="a raw sample was changed",
         remedy="work on a copy: the core keeps decoded samples for the next epoch",
@@ -67,7 +66,7 @@ def check_preprocessing_is_a_function(case: Case) -> None:
 def check_samples_fit_together(case: Case) -> None:
     """Samples of any content, augmented or not, have the same names and types, and the same shapes
     unless the family declares `variable_length`; the network runs on their batch."""
-    raws = case.raws() + extremes(case.family.modality, channels=case.model.channels)
+    raws = [*case.raws(), *case.modality.extremes(view=case.model.view)]
     expected = _kind(case.samples(1)[0], case)
     samples = []
     for augment in AUGMENTATIONS:
@@ -187,8 +186,8 @@ def _kind(sample: Sample, case: Case) -> dict[str, Any]:
     }
 
 
-def _content(raw: Any) -> Any:
-    return raw if isinstance(raw, str) else (raw.mode, raw.size, raw.tobytes())
+def _content(case: Case, raw: Any) -> list[bytes]:
+    return list(case.modality.pieces(raw))
 
 
 def _seed_everything(seed: int) -> None:

@@ -13,6 +13,7 @@ from unittest import SkipTest
 
 from zooadapt.errors import PluginError, UsageError
 from zooadapt.family import Family
+from zooadapt.runtime.plugin_calls import contained
 from zooadapt.testing import (
     capabilities,
     declaration,
@@ -27,7 +28,6 @@ from zooadapt.testing.clauses import Check
 from zooadapt.testing.outcomes import Broken
 from zooadapt.zoo import registry
 from zooadapt.zoo.plugin_code import places
-from zooadapt.zoo.plugin_proxy import contained
 from zooadapt.zoo.sources import open_source
 
 _PREFIX = "check_"

@@ -42,7 +42,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(job["threads"])
     family = getattr(importlib.import_module(job["module"]), job["name"])()
     model = build(reopened(family, Path(job["folder"])), seed=_SEED)
-    raws = synthesise(family.modality, job["n"], channels=job["channels"])
+    raws = synthesise(family.modality, job["n"], view=model.view)
     activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     model_files.write_weights(
         Path(job["out"]), {"logits": network_logits(model.backbone.net, activations)}

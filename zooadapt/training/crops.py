@@ -53,7 +53,7 @@ def settle(
     """The model with the crop that suits its images, where the choice was left open, the source's
     own leaves out much of a typical one, and another is better by leave-one-out; notes on what the
     source throws away of them. Images of usual shapes cost nothing."""
-    if model.source.family.modality != "image":
+    if not train.kind.has_size:
         return Framing(model=model)
     size, notes = _typical(train), _thrown_away(request, model, train)
     lost = _lost(model.preprocessor, size)
@@ -89,7 +89,7 @@ def _compared(
     for name, one in zip(names, models, strict=True):
         rows = engine.features(
             one.backbone,
-            Inputs(some, one.preprocessor, channels=one.channels),
+            Inputs(some, one.preprocessor, view=one.view),
             batch_size=32,
             progress=progress,
             what=f"features with crop {name}",

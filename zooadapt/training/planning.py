@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zooadapt.data import Dataset
+from zooadapt.data import Dataset, modalities
 from zooadapt.errors import DataError, UsageError
 from zooadapt.heads.fitting import FOLDS
 from zooadapt.runtime.choice import Choice
@@ -230,13 +230,10 @@ def _norm_statistics(request: Request) -> tuple[str, str]:
 def _augment(request: Request, modality: str, trains: bool) -> tuple[str, str]:
     if request.augment != "auto":
         return request.augment, "asked for"
-    if modality != "image" or not trains:
+    kind = modalities.named(modality)
+    if not kind.augmentations or not trains:
         return "none", "nothing to vary"
-    return (
-        "crop",
-        "cropped anew in every epoch; mirroring is left to --augment flip, since "
-        "letters and signs do not survive it",
-    )
+    return kind.augmentations[0], kind.why_augmented
 
 
 def _folds(request: Request, groups: int) -> tuple[int, int, str]:

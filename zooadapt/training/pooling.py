@@ -50,7 +50,7 @@ def choose(
     inputs = Inputs(
         train,
         model.preprocessor,
-        channels=model.channels,
+        view=model.view,
         variable_length=source.family.can.variable_length,
     )
     some = _some(inputs, width=model.backbone.head.weight.shape[1])

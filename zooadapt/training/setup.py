@@ -311,6 +311,6 @@ def _inputs(split: Split, model: Model) -> Inputs:
     return Inputs(
         split,
         model.preprocessor,
-        channels=model.channels,
+        view=model.view,
         variable_length=model.source.family.can.variable_length,
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
 from zooadapt.backbone.pretrained import Model
-from zooadapt.data import ReadOptions, Split, open_inputs, open_texts
+from zooadapt.data import ReadOptions, Split, modalities, open_inputs, open_texts
 from zooadapt.errors import DataError
 from zooadapt.heads import fitting, selection
 from zooadapt.runtime import distributed
@@ -44,7 +44,7 @@ def read(location: str, source: Source, test: Split | None, options: ReadOptions
     where this network is none or there are too few samples; what `open_texts` or `open_inputs`
     raises.
     """
-    if source.family.modality == "text":
+    if modalities.named(source.family.modality).is_language:
         source.family.language(source.config)
         samples = open_texts(location, options=options)
     else:
@@ -92,7 +92,7 @@ def refine(
     inputs = Inputs(
         labelled,
         model.preprocessor,
-        channels=model.channels,
+        view=model.view,
         variable_length=model.source.family.can.variable_length,
     )
 
@@ -105,7 +105,7 @@ def refine(
         return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")
 
     measured, states = [losses()], [start]
-    if model.source.family.modality == "text":
+    if target.kind.is_language:
         what, fact = _train_on(model, engine, target, batch_size, seed, deadline, progress)
         states.append(weight_averaging.copy(net))
         measured.append(losses())
@@ -135,7 +135,7 @@ def seconds(
     """What `refine` takes without a deadline, by measured costs. A few batches of texts are trained
     on at a rate of 0, which changes nothing of the network."""
     probe = costs.passes(len(labelled))
-    if model.source.family.modality != "text":
+    if not target.kind.is_language:
         return costs.passes(len(target)) + (1 + len(_SHARES)) * probe
     count = min(len(target), _TRIED * batch_size)
     texts = [target.raw(int(k)) for k in np.linspace(0, len(target) - 1, count)]
@@ -189,9 +189,9 @@ def _reestimate(
     model: Model, engine: Engine, target: Split, batch_size: int, seed: int, progress: Progress
 ) -> tuple[str, str]:
     """Measure the statistics of batch norms anew; what was done, and no fact if there are none."""
-    inputs = Inputs(target, model.preprocessor, channels=model.channels)
+    inputs = Inputs(target, model.preprocessor, view=model.view)
     count = norm_statistics.reestimate(
         model.backbone, engine, inputs, batch_size=batch_size, seed=seed, progress=progress
     )
-    what = f"norm statistics of {len(target)} images"
+    what = f"norm statistics of {len(target)} {target.kind.plural}"
     return what, f"{count} batch norms measured anew" if count else ""

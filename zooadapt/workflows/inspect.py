@@ -23,7 +23,7 @@ def inspect(
     from zooadapt.training import cost_model
 
     model = build(source, classes=source.classes or ("class",))
-    raws = synthesise(source.family.modality, batch_size, channels=model.channels)
+    raws = synthesise(source.family.modality, batch_size, view=model.view)
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     progress.doing("measuring the stages")
     measured = cost_model.of_stages(model.backbone, batch)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zooadapt.backbone.pretrained import Model
-from zooadapt.data import Dataset
+from zooadapt.data import Dataset, modalities
 from zooadapt.family import config_keys
 from zooadapt.heads.metrics import BINS, Metrics
 from zooadapt.heads.text_baseline import BaselineResult
@@ -24,15 +24,10 @@ from zooadapt.zoo.hub import records
 from zooadapt.zoo.hub.card import BEGIN, END, FOLDER, join
 from zooadapt.zoo.sources import Source
 
-_TASKS = {"image": "image-classification", "text": "text-classification"}
 _HUB = "https://huggingface.co"
 _MOST_CLASSES = 40
 _MOST_LISTED = 1000
 _FEW = 10
-_COMMAND = {
-    "image": f"zooadapt predict {FOLDER} photo.jpg",
-    "text": f'echo "a text" | zooadapt predict {FOLDER} -',
-}
 
 
 def compose(
@@ -54,7 +49,7 @@ def compose(
 def _front(
     plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None
 ) -> dict[str, Any]:
-    source, task = model.source, _TASKS[model.source.family.modality]
+    source, task = model.source, data.train.kind.pipeline_tag
     measured, split = (test, "test") if test else (val, plan.val)
     hub_set = _hub_set(data)
     kind = {"type": hub_set or "private", "name": hub_set or "target data", "split": split}
@@ -168,7 +163,8 @@ def _origin(plan: Plan, source: Source) -> str:
 
 def _usage(model: Model) -> list[str]:
     family, config = model.source.family, model.source.config
-    parts = [f"```sh\n{_COMMAND[family.modality]}\n```\n"]
+    example = modalities.named(family.modality).example
+    parts = [f"```sh\n{example.format(model=FOLDER)}\n```\n"]
     if code := family.usage(family.native_config(config, model.classes), FOLDER):
         parts.append(f"Or without zooadapt:\n\n```python\n{code}```\n")
     return parts

@@ -202,6 +202,6 @@ def _mode(model: Model, split: Split, settings: Settings, progress: Progress) ->
     if recorded is not None:
         return recorded
     progress.doing("measuring in which precision and layout the network is fastest here")
-    loader = Inputs(split, model.preprocessor, channels=model.channels)
+    loader = Inputs(split, model.preprocessor, view=model.view)
     batch = next(loader.batches([np.arange(min(4, len(split)))]))
     return choose(model.backbone, batch, precision=settings.precision, device=device)

@@ -160,7 +160,7 @@ def _inputs(model: Model, sample: Split) -> Inputs:
     return Inputs(
         sample,
         model.preprocessor,
-        channels=model.channels,
+        view=model.view,
         variable_length=model.source.family.can.variable_length,
         memory=0,
     )

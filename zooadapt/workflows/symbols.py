@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooadapt.backbone.pretrained import Model
-from zooadapt.data import Split
+from zooadapt.data import Split, modalities
 
 _FRAME = 4
 """Special tokens around a text, at most, which the limit counts and the symbols read do not."""
@@ -48,7 +48,7 @@ class Symbols:
 
 def of_texts(model: Model, splits: Iterable[Split]) -> Symbols | None:
     """Count the symbols of every text; None for samples that are no texts."""
-    if model.source.family.modality != "text":
+    if not modalities.named(model.source.family.modality).is_language:
         return None
     prepare: Any = model.preprocessor
     limit = prepare.config().get("max_length")
@@ -56,7 +56,7 @@ def of_texts(model: Model, splits: Iterable[Split]) -> Symbols | None:
     unknown = read = texts = longer = longest = 0
     for split in splits:
         for k in range(len(split)):
-            text = split.raw(k, min_side=None, channels=model.channels)
+            text = split.raw(k)
             unfamiliar, length_read = prepare.unknowns(text)
             unknown, read, texts = unknown + unfamiliar, read + length_read, texts + 1
             if length_read + _FRAME >= limit and (length := prepare.length(text)) > limit:

@@ -13,15 +13,13 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from zooadapt.family import Family
-
 _CODE = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
-_imported: dict[type[Family], str] = {}
+_imported: dict[type, str] = {}
 _hashes: dict[Path, tuple[int, int, str]] = {}
 """By file: its size, modification time and hash."""
 
 
-def code_sha256(family: type[Family], distribution: Distribution | None = None) -> str:
+def code_sha256(family: type, distribution: Distribution | None = None) -> str:
     """A hash of the code of a family's package, of its base classes' packages and of the rest of
     its distribution, including the folder of an editable one. A class whose files were edited after
     the first call, which should follow its import, has both hashes: it may run either code."""
@@ -30,7 +28,7 @@ def code_sha256(family: type[Family], distribution: Distribution | None = None) 
     return current if current == first else f"{first} {current}"
 
 
-def _sha256(family: type[Family], distribution: Distribution | None) -> str:
+def _sha256(family: type, distribution: Distribution | None) -> str:
     files = {path for place in places(family) for path in _below(place)}
     if distribution is not None:
         files.update(_distributed(distribution))
@@ -38,7 +36,7 @@ def _sha256(family: type[Family], distribution: Distribution | None) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def places(family: type[Family]) -> Iterator[Path]:
+def places(family: type) -> Iterator[Path]:
     """Folders or files of the top-level packages that define a class and its bases."""
     tops = {base.__module__.partition(".")[0] for base in family.__mro__}
     for top in tops - sys.stdlib_module_names - {__name__.partition(".")[0]}:

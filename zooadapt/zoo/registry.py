@@ -19,8 +19,9 @@ from typing import Any
 from zooadapt.errors import DataError, PluginError, UsageError, ZooadaptError
 from zooadapt.family import API_VERSION, Capabilities, Family
 from zooadapt.family.config_keys import nested
+from zooadapt.runtime.plugin_calls import Owner, contained
 from zooadapt.zoo.plugin_code import code_sha256
-from zooadapt.zoo.plugin_proxy import FamilyProxy, Owner, contained
+from zooadapt.zoo.plugin_proxy import FamilyProxy
 
 GROUP = "zooadapt.families"
 SLOW_IMPORT_SECONDS = 5.0
@@ -290,8 +291,6 @@ def _import(entry: EntryPoint) -> type[Family]:
     code_sha256(family, entry.dist)
     if family.name != entry.name:
         raise _unusable(owner, f"the class is named '{family.name}'")
-    if family.modality not in ("image", "text"):
-        raise _unusable(owner, f"its modality '{family.modality}' is neither image nor text")
     if not isinstance(family.can, Capabilities):
         raise _unusable(owner, f"its 'can' is {family.can!r:.80}, not Capabilities")
     for attribute in ("imports", "fetches", "weight_folders"):

@@ -12,12 +12,16 @@ from zooadapt.runtime import filesystem, outputs
 from zooadapt.runtime.version import __version__
 from zooadapt.zoo import registry
 
+_ROOT = files("zooadapt.zoo") / "templates"
+_COMMON = "common"
+TEMPLATES = tuple(sorted(one.name for one in _ROOT.iterdir() if one.name != _COMMON))
+"""The modalities that there are templates for."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 40
 
 
 def write_plugin(name: str, modality: str, into: Path) -> Path:
-    """Write the package `zooadapt-NAME` for networks that read `"image"` or `"text"` to a new
+    """Write the package `zooadapt-NAME` for networks of a modality, one of `TEMPLATES`, to a new
     folder in `into`, and return the folder.
 
     Raises: UsageError for a name that no package can have or an installed plugin has; OutputError
@@ -65,6 +69,5 @@ def _templates(modality: str, module: str) -> dict[str, Template]:
         f"{module}/settings.py": f"{modality}/settings.py",
         f"{module}/preprocess.py": f"{modality}/preprocess.py",
     }
-    root = files("zooadapt.zoo") / "templates"
-    return {path: Template((root / f"{name}.tmpl").read_text("utf-8"))
+    return {path: Template((_ROOT / f"{name}.tmpl").read_text("utf-8"))
             for path, name in places.items()}  # fmt: skip
