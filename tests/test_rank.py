@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,8 @@ from zooadapt.errors import DataError, NotFoundError, UsageError
 from zooadapt.heads import baselines
 from zooadapt.runtime import failures
 from zooadapt.runtime.progress import Progress
-from zooadapt.workflows import rank as workflow
 from zooadapt.workflows.rank import rank
 from zooadapt.workflows.rank_options import RankRequest
-from zooadapt.workflows.ranking import BaselineScore, Round
-from zooadapt.workflows.source_measurement import Cost, HeadScore, Measurement
 from zooadapt.zoo import catalogue, registry
 
 BUNDLED = Path(registry.bundled()["digits04"][1])
@@ -92,11 +87,12 @@ def test_a_source_that_fails_is_a_row_with_its_reason(twins: dict[str, Any]) -> 
 def test_json_holds_what_the_table_shows(twins: dict[str, Any]) -> None:
     assert twins.keys() == {
         "baselines", "best", "budget", "choice", "conclusion", "data", "helps", "notes", "seconds",
-        "seed", "sources", "stopped", "tied",
+        "level", "seed", "sources", "stopped", "tied", "transfers", "worth_trying",
     }  # fmt: skip
     first = twins["sources"][0]
     assert first.keys() == {
-        "accuracy", "better_than", "comparison", "depth", "error", "family", "input", "interval",
+        "accuracy", "better_than", "comparison", "depth", "error", "family", "h_score", "input",
+        "interval", "logme", "untrained",
         "license", "loss", "memory_bytes", "n", "name", "neighbours", "parameters", "revision",
         "seconds", "source", "tied",
     }  # fmt: skip
@@ -236,92 +232,6 @@ def test_python_speaks_of_parameters(table: Path) -> None:
         zooadapt.rank(table, budge=3)
     with pytest.raises(NotFoundError):
         zooadapt.rank(table, ["./nowhere"])
-
-
-# Rounds
-
-
-class Lines(Progress):
-    """The lines that a run says."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-
-def measurement(right: np.ndarray, *, seconds: float = 1.0, loss: float = 1.0) -> Measurement:
-    head = HeadScore(right=right, loss=loss)
-    return Measurement(
-        head=head, stage="end", stage_head=head, neighbours=0.5, parameters=1, input="", notes=(),
-        cost=Cost(seconds=seconds, memory_bytes=1),
-    )  # fmt: skip
-
-
-def mask(n: int, right: int) -> np.ndarray:
-    return np.arange(n) < right
-
-
-def round_of(n: int, right: Mapping[str, int], *, baseline: int = 0) -> Round:
-    score = BaselineScore(
-        name="majority", title="", how="", rows=np.arange(n), right=mask(n, baseline)
-    )
-    cost = {name: 1.0 + k for k, name in enumerate(right)}
-    return Round(
-        n=n,
-        measurements={
-            name: measurement(mask(n, count), seconds=cost[name]) for name, count in right.items()
-        },
-        baselines=(score,),
-    )
-
-
-def test_significantly_worse_sources_are_not_tied() -> None:
-    """Five samples that one alone has right are p .0625 by the sign test; six are p .031."""
-    one = round_of(100, {"cheap": 85, "worse": 84, "best": 90})
-    assert one.order == ("best", "cheap", "worse")
-    assert one.tied == ("best", "cheap") and one.cheapest == "cheap"
-    p = {name: one.comparisons[name].p for name in ("cheap", "worse")}
-    assert p == pytest.approx({"cheap": 0.0625, "worse": 0.03125})
-    assert not one.decided and round_of(100, {"best": 90, "worse": 84}).decided
-
-
-def test_a_group_counts_once_in_a_comparison() -> None:
-    """Ten samples in two groups are two differences, which decide nothing."""
-    one = round_of(100, {"best": 90, "other": 80})
-    assert one.tied == ("best",)
-    together = replace(one, groups=np.arange(100) // 5)
-    comparison = together.comparisons["other"]
-    assert (comparison.n, comparison.better, comparison.worse, comparison.p) == (20, 2, 0, 0.5)
-    assert together.tied == ("best", "other")
-
-
-def test_a_baseline_as_good_as_the_best_leaves_it_undecided() -> None:
-    assert not round_of(100, {"best": 90}, baseline=86).decided
-    assert not round_of(100, {"best": 90}, baseline=86).helps("best")
-    better = round_of(100, {"best": 80}, baseline=90)
-    assert better.decided and not better.helps("best") and better.better_than("best") == ()
-    assert round_of(100, {"best": 90}, baseline=60).better_than("best") == ("majority",)
-
-
-def test_the_sample_grows_while_sources_are_tied(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From 16 samples to 32 and to all, with the tied sources alone; a budget that is over ends
-    that."""
-    source = Path(registry.bundled()["english"][1])
-    shutil.copytree(source, tmp_path / "twin")
-    monkeypatch.setattr(workflow, "SIZES", (16, 32, 1000))
-    sources = ("english", str(tmp_path / "twin"))
-    display = Lines()
-    grown = rank(RankRequest(data=str(table), sources=sources), display)
-    assert grown["sources"][0]["n"] == grown["data"]["distinct"] > 32
-    assert grown["stopped"] == "all samples"
-    brief = rank(RankRequest(data=str(table), sources=sources, budget=1e-9), Progress())
-    assert brief["stopped"] == "the budget" and brief["sources"][0]["n"] == 16
-    assert brief["sources"][1]["error"]["message"] == "the budget ended before it was measured"
-    assert "do not decide: measuring 2 sources on 32" in display.lines[0]
 
 
 def test_every_beginning_of_the_order_is_stratified() -> None:

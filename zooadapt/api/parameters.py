@@ -102,6 +102,9 @@ class RankParameters(ReadParameters, total=False):
     seed: int
     cache_gb: float
     offline: bool
+    workers: int
+    ray: str | None
+    report: str | PathLike[str] | None
 
 
 class PretrainParameters(TypedDict, total=False):

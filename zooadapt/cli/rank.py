@@ -36,14 +36,15 @@ def rank(data: str, sources: tuple[str, ...], as_json: bool, **options: Any) -> 
 
 
 def _show(result: dict[str, Any]) -> None:
-    columns = ["source", "accuracy", "95 % interval", "n", "loss", "5-NN", "best depth", "there",
-               "parameters", "ms", "MB", "input", "licence"]  # fmt: skip
+    columns = ["source", "accuracy", "95 % interval", "n", "loss", "5-NN", "LogME", "H",
+               "untrained", "best depth", "there", "parameters", "ms", "MB", "input",
+               "licence"]  # fmt: skip
     ranked = [one for one in result["sources"] if one["error"] is None]
     failed = [one for one in result["sources"] if one["error"] is not None]
     rows = [_row(one) for one in ranked]
-    rows += [_scores(one["name"], one) + [""] * 9 for one in result["baselines"]]
-    rows += [[one["name"], "failed"] + [""] * 11 for one in failed]
-    table("", columns, rows, spare=(10, 12, 11, 4, 8, 2, 7, 6))
+    rows += [_scores(one["name"], one) + [""] * 12 for one in result["baselines"]]
+    rows += [[one["name"], "failed"] + [""] * 14 for one in failed]
+    table("", columns, rows, spare=(7, 6, 13, 15, 14, 4, 11, 2, 10, 9, 8))
     for one in failed:
         remedy = one["error"]["remedy"]
         say(f"{one['name']}: {one['error']['message']}" + (f". Try: {remedy}" if remedy else ""))
@@ -59,6 +60,9 @@ def _row(one: dict[str, Any]) -> list[Any]:
         *_scores(one["name"], one),
         f"{one['loss']:.3f}",
         f"{one['neighbours']:.3f}",
+        f"{one['logme']:.3f}",
+        f"{one['h_score']:.2f}",
+        f"{one['untrained']['accuracy']:.3f}" if one["untrained"] else "",
         one["depth"]["stage"],
         f"{one['depth']['accuracy']:.3f}",
         f"{one['parameters']:,}",

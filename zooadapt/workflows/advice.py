@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zooadapt.errors import ZooadaptError
 from zooadapt.heads.learning_curve import Curve
 from zooadapt.heads.metrics import Metrics
 from zooadapt.heads.text_baseline import BaselineResult
-from zooadapt.zoo import registry
+from zooadapt.zoo import catalogue, registry
 from zooadapt.zoo.sources import Source
 
 _MOST_TIMES = 50
 """A learning curve over eight times the labels tells nothing of more times as many."""
+_FEW = 3
+_ALL = 1_000_000
 _PARTS = {"test": "test samples", "val": "samples that it did not learn from"}
 
 
@@ -82,6 +85,34 @@ def stronger(source: Source, parameters: int) -> list[str]:
         except ZooadaptError:  # a broken plugin has no say here
             continue
     return names
+
+
+def worth_trying(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """At most `_FEW` pretrained models for the samples that these sources read, none of which they
+    are: those that the installed families recommend and, where these do not suffice, the smallest
+    of the others that are larger than every recommended one. Each with `parameters`, `license` and,
+    as `note`, whom it suits."""
+    if not sources:
+        return []
+    modality = sources[0].family.modality
+    known = {source.origin.location for source in sources}
+    rows = [
+        row
+        for row in catalogue.models("", limit=_ALL)["models"]
+        if row["modality"] == modality and row["source"] not in known and row["parameters"]
+    ]
+    recommended = [row for row in rows if row["start"]]
+    largest = max((row["parameters"] for row in recommended), default=0)
+    larger = [row for row in rows if not row["start"] and row["parameters"] > largest]
+    return [
+        {
+            "source": row["source"],
+            "parameters": row["parameters"],
+            "license": row["license"],
+            "note": row["start"],
+        }
+        for row in [*recommended, *larger][:_FEW]
+    ]
 
 
 def _source(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from zooadapt.data.options import ReadOptions
 from zooadapt.runtime import options
@@ -37,6 +38,26 @@ class RankRequest:
     seed: int = same_as(AdaptOptions, "seed")
     cache_gb: float = same_as(AdaptOptions, "cache_gb")
     offline: bool = same_as(AdaptOptions, "offline")
+    workers: int = option(
+        1,
+        "Processes that measure sources at the same time, one source each.",
+        Group.COMPUTE,
+        range=Range(1, 1024),
+    )
+    ray: str | None = option(
+        None,
+        "Address of a Ray cluster that measures the sources, as HOST:PORT, or local.",
+        Group.COMPUTE,
+        by_default="none",
+        metavar="ADDRESS",
+    )
+    report: Path | None = option(
+        None,
+        "HTML file to write the ranking to, with a picture of accuracy against cost.",
+        Group.OUTPUT,
+        by_default="none",
+        metavar="FILE",
+    )
     reading: ReadOptions = ReadOptions()
 
     def __post_init__(self) -> None:

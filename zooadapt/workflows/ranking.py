@@ -3,6 +3,7 @@ different from it, and whether any is better than the baselines of seconds."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,9 @@ class Round:
     baselines: Sequence[BaselineScore]
     groups: np.ndarray | None = None
     """`(n,)`, equal for samples of a group."""
+    level: float = metrics.LEVEL
+    """Below which the p of a test is significant. `level_of` shares 5 % among all tests of a
+    ranking."""
 
     @cached_property
     def order(self) -> tuple[str, ...]:
@@ -64,28 +68,51 @@ class Round:
     @property
     def tied(self) -> tuple[str, ...]:
         """The first source and those that are not significantly different from it, in order."""
-        different = {name for name, one in self.comparisons.items() if one.significant}
+        different = {name for name, one in self.comparisons.items() if one.p < self.level}
         return tuple(name for name in self.order if name not in different)
 
     @property
     def decided(self) -> bool:
         """Whether the first source is significantly different from all others and all baselines."""
         against = self._against_baselines(self.order[0])
-        return len(self.tied) == 1 and all(one.significant for one in against)
+        return len(self.tied) == 1 and all(one.p < self.level for one in against)
 
     @property
-    def cheapest(self) -> str:
-        """The tied source that takes the fewest seconds for a sample."""
-        return min(self.tied, key=lambda name: self.measurements[name].cost.seconds)
+    def close(self) -> tuple[str, ...]:
+        """Of the tied sources those that are behind the first one by no more than a standard error
+        of the paired difference (the one standard error rule of Breiman et al. 1984)."""
+        first, *others = self.tied
+        return (first, *(name for name in others if _is_close(self.comparisons[name])))
+
+    @property
+    def choice(self) -> str:
+        """The one of the `close` sources that takes the fewest seconds for a sample."""
+        return min(self.close, key=lambda name: self.measurements[name].cost.seconds)
 
     def better_than(self, source: str) -> tuple[str, ...]:
         """The baselines that a source is significantly better than."""
-        compared = self._against_baselines(source)
-        return tuple(one.name for one in compared if one.significant and one.better > one.worse)
+        return tuple(one.name for one in self._against_baselines(source) if self._is_better(one))
+
+    def gain(self, source: str) -> Comparison | None:
+        """The source compared with its network untrained, where that was measured."""
+        measurement = self.measurements[source]
+        if measurement.untrained is None:
+            return None
+        right, untrained = measurement.head.right, measurement.untrained.right
+        return compare("untrained", right, untrained, self.groups)
+
+    def gains(self, source: str) -> bool:
+        """Whether a source is significantly better than its network untrained, or that was not
+        measured."""
+        gain = self.gain(source)
+        return gain is None or self._is_better(gain)
 
     def helps(self, source: str) -> bool:
         """Whether a source is significantly better than every baseline."""
         return len(self.better_than(source)) == len(self.baselines)
+
+    def _is_better(self, one: Comparison) -> bool:
+        return one.p < self.level and one.better > one.worse
 
     def _against_baselines(self, source: str) -> list[Comparison]:
         right = self.measurements[source].head.right
@@ -100,6 +127,13 @@ class Round:
         ]
 
 
+def level_of(sources: int, samples: int) -> float:
+    """The level of each test of a ranking of so many sources on so many samples, each larger than
+    the one before. Whichever source is truly the best on one of them, the chance that any other is
+    found significantly better there or before is at most `LEVEL` (Bonferroni)."""
+    return metrics.LEVEL / (sources * samples)
+
+
 def compare(
     name: str, right: np.ndarray, other: np.ndarray, groups: np.ndarray | None
 ) -> Comparison:
@@ -111,6 +145,12 @@ def compare(
     _, numbers = np.unique(groups, return_inverse=True)
     gain = np.bincount(numbers, right.astype(float) - other)
     return metrics.compare(name, gain > 0, gain < 0)
+
+
+def _is_close(one: Comparison) -> bool:
+    """Whether the first model is ahead by no more than a standard error of the difference."""
+    ahead, differ = one.better - one.worse, one.better + one.worse
+    return ahead <= math.sqrt(differ - ahead**2 / one.n)
 
 
 def measure_baselines(

@@ -24,7 +24,7 @@ from zooadapt.backbone.staged import POOLED, StagedBackbone, prefix_sha256
 from zooadapt.data import Split
 from zooadapt.data.splits import TRAIN
 from zooadapt.errors import DataError
-from zooadapt.heads import baselines, fitting
+from zooadapt.heads import baselines, fitting, reference_scores
 from zooadapt.runtime import distributed, filesystem
 from zooadapt.runtime.measurements import remember
 from zooadapt.runtime.progress import Progress
@@ -74,6 +74,12 @@ class Measurement:
     stage_head: HeadScore
     neighbours: float
     """Leave-one-out accuracy of the nearest neighbours by the features of the last stage."""
+    log_evidence: float
+    """LogME of the features of the last stage."""
+    h_score: float
+    untrained: HeadScore | None
+    """The same network with random weights; None where the sample is not the smallest one, or its
+    features are not finite."""
     cost: Cost
     parameters: int
     input: str
@@ -90,7 +96,7 @@ def measure(
     progress: Progress,
 ) -> Measurement:
     """A pretrained model on a sample, in one pass over what is not stored yet. first: the smallest
-    sample, which also decides how the network pools.
+    sample, which also decides how the network pools and on which it is measured untrained.
 
     Raises: DataError for features that are not finite; and as `build`.
     """
@@ -107,19 +113,7 @@ def measure(
     model, _ = pooling.choose(
         model, engine, first, builder, batch_size=batch_size, progress=progress
     )
-    cache = None
-    if request.cache_gb > 0:
-        cache = Cache(filesystem.cache_home(), limit=round(request.cache_gb * 1e9))
-    store = ActivationStore(
-        model, engine, {TRAIN: sample}, batch_size=batch_size, progress=progress, cache=cache
-    )
-    backbone = model.backbone
-    store.prepare(TRAIN, [POOLED, backbone.depth])
-    ends, means = (store.at(TRAIN, stop) for stop in (backbone.depth, POOLED))
-    if ends.freeze_at == backbone.depth and means.freeze_at == POOLED:
-        rows, stages = _stored(ends)["features"], _stored(means)
-    else:
-        rows, stages = _computed(backbone, engine, store.at(TRAIN, 0), batch_size, progress)
+    rows, stages, notes = _features(model, engine, sample, request, progress)
     if not rows.isfinite().all():
         raise DataError(
             f"the features of '{source.name}' are not finite on this data",
@@ -135,16 +129,49 @@ def measure(
     }
     stage = min(heads, key=lambda name: heads[name].loss)
     predicted = baselines.nearest_others(rows, labels, len(classes), groups=groups)
+    untrained = None
+    if len(sample) == len(first):
+        random = builder(model.source, from_scratch=True)
+        engine.place(random.backbone)
+        progress.doing(f"measuring the untrained network of {source.name}")
+        without, *_ = _features(random, engine, first, request, progress)
+        untrained = score(without) if without.isfinite().all() else None
+    backbone = model.backbone
     return Measurement(
         head=head,
         stage=stage,
         stage_head=heads[stage],
         neighbours=float((predicted == sample.labels).mean()),
+        log_evidence=reference_scores.log_evidence(rows, labels, len(classes)),
+        h_score=reference_scores.h_score(rows, labels, len(classes)),
+        untrained=untrained,
         cost=_cost(model, engine, first, batch_size),
         parameters=sum(p.numel() for p in backbone.net.parameters()) - _head_size(backbone),
         input=_input(model),
-        notes=tuple(store.notes),
+        notes=tuple(notes),
     )
+
+
+def _features(
+    model: Model, engine: Engine, sample: Split, request: RankRequest, progress: Progress
+) -> tuple[Tensor, dict[str, Tensor], list[str]]:
+    """`(n, D)` features of the last stage, the `(n, C)` channel means of every stage, and notes of
+    the store that keeps both."""
+    batch_size = request.batch_size or BATCH
+    cache = None
+    if request.cache_gb > 0:
+        cache = Cache(filesystem.cache_home(), limit=round(request.cache_gb * 1e9))
+    store = ActivationStore(
+        model, engine, {TRAIN: sample}, batch_size=batch_size, progress=progress, cache=cache
+    )
+    backbone = model.backbone
+    store.prepare(TRAIN, [POOLED, backbone.depth])
+    ends, means = (store.at(TRAIN, stop) for stop in (backbone.depth, POOLED))
+    if ends.freeze_at == backbone.depth and means.freeze_at == POOLED:
+        rows, stages = _stored(ends)["features"], _stored(means)
+    else:
+        rows, stages = _computed(backbone, engine, store.at(TRAIN, 0), batch_size, progress)
+    return rows, stages, store.notes
 
 
 def _placed(model: Model, sample: Split) -> tuple[Model, Engine]:
