@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from zooadapt.workflows.rank_options import RankRequest
 from zooadapt.workflows.source_measurement import Measurement, measure
 from zooadapt.zoo.sources import Source, open_source
 
+_PATIENCE = 10.0
 INSTALL_RAY = "pip install 'zooadapt[ray]'"
 
 
@@ -111,8 +113,11 @@ def _cluster(address: str) -> Iterator[None]:
     from ray.util.joblib import register_ray
 
     try:
+        host, colon, port = address.rpartition("://")[2].rpartition(":")
+        if colon:  # Ray itself goes on trying for minutes
+            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
         ray.init(address, log_to_driver=False, ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UnavailableError(
             f"no Ray cluster answers at '{address}': {error}",
             thing=address,
