@@ -78,6 +78,7 @@ class AdaptParameters(ReadParameters, total=False):
     drop_suspects: bool
     relabel_suspects: bool
     labels_per_class: int | None
+    candidates: str | None
     checkpoint_seconds: float
     cache_gb: float
     unlabelled: str | PathLike[str] | None
@@ -96,6 +97,7 @@ class RankParameters(ReadParameters, total=False):
     """Those and the options of `zooadapt rank`, for type checkers."""
 
     budget: float | str
+    labels_per_class: int | None
     input_size: int | None
     max_length: int | None
     batch_size: int | None

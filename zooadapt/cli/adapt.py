@@ -17,6 +17,7 @@ from zooadapt.data.options import ReadOptions
 from zooadapt.runtime.options import Group
 from zooadapt.runtime.wording import counted
 from zooadapt.training.options import AdaptOptions
+from zooadapt.workflows import best
 
 
 @command(example="zooadapt adapt timm/mobilenetv2_100.ra_in1k flowers -o flowers-model")
@@ -38,8 +39,8 @@ def adapt(as_json: bool, **options: Any) -> None:
     """Adapt SOURCE to DATA and write the model to the folder OUT.
 
     SOURCE is the pretrained model, [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or the
-    name of a bundled model. DATA is a folder of class folders, a CSV, JSON or Parquet file, or
-    hf:ID.
+    name of a bundled model; or best, which ranks those on this machine and takes the winner. DATA
+    is a folder of class folders, a CSV, JSON or Parquet file, or hf:ID.
     """
     from zooadapt.cli import Interrupted
     from zooadapt.training.config import Request
@@ -128,6 +129,10 @@ def _row(name: str, measured_on: str, scores: dict[str, Any]) -> list[Any]:
 def _lines(report: dict[str, Any]) -> list[str]:
     """Sentences below the table: notes, comparisons, label issues, the learning curve."""
     lines = [f"note: {note}" for note in report["notes"]]
+    if report["chosen_from"]:
+        lines.append(
+            f"source: {report['source']['location']}, {best.sentence(report['chosen_from'])}"
+        )
     if report["stopped"]:
         lines.append(f"training ended early: {report['stopped']}")
     lines += [_tie(one) for one in report["comparisons"] if not one["told_apart"]]

@@ -27,6 +27,13 @@ class AdaptOptions:
     labels_per_class: int | None = option(
         None, "Training samples to use of each class.", Group.DATA, by_default="all", range=Range(1)
     )
+    candidates: str | None = option(
+        None,
+        "Sources that best chooses from, separated by commas.",
+        Group.STRATEGY,
+        by_default="those on this machine",
+        metavar="SOURCES",
+    )
     unlabelled: str | None = option(
         None,
         "More samples without labels: a table, a text file with one text a line, or a folder. "

@@ -29,6 +29,8 @@ class Interrupted:
     plan: Mapping[str, Any]
     trained: float
     """Seconds of training that the saved state holds."""
+    ranking: Mapping[str, Any] | None = None
+    """By which its source was chosen, where the user left that to one."""
 
 
 def folder_of(out: Path) -> Path:
@@ -59,7 +61,9 @@ def load(out: Path) -> Interrupted:
             remedy="resume with that version, or run it without --resume",
         )
     trained = saved["progress"].get("seconds", 0.0)
-    return Interrupted(options=run["options"], plan=run["plan"], trained=trained)
+    return Interrupted(
+        options=run["options"], plan=run["plan"], trained=trained, ranking=run.get("ranking")
+    )
 
 
 def options_of(request: Request) -> dict[str, Any]:

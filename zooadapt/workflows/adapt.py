@@ -43,7 +43,7 @@ from zooadapt.training.setup import (
     seconds_for,
 )
 from zooadapt.training.strategies import AUTO
-from zooadapt.workflows import export, report
+from zooadapt.workflows import best, export, report
 from zooadapt.workflows.inputs import Opened, open_inputs
 
 
@@ -228,7 +228,11 @@ def _carry_out(progress: Progress, opened: Opened, ready: Ready, setup: Setup) -
             "versions": report.versions(),
         },
         every=request.checkpoint_seconds,
-        run={"options": options_of(request), "plan": setup.plan.to_json()},
+        run={
+            "options": options_of(request),
+            "plan": setup.plan.to_json(),
+            "ranking": opened.ranking,
+        },
         source=weight_averaging.copy(net) if ready.target is not None else None,
     )
     with frozen_proof(ready.model.backbone, setup.plan.freeze_at) as proof:
@@ -285,6 +289,7 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
             refitted=state.refitted,
             unlabelled=len(ready.target) if ready.target is not None else 0,
             notes=[*request.notes, *ready.notes, *outcome.notes],
+            chosen_from=opened.ranking and best.summary(opened.ranking),
         )
         if distributed.is_main():
             export.save(ready.model, request.out, written, overwrite=request.overwrite)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zooadapt.backbone.pretrained import Model
@@ -20,6 +20,7 @@ from zooadapt.heads.text_baseline import BaselineResult
 from zooadapt.runtime.version import __version__
 from zooadapt.runtime.wording import counted
 from zooadapt.training.plan import Plan
+from zooadapt.workflows import best
 from zooadapt.zoo.hub import records
 from zooadapt.zoo.hub.card import BEGIN, END, FOLDER, join
 from zooadapt.zoo.sources import Source
@@ -39,10 +40,11 @@ def compose(
     *,
     text_baselines: Sequence[BaselineResult],
     notes: Sequence[str],
+    chosen_from: Mapping[str, Any] | None = None,
 ) -> str:
     """The card as Markdown with YAML front matter. The place of the model is `FOLDER`, which a push
     replaces by the repo."""
-    body = "\n".join(_body(plan, model, data, val, test, text_baselines, notes))
+    body = "\n".join(_body(plan, model, data, val, test, text_baselines, notes, chosen_from))
     return join(_front(plan, model, data, val, test), f"\n{BEGIN}\n{body}{END}\n")
 
 
@@ -102,6 +104,7 @@ def _hub_set(data: Dataset) -> str | None:
 def _body(
     plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None,
     text_baselines: Sequence[BaselineResult], notes: Sequence[str],
+    chosen_from: Mapping[str, Any] | None,
 ) -> list[str]:  # fmt: skip
     measured, kind = test or val, model.source.family.modality
     figures = [("test", test)] if test else []
@@ -139,6 +142,8 @@ def _body(
         "fingerprint of the data": f"`{data.fingerprint}`",
         "sha256 of the source's weights": f"`{model.source.sha256}`",
     }
+    if chosen_from is not None:
+        made["source"] = escape(best.sentence(chosen_from))
     return [
         *parts,
         "## How it was made\n",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zooadapt.data import Dataset, Split
+from zooadapt.data import Dataset, Split, sample_per_class
 from zooadapt.data.reading import existing
 from zooadapt.data.splits import stratified_order
 from zooadapt.errors import ZooadaptError
@@ -18,7 +18,7 @@ from zooadapt.runtime import distributed, memory
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.timing import Clock
 from zooadapt.runtime.wording import counted
-from zooadapt.workflows import measuring, rank_report
+from zooadapt.workflows import measuring, rank_page, rank_report
 from zooadapt.workflows.candidates import Candidates, open_candidates
 from zooadapt.workflows.measuring import Task
 from zooadapt.workflows.rank_options import RankRequest
@@ -40,12 +40,15 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
     are not significantly different from the best one, these are measured on a larger sample, as far
     as the budget goes; on the last sample the sources that were dropped before are measured again.
     The test part is not touched. A source that fails is a row with its reason.
-    Raises: UsageError for processes that cannot be had; the error of the sources where all fail;
+    Raises: UsageError for processes that cannot be had; OutputError for a report that cannot be
+    written; the error of the sources where all fail;
     NotFoundError where there is none to try; and as `open_dataset`.
     """
     clock = Clock()
     deadline = clock.deadline(request.budget)
     measuring.check(request)
+    if request.report is not None:
+        rank_page.check_place(request.report)
     if data is None and not request.data.startswith("hf:"):
         existing(request.data)
     memory.check_libraries()
@@ -53,7 +56,7 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
     sources = dict(candidates.sources)
     with clock.part("data"):
         candidates.drop_unsuitable(opened, request.seed)
-        pool, notes = _distinct(opened.train)
+        pool, notes = _distinct(_drawn(opened.train, request))
     order, stopped = stratified_order(pool.labels, request.seed), rank_report.DECIDED
     samples = [pool.subset(np.sort(order[:size])) for size in _sizes(pool, opened)]
     contest = _Contest(
@@ -89,7 +92,7 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
         stopped = rank_report.ALL if len(sample) == len(pool) else rank_report.LARGEST
     if not rounds:
         raise candidates.failure
-    return rank_report.report(
+    ranking = rank_report.report(
         request,
         opened,
         sources,
@@ -100,6 +103,9 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
         notes=[*opened.notes, *notes, *contest.notes],
         seconds=clock.seconds(),
     )
+    if request.report is not None and distributed.is_main():
+        rank_page.write(request.report, ranking)
+    return ranking
 
 
 @dataclass(kw_only=True)
@@ -192,6 +198,13 @@ class _Contest:
                 else:
                     measurements[name] = outcome
         return measurements
+
+
+def _drawn(train: Split, request: RankRequest) -> Split:
+    """The samples that `adapt` would use."""
+    if request.labels_per_class is None:
+        return train
+    return sample_per_class(train, request.labels_per_class, request.seed)
 
 
 def _distinct(train: Split) -> tuple[Split, list[str]]:

@@ -32,6 +32,7 @@ class RankRequest:
         parse=seconds,
         metavar="TIME",
     )
+    labels_per_class: int | None = same_as(AdaptOptions, "labels_per_class")
     input_size: int | None = same_as(AdaptOptions, "input_size")
     max_length: int | None = same_as(AdaptOptions, "max_length")
     batch_size: int | None = same_as(AdaptOptions, "batch_size")

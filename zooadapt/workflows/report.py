@@ -57,6 +57,7 @@ def compose(
     refitted: bool,
     unlabelled: int = 0,
     notes: Sequence[str] = (),
+    chosen_from: Mapping[str, Any] | None = None,
 ) -> Written:
     """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
     this machine or name of its user goes into config or card."""
@@ -85,6 +86,7 @@ def compose(
     result = {
         "family": plan.family,
         "source": origin,
+        "chosen_from": chosen_from,
         "strategy": plan.strategy,
         "num_classes": plan.num_classes,
         "classes": list(model.classes),
@@ -143,6 +145,7 @@ def compose(
             test,
             text_baselines=findings.text_baselines,
             notes=lines,
+            chosen_from=chosen_from,
         ),
     )
 
