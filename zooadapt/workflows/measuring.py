@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from zooadapt.data import Split
@@ -112,6 +113,7 @@ def _cluster(address: str) -> Iterator[None]:
     import ray
     from ray.util.joblib import register_ray
 
+    on_termination = signal.getsignal(signal.SIGTERM)
     try:
         host, colon, port = address.rpartition("://")[2].rpartition(":")
         if colon:  # Ray itself goes on trying for minutes
@@ -124,6 +126,8 @@ def _cluster(address: str) -> Iterator[None]:
             remedy="ray start --head, or --ray local",
         ) from error
     try:
+        with suppress(ValueError):  # not in the main thread, where Ray leaves it alone
+            signal.signal(signal.SIGTERM, on_termination)
         register_ray()
         yield
     finally:
