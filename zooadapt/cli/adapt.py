@@ -17,7 +17,6 @@ from zooadapt.data.options import ReadOptions
 from zooadapt.runtime.options import Group
 from zooadapt.runtime.wording import counted
 from zooadapt.training.options import AdaptOptions
-from zooadapt.workflows import best
 
 
 @command(example="zooadapt adapt timm/mobilenetv2_100.ra_in1k flowers -o flowers-model")
@@ -130,6 +129,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
     """Sentences below the table: notes, comparisons, label issues, the learning curve."""
     lines = [f"note: {note}" for note in report["notes"]]
     if report["chosen_from"]:
+        from zooadapt.workflows import best
+
         lines.append(
             f"source: {report['source']['location']}, {best.sentence(report['chosen_from'])}"
         )
