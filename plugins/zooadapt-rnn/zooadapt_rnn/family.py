@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 _DECODER = "decoder"
 """The layer of a language model that predicts the next symbol."""
-_STACKED = re.compile(r"rnn\.((?:weight|bias)_[ih]h)_l(\d+)(_reverse)?")
 
 
 class RnnFamily(Family):
@@ -76,14 +74,13 @@ class RnnFamily(Family):
             return {n: t for n, t in state.items() if not n.startswith(f"{_DECODER}.")}
         import torch
 
+        from zooadapt_rnn.recurrent import unstacked
+
         parsed = parse(config)
         converted = {}
         for name, tensor in state.items():
-            stacked = _STACKED.fullmatch(name)
-            if stacked:
-                part, layer, reverse = stacked.groups()
-                direction = "back" if reverse else "ahead"
-                converted[f"rnn.{layer}.{direction}.{part}_l0"] = tensor
+            if (layer := unstacked(name, "rnn", "rnn")) != name:
+                converted[layer] = tensor
             elif name == "embed.weight":
                 added = parsed.rows - parsed.symbols
                 mean = tensor.mean(dim=0, keepdim=True).expand(added, -1)

@@ -3,6 +3,7 @@ that does not depend on what the steps of a sequence are, characters, bytes or f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from zooadapt.family import Activations, Stage
 
 _CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+_STACKED = re.compile(r"(\w+)\.((?:weight|bias)_[ih]h)_l(\d+)(_reverse)?")
+_LAYER = re.compile(r"(\w+)\.(\d+)\.(ahead|back)\.((?:weight|bias)_[ih]h)_l0")
 
 
 class RecurrentLayer(nn.Module):
@@ -61,6 +64,25 @@ def stages(stack: Iterable[nn.Module], *, path: str, reads: str = "states") -> l
         )
         for k, layer in enumerate(stack)
     ]
+
+
+def unstacked(name: str, stack: str, path: str) -> str:
+    """The name, in layers at `path`, of a tensor of the stacked torch RNN `stack`; other names as
+    they are."""
+    match = _STACKED.fullmatch(name)
+    if match is None or match[1] != stack:
+        return name
+    _, part, layer, reverse = match.groups()
+    return f"{path}.{layer}.{'back' if reverse else 'ahead'}.{part}_l0"
+
+
+def stacked(name: str, path: str, stack: str) -> str:
+    """The inverse of `unstacked`."""
+    match = _LAYER.fullmatch(name)
+    if match is None or match[1] != path:
+        return name
+    _, layer, direction, part = match.groups()
+    return f"{stack}.{part}_l{layer}{'_reverse' if direction == 'back' else ''}"
 
 
 def concatenated(states: Tensor, length: Tensor, *, bidirectional: bool = False) -> Tensor:

@@ -1,0 +1,92 @@
+"""The families of networks that read sound. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.family import Capabilities, Family, Stage
+from zooadapt_audio import settings
+from zooadapt_audio.settings import ARCHITECTURE, POOLINGS, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zooadapt_audio.voice import VoiceClassifier, VoicePreprocessor
+
+
+class VoiceFamily(Family):
+    """LSTM layers over mel frames: voice encoders in the manner of GE2E."""
+
+    api = 1
+    name = "audio"
+    modality = "audio"
+    can = Capabilities(variable_length=True)
+
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        small = {
+            "architecture": ARCHITECTURE, "sample_rate": 8000, "n_fft": 256, "hop_length": 128,
+            "n_mels": 12, "mel": "slaney, power 2, not log", "hidden_size": 6, "num_layers": 2,
+            "volume_dbfs": -30, "dropout": 0.2, "max_length": 60,
+        }  # fmt: skip
+        return {"states": small, "embedding": small | {"pooling": "embedding"}}
+
+    def claims(self, config: Mapping[str, Any]) -> bool:
+        return config.get("architecture") == ARCHITECTURE
+
+    def sample_rate(self, config: Mapping[str, Any]) -> int:
+        return parse(config).mel.sample_rate
+
+    def build(self, config: Mapping[str, Any], num_classes: int) -> VoiceClassifier:
+        from zooadapt_audio.voice import VoiceClassifier
+
+        return VoiceClassifier(parse(config), num_classes).eval()
+
+    def stages(self, net: nn.Module) -> Sequence[Stage]:
+        from zooadapt_audio.voice import VoiceClassifier
+
+        assert isinstance(net, VoiceClassifier)
+        return net.stages()
+
+    def head(self, net: nn.Module) -> str:
+        return "head"
+
+    def preprocessor(
+        self, config: Mapping[str, Any], *, augment: str = "none"
+    ) -> VoicePreprocessor:
+        from zooadapt_audio.voice import VoicePreprocessor
+
+        return VoicePreprocessor(parse(config), augment=augment)
+
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        return parse(config).native(classes)
+
+    def convert(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        from zooadapt_audio import voice
+
+        return voice.converted(state, parse(config))
+
+    def native_state(
+        self, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> Mapping[str, Tensor]:
+        from zooadapt_audio import voice
+
+        return voice.stacked(state)
+
+    def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
+        return parse(config).classes
+
+    def with_length(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
+        longer = {**config, "max_length": length}
+        settings.parse(longer)
+        return longer
+
+    def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        if "pooling" in config:
+            return {POOLINGS[parse(config).pooling]: config}
+        own, *others = POOLINGS
+        return {POOLINGS[own]: config} | {
+            POOLINGS[other]: {**config, "pooling": other} for other in others
+        }
