@@ -54,9 +54,9 @@ class _TransformersFamily(Family):
         return network.build(config, num_classes)
 
     def stages(self, net: nn.Module) -> Sequence[Stage]:
-        from zooadapt_transformers import network
+        from zooadapt_transformers.stages import split
 
-        return network.stages(net)
+        return split(net)
 
     def head(self, net: nn.Module) -> str:
         from zooadapt_transformers import network
