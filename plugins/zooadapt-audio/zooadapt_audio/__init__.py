@@ -1,5 +1,5 @@
 """Networks of speech and sound, as families of zooadapt."""
 
-from zooadapt_audio.family import VoiceFamily
+from zooadapt_audio.family import SpectrogramFamily, VoiceFamily
 
-__all__ = ["VoiceFamily"]
+__all__ = ["SpectrogramFamily", "VoiceFamily"]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.family import Capabilities, Family, Stage
+from zooadapt_timm import TimmFamily
+
+from zooadapt.family import Capabilities, Family, Stage, Variant
 from zooadapt_audio import settings
 from zooadapt_audio.settings import ARCHITECTURE, POOLINGS, parse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from zooadapt_audio.spectrogram import SpectrogramPreprocessor
     from zooadapt_audio.voice import VoiceClassifier, VoicePreprocessor
+
+_SPECTROGRAM = "timm_spectrogram"
+"""The `model_type` of an image network of timm that reads spectrograms."""
 
 
 class VoiceFamily(Family):
@@ -90,3 +96,49 @@ class VoiceFamily(Family):
         return {POOLINGS[own]: config} | {
             POOLINGS[other]: {**config, "pooling": other} for other in others
         }
+
+
+class SpectrogramFamily(TimmFamily):
+    """Every image network of timm, on images of log-mel bands: `audio-timm:SOURCE`."""
+
+    name = "audio-timm"
+    modality = "audio"
+    library = "zooadapt"
+    bundled = {}
+    can = Capabilities(input_size=True)
+    with_crop = Family.with_crop
+    usage = Family.usage
+
+    def variants(self) -> Iterable[Variant]:
+        """None: these are timm's, whose own family lists them."""
+        return ()
+
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        spectrogram = {"sample_rate": 8000, "n_fft": 256, "hop_length": 80, "n_mels": 32}
+        timm = super().examples()
+        return {
+            name: {**timm[name], "model_type": _SPECTROGRAM, "spectrogram": spectrogram}
+            for name in ("convolutions", "grey")
+        }
+
+    def claims(self, config: Mapping[str, Any]) -> bool:
+        return config.get("model_type") == _SPECTROGRAM
+
+    def sample_rate(self, config: Mapping[str, Any]) -> int:
+        from zooadapt_audio import spectrogram
+
+        return spectrogram.parse(config).sample_rate
+
+    def preprocessor(  # type: ignore[override]  # the samples are clips
+        self, config: Mapping[str, Any], *, augment: str = "none"
+    ) -> SpectrogramPreprocessor:
+        from zooadapt_audio.spectrogram import SpectrogramPreprocessor
+
+        return SpectrogramPreprocessor(config, augment=augment)
+
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        """timm's own, which timm loads, and the settings of the spectrogram."""
+        from zooadapt_audio import spectrogram
+
+        described = {"model_type": _SPECTROGRAM, spectrogram.KEY: spectrogram.described(config)}
+        return super().native_config(config, classes) | described
