@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zooadapt_timm import TimmFamily
+from zooadapt_transformers.family import EncoderFamily
 
-from zooadapt.family import Capabilities, Family, Stage, Variant
+from zooadapt.family import FILES, Capabilities, Family, Stage, Variant
 from zooadapt_audio import settings
 from zooadapt_audio.settings import ARCHITECTURE, POOLINGS, parse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from zooadapt_audio.extractor import ExtractorPreprocessor
     from zooadapt_audio.spectrogram import SpectrogramPreprocessor
     from zooadapt_audio.voice import VoiceClassifier, VoicePreprocessor
 
@@ -142,3 +144,54 @@ class SpectrogramFamily(TimmFamily):
 
         described = {"model_type": _SPECTROGRAM, spectrogram.KEY: spectrogram.described(config)}
         return super().native_config(config, classes) | described
+
+
+class SoundFamily(EncoderFamily):
+    """Wav2Vec2, HuBERT, WavLM, Whisper's encoder and the Audio Spectrogram Transformer."""
+
+    name = "audio-transformers"
+    modality = "audio"
+    can = Capabilities(variable_length=True)
+    imports = ("transformers.modeling_utils", "transformers.feature_extraction_utils")
+    fetches = ("preprocessor_config.json",)
+
+    def variants(self) -> Iterable[Variant]:
+        rows = (
+            ("openai/whisper-tiny", "apache-2.0", 8_356_224, "speech, quick"),
+            ("openai/whisper-base", "apache-2.0", 20_853_248, ""),
+            (
+                "facebook/wav2vec2-base-960h",
+                "apache-2.0",
+                94_961_536,
+                "speech, clips of any length",
+            ),
+            ("MIT/ast-finetuned-audioset-10-10-0.4593", "bsd-3-clause", 86_188_800, "any sound"),
+        )
+        return (
+            Variant(source=source, license=license, parameters=parameters, start=start)
+            for source, license, parameters, start in rows
+        )
+
+    def examples(self) -> Mapping[str, Mapping[str, Any]]:
+        from zooadapt_audio.examples import of_transformers
+
+        return of_transformers()
+
+    def sample_rate(self, config: Mapping[str, Any]) -> int:
+        from zooadapt_audio import extractor
+
+        return extractor.sample_rate(config)
+
+    def preprocessor(
+        self, config: Mapping[str, Any], *, augment: str = "none"
+    ) -> ExtractorPreprocessor:
+        from zooadapt_audio.extractor import ExtractorPreprocessor
+
+        return ExtractorPreprocessor(config, augment=augment)
+
+    def native_config(self, config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+        from zooadapt_transformers import settings
+
+        from zooadapt_audio import extractor
+
+        return settings.native(config, classes) | {FILES: extractor.files(config)}

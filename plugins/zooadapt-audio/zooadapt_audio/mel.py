@@ -5,6 +5,7 @@ ends; the power of their Fourier transform; triangular bands on Slaney's mel sca
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 _LINEAR = 200 / 3
 """Hertz of one mel below `_BREAK`."""
 _BREAK = 1000.0
-_LOG_STEP = np.log(6.4) / 27
+_LOG_STEP = math.log(6.4) / 27
 """The logarithm of the ratio of frequencies one mel apart, above `_BREAK`."""
 _AT_ONCE = 2048
 """Frames that are transformed at once: a long clip takes little more memory than its result."""
@@ -48,7 +49,8 @@ class MelSpectrogram:
 
     @cached_property
     def _window(self) -> np.ndarray:
-        return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)
+        window: np.ndarray = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)
+        return window
 
     @cached_property
     def _filters(self) -> np.ndarray:
@@ -58,14 +60,15 @@ class MelSpectrogram:
         low, centre, high = edges[:-2], edges[1:-1], edges[2:]
         rise = (bins[:, None] - low) / (centre - low)
         fall = (high - bins[:, None]) / (high - centre)
-        return np.maximum(0, np.minimum(rise, fall)) * 2 / (high - low)
+        filters: np.ndarray = np.maximum(0, np.minimum(rise, fall)) * 2 / (high - low)
+        return filters
 
 
 def mel(frequency: float) -> float:
     """Slaney's scale: linear up to 1000 Hz, then logarithmic."""
     if frequency < _BREAK:
         return frequency / _LINEAR
-    return _BREAK / _LINEAR + float(np.log(frequency / _BREAK)) / _LOG_STEP
+    return _BREAK / _LINEAR + math.log(frequency / _BREAK) / _LOG_STEP
 
 
 def hertz(mels: np.ndarray) -> np.ndarray:

@@ -27,8 +27,6 @@ _KINDS: dict[str, Kind[Any]] = {
     "n_mels": whole(1, 1 << 10),
     "range_db": number(1, 200),
 }
-_QUIETEST = 1e-10
-"""Of the power of a band."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +90,7 @@ class SpectrogramPreprocessor:
         samples = raw.samples
         if rng is not None:
             samples = augment.vary(samples, rng, self._augment)
-        bands = self._mel(samples)
-        decibels = 10 * np.log10(np.maximum(bands, _QUIETEST))
-        lightness = (decibels - decibels.max()) / self._settings.range_db + 1
-        lightness = np.clip(lightness, 0, 1) * (bands.max() > _QUIETEST)
+        lightness = self._lightness(self._mel(samples).astype(np.float64))
         if rng is not None:
             lightness = augment.mask(lightness, rng, self._augment)
         upright = torch.from_numpy(np.ascontiguousarray(lightness.T[::-1], dtype=np.float32))
@@ -105,6 +100,15 @@ class SpectrogramPreprocessor:
     def collate(self, samples: Sequence[Sample]) -> Activations:
         """`x` `(N, C, H, W)`."""
         return {"x": torch.stack([sample["x"] for sample in samples])}
+
+    def _lightness(self, bands: np.ndarray) -> np.ndarray:
+        """Powers `(T, n_mels)` by their logarithm: the loudest is 1, and black 0."""
+        loudest, span = float(bands.max()), self._settings.range_db
+        if loudest == 0:
+            return bands
+        decibels = 10 * np.log10(np.maximum(bands / loudest, 10 ** (-span / 10)))
+        lightness: np.ndarray = decibels / span + 1
+        return lightness
 
     def config(self) -> dict[str, Any]:
         return {

@@ -119,7 +119,7 @@ class TimmFamily(Family):
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).label_names
 
-    def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
+    def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str | None:
         channels = parse(config).pretrained.get("input_size", (3,))[0]
         mode = "L" if channels == 1 else "RGB"
         where = f"{'hf-hub' if on_hub else 'local-dir'}:{place}"

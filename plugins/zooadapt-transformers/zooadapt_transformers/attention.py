@@ -4,6 +4,7 @@ states of each layer, so that a network can start from any stage."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,12 +68,24 @@ def _modernbert(encoder: Any, layer: nn.Module, states: Tensor, mask: Tensor) ->
     )
 
 
+def _wavlm(encoder: Any, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
+    # The first layer holds the table of relative positions of all.
+    table = encoder.encoder.layers[0].attention
+    steps = states.shape[1]
+    bias = table.compute_bias(steps, steps).repeat(len(states), 1, 1)
+    with warnings.catch_warnings():
+        # transformers gives torch a mask of another type than its positions.
+        warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
+        return _states(layer(states, attention_mask=mask, position_bias=bias))
+
+
 RUN_LAYER: Mapping[str, RunLayer] = {
     "mask": _mask,
     "mpnet": _mpnet,
     "deberta": _deberta,
     "rotary": _rotary,
     "modernbert": _modernbert,
+    "wavlm": _wavlm,
 }
 """A recipe's `attention` -> the function that runs a layer."""
 

@@ -1,7 +1,7 @@
 """The families of transformers' networks. Imports no torch.
 
 Text and images are two families of one distribution, since a family has one kind of input; they
-share all but the preprocessor.
+share all but the preprocessor. The distribution zooadapt-audio has a third, for sound.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ print([{{"label": names[int(probabilities.argmax())], "score": float(probabiliti
 """
 
 
-class _TransformersFamily(Family):
-    """The parts of both families: the network, its stages and its config."""
+class EncoderFamily(Family):
+    """What families of transformers' networks share: the network, its stages and its config."""
 
     api = 1
     library = "transformers"
@@ -75,11 +75,11 @@ class _TransformersFamily(Family):
 
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
         task = f"{self.modality}-classification"
-        example = {"image": "photo.jpg", "text": "a text"}[self.modality]
+        example = {"image": "photo.jpg", "text": "a text", "audio": "clip.wav"}[self.modality]
         return _USAGE.format(task=task, place=place, example=example)
 
 
-class TextFamily(_TransformersFamily):
+class TextFamily(EncoderFamily):
     """Encoders of transformers, alone or in the layout of sentence-transformers."""
 
     name = "transformers"
@@ -163,7 +163,7 @@ class TextFamily(_TransformersFamily):
         return own | pooled if classifies else pooled | own
 
 
-class VisionFamily(_TransformersFamily):
+class VisionFamily(EncoderFamily):
     """ViT, DeiT, DINOv2, ConvNeXt and ConvNeXt V2."""
 
     name = "transformers-vision"

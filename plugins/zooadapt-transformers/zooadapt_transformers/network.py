@@ -20,6 +20,7 @@ from zooadapt.errors import DataError
 from zooadapt_transformers import pooling, settings
 from zooadapt_transformers.sentence import ENCODER, SentenceClassifier
 from zooadapt_transformers.stages import modules, recipe_of
+from zooadapt_transformers.waveform import normalises_over_time, one_by_one
 
 _FAULTS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 """What transformers raises for a config that does not make a network."""
@@ -34,7 +35,10 @@ def build(config: Mapping[str, Any], num_classes: int) -> nn.Module:
     pool = pooling.declared(config)
     try:
         if pool is None:
-            net: nn.Module = getattr(transformers, recipe.network)(parsed)
+            own = getattr(transformers, recipe.network)
+            if recipe.waveform and normalises_over_time(parsed):
+                own = one_by_one(own)
+            net: nn.Module = own(parsed)
             return net.eval()
         kind = encoder_class(parsed)
         return SentenceClassifier(kind(parsed, **without_pooler(kind)), pool, num_classes).eval()

@@ -25,16 +25,31 @@ class Recipe:
     one_stage: str | None = None
     """The module that holds layers that share weights, and so are one stage."""
     norm: tuple[str, ...] = ()
+    norm_last: str | None = None
+    """The key of a config that says whether the norm follows the last layer; otherwise it is the
+    stem's end."""
     tail: tuple[str, ...]
     head: str = "classifier"
     modality: str = "text"
-    attention: str = "mask"
-    """The function of `attention.py` that runs a layer."""
+    reads: str = "pixel_values"
+    """The network's input, of fixed size. Texts and waveforms are of any length."""
+    waveform: bool = False
+    """Whether the input is a sound's own samples."""
+    attention: str | None = "mask"
+    """The function of `attention.py` that runs a layer; None where a layer takes states alone."""
     shared: tuple[str, ...] = ()
     """Submodules of the encoder that every layer reads. The stem owns them, so they are frozen with
     the first stage."""
     counts_padding: bool = False
     """Positions are counted from the padding token's index on, so there are fewer."""
+    encoder_of_two: bool = False
+    """The network is the encoder of an encoder and a decoder."""
+    width: str | None = None
+    """The key of the states' width. A new head reads the states as they are, through a projection
+    that starts as the identity."""
+    without: tuple[str, ...] = ()
+    """Keys of probabilities that are 0 here: training would skip layers or mask states at random,
+    and a stage's output would no longer be a function of its input and its own modules."""
     undeclared: tuple[str, ...] = ()
     """Keys of a config that the network reads and its config class does not declare."""
     padding_token: int | None = None
@@ -42,7 +57,8 @@ class Recipe:
     fixed_size: bool = False
     """The network takes images of one size only."""
     processor: str | None = None
-    """The image processor of a source that names none: transformers' default for this kind."""
+    """The processor of images or sounds that a source without a name for it has: transformers'
+    default for this kind."""
 
 
 def _bert(base: str, network: str) -> Recipe:
@@ -71,6 +87,7 @@ def _vit(base: str, network: str) -> Recipe:
         network=network,
         base=base,
         modality="image",
+        attention=None,
         layers="layers",
         tail=(f"{base}.layernorm", "first()"),
         fixed_size=True,
@@ -83,6 +100,7 @@ def _dinov2(base: str, network: str) -> Recipe:
         network=network,
         base=base,
         modality="image",
+        attention=None,
         tail=(f"{base}.layernorm", "first_and_mean_patch()"),
         processor="BitImageProcessor",
     )
@@ -93,10 +111,30 @@ def _convnext(base: str, network: str) -> Recipe:
         network=network,
         base=base,
         modality="image",
+        attention=None,
         layers="encoder.stages",
         tail=("mean_pixel()", f"{base}.layernorm"),
         processor="ConvNextImageProcessor",
     )
+
+
+def _waveform(base: str, network: str, attention: str = "mask") -> Recipe:
+    return Recipe(
+        network=network,
+        base=base,
+        modality="audio",
+        waveform=True,
+        attention=attention,
+        stem=("feature_extractor", "feature_projection", "encoder.pos_conv_embed",
+              "encoder.dropout"),
+        layers="encoder.layers",
+        norm=("encoder.layer_norm",),
+        norm_last="do_stable_layer_norm",
+        tail=("projector", "mean_frame()"),
+        width="hidden_size",
+        without=("layerdrop", "mask_time_prob", "mask_feature_prob"),
+        processor="Wav2Vec2FeatureExtractor",
+    )  # fmt: skip
 
 
 RECIPES = {
@@ -182,5 +220,36 @@ RECIPES = {
     ),
     "convnext": _convnext("convnext", "ConvNextForImageClassification"),
     "convnextv2": _convnext("convnextv2", "ConvNextV2ForImageClassification"),
+    "wav2vec2": _waveform("wav2vec2", "Wav2Vec2ForSequenceClassification"),
+    "hubert": _waveform("hubert", "HubertForSequenceClassification"),
+    "wavlm": _waveform("wavlm", "WavLMForSequenceClassification", attention="wavlm"),
+    "whisper": Recipe(
+        network="WhisperForAudioClassification",
+        base="encoder",
+        modality="audio",
+        reads="input_features",
+        attention=None,
+        stem=("conv1", "gelu()", "conv2", "gelu()", "positions()", "dropout()"),
+        shared=("embed_positions",),
+        layers="layers",
+        norm=("layer_norm",),
+        tail=("projector", "mean_frame()"),
+        encoder_of_two=True,
+        width="d_model",
+        without=("encoder_layerdrop",),
+        processor="WhisperFeatureExtractor",
+    ),
+    "audio-spectrogram-transformer": Recipe(
+        network="ASTForAudioClassification",
+        base="audio_spectrogram_transformer",
+        modality="audio",
+        reads="input_values",
+        attention=None,
+        layers="layers",
+        norm=("layernorm",),
+        tail=("mean_of_first_two()", "classifier.layernorm"),
+        head="classifier.dense",
+        processor="ASTFeatureExtractor",
+    ),
 }
 """`model_type` of a `config.json` -> the parts of that network."""

@@ -29,6 +29,8 @@ _REFUSED = {
     "is_encoder_decoder": (False, None),
     "position_embedding_type": ("absolute", None),
     "conv_kernel_size": (0, None),
+    "use_weighted_layer_sum": (False, None),
+    "add_adapter": (False, None),
     "quantization_config": (None,),
 }
 """Keys that would make another network of the same weights -> the values that are accepted."""
@@ -48,6 +50,8 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
                 remedy="use a model whose code is part of transformers",
             )
     for key, harmless in _REFUSED.items():
+        if key == "is_encoder_decoder" and RECIPES[kind].encoder_of_two:
+            continue
         if config.get(key) not in harmless:
             raise config_keys.error(
                 key, config[key], f"{harmless[0]}: zooadapt supports no other variant"
@@ -62,12 +66,17 @@ def fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     from transformers import CONFIG_MAPPING, PreTrainedConfig
 
-    declared = set(CONFIG_MAPPING[config["model_type"]].__dataclass_fields__)
+    recipe, own = RECIPES[config["model_type"]], CONFIG_MAPPING[config["model_type"]]
+    declared = set(own.__dataclass_fields__)
     declared -= set(PreTrainedConfig.__dataclass_fields__)
-    declared |= set(RECIPES[config["model_type"]].undeclared)
+    declared |= set(recipe.undeclared)
     known = {key: config[key] for key in sorted(declared & set(config))}
     for key, value in known.items():
         _check_plain(key, value)
+    known |= dict.fromkeys(recipe.without, 0.0)
+    if recipe.width is not None and "Classification" not in str(config.get("architectures")):
+        width = known.get(recipe.width, own.__dataclass_fields__[recipe.width].default)
+        known["classifier_proj_size"] = width
     return known
 
 
@@ -80,7 +89,7 @@ def parse(config: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
     from huggingface_hub.errors import StrictDataclassError
 
     kind, values = recipe(config), fields(config)
-    for key in ("hidden_act", "activation"):
+    for key in ("hidden_act", "activation", "activation_function", "feat_extract_activation"):
         if key in values and values[key] not in list(transformers.activations.ACT2FN):
             raise config_keys.error(key, values[key], "an activation of transformers")
     if kind.padding_token not in (None, values.get("pad_token_id", kind.padding_token)):

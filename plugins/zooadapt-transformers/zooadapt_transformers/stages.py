@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.family import Activations, Stage
-from zooadapt_transformers.attention import RUN_LAYER
+from zooadapt_transformers import waveform
+from zooadapt_transformers.attention import RUN_LAYER, RunLayer
 from zooadapt_transformers.recipes import RECIPES, Recipe
 from zooadapt_transformers.sentence import ENCODER, POOL, SentenceClassifier
 
@@ -20,12 +21,12 @@ def split(net: nn.Module) -> Sequence[Stage]:
     recipe = recipe_of(net)
     base = ENCODER if isinstance(net, SentenceClassifier) else recipe.base
     encoder = net.get_submodule(base)
-    stem = _steps(encoder, recipe.stem)
-    attends = recipe.modality == "text"
-    norm = _steps(encoder, recipe.norm)
+    attends = recipe.attention is not None
+    first, last = _parts(recipe, encoder)
+    norm = _steps(encoder, last)
     owned = {
         part: tuple(f"{base}.{path}" for path in modules(encoder, paths))
-        for part, paths in (("stem", recipe.stem + recipe.shared), ("norm", recipe.norm))
+        for part, paths in (("stem", first + recipe.shared), ("norm", last))
     }
     tail_owns: tuple[str, ...]
     if isinstance(net, SentenceClassifier):
@@ -35,7 +36,7 @@ def split(net: nn.Module) -> Sequence[Stage]:
     return (
         Stage(
             name="embeddings",
-            run=_read_text(encoder, stem) if attends else _read_image(stem),
+            run=_read(recipe, encoder),
             owns=owned["stem"],
         ),
         *_layers(encoder, base),
@@ -47,6 +48,23 @@ def split(net: nn.Module) -> Sequence[Stage]:
     )
 
 
+def _parts(recipe: Recipe, encoder: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The steps before the layers, and those of the norm after them."""
+    config: Any = encoder.config
+    if recipe.norm_last is not None and not getattr(config, recipe.norm_last):
+        return recipe.stem + recipe.norm, ()
+    return recipe.stem, recipe.norm
+
+
+def _read(recipe: Recipe, encoder: nn.Module) -> Run:
+    if recipe.waveform:
+        return waveform.read(encoder)
+    stem = _steps(encoder, recipe.stem)
+    if recipe.attention is not None:
+        return _read_text(encoder, stem)
+    return lambda activations: {"states": _through(stem, activations[recipe.reads], None)}
+
+
 def recipe_of(net: nn.Module) -> Recipe:
     """The recipe of a network that `build` made."""
     config: Any = net.config
@@ -55,7 +73,7 @@ def recipe_of(net: nn.Module) -> Recipe:
 
 def _layers(encoder: nn.Module, base: str) -> list[Stage]:
     recipe = recipe_of(encoder)
-    run_layer = RUN_LAYER[recipe.attention]
+    run_layer = RUN_LAYER[recipe.attention] if recipe.attention else None
     if recipe.one_stage:
         whole = encoder.get_submodule(recipe.one_stage)
         return [
@@ -70,11 +88,7 @@ def _layers(encoder: nn.Module, base: str) -> list[Stage]:
     return [
         Stage(
             name=f"{kind}{k}",
-            run=(
-                _layer(encoder, layer, run_layer)
-                if recipe.modality == "text"
-                else _step_on_states(layer)
-            ),
+            run=_layer(encoder, layer, run_layer),
             owns=(f"{base}.{recipe.layers}.{k}",),
         )
         for k, layer in enumerate(encoder.get_submodule(recipe.layers).children())
@@ -110,22 +124,21 @@ def _read_text(encoder: nn.Module, stem: Sequence[Step]) -> Run:
     return run
 
 
-def _layer(encoder: nn.Module, layer: nn.Module, run_layer: Callable[..., Tensor]) -> Run:
-    def run(activations: Activations) -> Activations:
+def _layer(encoder: nn.Module, layer: nn.Module, run_layer: RunLayer | None) -> Run:
+    takes_mask = "attention_mask" in inspect.signature(layer.forward).parameters
+
+    def alone(activations: Activations) -> Activations:
+        states = activations["states"]
+        return {"states": layer(states, None) if takes_mask else layer(states)}
+
+    def attending(activations: Activations) -> Activations:
         mask = activations["attention_mask"]
         states = _trimmed(activations["states"], mask)
         mask = _trimmed(mask, mask)
+        assert run_layer is not None
         return {"states": run_layer(encoder, layer, states, mask), "attention_mask": mask}
 
-    return run
-
-
-def _read_image(stem: Sequence[Step]) -> Run:
-    return lambda activations: {"states": _through(stem, activations["pixel_values"], None)}
-
-
-def _step_on_states(layer: nn.Module) -> Run:
-    return lambda activations: {"states": layer(activations["states"])}
+    return alone if run_layer is None else attending
 
 
 def _pool(norm: Sequence[Step], tail: Sequence[Step], *, attends: bool) -> Run:
@@ -160,11 +173,25 @@ def _operations(net: nn.Module) -> dict[str, Step]:
         "classifier_pooling()": lambda x, mask: POOL[config.classifier_pooling](x, mask),
         "tanh()": lambda x, mask: torch.tanh(x),
         "relu()": lambda x, mask: torch.relu(x),
+        "gelu()": lambda x, mask: nn.functional.gelu(x),
+        "mean_frame()": lambda x, mask: x.mean(dim=1) if mask is None else POOL["mean"](x, mask),
+        "mean_of_first_two()": lambda x, mask: (x[:, 0] + x[:, 1]) / 2,
+        "positions()": lambda x, mask: _with_positions(net, x),
+        "dropout()": lambda x, mask: nn.functional.dropout(
+            x, config.dropout, training=net.get_submodule("embed_positions").training
+        ),
         "mean_pixel()": lambda x, mask: x.mean((-2, -1)),
         "first_and_mean_patch()": lambda x, mask: torch.cat(
             (x[:, 0], x[:, 1 + registers :].mean(dim=1)), dim=1
         ),
     }
+
+
+def _with_positions(net: nn.Module, x: Tensor) -> Tensor:
+    """States `(N, T, D)` with learned positions, of channels before steps, `(N, D, T)`."""
+    positions = net.get_submodule("embed_positions")
+    states: Tensor = x.transpose(1, 2) + positions(torch.arange(x.shape[2], device=x.device))
+    return states
 
 
 def _steps(net: nn.Module, names: Sequence[str]) -> list[Step]:
