@@ -87,12 +87,20 @@ class Inputs:
         if not self.variable_length:
             return None
         if self._lengths is None:
-            self._lengths = np.array([
-                max(tensor.numel() for tensor in sample.values())
-                for indices in in_order(len(self), _AT_ONCE)
-                for sample in self._samples(indices, ())
-            ])  # fmt: skip
+            self._lengths = np.fromiter(self._measured(), dtype=np.int64, count=len(self))
         return self._lengths
+
+    def _measured(self) -> Iterator[int]:
+        """The length of each sample; of a recording without preprocessing it for that, where its
+        preprocessor says it."""
+        length = getattr(self.preprocessor, "length", None)
+        if length is not None and self.split.kind.has_length:
+            for index in range(len(self)):
+                yield length(self._raw(index))
+            return
+        for indices in in_order(len(self), _AT_ONCE):
+            for sample in self._samples(indices, ()):
+                yield max(len(tensor) for tensor in sample.values() if tensor.ndim)
 
     def batches(
         self, order: Iterable[np.ndarray], *, key: tuple[int, ...] = ()

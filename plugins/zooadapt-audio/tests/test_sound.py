@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from zooadapt_audio import SoundFamily
 
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError
-from zooadapt.family import FILES
+from zooadapt.family import FILES, Clip
 
 FAMILY = SoundFamily()
 EXAMPLES = FAMILY.examples()
@@ -28,9 +27,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def clip(samples: int) -> SimpleNamespace:
+def clip(samples: int) -> Clip:
     noise = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
-    return SimpleNamespace(samples=noise, rate=RATE)
+    return Clip(samples=noise, rate=RATE)
 
 
 def seeded(config, num_classes: int = 3) -> torch.nn.Module:

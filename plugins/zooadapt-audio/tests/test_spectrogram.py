@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from zooadapt_timm import TimmFamily
 
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError
+from zooadapt.family import Clip
 
 FAMILY = SpectrogramFamily()
 SOURCE = FAMILY.examples()["convolutions"]
@@ -31,7 +31,7 @@ def image(samples: np.ndarray, source=GREY) -> torch.Tensor:
     """Lightness from 0 to 1, `(H, W)`."""
     prepare = FAMILY.preprocessor(source)
     config = prepare.config()
-    x = prepare(SimpleNamespace(samples=samples, rate=RATE), rng=None)["x"]
+    x = prepare(Clip(samples=samples, rate=RATE), rng=None)["x"]
     return x[0] * config["std"][0] + config["mean"][0]
 
 
@@ -57,7 +57,7 @@ def test_silence_is_black(samples):
 
 def test_channels_are_those_of_the_network():
     for source, channels in ((GREY, 1), (SOURCE, 3)):
-        raw = SimpleNamespace(samples=tone(500), rate=RATE)
+        raw = Clip(samples=tone(500), rate=RATE)
         x = FAMILY.preprocessor(source)(raw, rng=None)["x"]
         assert x.shape == (channels, 64, 64)
         config = FAMILY.preprocessor(source).config()
@@ -84,7 +84,7 @@ def test_an_export_loads_in_stock_timm_with_equal_logits(tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     stock = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     prepare = FAMILY.preprocessor(native)
-    raw = SimpleNamespace(samples=tone(700), rate=RATE)
+    raw = Clip(samples=tone(700), rate=RATE)
     activations = prepare.collate([prepare(raw, rng=None)])
     torch.testing.assert_close(stock(activations["x"]), backbone.logits(activations))
 
@@ -105,6 +105,6 @@ def test_a_wrong_spectrogram_is_one_clear_error(settings, thing):
 
 def test_augmentations_change_the_image_by_the_generator_alone():
     prepare = FAMILY.preprocessor(SOURCE, augment="rand")
-    raw = SimpleNamespace(samples=tone(700), rate=RATE)
+    raw = Clip(samples=tone(700), rate=RATE)
     first, again, other = (prepare(raw, rng=np.random.default_rng(s))["x"] for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from zooadapt_audio import VoiceFamily
 
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError
+from zooadapt.family import Clip
 
 FAMILY = VoiceFamily()
 REFERENCE = "voice_lstm.ge2e"
@@ -31,9 +31,9 @@ def config(**changes) -> dict:
     return base | changes
 
 
-def clip(samples: int, *, rate: int = 8_000, seed: int = 0) -> SimpleNamespace:
+def clip(samples: int, *, rate: int = 8_000, seed: int = 0) -> Clip:
     noise = np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
-    return SimpleNamespace(samples=noise, rate=rate)
+    return Clip(samples=noise, rate=rate)
 
 
 def seeded(source: dict, num_classes: int = 4) -> nn.Module:
@@ -46,7 +46,7 @@ def batch(source: dict, lengths=LENGTHS) -> dict[str, torch.Tensor]:
     return prepare.collate([prepare(clip(n, seed=n), rng=None) for n in lengths])
 
 
-every_pooling = pytest.mark.parametrize("pooling", ["states", "embedding"])
+every_pooling = pytest.mark.parametrize("pooling", ["states", "statistics", "embedding"])
 
 
 @every_pooling
@@ -68,6 +68,12 @@ def test_a_clip_alone_gives_the_logits_of_a_batch(pooling):
     backbone = StagedBackbone(FAMILY, seeded(source))
     alone = torch.cat([backbone.logits(batch(source, [n])) for n in LENGTHS])
     torch.testing.assert_close(alone, backbone.logits(batch(source)), rtol=0, atol=1e-6)
+
+
+def test_statistics_of_one_frame_can_be_trained():
+    net = seeded(config(pooling="statistics"))
+    net(**batch(config(), [1, 4_000])).sum().backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
 
 
 def test_a_clip_is_truncated_to_the_frames_of_the_limit():
@@ -99,6 +105,9 @@ def test_the_reference_is_a_stacked_torch_lstm_and_its_embedding(real_data, pool
         embedding = torch.relu(last[-1] @ state["linear.weight"].T + state["linear.bias"])
         expected = {
             "states": torch.cat((last[-1], states.mean(1), states.amax(1)), dim=1),
+            "statistics": torch.cat(
+                (states.mean(1), states.std(1, correction=0), states.amax(1), states.amin(1)), dim=1
+            ),
             "embedding": embedding / embedding.norm(),
         }[pooling]
         features = StagedBackbone(FAMILY, net).run(prepare.collate([sample]))["features"]
@@ -113,7 +122,7 @@ def test_an_export_has_the_names_of_its_source(real_data, pooling):
     net = seeded(source)
     net.load_state_dict(FAMILY.convert(state, source), strict=False)
     exported = FAMILY.native_state(net.state_dict(), source)
-    dropped = {"linear.weight", "linear.bias"} if pooling == "states" else set()
+    dropped = {"linear.weight", "linear.bias"} if pooling != "embedding" else set()
     assert set(exported) - {"head.weight", "head.bias"} == set(state) - dropped
     assert all(torch.equal(exported[name], state[name]) for name in set(state) - dropped)
     native = FAMILY.native_config(source, ["one", "two"])
@@ -130,9 +139,12 @@ def test_fewer_layers_take_the_first_of_the_source(real_data):
     assert {name.rpartition(".ahead")[0] for name in converted} == {"rnn.0", "rnn.1"}
 
 
-def test_the_embedding_is_offered_beside_the_states_until_one_is_chosen():
+def test_poolings_are_offered_until_one_is_chosen():
     offered = FAMILY.poolings(config())
-    assert list(offered) == ["last, mean and max state", "the encoder's own embedding"]
+    assert list(offered) == [
+        "last, mean and max state", "mean, deviation, max and min of the states",
+        "the encoder's own embedding",
+    ]  # fmt: skip
     assert offered["last, mean and max state"] == config()
     chosen = offered["the encoder's own embedding"]
     assert FAMILY.poolings(chosen) == {"the encoder's own embedding": chosen}
@@ -182,7 +194,7 @@ def test_layers_of_the_reference_distinguish_spoken_digits(real_data):
         samples = []
         for path in files:
             sound, rate = soundfile.read(path, dtype="float32")
-            raw = SimpleNamespace(samples=soxr.resample(sound, rate, 16_000), rate=16_000)
+            raw = Clip(samples=soxr.resample(sound, rate, 16_000), rate=16_000)
             samples.append(prepare(raw, rng=None))
         parts[part] = (samples, [path.parent.name for path in files])
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from zooadapt_transformers import settings, waveform
 
 from zooadapt.errors import DataError
-from zooadapt.family import Activations, Sample, config_keys
+from zooadapt.family import Activations, Clip, Sample, config_keys
 from zooadapt.family.config_keys import FLAG, Kind, number, whole
 from zooadapt_audio import augment
 
@@ -71,7 +71,7 @@ class ExtractorPreprocessor:
             self._shape = tuple(blank.shape)
             _check_shape(self._shape, network)
 
-    def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
+    def __call__(self, raw: Clip, *, rng: np.random.Generator | None) -> Sample:
         samples = raw.samples
         if rng is not None:
             samples = augment.vary(samples, rng, self._augment)
@@ -99,6 +99,10 @@ class ExtractorPreprocessor:
         else:
             limits = {"shape": list(self._shape)}
         return {"feature_extractor_type": self._kind, **self._options, **limits}
+
+    def length(self, raw: Clip) -> int:
+        """Samples of a whole clip."""
+        return len(raw.samples)
 
     def _waveform(self, samples: np.ndarray) -> torch.Tensor:
         extracted = self._extractor(samples, sampling_rate=self.rate, return_tensors="pt")

@@ -16,6 +16,7 @@ _MEL = "slaney, power 2, not log"
 _EMBEDDING = "relu(linear(last hidden state)), L2-normalised"
 POOLINGS = {
     "states": "last, mean and max state",
+    "statistics": "mean, deviation, max and min of the states",
     "embedding": "the encoder's own embedding",
 }
 """Values of `pooling` -> in words."""
@@ -42,8 +43,13 @@ class Settings:
 
     @property
     def features(self) -> int:
-        """D: the last, mean and max state, or the embedding."""
-        return self.embedding_size if self.pooling == "embedding" else 3 * self.hidden_size
+        """D: the width of what the last stage pools."""
+        widths = {
+            "states": 3 * self.hidden_size,
+            "statistics": 4 * self.hidden_size,
+            "embedding": self.embedding_size,
+        }
+        return widths[self.pooling]
 
     def sound(self) -> dict[str, Any]:
         """The keys that turn a clip into frames."""

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from zooadapt_timm.zoo import resolve
 
 from zooadapt.errors import DataError
-from zooadapt.family import Activations, Sample, config_keys
+from zooadapt.family import Activations, Clip, Sample, config_keys
 from zooadapt.family.config_keys import Kind, number, whole
 from zooadapt_audio import augment
 from zooadapt_audio.mel import MelSpectrogram
@@ -86,7 +86,7 @@ class SpectrogramPreprocessor:
             n_mels=settings.n_mels,
         )
 
-    def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
+    def __call__(self, raw: Clip, *, rng: np.random.Generator | None) -> Sample:
         samples = raw.samples
         if rng is not None:
             samples = augment.vary(samples, rng, self._augment)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from zooadapt_rnn import recurrent
 
-from zooadapt.family import Activations, Sample, Stage
+from zooadapt.family import Activations, Clip, Sample, Stage
 from zooadapt_audio import augment
 from zooadapt_audio.mel import raised
 from zooadapt_audio.settings import Settings
@@ -19,12 +19,16 @@ from zooadapt_audio.settings import Settings
 _STACK, _LAYERS = "lstm", "rnn"
 """The names of a source's stacked `torch.nn.LSTM`, and of the same layers in the network."""
 
+_POOL = {"states": recurrent.concatenated, "statistics": recurrent.statistics}
+"""Values of `pooling` -> `(N, D)` of the states and lengths."""
+
 
 class VoiceClassifier(nn.Module):
     """A classifier of clips: LSTM layers over frames, the pooled states of the last, a head."""
 
     def __init__(self, settings: Settings, num_classes: int) -> None:
         super().__init__()
+        self._pooling = settings.pooling
         self.rnn = recurrent.layers(
             "lstm", settings.mel.n_mels, settings.hidden_size, count=settings.num_layers
         )
@@ -54,7 +58,8 @@ class VoiceClassifier(nn.Module):
     def _pool(self, activations: Activations) -> Activations:
         states, length = activations["states"], activations["length"]
         if self.linear is None:
-            return {"features": self.dropout(recurrent.concatenated(states, length))}
+            pool = _POOL[self._pooling]
+            return {"features": self.dropout(pool(states, length))}
         embedding = torch.relu(self.linear(recurrent.last_states(states, length)))
         return {"features": self.dropout(nn.functional.normalize(embedding, dim=1))}
 
@@ -85,7 +90,7 @@ class VoicePreprocessor:
     def __init__(self, settings: Settings, *, augment: str) -> None:
         self._settings, self._augment = settings, augment
 
-    def __call__(self, raw: Any, *, rng: np.random.Generator | None) -> Sample:
+    def __call__(self, raw: Clip, *, rng: np.random.Generator | None) -> Sample:
         mel, samples = self._settings.mel, raw.samples
         if rng is not None:
             samples = augment.vary(samples, rng, self._augment)
@@ -107,6 +112,6 @@ class VoicePreprocessor:
     def config(self) -> dict[str, Any]:
         return self._settings.sound()
 
-    def length(self, raw: Any) -> int:
+    def length(self, raw: Clip) -> int:
         """Frames of a whole clip."""
         return self._settings.mel.frames(len(raw.samples))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zooadapt.family import Activations, Stage
 
 _CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+_LEAST_VARIANCE = 1e-8
 _STACKED = re.compile(r"(\w+)\.((?:weight|bias)_[ih]h)_l(\d+)(_reverse)?")
 _LAYER = re.compile(r"(\w+)\.(\d+)\.(ahead|back)\.((?:weight|bias)_[ih]h)_l0")
 
@@ -93,15 +94,34 @@ def concatenated(states: Tensor, length: Tensor, *, bidirectional: bool = False)
     if bidirectional:
         hidden = states.shape[2] // 2
         last = torch.cat((last[:, :hidden], states[:, 0, hidden:]), dim=1)
-    mean = states.sum(dim=1) / length[:, None]
-    outside = ~inside(states, length)[..., None]
-    maximum = states.masked_fill(outside, float("-inf")).amax(dim=1)
-    return torch.cat((last, mean, maximum), dim=1)
+    return torch.cat((last, _mean(states, length), _maximum(states, length)), dim=1)
+
+
+def statistics(states: Tensor, length: Tensor) -> Tensor:
+    """The mean, standard deviation, maximum and minimum of each sequence's states, `(N, 4 * H)`
+    (statistics pooling, Snyder et al., ICASSP 2018, with the extremes): what a sequence consists
+    of, wherever in it."""
+    states = trimmed(states, length)
+    mean = _mean(states, length)
+    deviations = (states - mean[:, None]).masked_fill(~inside(states, length)[..., None], 0)
+    # The root of 0 has no gradient, and a sequence of one step no deviation.
+    deviation = _mean(deviations.square(), length).clamp(min=_LEAST_VARIANCE).sqrt()
+    highest, lowest = _maximum(states, length), -_maximum(-states, length)
+    return torch.cat((mean, deviation, highest, lowest), dim=1)
 
 
 def last_states(states: Tensor, length: Tensor) -> Tensor:
     """`(N, H)`: the state at the end of each sequence."""
     return states.take_along_dim((length - 1)[:, None, None], dim=1)[:, 0]
+
+
+def _mean(states: Tensor, length: Tensor) -> Tensor:
+    return states.sum(dim=1) / length[:, None]
+
+
+def _maximum(states: Tensor, length: Tensor) -> Tensor:
+    outside = ~inside(states, length)[..., None]
+    return states.masked_fill(outside, float("-inf")).amax(dim=1)
 
 
 def trimmed(sequence: Tensor, length: Tensor) -> Tensor:
