@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 from zooadapt_audio import VoiceFamily
 
-from zooadapt.backbone.staged import StagedBackbone
+from zooadapt.backbone.staged import StagedBackbone, prefix_sha256
 from zooadapt.errors import DataError
 from zooadapt.family import Clip
 
@@ -68,6 +68,15 @@ def test_a_clip_alone_gives_the_logits_of_a_batch(pooling):
     backbone = StagedBackbone(FAMILY, seeded(source))
     alone = torch.cat([backbone.logits(batch(source, [n])) for n in LENGTHS])
     torch.testing.assert_close(alone, backbone.logits(batch(source)), rtol=0, atol=1e-6)
+
+
+def test_stored_activations_distinguish_the_poolings():
+    """By the modules alone, since equal weights and equal preprocessing are no difference."""
+    hashes = set()
+    for pooling in ("states", "statistics"):
+        backbone = StagedBackbone(FAMILY, seeded(config(pooling=pooling)))
+        hashes.add(prefix_sha256(backbone, backbone.depth))
+    assert len(hashes) == 2
 
 
 def test_statistics_of_one_frame_can_be_trained():
@@ -140,12 +149,14 @@ def test_fewer_layers_take_the_first_of_the_source(real_data):
 
 
 def test_poolings_are_offered_until_one_is_chosen():
-    offered = FAMILY.poolings(config())
+    embedding = "relu(linear(last hidden state)), L2-normalised"
+    offered = FAMILY.poolings(config(embedding=embedding))
     assert list(offered) == [
         "last, mean and max state", "mean, deviation, max and min of the states",
         "the encoder's own embedding",
     ]  # fmt: skip
-    assert offered["last, mean and max state"] == config()
+    assert list(FAMILY.poolings(config())) == list(offered)[:2]
+    assert offered["last, mean and max state"] == config(embedding=embedding)
     chosen = offered["the encoder's own embedding"]
     assert FAMILY.poolings(chosen) == {"the encoder's own embedding": chosen}
 

@@ -81,7 +81,7 @@ class VoiceFamily(Family):
     ) -> Mapping[str, Tensor]:
         from zooadapt_audio import voice
 
-        return voice.stacked(state)
+        return voice.native(state)
 
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return parse(config).classes
@@ -92,9 +92,10 @@ class VoiceFamily(Family):
         return longer
 
     def poolings(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        parsed = parse(config)
         if "pooling" in config:
-            return {POOLINGS[parse(config).pooling]: config}
-        own, *others = POOLINGS
+            return {POOLINGS[parsed.pooling]: config}
+        own, *others = (way for way in POOLINGS if way != "embedding" or parsed.embeds)
         return {POOLINGS[own]: config} | {
             POOLINGS[other]: {**config, "pooling": other} for other in others
         }

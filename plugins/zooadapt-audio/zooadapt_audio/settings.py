@@ -33,6 +33,8 @@ class Settings:
     volume_dbfs: float | None
     hidden_size: int
     num_layers: int
+    embeds: bool
+    """Whether the source has an embedding of its own."""
     embedding_size: int
     pooling: str
     max_length: int
@@ -71,8 +73,8 @@ class Settings:
             "frames": self.frames,
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
-            "embedding": _EMBEDDING,
-            "embedding_size": self.embedding_size,
+            "embedding": _EMBEDDING if self.embeds else None,
+            "embedding_size": self.embedding_size if self.embeds else None,
             "pooling": self.pooling,
             "dropout": self.dropout,
             "license": self.license,
@@ -88,7 +90,6 @@ def parse(config: Mapping[str, Any]) -> Settings:
     """
     get(config, "architecture", choice(ARCHITECTURE))
     get(config, "mel", choice(_MEL))
-    get(config, "embedding", choice(_EMBEDDING), _EMBEDDING)
     size = whole(1, 1 << 14)
     hidden = get(config, "hidden_size", size)
     mel = MelSpectrogram(
@@ -104,13 +105,16 @@ def parse(config: Mapping[str, Any]) -> Settings:
             thing="n_mels",
             remedy="correct the source's config.json",
         )
+    pooling = get(config, "pooling", choice(*POOLINGS), "states")
+    embedding = get(config, "embedding", choice(_EMBEDDING), None)
     return Settings(
         mel=mel,
         volume_dbfs=get(config, "volume_dbfs", number(-120, 0), None),
         hidden_size=hidden,
         num_layers=get(config, "num_layers", whole(1, 64)),
+        embeds=embedding is not None or pooling == "embedding",
         embedding_size=get(config, "embedding_size", size, hidden),
-        pooling=get(config, "pooling", choice(*POOLINGS), "states"),
+        pooling=pooling,
         max_length=get(config, "max_length", whole(1, 1 << 20), DEFAULT_MAX_LENGTH),
         dropout=float(get(config, "dropout", FRACTION, 0.0)),
         frames=get(config, "frames", whole(1, 1 << 20), None),

@@ -18,9 +18,30 @@ from zooadapt_audio.settings import Settings
 
 _STACK, _LAYERS = "lstm", "rnn"
 """The names of a source's stacked `torch.nn.LSTM`, and of the same layers in the network."""
+_EMBEDDING = "pooling.linear"
 
-_POOL = {"states": recurrent.concatenated, "statistics": recurrent.statistics}
-"""Values of `pooling` -> `(N, D)` of the states and lengths."""
+
+class Pooling(nn.Module):
+    """The states of a clip as one vector, in one of the ways of `POOLINGS`. A module, since what a
+    network computes is distinguished by its modules."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._way = settings.pooling
+        embeds = settings.pooling == "embedding"
+        self.linear = nn.Linear(settings.hidden_size, settings.embedding_size) if embeds else None
+
+    def forward(self, states: Tensor, length: Tensor) -> Tensor:
+        """`(N, D)` of the first `length` `(N,)` of the states `(N, T, H)`."""
+        if self.linear is not None:
+            embedding = torch.relu(self.linear(recurrent.last_states(states, length)))
+            return nn.functional.normalize(embedding, dim=1)
+        if self._way == "statistics":
+            return recurrent.statistics(states, length)
+        return recurrent.concatenated(states, length)
+
+    def extra_repr(self) -> str:
+        return self._way
 
 
 class VoiceClassifier(nn.Module):
@@ -28,15 +49,10 @@ class VoiceClassifier(nn.Module):
 
     def __init__(self, settings: Settings, num_classes: int) -> None:
         super().__init__()
-        self._pooling = settings.pooling
         self.rnn = recurrent.layers(
             "lstm", settings.mel.n_mels, settings.hidden_size, count=settings.num_layers
         )
-        self.linear = (
-            nn.Linear(settings.hidden_size, settings.embedding_size)
-            if settings.pooling == "embedding"
-            else None
-        )
+        self.pooling = Pooling(settings)
         self.dropout = nn.Dropout(settings.dropout)
         self.head = nn.Linear(settings.features, num_classes)
 
@@ -49,34 +65,38 @@ class VoiceClassifier(nn.Module):
         return logits
 
     def stages(self) -> Sequence[Stage]:
-        owned = ("dropout",) if self.linear is None else ("linear", "dropout")
         return (
-            *recurrent.stages(self.rnn, path="rnn", reads="frames"),
-            Stage(name="pooling", run=self._pool, owns=owned),
+            *recurrent.stages(self.rnn, path=_LAYERS, reads="frames"),
+            Stage(name="pooling", run=self._pool, owns=("pooling", "dropout")),
         )
 
     def _pool(self, activations: Activations) -> Activations:
-        states, length = activations["states"], activations["length"]
-        if self.linear is None:
-            pool = _POOL[self._pooling]
-            return {"features": self.dropout(pool(states, length))}
-        embedding = torch.relu(self.linear(recurrent.last_states(states, length)))
-        return {"features": self.dropout(nn.functional.normalize(embedding, dim=1))}
+        pooled = self.pooling(activations["states"], activations["length"])
+        return {"features": self.dropout(pooled)}
 
 
 def converted(state: Mapping[str, Tensor], settings: Settings) -> dict[str, Tensor]:
     """The tensors of a source under the network's names, without the layers and the embedding that
     the network lacks."""
-    named = {recurrent.unstacked(name, _STACK, _LAYERS): tensor for name, tensor in state.items()}
     layers = tuple(f"{_LAYERS}.{k}." for k in range(settings.num_layers))
-    embedding = ("linear.",) if settings.pooling == "embedding" else ()
+    embedding = (f"{_EMBEDDING}.",) if settings.pooling == "embedding" else ()
     own = (*layers, *embedding, "head.")
+    named = {_network_name(name): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in named.items() if name.startswith(own)}
 
 
-def stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def native(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse of `converted`."""
-    return {recurrent.stacked(name, _LAYERS, _STACK): tensor for name, tensor in state.items()}
+    return {
+        recurrent.stacked(name, _LAYERS, _STACK).removeprefix("pooling."): tensor
+        for name, tensor in state.items()
+    }
+
+
+def _network_name(name: str) -> str:
+    if name.startswith("linear."):
+        return f"pooling.{name}"
+    return recurrent.unstacked(name, _STACK, _LAYERS)
 
 
 class VoicePreprocessor:
