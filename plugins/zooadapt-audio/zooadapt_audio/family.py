@@ -43,7 +43,7 @@ class VoiceFamily(Family):
         return config.get("architecture") == ARCHITECTURE
 
     def sample_rate(self, config: Mapping[str, Any]) -> int:
-        return parse(config).mel.sample_rate
+        return parse(config).sample_rate
 
     def build(self, config: Mapping[str, Any], num_classes: int) -> VoiceClassifier:
         from zooadapt_audio.voice import VoiceClassifier

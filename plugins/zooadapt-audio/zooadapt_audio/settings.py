@@ -9,7 +9,6 @@ from typing import Any
 from zooadapt.errors import DataError
 from zooadapt.family import config_keys
 from zooadapt.family.config_keys import FRACTION, choice, get, number, whole
-from zooadapt_audio.mel import MelSpectrogram
 
 ARCHITECTURE = "voice_lstm"
 _MEL = "slaney, power 2, not log"
@@ -29,7 +28,10 @@ Longer recordings are read in windows."""
 class Settings:
     """A parsed config."""
 
-    mel: MelSpectrogram
+    sample_rate: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
     volume_dbfs: float | None
     hidden_size: int
     num_layers: int
@@ -56,10 +58,10 @@ class Settings:
     def sound(self) -> dict[str, Any]:
         """The keys that turn a clip into frames."""
         return {
-            "sample_rate": self.mel.sample_rate,
-            "n_fft": self.mel.n_fft,
-            "hop_length": self.mel.hop_length,
-            "n_mels": self.mel.n_mels,
+            "sample_rate": self.sample_rate,
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+            "n_mels": self.n_mels,
             "mel": _MEL,
             "volume_dbfs": self.volume_dbfs,
             "max_length": self.max_length,
@@ -92,23 +94,22 @@ def parse(config: Mapping[str, Any]) -> Settings:
     get(config, "mel", choice(_MEL))
     size = whole(1, 1 << 14)
     hidden = get(config, "hidden_size", size)
-    mel = MelSpectrogram(
-        sample_rate=get(config, "sample_rate", whole(1000, 192_000)),
-        n_fft=get(config, "n_fft", whole(16, 1 << 15)),
-        hop_length=get(config, "hop_length", whole(1, 1 << 15)),
-        n_mels=get(config, "n_mels", whole(1, 1 << 10)),
-    )
-    if mel.n_mels > mel.n_fft // 2:
+    n_fft = get(config, "n_fft", whole(16, 1 << 15))
+    n_mels = get(config, "n_mels", whole(1, 1 << 10))
+    if n_mels > n_fft // 2:
         raise DataError(
-            f"config.json: 'n_mels' is {mel.n_mels}, and a frame of 'n_fft' = {mel.n_fft} samples "
-            f"has {mel.n_fft // 2} frequencies",
+            f"config.json: 'n_mels' is {n_mels}, and a frame of 'n_fft' = {n_fft} samples "
+            f"has {n_fft // 2} frequencies",
             thing="n_mels",
             remedy="correct the source's config.json",
         )
     pooling = get(config, "pooling", choice(*POOLINGS), "states")
     embedding = get(config, "embedding", choice(_EMBEDDING), None)
     return Settings(
-        mel=mel,
+        sample_rate=get(config, "sample_rate", whole(1000, 192_000)),
+        n_fft=n_fft,
+        hop_length=get(config, "hop_length", whole(1, 1 << 15)),
+        n_mels=n_mels,
         volume_dbfs=get(config, "volume_dbfs", number(-120, 0), None),
         hidden_size=hidden,
         num_layers=get(config, "num_layers", whole(1, 64)),

@@ -13,7 +13,7 @@ from zooadapt_rnn import recurrent
 
 from zooadapt.family import Activations, Clip, Sample, Stage
 from zooadapt_audio import augment
-from zooadapt_audio.mel import raised
+from zooadapt_audio.mel import MelSpectrogram, raised
 from zooadapt_audio.settings import Settings
 
 _STACK, _LAYERS = "lstm", "rnn"
@@ -50,7 +50,7 @@ class VoiceClassifier(nn.Module):
     def __init__(self, settings: Settings, num_classes: int) -> None:
         super().__init__()
         self.rnn = recurrent.layers(
-            "lstm", settings.mel.n_mels, settings.hidden_size, count=settings.num_layers
+            "lstm", settings.n_mels, settings.hidden_size, count=settings.num_layers
         )
         self.pooling = Pooling(settings)
         self.dropout = nn.Dropout(settings.dropout)
@@ -109,9 +109,15 @@ class VoicePreprocessor:
 
     def __init__(self, settings: Settings, *, augment: str) -> None:
         self._settings, self._augment = settings, augment
+        self._mel = MelSpectrogram(
+            sample_rate=settings.sample_rate,
+            n_fft=settings.n_fft,
+            hop_length=settings.hop_length,
+            n_mels=settings.n_mels,
+        )
 
     def __call__(self, raw: Clip, *, rng: np.random.Generator | None) -> Sample:
-        mel, samples = self._settings.mel, raw.samples
+        mel, samples = self._mel, raw.samples
         if rng is not None:
             samples = augment.vary(samples, rng, self._augment)
         if self._settings.volume_dbfs is not None:
@@ -134,4 +140,4 @@ class VoicePreprocessor:
 
     def length(self, raw: Clip) -> int:
         """Frames of a whole clip."""
-        return self._settings.mel.frames(len(raw.samples))
+        return self._mel.frames(len(raw.samples))
