@@ -30,6 +30,11 @@ class ReadParameters(TypedDict, total=False):
     sample_column: str | None
     label_column: str
     group_column: str | None
+    start_column: str | None
+    end_column: str | None
+    window: float | None
+    hop: float | None
+    background: str | None
     encoding: str
     separator: str | None
     skip_bad: bool

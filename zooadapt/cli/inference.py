@@ -34,7 +34,7 @@ _top = shared.option(
     shown_default="1; all in --csv and --json",
 )
 _LABELLED = ("label_column", "drop_unlabelled", "allow_tiny", "train_folder", "test_folder",
-             "strict")  # fmt: skip
+             "strict", "start_column", "end_column", "background")  # fmt: skip
 """Options about labels and splits, which inputs of `predict` have none of."""
 _EXCERPT = 60
 """Characters of a text that are printed."""
@@ -106,6 +106,16 @@ def evaluate(
     shown_default="0, never",
 )
 @_csv
+@shared.option(
+    "--label-track",
+    "track",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write times and labels of a recording's windows for Audacity, or for Raven if FILE ends "
+    "in .selections.txt.",
+    group=Group.OUTPUT,
+    shown_default="none",
+)
 @_top
 @shared.options_of(ReadOptions, without=("group_column",), idle=_LABELLED)
 @shared.options_of(Settings)
@@ -115,6 +125,7 @@ def predict(
     inputs: tuple[str, ...],
     reject_below: float,
     listing: Path | None,
+    track: Path | None,
     top: int | None,
     as_json: bool,
     **options: Any,
@@ -122,7 +133,8 @@ def predict(
     """Predict labels with probabilities for INPUTS: files, folders, a table, - for lines on stdin,
     or texts in quotes."""
     settings = _settings(options)
-    from zooadapt.workflows import inference
+    from zooadapt.workflows import inference, recordings
+    from zooadapt.workflows.predictions import WindowPrediction, shortened
 
     predictions = inference.predict(
         model,
@@ -132,18 +144,28 @@ def predict(
         reject_below=reject_below,
         top=top,
         listing=listing,
+        track=track,
     )
+    whole = recordings.of_windows(predictions, reject_below=reject_below)
+    each, whole = ([shortened(one, top) for one in ones] for ones in (predictions, whole))
+    result = {"predictions": [asdict(one) for one in each]}
+    if whole:
+        result["recordings"] = [asdict(one) for one in whole]
 
     def show() -> None:
-        for one in predictions:
+        for one in (*each, *whole):
             others = list(one.probabilities.items())[1:] if top else []
             cells = [one.label, f"{one.probability:.4f}"]
             cells += [cell for name, p in others for cell in (name, f"{p:.4f}")]
+            if isinstance(one, WindowPrediction):
+                cells = [f"{one.start:.2f}", f"{one.end:.2f}", *cells]
+            elif whole:
+                cells = ["whole", "", *cells]
             say(one.input, *cells, *([_excerpt(one.text)] if one.text else []))
-        if listing is not None:
-            say(f"{listing} lists them")
+        for path in filter(None, (listing, track)):
+            say(f"{path} lists them")
 
-    emit({"predictions": [asdict(one) for one in predictions]}, as_json, show)
+    emit(result, as_json, show)
 
 
 @command(example="zooadapt features flowers-model flowers -o flowers.safetensors")

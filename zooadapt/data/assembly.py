@@ -83,6 +83,7 @@ def assemble(
         validation=np.isin(in_train, in_val) if len(in_val) else None,
         notes=tuple(notes),
         white=labelled.white,
+        cutting=labelled.cutting,
     )
 
 

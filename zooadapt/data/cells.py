@@ -47,6 +47,9 @@ class CellSamples:
             io.BytesIO(column[row].encode()), name=column.name_of(row), view=view, limits=Limits()
         )
 
+    def window(self, index: int) -> None:
+        return None
+
     def size(self, index: int) -> tuple[int, int]:
         return 0, 0
 

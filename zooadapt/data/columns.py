@@ -38,6 +38,9 @@ class Columns:
     modality: Modality
     label: str | None = None
     group: str | None = None
+    start: str | None = None
+    end: str | None = None
+    """The seconds of a recording that a row is about."""
     may_lack_label: bool = False
 
     @property
@@ -63,7 +66,8 @@ class Columns:
 
     def candidates(self) -> set[str]:
         """The possible names of the columns to read."""
-        names = {self.text, self.label, self.group, *(p.strip() for p in self.text.split(","))}
+        names = {self.text, self.label, self.group, self.start, self.end}
+        names |= {part.strip() for part in self.text.split(",")}
         return {name for name in names if name is not None}
 
     def fits(self, names: Sequence[str]) -> bool:
@@ -93,8 +97,9 @@ class Columns:
 
     def _columns(self, names: Sequence[str]) -> list[tuple[str, str]]:
         columns = [(self.option, name) for name in self.texts(names)]
-        columns += [(LABEL, self.label)] if self.label is not None else []
-        return columns + ([(GROUP, self.group)] if self.group is not None else [])
+        others = ((LABEL, self.label), (GROUP, self.group),
+                  ("--start-column", self.start), ("--end-column", self.end))  # fmt: skip
+        return columns + [(option, name) for option, name in others if name is not None]
 
     def _missing(self, names: Sequence[str]) -> dict[str, str]:
         known = set(names)

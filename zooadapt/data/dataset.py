@@ -16,6 +16,25 @@ from zooadapt.data import modalities
 from zooadapt.family.modality import Modality, View
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cutting:
+    """How a model's recordings were cut, which new ones are cut alike by."""
+
+    window: float
+    hop: float
+    background: str | None = None
+    """The class of what no row of a table names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A part of a recording, in seconds."""
+
+    recording: str
+    start: float
+    end: float
+
+
 class Samples(Protocol):
     """Raw samples of files, of a table's column or of a Hub data set."""
 
@@ -26,6 +45,10 @@ class Samples(Protocol):
         ...
 
     def raw(self, index: int, view: View) -> Any: ...
+
+    def window(self, index: int) -> Window | None:
+        """The part of a recording that a sample is; None for a whole file."""
+        ...
 
     def size(self, index: int) -> tuple[int, int]:
         """Images: width and height; texts: zeros."""
@@ -51,6 +74,8 @@ class LabelledRows:
     notes: Sequence[str] = ()
     white: int | None = None
     """The white value of 16-bit images; None where there are none."""
+    cutting: Cutting | None = None
+    """How recordings were cut into windows; None where they are whole."""
 
 
 class Split:
@@ -108,6 +133,10 @@ class Split:
     def viewed(self, index: int, view: View) -> Any:
         """A raw sample, as a preprocessor takes it. Raises: as `raw`."""
         return self._samples.raw(int(self._rows[index]), view)
+
+    def window(self, index: int) -> Window | None:
+        """The part of a recording that a sample is; None for a whole file."""
+        return self._samples.window(int(self._rows[index]))
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height of an image as its file says, before it is turned upright."""
@@ -168,6 +197,8 @@ class Dataset:
     """Lines of the report about the data, with counts."""
     white: int | None = None
     """The white value of 16-bit images; None where there are none."""
+    cutting: Cutting | None = None
+    """How recordings were cut into windows; None where they are whole."""
 
     @property
     def name(self) -> str:

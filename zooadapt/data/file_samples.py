@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from zooadapt.data import depth
-from zooadapt.data.dataset import LabelledRows
-from zooadapt.data.listing import Listing, files_by_class
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.reading import changed_error, read_bytes
-from zooadapt.data.tree import Tree, valid
+from zooadapt.data.reading import changed_error, file_error, read_bytes
+from zooadapt.data.tree import valid
 from zooadapt.errors import DataError
 from zooadapt.family.modality import Examined, Modality, View
 from zooadapt.runtime.wording import counted
 
 _LISTED = 5
-
-
-def read_folder(root: Path, modality: Modality, options: ReadOptions) -> LabelledRows:
-    """The samples of a labelled folder in order of part, class and name.
-
-    Raises: as `files_by_class`; DataError for broken files.
-    """
-    listing = files_by_class(Tree(root, modality, options), options)
-    return examined(root, listing, modality, options)
-
-
-def examined(
-    root: Path, listing: Listing, modality: Modality, options: ReadOptions
-) -> LabelledRows:
-    """The listed files, each of which was read once.
-
-    Raises: DataError for broken files.
-    """
-    files = FileSamples(root, listing.paths, modality, options)
-    intact = files.examine()
-    return LabelledRows(
-        samples=files,
-        rows=intact,
-        parts=[listing.parts[k] for k in intact],
-        names=[listing.labels[k] for k in intact],
-        groups=[listing.groups[k] for k in intact] if listing.groups else (),
-        notes=[*listing.notes, *files.notes],
-        white=files.white,
-    )
+_BLOCK = 1 << 20
 
 
 class FileSamples:
@@ -63,6 +35,7 @@ class FileSamples:
         self._modality, self._options = modality, options
         self._contents: list[bytes] = []
         self._examined: list[Examined] = []
+        self._stamps: dict[int, tuple[int, ...]] = {}
         self.white: int | None = None
         """The white value of 16-bit images; None where there are none."""
         self.notes: tuple[str, ...] = ()
@@ -74,16 +47,20 @@ class FileSamples:
         return valid(self._paths[index])
 
     def raw(self, index: int, view: View) -> Any:
-        name = self.name(index)
-        content = self._content(index)
-        if hashlib.sha256(content).digest() != self._contents[index]:
-            raise changed_error(name)
-        return self._modality.decode(
-            io.BytesIO(content),
-            name=name,
-            view=replace(view, white=self.white),
-            limits=self._options.limits,
-        )
+        with self._opened(index, whole=view.span is None) as file:
+            return self._modality.decode(
+                file,
+                name=self.name(index),
+                view=replace(view, white=self.white),
+                limits=self._options.limits,
+            )
+
+    def window(self, index: int) -> None:
+        return None
+
+    def seconds(self, index: int) -> float:
+        """The length of a recording."""
+        return self._examined[index].seconds
 
     def size(self, index: int) -> tuple[int, int]:
         return self._examined[index].size
@@ -120,14 +97,50 @@ class FileSamples:
         return good
 
     def _examine(self, index: int) -> tuple[bytes, Examined]:
+        if self._modality.has_length:
+            with self._stream(index) as file:
+                self._stamps[index] = _stamp(file)
+                digest = _sha256(file)
+                file.seek(0)
+                return digest, self._info(index, file)
         content = self._content(index)
-        info = self._modality.examine(
-            io.BytesIO(content),
+        return hashlib.sha256(content).digest(), self._info(index, io.BytesIO(content))
+
+    def _info(self, index: int, file: BinaryIO) -> Examined:
+        return self._modality.examine(
+            file,
             name=self.name(index),
             limits=self._options.limits,
             thoroughly=self._options.skip_bad,
         )
-        return hashlib.sha256(content).digest(), info
+
+    @contextmanager
+    def _opened(self, index: int, *, whole: bool) -> Iterator[BinaryIO]:
+        """The file as it was examined, at its beginning. Of a part of a recording, which may be
+        long, its state is compared and not its hash.
+
+        Raises: DataError for a file that changed.
+        """
+        if whole:
+            content = self._content(index)
+            if hashlib.sha256(content).digest() != self._contents[index]:
+                raise changed_error(self.name(index))
+            yield io.BytesIO(content)
+            return
+        with self._stream(index) as file:
+            if _stamp(file) != self._stamps[index]:
+                raise changed_error(self.name(index))
+            yield file
+
+    @contextmanager
+    def _stream(self, index: int) -> Iterator[BinaryIO]:
+        """Raises: AccessError; DataError for a file that was removed; FileError."""
+        try:
+            file = open(self._root / self._paths[index], "rb")
+        except OSError as error:
+            raise file_error(error, self.name(index)) from error
+        with file:
+            yield file
 
     def _content(self, index: int) -> bytes:
         return read_bytes(self._root / self._paths[index], name=self.name(index))
@@ -139,3 +152,19 @@ class FileSamples:
         return DataError(
             f"{first}; and {len(bad) - 1} more: {more}", thing=first.thing, remedy=first.remedy
         )
+
+
+def _sha256(file: BinaryIO) -> bytes:
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.digest()
+
+
+def _stamp(file: BinaryIO) -> tuple[int, ...]:
+    """What changes with a file on disk."""
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:  # in memory
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from zooadapt.data import tables
 from zooadapt.data.columns import Columns, samples_column
 from zooadapt.data.dataset import LabelledRows
-from zooadapt.data.file_samples import examined, read_folder
+from zooadapt.data.labelled_files import examined, read_folder
 from zooadapt.data.labels import by_value
 from zooadapt.data.layout import ALL, PARTS
 from zooadapt.data.listing import Listing, files_by_class
@@ -44,7 +44,8 @@ def read_files(
             remedy="give a folder with one folder for each class, or a table with their paths",
         )
     for option, column in ((flag(modality.column), _column(modality, options)),
-                           ("--group-column", options.group_column)):  # fmt: skip
+                           ("--group-column", options.group_column),
+                           ("--start-column", options.start_column)):  # fmt: skip
         if column is not None:
             raise UsageError(
                 f"a folder of {many} has no column '{column}': '{path.name}' holds no metadata.csv "
@@ -177,6 +178,7 @@ def _read(
     parts: list[str] = []
     labels: list[str | None] = []
     groups: list[str | None] = []
+    spans: list[tuple[float, float]] = []
     notes: list[str] = []
     root = root_of(path)
     for part, file in files:
@@ -185,12 +187,15 @@ def _read(
             modality=modality,
             label=options.label_column,
             group=options.group_column,
+            start=options.start_column,
+            end=options.end_column,
             may_lack_label=not needs_labels or part not in ("train", ALL),
         )
         table = tables.read_columns(file, selection, options)
         cells = [table.text[row] for row in range(len(table.text))]
         files_of_table = NamedFiles(root, file, modality, options)
-        paths += files_of_table.paths(cells)
+        paths += files_of_table.paths(cells, may_repeat=options.start_column is not None)
+        spans += table.spans
         parts += [part] * len(cells)
         labels += table.labels
         groups += table.groups
@@ -203,7 +208,14 @@ def _read(
         listed = " and ".join(f"'{file.relative_to(path).as_posix()}'" for _, file in files)
         notes.append(f"the {modality.plural} are those of {listed}, column '{selection.text}'")
     notes += _note_unnamed(path, paths, modality, options)
-    return Listing(paths=paths, parts=parts, labels=by_value(labels), groups=groups, notes=notes)
+    return Listing(
+        paths=paths,
+        parts=parts,
+        labels=by_value(labels),
+        groups=groups,
+        spans=spans,
+        notes=notes,
+    )
 
 
 def _parts_of(paths: Sequence[str]) -> list[str]:

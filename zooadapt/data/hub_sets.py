@@ -70,6 +70,9 @@ class HubSamples:
             limits=self._options.limits,
         )
 
+    def window(self, index: int) -> None:
+        return None
+
     def size(self, index: int) -> tuple[int, int]:
         return self._examined[index].size if self._examined else (0, 0)
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from zooadapt.data import columns, modalities, opening, tables
+from zooadapt.data import columns, modalities, opening, tables, windows
 from zooadapt.data.assembly import assemble
 from zooadapt.data.cells import CellSamples, Texts
 from zooadapt.data.columns import Columns
@@ -24,6 +24,7 @@ from zooadapt.data.frames import (
 )
 from zooadapt.data.labels import by_value
 from zooadapt.data.layout import ALL, PARTS
+from zooadapt.data.listing import Listing
 from zooadapt.data.memory_samples import MemorySamples
 from zooadapt.data.options import ReadOptions
 from zooadapt.errors import DataError, NotFoundError
@@ -79,9 +80,14 @@ def inputs_of(inputs: Any, *, modality: str, options: ReadOptions = _DEFAULTS) -
             else:
                 each.append((f"{kind.noun} {number}", value))
         names = [name for name, _ in each]
-        samples: Any = MemorySamples(names, [value for _, value in each], kind, options)
-        rows: Sequence[int] = samples.examine()
-        notes += samples.notes
+        windows.check(kind, options)
+        files = MemorySamples(names, [value for _, value in each], kind, options)
+        samples: Any = files
+        rows: Sequence[int] = files.examine()
+        notes += files.notes
+        if options.window is not None:
+            samples = windows.windows_of(files, rows, options)
+            rows = range(len(samples))
     else:
         texts: list[Texts] = []
         for is_path, group in groupby(enumerate(values, 1), lambda pair: _is_path(pair[1])):
@@ -166,8 +172,14 @@ def _join(rows: Sequence[_Rows], modality: Modality, options: ReadOptions) -> La
     if not values:
         raise NotFoundError("the data has no rows", thing=PLACE, remedy="give samples")
     places = [f"{one.place}:{row + 1}" for one in rows for row in range(len(one.values))]
-    samples = MemorySamples(_names(values, places), values, modality, options)
+    windows.check(modality, options)
+    names = _names(values, places)
+    samples = MemorySamples(names, values, modality, options)
     intact = samples.examine()
+    if options.window is not None:
+        listing = Listing(paths=names, parts=parts, labels=labels, groups=groups, notes=notes)
+        position = {name: k for k, name in enumerate(names)}
+        return windows.cut(samples, position, intact, listing, options)
     return LabelledRows(
         samples=samples,
         rows=intact,

@@ -27,6 +27,8 @@ class Listing:
     notes: Sequence[str]
     groups: Sequence[str | None] = ()
     """The group of each file; empty without a group column."""
+    spans: Sequence[tuple[float, float]] = ()
+    """The seconds of each recording that are the sample; empty where it is whole."""
 
 
 def files_by_class(tree: Tree, options: ReadOptions) -> Listing:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from zooadapt.data.dataset import digest_of
 from zooadapt.data.file_samples import FileSamples
 from zooadapt.data.options import ReadOptions
-from zooadapt.data.reading import existing, read_bytes
+from zooadapt.data.reading import existing, file_error, read_bytes
 from zooadapt.family.modality import Examined, Modality, View
 
 
@@ -45,11 +47,23 @@ class MemorySamples(FileSamples):
         return digest_of(self._modality, value), self._modality.examine_value(value)
 
     def _content(self, index: int) -> bytes:
-        """The content of a file; for another value, an empty one."""
         value = self._values[index]
-        if isinstance(value, Path):
-            return read_bytes(value, name=self.name(index))
-        return value.file if isinstance(value, _Content) else b""
+        return (
+            value.file if isinstance(value, _Content) else read_bytes(value, name=self.name(index))
+        )
+
+    @contextmanager
+    def _stream(self, index: int) -> Iterator[BinaryIO]:
+        value = self._values[index]
+        if isinstance(value, _Content):
+            yield io.BytesIO(value.file)
+            return
+        try:
+            file = open(value, "rb")
+        except OSError as error:
+            raise file_error(error, self.name(index)) from error
+        with file:
+            yield file
 
 
 class _Content:

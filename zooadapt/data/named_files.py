@@ -32,11 +32,12 @@ class NamedFiles:
         self._below = table.parent.relative_to(root).as_posix()
         self.notes: list[str] = []
 
-    def paths(self, cells: Sequence[str]) -> list[str]:
+    def paths(self, cells: Sequence[str], *, may_repeat: bool = False) -> list[str]:
         """Posix paths below the root of the files that the cells name, in order.
 
-        Raises: DataError naming the row of an empty cell, a path that leaves the folder, or a file
-        that another row names too; NotFoundError for missing files; AccessError.
+        Raises: DataError naming the row of an empty cell, a path that leaves the folder, or, unless
+        it `may_repeat`, a file that another row names too; NotFoundError for missing files;
+        AccessError.
         """
         self._find_folder(next(iter(cells), ""))
         paths = [self._path(row, cell) for row, cell in enumerate(cells)]
@@ -46,12 +47,13 @@ class NamedFiles:
         first: dict[str, int] = {}
         present = [path for path in paths if path is not None]
         for row, path in enumerate(present):
-            if (twin := first.setdefault(path, row)) != row:
+            if (twin := first.setdefault(path, row)) != row and not may_repeat:
                 raise DataError(
                     f"rows {twin + 1} and {row + 1} of '{self._table.name}' name the same "
                     f"{self._modality.noun}, '{path}'",
                     thing=path,
-                    remedy="remove one of the rows",
+                    remedy="remove one of the rows"
+                    + self._modality.has_length * ", or --start-column NAME --end-column NAME",
                 )
         return present
 

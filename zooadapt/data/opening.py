@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zooadapt.data import file_samples, file_tables, modalities, tables
+from zooadapt.data import file_samples, file_tables, modalities, tables, windows
 from zooadapt.data.assembly import assemble
 from zooadapt.data.cells import CellSamples, Texts
 from zooadapt.data.dataset import Dataset, LabelledRows, Samples, Split
@@ -77,11 +77,15 @@ def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = 
     rows: Sequence[int]
     notes: list[str] = []
     kind = modalities.named(modality)
+    windows.check(kind, options)
     if not kind.in_cells:
         paths = [path for name in inputs for path in file_paths(name, kind, options, notes)]
         samples = files = file_samples.FileSamples(Path(), paths, kind, options)
         rows = files.examine()
         notes += files.notes
+        if options.window is not None:
+            samples = windows.windows_of(files, rows, options)
+            rows = range(len(samples))
     else:
         samples = CellSamples(
             [
@@ -181,6 +185,7 @@ def _read(
     may_lack_labels: bool = False,
 ) -> LabelledRows:
     _check_folders(location, modality, options)
+    windows.check(modality, options)
     if location.startswith("hf:"):
         from zooadapt.data.hub_sets import read_hub_set
 
@@ -230,7 +235,7 @@ def file_paths(name: str, modality: Modality, options: ReadOptions, notes: list[
     listing = file_tables.listing_of(path, modality, options, notes, needs_labels=False)
     if listing is not None:
         notes += listing.notes
-        return [str(file_tables.root_of(path) / name) for name in listing.paths]
+        return [str(file_tables.root_of(path) / name) for name in dict.fromkeys(listing.paths)]
     if path.is_dir():
         tree = Tree(path, modality, options)
         paths, _ = tree.files(Path())

@@ -45,6 +45,39 @@ class ReadOptions:
         Group.DATA,
         by_default="every row is its own group",
     )
+    start_column: str | None = option(
+        None,
+        "Column with the second of a recording at which a row's part begins.",
+        Group.DATA,
+        by_default="a row is a whole recording",
+    )
+    end_column: str | None = option(
+        None,
+        "Column with the second at which it ends.",
+        Group.DATA,
+        by_default="a row is a whole recording",
+    )
+    window: float | None = option(
+        None,
+        "Seconds of the windows that recordings are cut into; none of a recording's windows are in "
+        "another split than the others.",
+        Group.DATA,
+        range=Range(0, 86_400, without=(0,)),
+        by_default="whole recordings; for an adapted model, what it was adapted with",
+    )
+    hop: float | None = option(
+        None,
+        "Seconds from the start of a window to that of the next.",
+        Group.DATA,
+        range=Range(0, 86_400, without=(0,)),
+        by_default="the window",
+    )
+    background: str | None = option(
+        None,
+        "Class of the windows that no row of a table with --start-column names.",
+        Group.DATA,
+        by_default="they are left out",
+    )
     encoding: str = option(
         "auto",
         "Encoding of tables and text files; auto: UTF-8, or what a byte order mark says.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ class Table:
     labels: list[str | None]
     groups: list[str | None]
     notes: tuple[str, ...] = ()
+    spans: tuple[tuple[float, float], ...] = ()
+    """The seconds of a recording that each row is about; empty without such columns."""
 
 
 def read_tables(
@@ -204,6 +207,13 @@ def of_arrow(
         labels=labels,
         groups=groups,
         notes=tuple(notes),
+        spans=tuple(
+            zip(
+                _seconds(table, selection.start, path),
+                _seconds(table, selection.end, path),
+                strict=True,
+            )
+        ),
     )
 
 
@@ -231,6 +241,25 @@ def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | No
             remedy="write the file again with the library that made it",
         )
     return [None if value is None else numbers.get(value) for value in values]
+
+
+def _seconds(table: pa.Table, column: str | None, path: Path) -> list[float]:
+    """Raises: DataError naming the first row that has no number of seconds."""
+    seconds = []
+    for row, value in enumerate(strings_of(table, column, path), 1):
+        try:
+            second = float((value or "").replace(",", "."))
+        except ValueError:
+            second = math.nan
+        if not 0 <= second < math.inf:
+            raise DataError(
+                f"row {row} of '{path.name}' has '{value or ''}' in '{column}', which is no number "
+                "of seconds",
+                thing=str(column),
+                remedy="correct the row or remove it",
+            )
+        seconds.append(second)
+    return seconds
 
 
 def has_train_table(tree: Tree) -> bool:

@@ -14,7 +14,7 @@ from zooadapt.data import Split, open_dataset, open_inputs, open_samples
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.runtime import csv_output, distributed, filesystem, model_files, outputs
 from zooadapt.runtime.progress import Progress
-from zooadapt.workflows import learned_samples, predictions
+from zooadapt.workflows import learned_samples, predictions, recordings
 from zooadapt.workflows.model_inference import (
     ALL,
     measure,
@@ -86,16 +86,20 @@ def predict(
     reject_below: float = 0.0,
     top: int | None = None,
     listing: Path | None = None,
+    track: Path | None = None,
 ) -> list[Prediction]:
     """The label of each input with its softmax probability, in the order of the inputs; where that
     is below `reject_below`, the label is `UNKNOWN`. An input of a text model that is no path is a
     text itself.
 
     top: how many classes have probabilities in a prediction, by default all; listing: a CSV of the
-    predictions.
-    Raises: UsageError when the model has a class of that name; OutputError before any work where
-    the list cannot be written.
+    predictions; track: a label track of the windows of recordings. Predictions for windows, which
+    are `WindowPrediction`, have probabilities of all classes.
+    Raises: UsageError when the model has a class of that name, or there are no windows for a track;
+    OutputError before any work where a file cannot be written.
     """
+    if track is not None:
+        recordings.check_track(track)
     if listing is not None:
         csv_output.check_place(listing, predictions.PREDICTED, option="--csv")
     source = _source(spec, settings, progress)
@@ -106,9 +110,20 @@ def predict(
     _say_notes(split, progress)
     progress.doing("building the network")
     model = build(source)
-    each = predictions_of(model, split, settings, progress, reject_below=reject_below, top=top)
+    is_cut = len(split) > 0 and split.window(0) is not None
+    each = predictions_of(
+        model,
+        split,
+        settings,
+        progress,
+        reject_below=reject_below,
+        top=None if is_cut else top,
+    )
+    if track is not None:
+        recordings.write_track(track, each, rate=model.view.rate)
     if listing is not None:
-        _write(listing, predictions.table(each, model.classes, top=top))
+        short = [predictions.shortened(one, top) for one in each]
+        _write(listing, predictions.table(short, model.classes, top=top))
     return each
 
 

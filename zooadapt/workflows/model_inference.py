@@ -86,7 +86,12 @@ def predictions_of(
         )
     probable = probabilities(model, split, settings, progress)
     return predictions.of_probabilities(
-        split, model.classes, probable, top=top, reject_below=reject_below
+        split,
+        model.classes,
+        probable,
+        top=top,
+        reject_below=reject_below,
+        background=model.source.cutting.get("background"),
     )
 
 
@@ -131,7 +136,12 @@ def features_of(
 
 
 def reading_of(source: Source, reading: ReadOptions) -> ReadOptions:
-    """How data is read for a model: 16-bit images as those that it was adapted to."""
+    """How data is read for a model: 16-bit images, and windows of recordings, as those that it was
+    adapted to."""
+    cutting = source.cutting
+    if cutting and reading.window is None:
+        hop = reading.hop or min(cutting["hop"], cutting["window"])
+        reading = replace(reading, window=cutting["window"], hop=hop)
     return replace(reading, white=source.white)
 
 

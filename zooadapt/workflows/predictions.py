@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from zooadapt.data import Split
+from zooadapt.data.dataset import Window
 
 UNKNOWN = "unknown"
 """The label of an input that no class is probable enough for."""
@@ -38,6 +39,16 @@ class Prediction:
     """Of the most probable classes, or of all, the most probable one first."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WindowPrediction(Prediction):
+    """The same of a part of a recording, whose name is `input`; `start` and `end` are seconds."""
+
+    start: float
+    end: float
+    background: bool = False
+    """Whether the label is that of what is no class of interest."""
+
+
 def of_probabilities(
     split: Split,
     classes: Sequence[str],
@@ -45,11 +56,13 @@ def of_probabilities(
     *,
     top: int | None,
     reject_below: float = 0.0,
+    background: str | None = None,
 ) -> list[Prediction]:
     """The predictions for `(n, K)` probabilities of a split's samples. top: how many classes each
-    has probabilities of, by default all; reject_below: the least probability of a label."""
+    has probabilities of, by default all; reject_below: the least probability of a label;
+    background: the class that is no class of interest, in windows of recordings."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    return [
+    predictions = [
         Prediction(
             input=name,
             text=split.text(index),
@@ -59,6 +72,24 @@ def of_probabilities(
         )
         for index, (name, row, best) in enumerate(zip(split.ids, probabilities, order, strict=True))
     ]
+    return [_in_time(one, split.window(k), background) for k, one in enumerate(predictions)]
+
+
+def _in_time(prediction: Prediction, window: Window | None, background: str | None) -> Prediction:
+    if window is None:
+        return prediction
+    return WindowPrediction(
+        **vars(prediction) | {"input": window.recording},
+        start=window.start,
+        end=window.end,
+        background=prediction.label == background,
+    )
+
+
+def shortened(prediction: Prediction, top: int | None) -> Prediction:
+    """The same with probabilities of the `top` most probable classes, or of all."""
+    first = dict(list(prediction.probabilities.items())[:top])
+    return replace(prediction, probabilities=first)
 
 
 def table(
@@ -71,6 +102,8 @@ def table(
     """Columns and lines of a list: with a column for the probability of each class, in the order of
     the classes; with `top`, the next labels and their probabilities instead."""
     columns = list(PREDICTED if truth is None else MEASURED)
+    in_time = any(isinstance(one, WindowPrediction) for one in predictions)
+    columns += ["start", "end"] if in_time else []
     if top is None:
         columns += [f"probability of {name}" for name in classes]
     else:
@@ -84,6 +117,8 @@ def table(
             line += [one.label, one.probability]
             if truth is not None:
                 line.append("yes" if truth[number] == one.label else "no")
+            if isinstance(one, WindowPrediction):
+                line += [one.start, one.end]
             if top is None:
                 line += [one.probabilities[name] for name in classes]
             else:

@@ -161,8 +161,10 @@ def _facts(
     plan: Plan, model: Model, data: Dataset, origin: dict[str, Any], scores: dict[str, Any]
 ) -> dict[str, Any]:
     family = model.source.family
-    white = {} if data.white is None else {"white": data.white}
-    return white | {
+    reading: dict[str, Any] = {} if data.white is None else {"white": data.white}
+    if data.cutting is not None:
+        reading["cutting"] = asdict(data.cutting)
+    return reading | {
         "format": FORMAT,
         "version": __version__,
         "family": family.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,15 @@ class Source:
         facts = self.config.get("zooadapt")
         white = facts.get("white") if isinstance(facts, Mapping) else None
         return white if type(white) is int and 0 < white < 1 << 16 else None
+
+    @property
+    def cutting(self) -> Mapping[str, Any]:
+        """How the recordings that an export was adapted to were cut: `window` and `hop` in seconds,
+        and the class `background`; empty for whole ones."""
+        cutting = config_keys.nested(config_keys.nested(self.config, "zooadapt"), "cutting")
+        seconds = [cutting.get(key) for key in ("window", "hop")]
+        is_known = all(isinstance(one, (int, float)) and 0 < one < math.inf for one in seconds)
+        return cutting if is_known else {}
 
     @property
     def name(self) -> str:
