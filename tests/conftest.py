@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zooadapt.runtime import filesystem, model_files
+from zooadapt.zoo import registry
 from zooadapt.zoo.scaffold import write_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +81,34 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         install(package, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on the import path with the plugin of `waves.py`, and pretrained models of its two
+    families, `hum` and `walks`."""
+    folder = tmp_path_factory.mktemp("waves")
+    shutil.copy(Path(__file__).parent / "waves.py", folder / "zooadapt_waves.py")
+    info = folder / "zooadapt_waves-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: zooadapt-waves\nVersion: 1.5\n")
+    (info / "entry_points.txt").write_text(
+        "[zooadapt.families]\nhum = zooadapt_waves:Hum\nwalks = zooadapt_waves:Walks\n"
+        "[zooadapt.modalities]\nseries = zooadapt_waves:Series\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        import torch
+
+        for name in ("hum", "walks"):
+            family = registry.load(name)
+            torch.manual_seed(0)
+            (folder / name).mkdir()
+            config = {**family.examples()["small"], "width": 32}
+            filesystem.write_json(folder / name / "config.json", config)
+            state = family.build(config, 2).state_dict()
+            model_files.write_weights(folder / name / "model.safetensors", state)
         yield folder
 
 
