@@ -24,7 +24,7 @@ from statistics import mean, stdev
 from processes import run as run_command
 from processes import zooadapt
 
-PEERS = Path(__file__).with_name("peers.py")
+SIDES = Path(__file__).with_name("sides.py")
 SINGLE = {
     "probe": ["--strategy", "probe"],
     "lp-ft": ["--strategy", "lp-ft"],
@@ -130,7 +130,7 @@ def fastai(
         others = _by_strategy(rows, f"{source.name} {data.name}", seed, options.labels_per_class)
         one = others[FASTAI]["training"] / (1 + epochs)  # the first is with the body frozen
         epochs = max(1, int(others[AUTO]["seconds"] / one) - 1)
-    command = [sys.executable, str(PEERS), "fastai", "--source", str(source), "--data", str(data)]
+    command = [sys.executable, str(SIDES), "fastai", "--source", str(source), "--data", str(data)]
     command += ["--epochs", str(epochs), "--seed", str(seed)]
     command += ["--input-size", str(options.input_size)]
     if options.labels_per_class:

@@ -1,285 +1,207 @@
-"""The other sides of the speed benchmark, one a process.
+"""zooadapt beside other libraries: the same weights, splits, processor seconds and scores.
 
-    python tests/benchmarks/peers.py SIDE --source DIR --data DIR [--epochs N] [--precision bf16]
+    python tests/benchmarks/peers.py DATA_FOLDER --environments ENVS [--data flowers5 trec6]
+        [--peers REGEX] [--seeds 1] [--seconds 600] [--labels-per-class 10] [--input-size 128]
 
-prints one JSON object: seconds of work after the imports, samples, steps, training seconds, test
-accuracy. `floor` and `loop` run zooadapt's own network and preprocessing in a plain loop, so that
-what is compared is what zooadapt adds to them.
+DATA_FOLDER holds `weights/`, `images/`, `text/`, `multilabel/` and `regression/`. Each peer is a
+file in `peer/` with one function (`peer/job.py` states its contract) and runs as a process of its
+own, with one thread, in one of two environments below ENVS; without it, the peer has no row:
+
+    uv venv ENVS/common && uv pip install -p ENVS/common -e '.[peers]'
+    uv venv ENVS/autogluon && uv pip install -p ENVS/autogluon 'autogluon.multimodal>=1.6'
+
+zooadapt's `auto` comes first, with `--seconds` as its budget; the others get the processor seconds
+that it took, or `--seconds` with `--full-budget`. Every side predicts the same test rows, and is
+scored here. A peer that cannot do a task, or cannot take the weights, has a row with the reason.
+Each line of `--out` is one run, and what it holds is not run again. Tables in Markdown go to
+stdout.
+Measure with one core that nothing else uses: `taskset -c 1 python tests/benchmarks/peers.py ...`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import time
+import re
+import sys
+import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import timm
-import torch
-from torch import Tensor, nn
+from peer_scores import LOWER_IS_BETTER, difference, interval, scores_of
+from peer_tasks import TASKS, Task, read, sample, write_job
+from processes import run
 
-from zooadapt.backbone.pretrained import build
-from zooadapt.data import ReadOptions, hold_out, open_dataset, sample_per_class
-from zooadapt.zoo.sources import open_source
+AUTO = "zooadapt auto"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "LIGHTLY_TRAIN_EVENTS_DISABLED": "1"}
 
-BATCH = 32
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    file: str
+    """Below `peer/`, with its arguments."""
+    environment: str = "common"
+    """Below ENVS; `own` is the one that runs the benchmark."""
+    modality: str = "image text"
+    """The kinds of data that it is run on."""
+
+
+PEERS = {
+    AUTO: Peer(file="zooadapt_side.py auto", environment="own"),
+    "zooadapt probe": Peer(file="zooadapt_side.py probe", environment="own"),
+    "scikit-learn on features": Peer(file="logistic.py"),
+    "timm's recipe": Peer(file="timm_recipe.py", modality="image"),
+    "fastai": Peer(file="fastai_fine_tune.py"),
+    "LightlyTrain": Peer(file="lightly_classification.py", modality="image"),
+    "AutoGluon MultiModal": Peer(file="autogluon_multimodal.py", environment="autogluon"),
+    "transformers' Trainer": Peer(file="hf_trainer.py", modality="text"),
+    "SetFit": Peer(file="setfit_pairs.py", modality="text"),
+    "TF-IDF": Peer(file="bag_of_words.py", environment="own", modality="text"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("side", choices=SIDES)
-    parser.add_argument("--source", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--input-size", type=int, help="of fastai's images; default: the source's")
-    parser.add_argument("--labels-per-class", type=int, help="of fastai's training part")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--environments", type=Path, default=Path("environments"))
+    parser.add_argument("--data", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--peers", default="", help="only sides whose name holds this expression")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--full-budget", action="store_true", help="--seconds for every peer")
+    parser.add_argument("--labels-per-class", type=int, help="of classes; default: all")
+    parser.add_argument("--input-size", type=int, help="of images; default: the weights'")
+    parser.add_argument("--image-weights", default="tf_efficientnet_lite0.in1k")
+    parser.add_argument("--text-weights", default="all_minilm_l6_v2.st_fp16")
+    parser.add_argument("--out", type=Path, default=Path("peers.jsonl"))
+    parser.add_argument("--table", action="store_true", help="only print what was measured")
     options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    print(json.dumps(SIDES[options.side](options)))
+    options.folder = options.folder.resolve()
+    lines = options.out.read_text().splitlines() if options.out.exists() else []
+    rows = [json.loads(line) for line in lines]
+    for row in () if options.table else measured(options, rows):
+        rows.append(row)
+        with options.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        shown = {key: value for key, value in row.items() if key != "predictions"}
+        print(shown, file=sys.stderr, flush=True)
+    for name in options.data:
+        mine = [row for row in rows if row["data"] == name]
+        if mine:
+            print(table(options.folder, TASKS[name], mine), end="\n\n")
 
 
-class Task:
-    """A source's network and a data set's samples, with nothing of zooadapt's engine around."""
+def measured(options: argparse.Namespace, rows: list[dict]) -> Iterator[dict]:
+    """The runs that `rows` does not hold yet; `auto` of a data set before its peers."""
+    for seed in range(options.seeds):
+        for name in options.data:
+            task = TASKS[name]
+            for side, peer in PEERS.items():
+                key = {
+                    "data": name,
+                    "side": side,
+                    "seed": seed,
+                    "labels": options.labels_per_class,
+                    "input_size": options.input_size if task.modality == "image" else None,
+                    "weights": getattr(options, f"{task.modality}_weights"),
+                }
+                if (
+                    task.modality in peer.modality.split()
+                    and re.search(options.peers, side)
+                    and not any(key.items() <= row.items() for row in rows)
+                ):
+                    seconds = options.seconds
+                    autos = [r for r in rows if (key | {"side": AUTO}).items() <= r.items()]
+                    if autos and not options.full_budget:
+                        seconds = autos[0]["cpu"]
+                    yield key | one(options, task, peer, key, seconds)
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        source = open_source(options.source)
-        self.data = open_dataset(
-            options.data, modality=source.family.modality, options=ReadOptions()
+
+def one(options: argparse.Namespace, task: Task, peer: Peer, key: dict, seconds: float) -> dict:
+    """What a peer answered, and its cost."""
+    python = sys.executable
+    if peer.environment != "own":
+        python = str(options.environments.absolute() / peer.environment / "bin" / "python")
+        if not Path(python).exists():
+            return {"unable": f"no environment {python}"}
+    train, test, names = read(options.folder, task)
+    if key["labels"] and task.kind == "classification":
+        train = sample(train, key["labels"], key["seed"])
+    with tempfile.TemporaryDirectory() as place:
+        write_job(
+            Path(place),
+            task=task,
+            train=train,
+            test=test,
+            names=names,
+            weights=options.folder / "weights" / key["weights"],
+            seed=key["seed"],
+            seconds=seconds,
+            input_size=key["input_size"],
         )
-        self.model = build(source, classes=self.data.classes)
-        self.backbone = self.model.backbone
-        self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
-        self.backbone.net.to(memory_format=self.layout)
-        self.bf16 = options.precision == "bf16"
+        file, *arguments = peer.file.split()
+        script = Path(__file__).parent / "peer" / file
+        command = [python, str(script), place, *arguments]
+        answer, cost = run(command, ONE_THREAD | OFFLINE)
+    spent = {"cpu": cost.cpu, "seconds": cost.seconds, "peak": cost.peak, "budget": seconds}
+    predictions = np.array(answer.get("predictions", []))
+    if len(predictions) and (len(predictions) != len(test.inputs) or np.isnan(predictions).any()):
+        answer = {"failed": f"{len(predictions)} rows, {np.isnan(predictions).sum()} NaN"}
+    elif len(predictions):
+        answer = {"predictions": [[float(f"{x:.6g}") for x in row] for row in predictions]}
+    return spent | answer
 
-    def autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.bf16)
 
-    def raw(self, split: Any, index: int) -> Any:
-        return split.raw(
-            index, min_side=self.model.preprocessor.min_side, channels=self.model.channels
+def table(folder: Path, task: Task, rows: list[dict]) -> str:
+    """A line for each run: the scores with their intervals, the difference to `auto`, the cost."""
+    _, test, _ = read(folder, task)
+    scores = scores_of(task.kind, positive=task.positive)
+    first = next(iter(scores))
+    lines = [
+        f"| {task.name}, n {len(test.targets)} | {' | '.join(scores)} | {first} less `auto`'s "
+        "| CPU s | s | peak MB |",
+        "|---" * (len(scores) + 5) + "|",
+    ]
+    autos = {_run(row): row for row in rows if row["side"] == AUTO}
+    for row in rows:
+        variant = [f"seed {row['seed']}"] if row["seed"] else []
+        variant += [f"{row['labels']} labels a class"] if row["labels"] else []
+        title = ", ".join([row["side"], *variant])
+        if "predictions" not in row:
+            reason = row.get("unable") or f"failed: {row.get('failed') or row.get('said')}"
+            lines.append(f"| {title} | {reason} |" + " |" * (len(scores) + 3))
+            continue
+        predicted = np.array(row["predictions"])
+        cells = []
+        for name, score in scores.items():
+            low, high = interval(score, test.targets, predicted)
+            cells.append(_shown(score(test.targets, predicted), low, high, name))
+        auto = autos.get(_run(row), {})
+        against = ""
+        if row["side"] != AUTO and "predictions" in auto:
+            gap, bounds = difference(
+                scores[first], test.targets, predicted, np.array(auto["predictions"])
+            )
+            against = f"{gap:+.3f} ({bounds[0]:+.3f} to {bounds[1]:+.3f})"
+        lines.append(
+            f"| {title} | {' | '.join(cells)} | {against} | {row['cpu']:.0f} "
+            f"| {row['seconds']:.0f} | {row['peak'] / 2**20:.0f} |"
         )
-
-    def batches(self, raws: list, order: np.ndarray) -> Iterator[tuple[np.ndarray, dict]]:
-        """Preprocessed batches, the next one made by threads while this one is used."""
-        prepare = self.model.preprocessor
-        parts = [order[k : k + BATCH] for k in range(0, len(order), BATCH)]
-        with ThreadPoolExecutor(2) as pool:
-            ahead: list[Any] = []
-            for part in [*parts, None]:
-                if part is not None:
-                    ahead.append((part, [pool.submit(prepare, raws[i], rng=None) for i in part]))
-                if len(ahead) > 1 or part is None:
-                    indices, futures = ahead.pop(0)
-                    activations = prepare.collate([future.result() for future in futures])
-                    yield indices, {name: self.placed(t) for name, t in activations.items()}
-
-    def placed(self, tensor: Tensor) -> Tensor:
-        return tensor.contiguous(memory_format=self.layout) if tensor.ndim == 4 else tensor
-
-    def decoded(self, split: Any) -> list:
-        with ThreadPoolExecutor(2) as pool:
-            return list(pool.map(lambda i: self.raw(split, i), range(len(split))))
-
-    @torch.inference_mode()
-    def features(self, split: Any) -> np.ndarray:
-        self.backbone.eval()
-        raws, rows = self.decoded(split), []
-        for _, activations in self.batches(raws, np.arange(len(raws))):
-            with self.autocast():
-                rows.append(self.backbone.run(activations)["features"].float())
-        return torch.cat(rows).numpy()
-
-    @torch.inference_mode()
-    def hits(self, raws: list, labels: np.ndarray) -> float:
-        self.backbone.eval()
-        hits = 0
-        for indices, activations in self.batches(raws, np.arange(len(raws))):
-            with self.autocast():
-                hits += int(
-                    (self.backbone.logits(activations).argmax(1).numpy() == labels[indices]).sum()
-                )
-        return hits / len(raws)
+    return "\n".join(lines)
 
 
-def floor(options: argparse.Namespace) -> dict:
-    """Each sample decoded and run through the network once, and a ridge on the features."""
-    from sklearn.linear_model import RidgeClassifierCV
-
-    started = time.perf_counter()
-    task = Task(options)
-    passed = time.perf_counter()
-    train, test = task.data.train, task.data.test
-    x, x_test = task.features(train), task.features(test)
-    passed = time.perf_counter() - passed
-    ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 13) * x.var(0).sum() / 10)
-    accuracy = ridge.fit(x, train.labels).score(x_test, test.labels)
-    return _result(started, len(x) + len(x_test), accuracy) | {"pass_seconds": passed}
+def _run(row: dict) -> tuple:
+    return tuple(row[key] for key in ("seed", "labels", "input_size", "weights"))
 
 
-def loop(options: argparse.Namespace) -> dict:
-    """AdamW over the whole network, norm statistics kept, gradients clipped; a validation pass
-    after every epoch: the steps that `full` takes. Decoding counts as training, as it does there,
-    where it happens during the first epoch."""
-    started = time.perf_counter()
-    task = Task(options)
-    train, val = hold_out(task.data.train, 0.2, 0)
-    training, steps = time.perf_counter(), 0
-    raws, raws_val = task.decoded(train), task.decoded(val)
-    backbone, labels = task.backbone, torch.from_numpy(train.labels)
-    backbone.net.requires_grad_(True)
-    optimizer = torch.optim.AdamW(backbone.net.parameters(), 1e-3, weight_decay=0.05, foreach=True)
-    for _ in range(options.epochs):
-        backbone.eval()
-        for indices, activations in task.batches(raws, np.random.permutation(len(raws))):
-            with task.autocast():
-                logits = backbone.logits(activations)
-            loss = nn.functional.cross_entropy(logits.float(), labels[indices], label_smoothing=0.1)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(backbone.net.parameters(), 1.0)
-            optimizer.step()
-            steps += 1
-        task.hits(raws_val, val.labels)
-    training = time.perf_counter() - training
-    test = task.data.test
-    accuracy = task.hits(task.decoded(test), test.labels)
-    outcome = _result(started, len(raws) * options.epochs, accuracy)
-    return outcome | {"steps": steps, "training": training}
+def _shown(value: float, low: float, high: float, name: str) -> str:
+    if name in LOWER_IS_BETTER and value > 100:
+        return f"{value:,.0f} ({low:,.0f} to {high:,.0f})"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
-
-def scikit(options: argparse.Namespace) -> dict:
-    """timm's network as it comes, embeddings in fp32, scikit-learn's logistic regression."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    net, transform, _ = _timm(options.source, classes=0)
-    started = time.perf_counter()
-    net.eval()
-    parts = {}
-    for name in ("train", "test"):
-        loader = _loader(options.data, name, transform)
-        with torch.inference_mode():
-            outcome = [(net(x), y) for x, y in loader]
-        parts[name] = [torch.cat(column).numpy() for column in zip(*outcome, strict=True)]
-    scale = StandardScaler().fit(parts["train"][0])
-    model = LogisticRegression(max_iter=1000)
-    model.fit(scale.transform(parts["train"][0]), parts["train"][1])
-    accuracy = model.score(scale.transform(parts["test"][0]), parts["test"][1])
-    return _result(started, sum(len(y) for _, y in parts.values()), accuracy)
-
-
-def timm_loop(options: argparse.Namespace) -> dict:
-    """A plain fine-tune with timm's transforms: AdamW 1e-3, a cosine, every layer, fp32."""
-    from timm.data import create_transform
-
-    net, transform, config = _timm(options.source, classes=_classes(options.data))
-    started = time.perf_counter()
-    varied = create_transform(**config, is_training=True)
-    loader = _loader(options.data, "train", varied, shuffle=True)
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * len(loader))
-    samples = 0
-    training = time.perf_counter()
-    for _ in range(options.epochs):
-        net.train()
-        for x, y in loader:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x), y).backward()
-            optimizer.step()
-            schedule.step()
-            samples += len(y)
-    training = time.perf_counter() - training
-    net.eval()
-    with torch.inference_mode():
-        right = [net(x).argmax(1) == y for x, y in _loader(options.data, "test", transform)]
-    outcome = _result(started, samples, float(torch.cat(right).float().mean()))
-    return outcome | {"steps": options.epochs * len(loader), "training": training}
-
-
-def fastai(options: argparse.Namespace) -> dict:
-    """fastai's `fine_tune` with its defaults, on the same weights."""
-    import fastai.vision.all as vision
-    from fastai.vision.learner import TimmBody
-
-    net, _, config = _timm(options.source, classes=0)
-    vision.set_seed(options.seed)
-    started = time.perf_counter()
-    side = options.input_size or config["input_size"][-1]
-    data = open_dataset(options.data, modality="image", options=ReadOptions())
-    train = data.train
-    if options.labels_per_class:
-        train = sample_per_class(train, options.labels_per_class, options.seed)
-    files = [Path(options.data, name) for split in (train, data.test) for name in split.ids]
-    # `ImageDataLoaders.from_lists` takes no splitter: it would mix the test part in.
-    block = vision.DataBlock(
-        blocks=(vision.ImageBlock, vision.CategoryBlock),
-        get_y=vision.parent_label,
-        splitter=vision.IndexSplitter(range(len(train), len(files))),
-        item_tfms=vision.Resize(side),
-        batch_tfms=[
-            *vision.aug_transforms(),
-            vision.Normalize.from_stats(config["mean"], config["std"]),
-        ],
-    )
-    loaders = block.dataloaders(files, num_workers=2)
-    assert (len(loaders.train_ds), len(loaders.valid_ds)) == (len(train), len(data.test))
-    body = TimmBody(net)
-    with torch.inference_mode():
-        width = body(torch.zeros(2, 3, side, side)).shape[1]
-    model = nn.Sequential(body, vision.create_head(width, loaders.c))
-    learner = vision.Learner(loaders, model, splitter=vision.default_split, metrics=vision.accuracy)
-    training = time.perf_counter()
-    with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(options.epochs)
-    training = time.perf_counter() - training
-    outcome = learner.validate()[1]
-    samples = (options.epochs + 1) * len(loaders.train_ds)
-    steps = (options.epochs + 1) * len(loaders.train)
-    return _result(started, samples, outcome) | {
-        "steps": steps, "training": training, "n": len(data.test)
-    }  # fmt: skip
-
-
-def _timm(source: str, *, classes: int) -> tuple[nn.Module, Any, dict]:
-    from safetensors.torch import load_file
-
-    config = json.loads((Path(source) / "config.json").read_text())
-    net = timm.create_model(config["architecture"], num_classes=classes)
-    state = load_file(Path(source) / "model.safetensors")
-    own = net.state_dict()
-    fits = {k: t for k, t in state.items() if k in own and own[k].shape == t.shape}
-    net.load_state_dict(fits, strict=False)
-    data = timm.data.resolve_data_config(pretrained_cfg=config["pretrained_cfg"])
-    return net, timm.data.create_transform(**data), data
-
-
-def _loader(data: str, part: str, transform: Any, *, shuffle: bool = False) -> Any:
-    from torchvision.datasets import ImageFolder
-
-    outcome = ImageFolder(Path(data) / part, transform)
-    return torch.utils.data.DataLoader(outcome, BATCH, shuffle=shuffle, num_workers=2)
-
-
-def _classes(data: str) -> int:
-    return sum(path.is_dir() for path in (Path(data) / "train").iterdir())
-
-
-def _result(started: float, samples: int, accuracy: float) -> dict:
-    accuracy = float(accuracy)
-    assert math.isfinite(accuracy)
-    return {"seconds": time.perf_counter() - started, "samples": samples, "accuracy": accuracy}
-
-
-SIDES = {"floor": floor, "loop": loop, "sklearn": scikit, "timm": timm_loop, "fastai": fastai}
 
 if __name__ == "__main__":
     main()

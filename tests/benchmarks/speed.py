@@ -19,7 +19,7 @@ from statistics import median
 
 from processes import run, zooadapt
 
-PEERS = Path(__file__).with_name("peers.py")
+SIDES = Path(__file__).with_name("sides.py")
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ class Bench:
             cache = "probe" if side.startswith("probe") else side
             return self._adapt(strategy, f"{cache} {number}", more)
         command = [
-            sys.executable, str(PEERS), self._theirs[side], "--source", self._source,
+            sys.executable, str(SIDES), self._theirs[side], "--source", self._source,
             "--data", self._data, "--epochs", str(self._epochs), *self._mode, *self._layout,
         ]  # fmt: skip
         result, cost = run(command, {})

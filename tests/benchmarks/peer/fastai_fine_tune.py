@@ -1,0 +1,75 @@
+"""fastai's `fine_tune` with its defaults on timm's network, for the epochs that fit."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+from images import network, settings
+from job import Job, Row, Unable, run
+
+
+def predict(job: Job) -> list[Row]:
+    import fastai.vision.all as vision
+    import torch
+    from fastai.vision.learner import TimmBody
+    from torch import nn
+
+    if job.modality != "image":
+        raise Unable("fastai's text learner takes weights of AWD-LSTM alone")
+    vision.set_seed(job.seed)
+    net = network(job, outputs=0)
+    config = settings(job, net)
+    side = config["input_size"][-1]
+    targets = dict(zip(job.train, job.targets, strict=True))
+    block = vision.DataBlock(
+        blocks=(vision.ImageBlock, _block(job, vision)),
+        get_y=lambda file: targets[str(file)],
+        splitter=vision.IndexSplitter([]),  # `fine_tune` chooses nothing by a validation part
+        item_tfms=vision.Resize(side),
+        batch_tfms=[
+            *vision.aug_transforms(),
+            vision.Normalize.from_stats(config["mean"], config["std"]),
+        ],
+    )
+    loaders = block.dataloaders([Path(file) for file in job.train], num_workers=0)
+    body = TimmBody(net)
+    with torch.inference_mode():
+        width = body(torch.zeros(2, 3, side, side)).shape[1]
+    model = nn.Sequential(body, vision.create_head(width, len(job.names)))
+    learner = vision.Learner(loaders, model, splitter=vision.default_split, metrics=[])
+    one = _epoch_seconds(learner)
+    # The first epoch, with the body frozen, comes on top.
+    epochs = job.fits(one, spare=one * (1 + len(job.test) / len(job.train)))
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs)
+        test = loaders.test_dl([Path(file) for file in job.test], num_workers=0)
+        rows, _ = learner.get_preds(dl=test)
+    return rows.reshape(len(job.test), -1).tolist()
+
+
+def _block(job: Job, vision: object) -> object:
+    if job.task == "classification":
+        return vision.CategoryBlock(vocab=list(range(len(job.names))))
+    if job.task == "multilabel":
+        return vision.MultiCategoryBlock(encoded=True, vocab=job.names)
+    return vision.RegressionBlock(n_out=1)
+
+
+def _epoch_seconds(learner: object) -> float:
+    """Of training every layer, by a few batches on a model that is put back."""
+    before = {key: value.clone() for key, value in learner.model.state_dict().items()}
+    learner.model.train()
+    steps, started = 0, time.process_time()
+    for x, y in itertools.islice(learner.dls.train, 3):
+        learner.loss_func(learner.model(x), y).backward()
+        steps += 1
+    one = (time.process_time() - started) / steps * len(learner.dls.train)
+    learner.model.zero_grad()
+    learner.model.load_state_dict(before)
+    return one
+
+
+if __name__ == "__main__":
+    run(predict)

@@ -1,0 +1,50 @@
+"""timm's networks and transforms, for the peers that build on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from job import Job
+
+
+def network(job: Job, *, outputs: int) -> Any:
+    """timm's network with the job's weights and a new classifier; without one where `outputs` is
+    0."""
+    import timm
+
+    return timm.create_model(f"local-dir:{job.weights}", pretrained=True, num_classes=outputs)
+
+
+def settings(job: Job, net: Any) -> dict[str, Any]:
+    """timm's settings of a network's input, at the job's size."""
+    from timm.data import resolve_data_config
+
+    size = {"img_size": job.input_size} if job.input_size else {}
+    return resolve_data_config(size, model=net)
+
+
+def batches(job: Job, net: Any, files: list[str], *, size: int = 64) -> Iterator[Any]:
+    """Tensors `(B, 3, H, W)` of images in their order, by timm's evaluation transform."""
+    import torch
+    from PIL import Image
+    from timm.data import create_transform
+
+    transform = create_transform(**settings(job, net))
+    for start in range(0, len(files), size):
+        part = files[start : start + size]
+        yield torch.stack([transform(Image.open(file).convert("RGB")) for file in part])
+
+
+def probabilities(job: Job, net: Any) -> list[list[float]]:
+    """A network's predictions for the test part, as the contract wants them."""
+    import torch
+
+    link = {
+        "classification": lambda logits: logits.softmax(1),
+        "multilabel": lambda logits: logits.sigmoid(),
+        "regression": lambda logits: logits,
+    }[job.task]
+    net.eval()
+    with torch.inference_mode():
+        return torch.cat([link(net(x)) for x in batches(job, net, job.test)]).tolist()
