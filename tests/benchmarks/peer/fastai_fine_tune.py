@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import time
 from pathlib import Path
 
-from images import network, settings
+from images import epoch_seconds, network, settings
 from job import Job, Row, Unable, run
 
 
@@ -39,9 +37,13 @@ def predict(job: Job) -> list[Row]:
         width = body(torch.zeros(2, 3, side, side)).shape[1]
     model = nn.Sequential(body, vision.create_head(width, len(job.names)))
     learner = vision.Learner(loaders, model, splitter=vision.default_split, metrics=[])
-    one = _epoch_seconds(learner)
+
+    def gradients(x: torch.Tensor, y: torch.Tensor) -> None:
+        learner.loss_func(model.train()(x), y).backward()
+
+    one = epoch_seconds(model, loaders.train, gradients)
     # The first epoch, with the body frozen, comes on top.
-    epochs = job.fits(one, spare=one * (1 + len(job.test) / len(job.train)))
+    epochs = job.fits(one, spare=one * (0.5 + len(job.test) / len(job.train) / 2))
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(epochs)
         test = loaders.test_dl([Path(file) for file in job.test], num_workers=0)
@@ -55,20 +57,6 @@ def _block(job: Job, vision: object) -> object:
     if job.task == "multilabel":
         return vision.MultiCategoryBlock(encoded=True, vocab=job.names)
     return vision.RegressionBlock(n_out=1)
-
-
-def _epoch_seconds(learner: object) -> float:
-    """Of training every layer, by a few batches on a model that is put back."""
-    before = {key: value.clone() for key, value in learner.model.state_dict().items()}
-    learner.model.train()
-    steps, started = 0, time.process_time()
-    for x, y in itertools.islice(learner.dls.train, 3):
-        learner.loss_func(learner.model(x), y).backward()
-        steps += 1
-    one = (time.process_time() - started) / steps * len(learner.dls.train)
-    learner.model.zero_grad()
-    learner.model.load_state_dict(before)
-    return one
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from job import Job
@@ -48,3 +50,16 @@ def probabilities(job: Job, net: Any) -> list[list[float]]:
     net.eval()
     with torch.inference_mode():
         return torch.cat([link(net(x)) for x in batches(job, net, job.test)]).tolist()
+
+
+def epoch_seconds(net: Any, loader: Any, gradients: Callable[[Any, Any], None]) -> float:
+    """Processor seconds of an epoch, by a few batches after a first one, which is slower; the
+    network is put back."""
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    ends = []
+    for x, y in itertools.islice(loader, 5):
+        gradients(x, y)
+        ends.append(time.process_time())
+    net.zero_grad()
+    net.load_state_dict(before)
+    return (ends[-1] - ends[0]) / max(1, len(ends) - 1) * len(loader)

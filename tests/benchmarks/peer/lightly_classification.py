@@ -1,6 +1,10 @@
-"""LightlyTrain's `train_image_classification` on timm's network with its defaults, for the steps that
-fit. It asks for a validation part: a fifth of the training samples, by which it also chooses the
-checkpoint."""
+"""LightlyTrain's `train_image_classification` on timm's network, with its defaults.
+
+It trains for the steps that fit. It asks for a validation part: a fifth of the training samples, by
+which it also chooses the checkpoint. On timm's MobileNets and EfficientNets its release 0.18 fails
+as it comes: it reads the last block's channels and expects those of the layer after it. It is run
+with its own other way to read features, timm's `forward_features`.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,14 @@ BATCH = 16
 def predict(job: Job) -> list[Row]:
     import lightly_train
     import torch
+    from lightly_train._models.timm import timm as wrapper
     from safetensors.torch import load_file
 
     if job.modality != "image":
         raise Unable("LightlyTrain trains on images alone")
     if job.task == "regression":
         raise Unable("LightlyTrain trains no regression")
+    wrapper._get_forward_features_fn = lambda model: wrapper._forward_features
     config = json.loads((job.weights / "config.json").read_text())
     weights = job.folder / "weights.pt"
     state = load_file(job.weights / "model.safetensors")

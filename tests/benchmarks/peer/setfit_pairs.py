@@ -4,6 +4,8 @@ texts."""
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
 
 from job import Job, Row, Unable, run
@@ -19,9 +21,14 @@ def predict(job: Job) -> list[Row]:
     if job.task == "regression":
         raise Unable("SetFit trains no regression")
     strategy = {"multi_target_strategy": "one-vs-rest"} if job.task == "multilabel" else {}
-    data = Dataset.from_dict({"text": job.train, "label": job.targets})
 
-    def train(steps: int) -> SetFitModel:
+    def train(steps: int, places: list[int]) -> SetFitModel:
+        data = Dataset.from_dict(
+            {
+                "text": [job.train[k] for k in places],
+                "label": [job.targets[k] for k in places],
+            }
+        )
         model = SetFitModel.from_pretrained(str(job.weights), **strategy)
         trainer = Trainer(
             model=model,
@@ -38,13 +45,17 @@ def predict(job: Job) -> list[Row]:
         trainer.train()
         return model
 
-    started = time.process_time()
-    train(1)
-    one = time.process_time()
-    train(11)
-    head = one - started  # loads, embeds every text once and fits the head
-    step = max(0.01, (time.process_time() - one - head) / 10)
-    model = train(job.fits(step, spare=head * (1 + len(job.test) / len(job.train))))
+    few = random.Random(job.seed).sample(range(len(job.train)), min(256, len(job.train)))
+    train(1, few[:64])
+    ends = [time.process_time()]
+    for steps, places in ((1, few[:64]), (11, few[:64]), (1, few)):
+        train(steps, places)
+        ends.append(time.process_time())
+    start, more_steps, more_texts = (end - begin for begin, end in itertools.pairwise(ends))
+    step = max(0.01, (more_steps - start) / 10)
+    text = max(0.0, (more_texts - start) / max(1, len(few) - 64))
+    spare = start + text * (len(job.train) + len(job.test))
+    model = train(job.fits(step, spare=spare), list(range(len(job.train))))
     rows = model.predict_proba(job.test, as_numpy=True)
     if job.task == "multilabel":
         rows = np.asarray(rows)
