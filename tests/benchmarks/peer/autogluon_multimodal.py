@@ -79,7 +79,10 @@ def _weights(job: Job) -> dict:
     folder = job.folder / "timm"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
-    torch.save(load_file(job.weights / "model.safetensors"), folder / "pytorch_model.bin")
+    state = load_file(job.weights / "model.safetensors")
+    head = f"{cfg['classifier']}."
+    body = {key: value for key, value in state.items() if not key.startswith(head)}
+    torch.save(body, folder / "pytorch_model.bin")
     return {
         "model.names": ["timm_image"],
         "model.timm_image.checkpoint_name": str(folder),

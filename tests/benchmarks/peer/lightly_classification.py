@@ -32,8 +32,9 @@ def predict(job: Job) -> list[Row]:
     config = json.loads((job.weights / "config.json").read_text())
     weights = job.folder / "weights.pt"
     state = load_file(job.weights / "model.safetensors")
-    torch.save({k: v for k, v in state.items() if not k.startswith("classifier.")}, weights)
     cfg = config["pretrained_cfg"]
+    head = f"{cfg['classifier']}."
+    torch.save({k: v for k, v in state.items() if not k.startswith(head)}, weights)
     side = job.input_size or cfg["input_size"][-1]
     parts = dict(zip(("train", "val"), held_out(job), strict=True))
     for name, places in parts.items():

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from job import Job, Row, run
 
+COMMAND = Path(__file__).with_name("processor_clock.py")
+
 
 def predict(job: Job, *, strategy: str) -> list[Row]:
     folder = job.folder / strategy
@@ -54,7 +56,7 @@ def _write(path: Path, header: list[str], inputs: list[str], targets: list[list]
 
 def _zooadapt(arguments: list[str], folder: Path) -> dict:
     done = subprocess.run(
-        [sys.executable, "-m", "zooadapt", *arguments, "--json"],
+        [sys.executable, str(COMMAND), *arguments, "--json"],
         capture_output=True,
         text=True,
         env={**os.environ, "ZOOADAPT_CACHE": str(folder / "cache")},
