@@ -5,7 +5,8 @@
 
 DATA_FOLDER holds `weights/`, `images/`, `text/`, `multilabel/` and `regression/`. Each peer is a
 file in `peer/` with one function (`peer/job.py` states its contract) and runs as a process of its
-own, with one thread, in one of two environments below ENVS; without it, the peer has no row:
+own, with one thread, in one of two environments below ENVS. AutoGluon needs one of its own, since
+it asks for huggingface-hub below 2. Where one is missing, the peer's row says so.
 
     uv venv ENVS/common && uv pip install -p ENVS/common -e '.[peers]'
     uv venv ENVS/autogluon && uv pip install -p ENVS/autogluon 'autogluon.multimodal>=1.6'

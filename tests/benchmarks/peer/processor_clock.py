@@ -1,4 +1,4 @@
-"""The `zooadapt` command with a clock that counts processor seconds, as every peer's budget does, so
+"""The `zooadapt` command with a clock that counts processor seconds, as each peer's budget does, so
 that other work on the machine does not shorten its `--budget`."""
 
 from __future__ import annotations
