@@ -17,6 +17,16 @@ _CELLS_DRAWN = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Predictions of nearly equal confidence."""
+
+    n: int
+    confidence: float
+    """Their mean confidence."""
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """The gap between the confidence of predictions and their accuracy."""
 
@@ -25,6 +35,8 @@ class Calibration:
     by_chance: float
     """The value expected of that error for as many predictions with exact confidences: it is above
     0 for few samples."""
+    bins: tuple[Bin, ...]
+    """The bins from the lowest to the highest confidence: a reliability diagram."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +221,15 @@ def calibration(confidence: np.ndarray, right: np.ndarray) -> Calibration:
     bins of equal mass (Nixon et al. 2019, arXiv 1904.01685)."""
     order = np.argsort(confidence, kind="stable")
     error = chance = 0.0
+    bins = []
     for bin in np.array_split(order, min(BINS, len(order))):
         inside = confidence[bin]
-        error += abs(float(inside.mean() - right[bin].mean())) * len(bin)
+        mean, accuracy = float(inside.mean()), float(right[bin].mean())
+        bins.append(Bin(n=len(bin), confidence=mean, accuracy=accuracy))
+        error += abs(mean - accuracy) * len(bin)
         variance = float((inside * (1 - inside)).sum())
         chance += math.sqrt(2 / math.pi * variance)  # mean distance of a sum from its expectation
-    return Calibration(error=error / len(order), by_chance=chance / len(order))
+    return Calibration(error=error / len(order), by_chance=chance / len(order), bins=tuple(bins))
 
 
 def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -255,10 +270,16 @@ def compare(name: str, right: np.ndarray, other: np.ndarray) -> Comparison:
     """Two models by `(n,)` bools, whether each has a sample right: McNemar's exact test, which is a
     sign test on the samples where they differ."""
     better, worse = int((right & ~other).sum()), int((other & ~right).sum())
+    p = sign_test(better, worse)
+    return Comparison(name=name, n=len(right), better=better, worse=worse, p=p)
+
+
+def sign_test(better: int, worse: int) -> float:
+    """The two-sided p of as uneven a division of pairs, if each were equally probable either way."""
     differ = better + worse
     logs = [
         math.lgamma(differ + 1) - math.lgamma(k + 1) - math.lgamma(differ - k + 1)
         for k in range(min(better, worse) + 1)
     ]
     tail = sum(math.exp(one - differ * math.log(2)) for one in logs)
-    return Comparison(name=name, n=len(right), better=better, worse=worse, p=min(1.0, 2 * tail))
+    return min(1.0, 2 * tail)

@@ -14,12 +14,14 @@ from zooadapt.backbone.staged import POOLED
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL, merge_groups
 from zooadapt.heads import (
+    answers,
     fitting,
     label_issues,
     learning_curve,
     metrics,
     near_duplicates,
 )
+from zooadapt.heads.answers import Answers
 from zooadapt.heads.fitting import HeadFit
 from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.metrics import Metrics
@@ -154,6 +156,15 @@ class HeadFitter:
         probabilities = logits.softmax(1).numpy().reshape(-1, len(rows), logits.shape[1])
         rows_of = probabilities[:, rows].reshape(-1, logits.shape[1])
         return metrics.of_probabilities(rows_of, self.labels(*names)[rows], distinct=distinct)
+
+    def answers(self, logits: Tensor, *names: str) -> Answers:
+        """The answers by `(n, K)` logits, or by the mean over several times as many, on the samples
+        of these parts that `measure` counts."""
+        labels = self.labels(*names)
+        drawn = logits.softmax(1).view(-1, len(labels), logits.shape[1])
+        probabilities = drawn[0] if len(drawn) == 1 else drawn.mean(0)
+        rows, _ = self._measured(*names)
+        return answers.of_probabilities(probabilities.numpy(), labels, rows, names)
 
     def measure_labels(self, predicted: np.ndarray, name: str) -> Metrics:
         """Metrics of `(n,)` predicted classes on a part, as `measure` takes them."""

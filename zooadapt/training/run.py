@@ -18,6 +18,7 @@ from zooadapt.backbone.staged import POOLED, StagedBackbone
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.heads import baselines
+from zooadapt.heads.answers import Answers
 from zooadapt.heads.findings import Findings
 from zooadapt.heads.metrics import Metrics
 from zooadapt.heads.validation import Validation
@@ -59,6 +60,8 @@ class RunState:
     val: Metrics | None = None
     refitted: bool = False
     test: Metrics | None = None
+    answers: Answers | None = None
+    """The answers that the scores of the test part, or else those of `val`, are made of."""
 
 
 class Run:
@@ -179,12 +182,18 @@ class Run:
         if fit is None or state.plan.trained:
             logits = self._logits(state, VAL, f"evaluating {VAL}")
             predicted["model"] = logits.argmax(1).numpy()
-            return replace(state, predicted=predicted, val=self._fitter.measure(logits, VAL))
+            return replace(
+                state,
+                predicted=predicted,
+                val=self._fitter.measure(logits, VAL),
+                answers=self._fitter.answers(logits, VAL),
+            )
         logits = fit.held_out_logits
         if VAL not in self._splits:
             predicted["model"] = logits[: len(self._labels[TRAIN])].argmax(1).numpy()
-        val = self._fitter.measure(logits, *self._fitter.parts)
-        return replace(state, predicted=predicted, val=val)
+        parts = self._fitter.parts
+        val, answers = self._fitter.measure(logits, *parts), self._fitter.answers(logits, *parts)
+        return replace(state, predicted=predicted, val=val, answers=answers)
 
     def refit(self, state: RunState) -> RunState:
         """Train the chosen model on the held-out samples too, after `validate`, if the policy keeps
@@ -215,7 +224,12 @@ class Run:
         """Metrics of the model on the test part."""
         logits = self._logits(state, TEST, f"evaluating {TEST}")
         predicted = {**state.predicted, TEST: logits.argmax(1).numpy()}
-        return replace(state, predicted=predicted, test=self._fitter.measure(logits, TEST))
+        return replace(
+            state,
+            predicted=predicted,
+            test=self._fitter.measure(logits, TEST),
+            answers=self._fitter.answers(logits, TEST),
+        )
 
     def conclude(self, state: RunState) -> tuple[RunState, Findings]:
         """What there is to say beside the scores, after `validate` and `test`."""

@@ -43,7 +43,8 @@ from zooadapt.training.setup import (
     seconds_for,
 )
 from zooadapt.training.strategies import AUTO
-from zooadapt.workflows import best, export, report
+from zooadapt.workflows import best, export, html_report, report, sample_pictures
+from zooadapt.workflows.html_report import Examples
 from zooadapt.workflows.inputs import Opened, open_inputs
 
 
@@ -273,6 +274,8 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
     state, issues = outcome.state, outcome.findings.label_issues
     assert state.val is not None  # `Run.validate` has set it
     progress.doing(f"writing {request.out}")
+    with clock.part("samples"):
+        examples, relevance = _look_at_samples(ready, outcome)
     with clock.part("export"):
         written = report.compose(
             plan=state.plan,
@@ -288,10 +291,12 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
             decisions=state.decisions,
             refitted=state.refitted,
             unlabelled=len(ready.target) if ready.target is not None else 0,
+            relevance=relevance,
             notes=[*request.notes, *ready.notes, *outcome.notes],
             chosen_from=opened.ranking and best.summary(opened.ranking),
         )
         if distributed.is_main():
+            written = replace(written, page=html_report.page(written.report, examples))
             export.save(ready.model, request.out, written, overwrite=request.overwrite)
             outcome.checkpoint.remove()
             if request.suspects is not None and issues is not None:
@@ -302,6 +307,28 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
     return Result(
         plan=state.plan, val=state.val, test=state.test, report=written.report | facts | listed
     )
+
+
+def _look_at_samples(ready: Ready, outcome: Outcome) -> tuple[Examples, dict[str, Any] | None]:
+    """The samples for the main process's page, and what came of the test of relevant places."""
+    examples = Examples()
+    state, splits = outcome.state, outcome.splits
+
+    def collect() -> dict[str, Any] | None:
+        nonlocal examples
+        trained = state.history.steps * state.plan.recipe.batch_size
+        examples, computed = sample_pictures.collect(
+            ready.model,
+            ready.engine,
+            splits,
+            state.answers,
+            outcome.findings.label_issues,
+            passes=trained + sum(map(len, splits.values())),
+        )
+        return computed
+
+    relevance = distributed.broadcast(collect)
+    return examples, relevance
 
 
 def _write_suspects(

@@ -11,6 +11,7 @@ from zooadapt.backbone.pretrained import Model
 from zooadapt.errors import DataError
 from zooadapt.family import FILES
 from zooadapt.runtime import filesystem, model_files, outputs
+from zooadapt.workflows import html_report
 from zooadapt.workflows.report import Written
 from zooadapt.zoo.sources import open_source
 
@@ -45,8 +46,8 @@ def write(
     copies: Sequence[Path] = (),
     weight_folders: Sequence[str] = (),
 ) -> None:
-    """Write `model.safetensors`, `config.json`, `README.md` and `report.json` to a new folder, with
-    copies of these files; equal weights give equal bytes. Tensors whose names begin with one of the
+    """Write `model.safetensors`, `config.json`, `README.md`, `report.json` and, where there is a
+    page, `report.html` to a new folder, with copies of these files; equal weights give equal bytes. Tensors whose names begin with one of the
     `weight_folders` have a `model.safetensors` of their own there. Nothing is replaced by an export
     that cannot be opened again.
 
@@ -57,6 +58,8 @@ def write(
         filesystem.write_json(folder / "config.json", written.config)
         filesystem.write_json(folder / "report.json", written.report)
         filesystem.write_file(folder / "README.md", written.card.encode())
+        if written.page is not None:
+            filesystem.write_file(folder / html_report.NAME, written.page)
         for name, text in written.files.items():
             with filesystem.writing(folder / name):
                 (folder / name).parent.mkdir(exist_ok=True)

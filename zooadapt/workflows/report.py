@@ -39,6 +39,8 @@ class Written:
     """The family's further files, by name."""
     report: dict[str, Any]
     card: str
+    page: bytes | None = None
+    """The report for people, as HTML."""
 
 
 def compose(
@@ -56,11 +58,13 @@ def compose(
     decisions: Sequence[Choice],
     refitted: bool,
     unlabelled: int = 0,
+    relevance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     chosen_from: Mapping[str, Any] | None = None,
 ) -> Written:
     """Everything a reader, a loader or a script wants to know of a run. No time of day, path of
-    this machine or name of its user goes into config or card."""
+    this machine or name of its user goes into config or card. relevance: what came of the test of
+    the places that answers rest on."""
     source = model.source
     origin = {"location": source.name, "revision": source.origin.revision, "sha256": source.sha256}
     scores = {"val": val.summary(), "test": test.summary() if test else None}
@@ -85,6 +89,7 @@ def compose(
     ]
     result = {
         "family": plan.family,
+        "modality": source.family.modality,
         "source": origin,
         "chosen_from": chosen_from,
         "strategy": plan.strategy,
@@ -105,6 +110,8 @@ def compose(
         "steps": history.steps,
         "stopped": history.stopped,
         "unknown": read and read.to_json(),
+        "reliability": _reliability(test or val),
+        "relevance": relevance,
         "beaten_by": asdict(lost) if lost else None,
         "notes": lines,
         "data": {
@@ -180,6 +187,10 @@ def _facts(
         "data": data.fingerprint,
         "scores": scores,
     }
+
+
+def _reliability(metrics: Metrics) -> list[dict[str, Any]] | None:
+    return metrics.calibration and [asdict(each) for each in metrics.calibration.bins]
 
 
 def _notes(plan: Plan, refitted: bool) -> list[str]:
