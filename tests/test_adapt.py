@@ -78,7 +78,7 @@ def test_the_command_line_promises_its_keys(mobilenet: Path, photos: Path, tmp_p
     assert facts["test"]["n"] == 18 and facts["test"]["accuracy"] > 0.7
     assert facts["frozen"]["sha256_before"] == facts["frozen"]["sha256_after"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "report.json"]  # fmt: skip
+        "README.md", "config.json", "model.safetensors", "report.html", "report.json"]  # fmt: skip
     evaluated = zooadapt("evaluate", tmp_path / "out", photos)
     assert evaluated["accuracy"] == facts["test"]["accuracy"]
     assert evaluated["macro_f1"] == pytest.approx(facts["test"]["macro_f1"])

@@ -89,7 +89,8 @@ def test_label_issues_are_listed_and_never_exported(
     assert all(row["text"] == texts[int(row["sample"].split(":")[1]) - 1] for row in rows)
     assert "suspects_file" not in json.loads((tmp_path / "out/report.json").read_text())
     names = [path.name for path in (tmp_path / "out").iterdir()]
-    assert sorted(names) == ["README.md", "config.json", "model.safetensors", "report.json"]
+    assert sorted(names) == [
+        "README.md", "config.json", "model.safetensors", "report.html", "report.json"]  # fmt: skip
     for name in ("README.md", "config.json", "report.json"):
         assert "train.csv:" not in (tmp_path / "out" / name).read_text()
     assert 220 / 240 < report["val"]["accuracy"] < 230 / 240

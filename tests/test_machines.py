@@ -20,7 +20,7 @@ from zooadapt.runtime.progress import Progress
 from zooadapt.training.config import Request
 from zooadapt.workflows.adapt import adapt
 
-EXPORT = {"README.md", "config.json", "model.safetensors", "report.json"}
+EXPORT = {"README.md", "config.json", "model.safetensors", "report.html", "report.json"}
 COMMAND = f"{sys.executable} -m zooadapt"
 
 

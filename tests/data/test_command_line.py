@@ -40,7 +40,7 @@ def test_broken_images_end_the_run_and_skip_bad_counts_them(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "2 broken images left out" in json.loads(done.stdout)["notes"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "report.json"]  # fmt: skip
+        "README.md", "config.json", "model.safetensors", "report.html", "report.json"]  # fmt: skip
 
 
 @pytest.mark.parametrize("language", ["C.UTF-8", "C"])

@@ -6,7 +6,8 @@ The examples run offline: their pretrained models are bundled.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -23,7 +24,7 @@ from zooadapt.runtime import outputs
 from zooadapt.runtime.filesystem import writing
 from zooadapt.runtime.options import options_of
 from zooadapt.runtime.progress import Progress
-from zooadapt.workflows import learned_samples, model_inference
+from zooadapt.workflows import html_report, learned_samples, model_inference
 from zooadapt.workflows.predictions import Prediction
 from zooadapt.workflows.settings import Settings
 from zooadapt.zoo import hub
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-_DOCUMENTS = ("README.md", learned_samples.REPORT, "report.html")
+_DOCUMENTS = ("README.md", learned_samples.REPORT, html_report.NAME)
 """Files of an export that nothing reads again."""
 
 
@@ -53,6 +54,12 @@ class Model:
     def __repr__(self) -> str:
         name = self._network.source.family.name
         return f"<zooadapt.Model: {name}, {len(self.classes)} classes>"
+
+    def _repr_html_(self) -> str | None:
+        """The figures of the report, for a notebook; None without a report of this version."""
+        with suppress(DataError):
+            return html_report.fragment(self.report) if self.report else None
+        return None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -233,6 +240,8 @@ class Model:
         create_pr: bool = False,
         overwrite_repo: bool = False,
         license: str | None = None,
+        with_report: bool = False,
+        with_thumbnails: bool = False,
         offline: bool = False,
         progress: bool | None = None,
     ) -> hub.PushResult:
@@ -240,6 +249,8 @@ class Model:
 
         dry_run: return what would be sent, and send nothing; needs no token.
         license: the licence's short name, if that of the pretrained model is unknown.
+        with_report: send `report.html` too, without samples; with_thumbnails: with pictures and
+            texts of samples.
         Raises: DataError if something private would be published; UsageError if it would be public
         without a licence; AccessError, UnavailableError, TryAgainError.
 
@@ -249,6 +260,9 @@ class Model:
         >>> [file.name for file in planned.files][-2:]
         ['model.safetensors', 'report.json']
         """
+        pages: Mapping[str, bytes] = {}
+        if with_report or with_thumbnails:
+            pages = html_report.to_publish(self._folder, repo, with_thumbnails=with_thumbnails)
         with quiet(progress_of(progress)):
             return hub.push(
                 self._folder,
@@ -259,6 +273,7 @@ class Model:
                 overwrite_repo=overwrite_repo,
                 license=license,
                 names=further_files(self._network.source.family),
+                pages=pages,
                 offline=offline,
             )
 

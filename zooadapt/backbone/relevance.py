@@ -153,7 +153,8 @@ def _by_place(tensor: Tensor) -> Tensor | None:
         side = math.isqrt(tensor.shape[1])
         prefix = tensor.shape[1] - side * side
         if prefix <= _MOST_PREFIX:
-            placed = tensor[:, prefix:].unflatten(1, (side, side))
+            n, _, channels = tensor.shape
+            placed = tensor[:, prefix:].reshape(n, side, side, channels)
     if placed is None or placed.shape[1] != placed.shape[2]:
         return None
     return placed if placed.shape[1] * placed.shape[2] >= _LEAST_CELLS else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from zooadapt.cli import options as shared
 from zooadapt.cli.commands import command
 from zooadapt.cli.output import emit, progress, say, table
 from zooadapt.data.options import ReadOptions
+from zooadapt.errors import UsageError
+from zooadapt.runtime import distributed
 from zooadapt.runtime.options import Group
+from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.wording import counted
 from zooadapt.training.options import AdaptOptions
+
+PAGE = "report.html"
 
 
 @command(example="zooadapt adapt timm/mobilenetv2_100.ra_in1k flowers -o flowers-model")
@@ -33,8 +39,11 @@ from zooadapt.training.options import AdaptOptions
     help="Print what would be done, with its seconds, memory and disk, and stop.",
     group=Group.STRATEGY,
 )
+@shared.option(
+    "--open", "opens", is_flag=True, help="Show report.html in the browser.", group=Group.OUTPUT
+)
 @shared.as_json
-def adapt(as_json: bool, **options: Any) -> None:
+def adapt(as_json: bool, opens: bool, **options: Any) -> None:
     """Adapt SOURCE to DATA and write the model to the folder OUT.
 
     SOURCE is the pretrained model, [FAMILY:]LOCATION[@REVISION]: a Hub repo id, a folder or the
@@ -45,6 +54,12 @@ def adapt(as_json: bool, **options: Any) -> None:
     from zooadapt.training.config import Request
 
     options.pop("why")
+    if opens and options["plan_only"]:
+        raise UsageError(
+            "--open shows the report of a run, and --plan runs nothing",
+            thing="--open",
+            remedy="give one of them",
+        )
     origin = click.get_current_context().get_parameter_source
     typed = frozenset(name for name in options if origin(name) is ParameterSource.COMMANDLINE)
     request = Request(reading=shared.read_options(options), typed=typed, **options)
@@ -63,6 +78,14 @@ def adapt(as_json: bool, **options: Any) -> None:
         raise
     written = "out" in result.report
     emit(result.report, as_json, lambda: _show(result.report), stands=written)
+    if opens and written and distributed.is_main():
+        _open(request.out, display)
+
+
+def _open(out: Path, display: Progress) -> None:
+    page = (out / PAGE).absolute()
+    if not webbrowser.open(page.as_uri()):
+        display.say(f"note: no browser starts here; open '{page}' in one")
 
 
 def _resume_line(out: Path) -> str:
@@ -102,6 +125,7 @@ def _show(report: dict[str, Any]) -> None:
         if name != "total" and value >= 0.05
     )
     say(f"{seconds['total']:.1f} s of work ({parts})")
+    say(f"report: {Path(report['out'], PAGE)}")
     say(f"model: {report['out']}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -50,15 +51,33 @@ def pull(source: str, out: Path | None, overwrite: bool, offline: bool, as_json:
     help="Short name of the licence, if that of the pretrained model is unknown.",
     shown_default="that of the pretrained model",
 )
+@shared.option("--with-report", is_flag=True, help="Send report.html too, without samples.")
+@shared.option(
+    "--with-thumbnails",
+    is_flag=True,
+    help="Send report.html with pictures and texts of samples; their names are left out.",
+)
 @shared.options_of(AdaptOptions, "offline")
 @shared.as_json
-def push(model: Path, repo: str, as_json: bool, **options: Any) -> None:
+def push(
+    model: Path,
+    repo: str,
+    as_json: bool,
+    with_report: bool,
+    with_thumbnails: bool,
+    **options: Any,
+) -> None:
     """Publish MODEL, a folder that adapt wrote, as the Hub repository REPO (USER/NAME)."""
     from zooadapt.zoo import hub, sources
 
     names = sources.extra_files(hub.local_config(model))
     progress(as_json).doing(f"comparing {model} with {repo}", shows=True)
-    result = hub.push(model, repo, names=names, **options)
+    pages: Mapping[str, bytes] = {}
+    if with_report or with_thumbnails:
+        from zooadapt.workflows import html_report
+
+        pages = html_report.to_publish(model, repo, with_thumbnails=with_thumbnails)
+    result = hub.push(model, repo, names=names, pages=pages, **options)
     show = partial(_show_push, result, public=options["public"])
     emit(asdict(result), as_json, show, stands=not options["dry_run"])
 

@@ -33,7 +33,7 @@ class Answers:
         right = np.flatnonzero(self.predicted == self.label)
         right = right[np.argsort(-self.confidence[right], kind="stable")]
         steps = np.linspace(0, len(right) - 1, min(most, len(right)))
-        return right[np.unique(np.rint(steps).astype(int))]
+        return np.asarray(right[np.unique(np.rint(steps).astype(int))])
 
 
 def of_probabilities(

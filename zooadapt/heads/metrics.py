@@ -275,7 +275,7 @@ def compare(name: str, right: np.ndarray, other: np.ndarray) -> Comparison:
 
 
 def sign_test(better: int, worse: int) -> float:
-    """The two-sided p of as uneven a division of pairs, if each were equally probable either way."""
+    """The two-sided p of pairs divided so unevenly, were either way equally probable."""
     differ = better + worse
     logs = [
         math.lgamma(differ + 1) - math.lgamma(k + 1) - math.lgamma(differ - k + 1)

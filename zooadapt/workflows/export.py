@@ -47,9 +47,9 @@ def write(
     weight_folders: Sequence[str] = (),
 ) -> None:
     """Write `model.safetensors`, `config.json`, `README.md`, `report.json` and, where there is a
-    page, `report.html` to a new folder, with copies of these files; equal weights give equal bytes. Tensors whose names begin with one of the
-    `weight_folders` have a `model.safetensors` of their own there. Nothing is replaced by an export
-    that cannot be opened again.
+    page, `report.html` to a new folder, with copies of these files; equal weights give equal bytes.
+    Tensors whose names begin with one of the `weight_folders` have a `model.safetensors` of their
+    own there. Nothing is replaced by an export that cannot be opened again.
 
     Raises: OutputError when `out` exists and may not be replaced, FileError when writing fails.
     """

@@ -190,7 +190,8 @@ def _facts(
 
 
 def _reliability(metrics: Metrics) -> list[dict[str, Any]] | None:
-    return metrics.calibration and [asdict(each) for each in metrics.calibration.bins]
+    calibrated = metrics.calibration
+    return None if calibrated is None else [asdict(each) for each in calibrated.bins]
 
 
 def _notes(plan: Plan, refitted: bool) -> list[str]:

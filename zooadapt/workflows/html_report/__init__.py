@@ -5,6 +5,7 @@ Every part of the page is made of one key of `report.json`, and is left out wher
 """
 
 from zooadapt.workflows.html_report.examples import Example, Examples, Picture
-from zooadapt.workflows.html_report.page import NAME, fragment, page, without_names
+from zooadapt.workflows.html_report.page import NAME, fragment, page
+from zooadapt.workflows.html_report.published import to_publish
 
-__all__ = ["NAME", "Example", "Examples", "Picture", "fragment", "page", "without_names"]
+__all__ = ["NAME", "Example", "Examples", "Picture", "fragment", "page", "to_publish"]

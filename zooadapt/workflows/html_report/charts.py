@@ -9,6 +9,9 @@ from dataclasses import dataclass
 _WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 38
 _TICKS = 5
+_SMALLEST = 1e-9
+_NARROW = 1e-3
+"""Of the values: a range that is narrower, as that of equal values, is widened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +79,14 @@ class Chart:
 def axis(name: str, values: Sequence[float], *, whole: bool = False) -> Axis:
     """An axis with round ticks that covers all values. whole: numbers of something."""
     low, high = min(values), max(values)
-    step = _step((high - low) / _TICKS) if high > low else 1.0
+    size = max(abs(low), abs(high), _SMALLEST)
+    if high - low < _NARROW * size:
+        low, high = low - _NARROW * size, high + _NARROW * size
+    step = _step((high - low) / _TICKS)
     step = max(1.0, step) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)
-    ticks = tuple(round(k * step, 10) for k in range(first, last + 1))
+    ticks = tuple(float(f"{k * step:.9g}") for k in range(first, last + 1))
     return Axis(name=name, low=ticks[0], high=ticks[-1], ticks=ticks)
 
 

@@ -85,11 +85,11 @@ def _counts(report: Mapping[str, Any]) -> Confusion | None:
     """The confusion of a report, in either of its two forms."""
     classes = len(report.get("classes") or ())
     cells = report.get("confusion_cells")
-    if cells is None and report.get("confusion") is not None:
+    if cells is None and classes and report.get("confusion") is not None:
         matrix = np.array(report["confusion"], dtype=np.int64).reshape(classes, classes)
         true, predicted = np.nonzero(matrix)
-        cells = np.stack([true, predicted, matrix[true, predicted]], axis=1)
-    if cells is None or not len(cells):
+        cells = np.stack([true, predicted, matrix[true, predicted]], axis=1).tolist()
+    if not cells or not classes:
         return None
     true, predicted, counts = np.array(cells, dtype=np.int64).T
     return Confusion(classes=classes, true=true, predicted=predicted, counts=counts)

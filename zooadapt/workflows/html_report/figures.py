@@ -87,10 +87,9 @@ def learning_curve(report: Mapping[str, Any], examples: Examples) -> dict[str, A
 
 def reliability(report: Mapping[str, Any], examples: Examples) -> dict[str, Any] | None:
     """Accuracy by confidence."""
-    bins = report.get("reliability")
-    if not bins:
+    bins, scores = report.get("reliability"), report.get("test") or report.get("val")
+    if not bins or not scores:
         return None
-    scores = report.get("test") or report["val"]
     chart = Chart(
         title="Accuracy by confidence",
         description=f"Predictions in {counted(len(bins), 'group')} of equal size by their "

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zooadapt.errors import DataError
 from zooadapt.runtime.wording import counted, printable
 from zooadapt.workflows.html_report.examples import Examples, Picture
 from zooadapt.workflows.html_report.sections import SECTIONS, headline
@@ -25,33 +25,42 @@ _LONGEST = 60
 _FINER = 4
 _VEIL = 160
 """Opacity, of 255, over the places of no relevance."""
-_SAMPLE_NAME = re.compile(rb'<code class="sample">[^<]*</code>')
 
 
 def page(report: Mapping[str, Any], examples: Examples | None = None) -> bytes:
     """The whole page of what `report.json` holds, and of samples that are to be seen. Equal reports
-    and samples give equal bytes."""
+    and samples give equal bytes.
+
+    Raises: DataError for a report that `adapt` did not write.
+    """
     return _rendered("page.html", report, examples or Examples()).encode()
 
 
 def fragment(report: Mapping[str, Any]) -> str:
-    """The same figures for a cell of a notebook."""
+    """The same figures for a cell of a notebook.
+
+    Raises: as `page`.
+    """
     return _rendered("report.html", report, Examples())
 
 
-def without_names(content: bytes) -> bytes:
-    """A page without the names of samples, which are those of files and may name people."""
-    return _SAMPLE_NAME.sub(b"", content)
-
-
 def _rendered(template: str, report: Mapping[str, Any], examples: Examples) -> str:
-    shown = []
-    for section in SECTIONS:
-        values = section.values(report, examples)
-        if values is not None:
-            content = _environment().get_template(f"{section.name}.html").render(values)
-            shown.append((section, content))
-    return _environment().get_template(template).render(headline=headline(report), sections=shown)
+    from jinja2 import UndefinedError
+
+    load, shown = _environment().get_template, []
+    try:
+        for section in SECTIONS:
+            values = section.values(report, examples)
+            if values is not None:
+                shown.append((section, load(f"{section.name}.html").render(values)))
+        return load(template).render(headline=headline(report), sections=shown)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+            UndefinedError) as error:  # fmt: skip
+        raise DataError(
+            f"the report is not one that this version of zooadapt writes: {error!r}",
+            thing="report.json",
+            remedy="adapt the model again",
+        ) from error
 
 
 @cache

@@ -46,7 +46,7 @@ def headline(report: Report) -> dict[str, Any]:
         "scores": scores,
         "part": part,
         "sentences": [each.removeprefix("conclusion: ") for each in sentences if each],
-        "notes": [each for each in report.get("notes", ()) if each not in sentences],
+        "notes": [each for each in report.get("notes") or () if each not in sentences],
         "data": str((report.get("data") or {}).get("fingerprint", ""))[:12],
         "versions": report.get("versions") or {},
     }
@@ -111,7 +111,7 @@ def _choices(report: Report, examples: Examples) -> Values:
     return {
         "strategy": plan.get("strategy"),
         "steps": steps,
-        "choices": [*plan.get("choices", ()), *report.get("decisions", ())],
+        "choices": [*(plan.get("choices") or ()), *(report.get("decisions") or ())],
         "stopped": report.get("stopped"),
     }
 

@@ -8,14 +8,12 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from zooadapt.errors import (
-    AccessError,
     DataError,
-    NotFoundError,
     TryAgainError,
     UnavailableError,
     UsageError,
@@ -25,7 +23,8 @@ from zooadapt.family import config_keys
 from zooadapt.runtime import filesystem, model_files
 from zooadapt.zoo import registry
 from zooadapt.zoo.hub import card, digests, privacy, records
-from zooadapt.zoo.hub.client import call, is_offline
+from zooadapt.zoo.hub.client import is_offline
+from zooadapt.zoo.hub.remote import Remote, inspect
 from zooadapt.zoo.hub.source import CARD, CONFIG, LICENSE_FILE, local_config
 
 REPORT = "report.json"
@@ -63,16 +62,6 @@ class PushResult:
     """Why a dry run could not read the repo."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Remote:
-    """The repo before the push: its head, its files' hashes and its card."""
-
-    commit: str
-    digests: Mapping[str, str | None]
-    card: str | None
-    public: bool
-
-
 def push(
     model: Path,
     repo: str,
@@ -83,10 +72,12 @@ def push(
     overwrite_repo: bool = False,
     license: str | None = None,
     names: tuple[str, ...] = (),
+    pages: Mapping[str, bytes] = MappingProxyType({}),
     offline: bool = False,
 ) -> PushResult:
     """Publish an exported model with one commit, private unless `public`. The same push again
-    changes nothing. `names` are further files that the model's family needs.
+    changes nothing. `names` are further files that the model's family needs; `pages` are further
+    files as they are to be published.
 
     Raises: DataError when the folder is not an export or holds private data; UsageError when the
     repo is public and the licence unknown; TryAgainError when the repo changed meanwhile, and this
@@ -110,14 +101,15 @@ def push(
     remote, unseen = None, "this run is offline" if is_offline(offline) else None
     if unseen is None:
         try:
-            remote = _inspect(repo, needs_token=not dry_run)
+            remote = inspect(repo, needs_token=not dry_run)
         except (UnavailableError, TryAgainError) as error:
             if not dry_run:
                 raise
             unseen = str(error)
     planned, contents = _plan(
-        repo, local, config, remote, public=public, license=license, overwrite_repo=overwrite_repo
-    )
+        repo, local, config, remote, pages=pages, public=public, license=license,
+        overwrite_repo=overwrite_repo,
+    )  # fmt: skip
     if dry_run:
         return _without_comparison(planned, unseen) if unseen else planned
     from zooadapt.zoo.hub.publish import send
@@ -168,48 +160,13 @@ def _local_files(model: Path, names: tuple[str, ...]) -> dict[str, Path]:
     return chosen
 
 
-def _inspect(repo: str, *, needs_token: bool) -> _Remote | None:
-    """The repo as it is; None for one that does not exist."""
-    from huggingface_hub import HfApi, get_token
-
-    if needs_token and not get_token():
-        raise AccessError("publishing needs a Hub token", thing=repo, remedy="hf auth login")
-    try:
-        api = HfApi(library_name="zooadapt")
-        info = call(lambda: api.model_info(repo, files_metadata=True), repo=repo)
-    except NotFoundError:
-        return None
-    except AccessError:
-        if get_token():
-            raise
-        return None  # without a token the Hub does not distinguish private repos from absent ones
-    hashes, commit = digests.of_repo(info), digests.commit_of(info, repo)
-    text = _remote_card(repo, commit, hashes[CARD]) if CARD in hashes else None
-    return _Remote(commit=commit, digests=hashes, card=text, public=not info.private)
-
-
-def _remote_card(repo: str, commit: str, digest: str | None) -> str:
-    from huggingface_hub import hf_hub_download
-
-    for force in (False, True):
-        path = call(
-            partial(hf_hub_download, repo, CARD, revision=commit, force_download=force), repo=repo
-        )
-        if digests.is_same(Path(path), digest):
-            return Path(path).read_text(encoding="utf-8", errors="replace")
-    raise DataError(
-        f"the card of '{repo}' is not what the Hub describes: its hash differs, twice",
-        thing=CARD,
-        remedy="try again later",
-    )
-
-
 def _plan(
     repo: str,
     local: Mapping[str, Path],
     config: Mapping[str, Any],
-    remote: _Remote | None,
+    remote: Remote | None,
     *,
+    pages: Mapping[str, bytes],
     public: bool,
     license: str | None,
     overwrite_repo: bool,
@@ -229,7 +186,7 @@ def _plan(
     is_public = remote.public if remote else public
     if public or is_public:
         _check_license(front)
-    contents: dict[str, Path | bytes] = dict(local) | {CARD: text.encode()}
+    contents: dict[str, Path | bytes] = {**local, CARD: text.encode(), **pages}
     if REPORT in local:
         contents[REPORT] = _without_samples(local[REPORT])
     _check_private(contents)
