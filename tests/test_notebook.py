@@ -102,7 +102,8 @@ def test_the_confusion_matrix_adds_up(facts: dict[str, Any]) -> None:
 def test_the_confusion_matrix_is_shown(
     executed: nbformat.NotebookNode, facts: dict[str, Any]
 ) -> None:
-    (table,) = (html for html in shown(executed, "text/html") if "<td" in html)
+    (page,) = (html for html in shown(executed, "text/html") if "<td" in html)
+    (table,) = re.findall(r'<table class="matrix">.*?</table>', page, re.DOTALL)
     rows = [re.findall(r"<td[^>]*>(\d+)</td>", row) for row in table.split("<tr>")[2:]]
     assert [[int(count) for count in row] for row in rows] == facts["metrics"]["confusion"]
 

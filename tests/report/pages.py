@@ -78,13 +78,14 @@ def check(page: Page) -> None:
     it."""
     elements = page.root.all()
     names = {element.name for element in elements}
-    active = {"script", "link", "iframe", "object", "embed", "form", "base", "input", "audio"}
+    active = {"script", "link", "iframe", "object", "embed", "form", "base", "input", "video"}
     assert not names & active
     for element in elements:
         for name, value in element.attributes.items():
             assert not name.startswith("on"), (element.name, name)
             if name in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
-                assert value.startswith("data:image/"), (element.name, name, value[:40])
+                kind = "audio" if element.name == "audio" else "image"
+                assert value.startswith(f"data:{kind}/"), (element.name, name, value[:40])
             if name == "style":
                 assert "url(" not in value
                 assert "expression" not in value
@@ -94,6 +95,9 @@ def check(page: Page) -> None:
     for image in page.root.all("img"):
         assert "alt" in image.attributes
         assert image.attributes["alt"] or image.attributes["class"] == "heat"
+    for player in page.root.all("audio"):
+        assert "controls" in player.attributes
+        assert player.attributes["aria-label"]
     for svg in page.root.all("svg"):
         if svg.attributes.get("aria-hidden") != "true":
             assert svg.attributes["role"] == "img"

@@ -22,12 +22,14 @@ from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.data import open_dataset
 from zooadapt.errors import DataError
 from zooadapt.family import Stage
+from zooadapt.family.modality import Clip, View
 from zooadapt.heads import answers
 from zooadapt.heads.answers import Answers
 from zooadapt.runtime.progress import Progress
 from zooadapt.training.config import Request
 from zooadapt.workflows import sample_pictures
 from zooadapt.workflows.adapt import adapt
+from zooadapt.workflows.html_report import Example, Examples, page
 from zooadapt.zoo.sources import open_source
 
 from .pages import Page, check
@@ -185,15 +187,15 @@ def test_a_costly_network_is_spared(
 def test_a_sample_that_is_gone_leaves_a_page_without_its_picture(
     digits: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split, raw = digits["splits"]["test"], digits["splits"]["test"].raw
+    split, raw = digits["splits"]["test"], digits["splits"]["test"].viewed
     gone = int(digits["answers"].position[1])
 
-    def some(index: int, **options: Any) -> Any:
+    def some(index: int, view: View) -> Any:
         if index == gone:
             raise DataError("it is gone", thing="1.png", remedy="bring it back")
-        return raw(index, **options)
+        return raw(index, view)
 
-    monkeypatch.setattr(split, "raw", some)
+    monkeypatch.setattr(split, "viewed", some)
     shown, test = sample_pictures.collect(**digits, passes=1000)
     assert shown.errors[0].picture is None
     assert shown.errors[1].picture is not None
@@ -218,7 +220,24 @@ def test_data_that_is_removed_during_a_run_costs_no_export(
     tree = Page((tmp_path / "out/report.html").read_text("utf-8"))
     check(tree)
     assert not tree.root.all("img")
-    assert "no picture" in tree.root.text
+    assert "not shown" in tree.root.text
+
+
+def test_recordings_can_be_heard() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    time = np.arange(5 * 48_000) / 48_000
+    tone = Clip(samples=(0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32), rate=48_000)
+    content = sample_pictures.sound_of(tone)
+    assert content is not None
+    assert len(content) < 30_000
+    heard, rate = soundfile.read(io.BytesIO(content))
+    assert abs(len(heard) / rate - 3) < 0.15
+    spectrum = np.abs(np.fft.rfft(heard[: rate * 2]))
+    assert abs(spectrum.argmax() / 2 - 440) < 2
+    one = Example(name="a.wav", label="a", answer="b", score="probability 0.9", sound=content)
+    tree = Page(page({"test": None}, Examples(errors=(one,))).decode())
+    check(tree)
+    assert len(tree.root.all("audio")) == 1
 
 
 def test_texts_are_shown_as_texts(tmp_path: Path) -> None:

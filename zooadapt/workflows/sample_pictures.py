@@ -14,9 +14,10 @@ from zooadapt.backbone import relevance
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.pretrained import Model
 from zooadapt.backbone.relevance import Relevance
-from zooadapt.data import MODES, Split
+from zooadapt.data import MODES, Split, sounds
 from zooadapt.data.splits import TRAIN, VAL
 from zooadapt.errors import ZooadaptError
+from zooadapt.family.modality import Clip
 from zooadapt.heads.answers import Answers
 from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.metrics import sign_test
@@ -35,6 +36,8 @@ _SIDE = 144
 _LOSSLESS = 64
 """Pictures up to this side are stored without loss."""
 _TEXT = 300
+_HEARD, _RATE = 3.0, 16_000
+"""Seconds and samples a second of a recording."""
 _SECONDS = 0.75
 _SHARE = 0.01
 """Relevant places may cost these seconds on the machine of reference, or this share of the passes
@@ -111,10 +114,10 @@ class _Samples:
     def raw(self, position: int) -> Any:
         """A decoded sample; None for one that can no longer be read."""
         part, index = self._places[position]
-        side = self._model.preprocessor.min_side
+        view = self._model.view
         try:
-            return part.raw(
-                index, min_side=side and max(side, _SIDE), channels=self._model.channels
+            return part.viewed(
+                index, replace(view, min_side=view.min_side and max(view.min_side, _SIDE))
             )
         except ZooadaptError:
             return None
@@ -122,14 +125,14 @@ class _Samples:
     def example(self, position: int, *, label: str, answer: str, score: str) -> Example:
         part, index = self._places[position]
         raw = self.raw(position)
-        text = part.text(index) if raw is not None else None
-        picture = picture_of(raw) if self.modality == "image" and raw is not None else None
+        text = None if raw is None else part.kind.shown(raw)
         return Example(
             name=part.ids[index],
             label=label,
             answer=answer,
             score=score,
-            picture=picture,
+            picture=picture_of(raw) if hasattr(raw, "getbands") else None,
+            sound=sound_of(raw) if isinstance(raw, Clip) else None,
             text=None if text is None else _short(text),
         )
 
@@ -250,6 +253,19 @@ def picture_of(image: Image) -> Picture:
     else:
         small.save(file, kind, quality=78)
     return Picture(content=file.getvalue(), media=f"image/{kind.lower()}", size=small.size)
+
+
+def sound_of(clip: Clip) -> bytes | None:
+    """The first seconds of a recording as MP3; None without the library that writes it."""
+    file = io.BytesIO()
+    try:
+        import soundfile
+
+        start = sounds.resampled(sounds.part(clip, (0.0, _HEARD)), _RATE)
+        soundfile.write(file, start.samples, start.rate, format="MP3")
+    except (ImportError, OSError, ZooadaptError):  # OSError without libsndfile
+        return None
+    return file.getvalue()
 
 
 def _short(text: str) -> str:

@@ -30,6 +30,8 @@ class Example:
     score: str
     """How sure the answer is, such as `probability 0.93`."""
     picture: Picture | None = None
+    sound: bytes | None = None
+    """The beginning of a recording, as MP3."""
     text: str | None = None
 
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from zooadapt.errors import DataError
+from zooadapt.data import modalities
+from zooadapt.errors import DataError, ZooadaptError
 from zooadapt.training import plan_json
 from zooadapt.training.plan_lines import plan_steps
 from zooadapt.workflows.html_report import classes, figures
@@ -22,7 +23,6 @@ _NAMES = {
     "probe": "linear probe",
     "tfidf": "bag of words (TF-IDF)",
 }
-_ARGUMENTS = {"image": "photo.jpg", "text": '"a text"', "audio": "recording.wav"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +134,10 @@ def _cost(report: Report, examples: Examples) -> Values:
 
 
 def _use(report: Report, examples: Examples) -> Values:
-    argument = _ARGUMENTS.get(str(report.get("modality")))
-    return {"folder": FOLDER, "argument": argument} if argument else None
+    with suppress(ZooadaptError):  # of a plugin that is not installed here
+        modality = modalities.named(str(report.get("modality")))
+        return {"folder": FOLDER, "example": modality.example.format(model=FOLDER)}
+    return None
 
 
 SECTIONS = (
