@@ -91,8 +91,8 @@ def test_json_holds_what_the_table_shows(twins: dict[str, Any]) -> None:
     }  # fmt: skip
     first = twins["sources"][0]
     assert first.keys() == {
-        "accuracy", "better_than", "comparison", "depth", "error", "family", "h_score", "input",
-        "interval", "logme", "untrained",
+        "accuracy", "better_than", "comparison", "depth", "error", "expected", "family",
+        "h_score", "input", "interval", "logme", "untrained",
         "license", "loss", "memory_bytes", "n", "name", "neighbours", "parameters", "revision",
         "seconds", "source", "tied",
     }  # fmt: skip

@@ -1,14 +1,15 @@
 """Whether `rank` puts sources in the order of the test accuracy that they reach.
 
-    python tests/benchmarks/ranking.py DATA... --sources SOURCE... [--input-size 96]
-        [--strategy probe]
+    python tests/benchmarks/ranking.py DATA... --sources SOURCE... --runs RUNS.jsonl
+        [--strategy probe] [--input-size 96] [--labels-per-class 10] [--seeds 1]
 
 Every source is ranked by `zooadapt rank` and then adapted by `zooadapt adapt`, which alone reads
-the test part. Tables in Markdown go to stdout: each source with its figures, and for each data set
-the weighted Kendall's tau of the test accuracies with the order of `rank`, with that of the nearest
-neighbours and with that of the number of parameters; the regret is the points of test accuracy
-that the best source of `rank`, or the one that it chooses, lacks against that of the highest test
-accuracy. Nothing is stored between the commands, so seconds are those of both in full.
+the test part. Each ranking and each run is a line of RUNS.jsonl; what is there already is not run
+again. Tables in Markdown go to stdout: each source with its figures, and for each data set and
+seed the weighted Kendall's tau of the test accuracies with the order of `rank` and of LogME, the
+H-score, the nearest neighbours and the number of parameters; the regret is the points of test
+accuracy that the best source of `rank`, or the one that it chooses, lacks against that of the
+highest test accuracy. Nothing is stored between the commands, so seconds are those of both in full.
 """
 
 from __future__ import annotations
@@ -21,72 +22,117 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from scipy.stats import weightedtau
+
+SCORES = {"`rank`": "place", "LogME": "logme", "H-score": "h_score", "5-NN": "neighbours",
+          "size": "parameters"}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", nargs="+")
     parser.add_argument("--sources", nargs="+", required=True)
+    parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--strategy", default="probe")
     parser.add_argument("--input-size")
+    parser.add_argument("--labels-per-class")
+    parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    size = ["--input-size", options.input_size] if options.input_size else []
-    print("| data | source | leave-one-out | n | tied | 5-NN | parameters | test accuracy |")
-    print("|---|---|---|---|---|---|---|---|")
-    summary = []
+    more = []
+    for name in ("input_size", "labels_per_class"):
+        if value := getattr(options, name):
+            more += [f"--{name.replace('_', '-')}", value]
+    runs = Runs(options.runs)
+    print("| data | source | leave-one-out | n | tied | LogME | H | 5-NN | untrained | parameters "
+          f"| test accuracy, `{options.strategy}` |\n|{'---|' * 11}")  # fmt: skip
+    summary: list[list[float]] = []
+    names = []
     for data in options.data:
-        ranking, rank_seconds = run("rank", data, *options.sources, *size)
-        rows = [row for row in ranking["sources"] if row["error"] is None]
-        reports, seconds = zip(
-            *(adapted(row["source"], data, "--strategy", options.strategy, *size) for row in rows),
-            strict=True,
-        )
-        tests = [report["test"]["accuracy"] for report in reports]
-        for row, test in zip(rows, tests, strict=True):
-            chosen = " (chosen)" if row["source"] == ranking["choice"] else ""
-            print(
-                f"| {Path(data).name} | {row['name']}{chosen} | {row['accuracy']:.3f} | {row['n']} "
-                f"| {'yes' if row['tied'] else 'no'} | {row['neighbours']:.3f} "
-                f"| {row['parameters']:,} | {test:.3f} |",
-                flush=True,
-            )
-        choice = next(k for k, row in enumerate(rows) if row["source"] == ranking["choice"])
-        summary.append([
-            Path(data).name, f"{tau(range(len(rows), 0, -1), tests):.2f}",
-            f"{tau([row['neighbours'] for row in rows], tests):.2f}",
-            f"{tau([row['parameters'] for row in rows], tests):.2f}",
-            f"{100 * (max(tests) - tests[0]):.1f}", f"{100 * (max(tests) - tests[choice]):.1f}",
-            f"{rank_seconds:.0f}", f"{sum(seconds):.0f}",
-        ])  # fmt: skip
-    columns = ["data", "tau, `rank`", "tau, 5-NN", "tau, size", "regret of the best",
-               "of the choice", "s, `rank`", f"s, `{options.strategy}`"]  # fmt: skip
+        for seed in range(options.seeds):
+            shared = [*more, "--seed", str(seed)]
+            ranked = runs.get("rank", data, *options.sources, *shared)
+            rows = [row for row in ranked["result"]["sources"] if row["error"] is None]
+            rows = [row | {"place": -number} for number, row in enumerate(rows)]
+            adapted = [
+                runs.get("adapt", row["source"], data, "--strategy", options.strategy, *shared)
+                for row in rows
+            ]
+            tests = [one["result"]["test"]["accuracy"] for one in adapted]
+            n = adapted[0]["result"]["test"]["n"]
+            choice = [row["source"] for row in rows].index(ranked["result"]["choice"])
+            for number, (row, test) in enumerate(zip(rows, tests, strict=True)):
+                print(source_row(f"{Path(data).name}, n {n}", row, test, number == choice))
+            names.append(Path(data).name)
+            summary.append([
+                *(tau([row[key] for row in rows], tests) for key in SCORES.values()),
+                100 * (max(tests) - tests[0]), 100 * (max(tests) - tests[choice]),
+                ranked["seconds"], sum(one["seconds"] for one in adapted),
+            ])  # fmt: skip
+    columns = ["data", *(f"tau, {name}" for name in SCORES), "regret of the best", "of the choice",
+               "s, `rank`", f"s, `{options.strategy}` of all"]  # fmt: skip
     print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for cells in summary:
-        print(f"| {' | '.join(cells)} |")
+    for name, figures in zip(names, summary, strict=True):
+        print(summary_row(name, figures))
+    if len(summary) > 1:
+        print(summary_row("mean", [mean(each) for each in zip(*summary, strict=True)]))
+
+
+class Runs:
+    """Commands that were run, by their words, as lines of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._known = {tuple(one["words"]): one for one in map(json.loads, lines)}
+
+    def get(self, *words: str) -> dict[str, Any]:
+        """The `result` of a command and its `seconds`, from the file or from running it."""
+        if words not in self._known:
+            started = time.monotonic()
+            result = run(*words)
+            one = {"words": words, "seconds": time.monotonic() - started, "result": result}
+            with self._path.open("a") as file:
+                file.write(json.dumps(one) + "\n")
+            self._known[words] = one
+        return self._known[words]
+
+
+def run(*words: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as place:
+        out = ["-o", str(Path(place, "out"))] if words[0] == "adapt" else []
+        done = subprocess.run(
+            [sys.executable, "-m", "zooadapt", *words, *out, "--cache-gb", "0", "--json"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    result: dict[str, Any] = json.loads(done.stdout)
+    result.get("data", {}).pop("learned", None)
+    return result
+
+
+def source_row(data: str, row: dict[str, Any], test: float, chosen: bool) -> str:
+    untrained = row["untrained"]
+    cells = [
+        data, row["name"] + (" (chosen)" if chosen else ""), f"{row['accuracy']:.3f}", row["n"],
+        "yes" if row["tied"] else "no", f"{row['logme']:.3f}", f"{row['h_score']:.2f}",
+        f"{row['neighbours']:.3f}", f"{untrained['accuracy']:.3f}" if untrained else "",
+        f"{row['parameters']:,}", f"{test:.3f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def summary_row(name: str, figures: Sequence[float]) -> str:
+    taus, (best, choice, *seconds) = figures[: len(SCORES)], figures[len(SCORES) :]
+    cells = [name, *(f"{one:.2f}" for one in taus), f"{best:.1f}", f"{choice:.1f}"]
+    return f"| {' | '.join(cells)} | {' | '.join(f'{one:.0f}' for one in seconds)} |"
 
 
 def tau(scores: Sequence[float], tests: Sequence[float]) -> float:
     return float(weightedtau(scores, tests).statistic)
-
-
-def adapted(source: str, data: str, *options: str) -> tuple[dict[str, Any], float]:
-    with tempfile.TemporaryDirectory() as place:
-        return run("adapt", source, data, "-o", str(Path(place, "out")), *options)
-
-
-def run(*arguments: str) -> tuple[dict[str, Any], float]:
-    """What a command prints, and its seconds."""
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "zooadapt", *arguments, "--cache-gb", "0", "--json"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout), time.monotonic() - started
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from zooadapt.data import Dataset
 from zooadapt.errors import ZooadaptError
 from zooadapt.heads import metrics
 from zooadapt.workflows import advice
+from zooadapt.workflows.expected_accuracy import coefficients, expect
 from zooadapt.workflows.rank_options import RankRequest
 from zooadapt.workflows.ranking import BaselineScore, Round, compare
 from zooadapt.zoo.sources import Source
@@ -86,6 +87,7 @@ def report(
             *_ties(last, order, labels, stopped),
             *_idle(rounds[0], idle, labels),
             *(_help(last, order, labels) if helping else _no_help(last)),
+            *_training(last, labels, data.modality),
             *_worth_trying(others),
         ],
         "notes": [*notes, *more],
@@ -121,6 +123,7 @@ def _row(name: str, source: Source, one: Round, rounds: Sequence[Round]) -> dict
         "logme": measurement.log_evidence,
         "h_score": measurement.h_score,
         "untrained": _untrained(name, rounds[0]),
+        "expected": _expected(head.accuracy, one.n, source.family.modality),
         "n": one.n,
         "better_than": list(one.better_than(name)),
         "tied": name in rounds[-1].tied,
@@ -134,7 +137,7 @@ def _row(name: str, source: Source, one: Round, rounds: Sequence[Round]) -> dict
 
 
 _FIGURES = ("family", "revision", "license", "accuracy", "interval", "loss", "depth", "neighbours",
-            "logme", "h_score", "untrained", "n", "comparison", "parameters", "seconds",
+            "logme", "h_score", "untrained", "expected", "n", "comparison", "parameters", "seconds",
             "memory_bytes", "input")  # fmt: skip
 
 
@@ -143,6 +146,12 @@ def _failed(name: str, error: ZooadaptError) -> dict[str, Any]:
     reason = {"kind": type(error).__name__, "message": str(error), "remedy": error.remedy}
     row = {"source": name, "better_than": [], "tied": False, "error": reason}
     return dict.fromkeys(_FIGURES) | row
+
+
+def _expected(accuracy: float, n: int, modality: str) -> dict[str, Any] | None:
+    """What `auto` is expected to reach on as many samples."""
+    expected = expect(accuracy, n, modality=modality)
+    return expected and {"accuracy": expected.accuracy, "interval": list(expected.interval)}
 
 
 def _untrained(name: str, first: Round) -> dict[str, Any] | None:
@@ -222,6 +231,19 @@ def _no_help(last: Round) -> list[str]:
     return [
         f"no source here helps: none is significantly better than {strongest.name} "
         f"({strongest.accuracy:.3f})"
+    ]
+
+
+def _training(last: Round, labels: Mapping[str, str], modality: str) -> list[str]:
+    """What to expect of training the source that is chosen."""
+    expected = expect(last.measurements[last.choice].head.accuracy, last.n, modality=modality)
+    if expected is None:
+        return []
+    low, high = expected.interval
+    return [
+        f"adapt {labels[last.choice]} with {last.n} samples for ten minutes: expected accuracy "
+        f"{expected.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), by "
+        f"{coefficients()['rows']} runs on {coefficients()['data_sets']} other data sets"
     ]
 
 
