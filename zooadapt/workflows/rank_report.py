@@ -151,7 +151,9 @@ def _failed(name: str, error: ZooadaptError) -> dict[str, Any]:
 def _expected(accuracy: float, n: int, modality: str) -> dict[str, Any] | None:
     """What `auto` is expected to reach on as many samples."""
     expected = expect(accuracy, n, modality=modality)
-    return expected and {"accuracy": expected.accuracy, "interval": list(expected.interval)}
+    if expected is None:
+        return None
+    return {"accuracy": expected.accuracy, "interval": list(expected.interval)}
 
 
 def _untrained(name: str, first: Round) -> dict[str, Any] | None:
