@@ -22,12 +22,13 @@ from zooadapt.cli import root
 from zooadapt.data import open_dataset
 from zooadapt.heads import selection
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
+from zooadapt.tasks.classification import Classification
 from zooadapt.training import policy, transferability
 from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.config import Request
 from zooadapt.training.cost_model import Costs, Sizes
 from zooadapt.training.loop import Training
-from zooadapt.training.objectives import Classification
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import (
     ALWAYS,
@@ -46,7 +47,7 @@ from zooadapt.zoo.sources import open_source
 
 @pytest.fixture(scope="module")
 def backbone():
-    return build(open_source("digits04"), classes=("a", "b")).backbone
+    return build(open_source("digits04"), task=of_classes(("a", "b"))).backbone
 
 
 def costs(depth: int, stage: float = 1e-3) -> Costs:
@@ -114,7 +115,7 @@ def in_phases(
     """A training in two epochs of each phase, when it is begun and at which rate; the loss of a
     head of zeros."""
     data = open_dataset(str(pictures), modality="image", seed=0)
-    model = build(open_source("digits04"), classes=data.classes)
+    model = build(open_source("digits04"), task=of_classes(data.classes))
     loader = Inputs(data.train, model.preprocessor, view=model.view)
     labels = torch.from_numpy(data.train.labels)
     objective = Classification(
@@ -227,7 +228,9 @@ def test_room_is_where_earlier_stages_know_what_the_last_one_lost(lost: bool):
     unknown = rng.normal(0, 0.5, (120, 3))
     last, early = (unknown, known) if lost else (known, unknown)
     rows = {name: torch.from_numpy(x).float() for name, x in (("early", early), ("last", last))}
-    losses = transferability.stage_losses(rows["last"], rows, torch.from_numpy(labels), 3)
+    losses = transferability.stage_losses(
+        rows["last"], rows, torch.from_numpy(labels), Classification.of(3)
+    )
     phases = (FitPhase(), phase(3, IN_DOUBT), phase(3, LOST), phase(0, GAINED), phase(0, LOST))
     after, choice = policy.Policy(chooses=True).start(plan(*phases), *losses)
     assert after.phases == ((FitPhase(), *phases[3:]) if lost else phases)
@@ -272,7 +275,7 @@ def departure(noise: float | None, count: int, freeze_at: int = 0) -> policy.Dep
     )
     untrained = untrained * np.inf if noise is None else untrained
     rows = (torch.from_numpy(x).float() for x in (source, untrained))
-    losses = transferability.source_losses(*rows, torch.from_numpy(labels), 3)
+    losses = transferability.source_losses(*rows, torch.from_numpy(labels), Classification.of(3))
     return policy.Policy(chooses=True).leave_source(
         plan(FitPhase(), phase(freeze_at, ALWAYS)), losses
     )

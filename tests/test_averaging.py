@@ -11,8 +11,9 @@ from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
 from zooadapt.backbone.pretrained import build
 from zooadapt.data import ReadOptions, open_dataset
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
+from zooadapt.tasks.validation import Validation
 from zooadapt.training import norm_statistics
 from zooadapt.training.config import Request
 from zooadapt.training.weight_averaging import BestStates, Candidate, State, blend, copy, soup
@@ -77,7 +78,7 @@ def test_a_run_with_a_soup_exports_a_mean_that_is_no_worse(pictures: Path, tmp_p
 
 
 def test_norm_statistics_are_reestimated_from_the_freeze_point_on(pictures: Path):
-    model = build(open_source("digits04"), classes=("a", "b"))
+    model = build(open_source("digits04"), task=of_classes(("a", "b")))
     backbone, engine = model.backbone, Engine(precision="fp32", channels_last=False)
 
     data = open_dataset(str(pictures), modality="image", options=ReadOptions())

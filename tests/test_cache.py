@@ -28,6 +28,7 @@ from zooadapt.data import ReadOptions, open_inputs
 from zooadapt.runtime import filesystem
 from zooadapt.runtime.measurements import remember
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 from zooadapt.training.config import Request
 from zooadapt.workflows import inference
 from zooadapt.workflows.adapt import adapt
@@ -255,7 +256,7 @@ def run(real_data: Path, photos: Path, tmp_path: Path) -> Callable[..., dict[str
 @pytest.fixture
 def store(real_data: Path, photos: Path, tmp_path: Path) -> Callable[[], ActivationStore]:
     source = real_data / "weights/mobilenetv2_035.keras_in1k_headless"
-    model = build(open_source(str(source)), classes=("ants", "bees"))
+    model = build(open_source(str(source)), task=of_classes(("ants", "bees")))
     split = open_inputs([str(photos / "test")], modality="image", options=ReadOptions())
     engine = Engine(precision="fp32", channels_last=False)
 

@@ -13,11 +13,12 @@ import torch
 
 from zooadapt.errors import DataError, FileError
 from zooadapt.heads import fitting
-from zooadapt.heads.calibration import best_scale
-from zooadapt.heads.metrics import MAX_MATRIX_CLASSES, measure
 from zooadapt.runtime import model_files
 from zooadapt.runtime.filesystem import write_json
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.calibration import best_scale
+from zooadapt.tasks.classification import Classification
+from zooadapt.tasks.metrics import MAX_MATRIX_CLASSES, measure
 from zooadapt.training.config import Request
 from zooadapt.workflows import export, inference
 from zooadapt.workflows.adapt import adapt
@@ -54,7 +55,7 @@ def test_candidates_are_compared_on_a_bounded_number_of_logits(
         return best_scale(logits, *rest)
 
     monkeypatch.setattr(fitting, "best_scale", counting)
-    fit = fitting.fit_head(lambda: iter(x.split(1024)), labels, classes)
+    fit = fitting.fit_head(lambda: iter(x.split(1024)), labels, Classification.of(classes))
     assert len(compared) == len(fitting.RIDGE_PATH) and max(compared) < 1 << 22
     assert fit.held_out_logits.shape == (3 * classes, classes)
     training = ((x @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean()

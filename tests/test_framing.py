@@ -16,6 +16,7 @@ from zooadapt.backbone.engine import Engine
 from zooadapt.cli import root as cli
 from zooadapt.data import open_dataset
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 from zooadapt.training import crops
 from zooadapt.training.config import Request
 from zooadapt.zoo import sources
@@ -124,7 +125,7 @@ def settled(data: Path, **options: Any) -> crops.Framing:
     request = Request(source="digits04", data=str(data), out=Path("out"), **options)
     source = sources.open_source("digits04", offline=True)
     split = open_dataset(str(data), modality="image").train
-    built = pretrained.build(source, classes=("a", "b"), in_chans=request.in_chans)
+    built = pretrained.build(source, task=of_classes(("a", "b")), in_chans=request.in_chans)
     return crops.settle(
         request, built, Engine(precision="fp32", channels_last=False), split, Progress()
     )

@@ -8,9 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from zooadapt.backbone import head_layer
-from zooadapt.heads import calibration, fitting
+from zooadapt.heads import fitting
 from zooadapt.heads.logistic import Logistic
 from zooadapt.heads.ridge import Ridge
+from zooadapt.tasks import calibration
+from zooadapt.tasks.classification import Classification
+from zooadapt.tasks.codes import OneHot
+
+TWO, THREE = Classification.of(2), Classification.of(3)
 
 
 def problem(n: int, dim: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,7 +30,7 @@ def problem(n: int, dim: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize(("n", "dim"), [(30, 8), (12, 40)])
 def test_leave_one_out_equals_fitting_without_each_sample(n: int, dim: int) -> None:
     x, labels, weights = problem(n, dim, 3)
-    ridge = Ridge(lambda: iter(x.split(5)), labels, 3, weights)
+    ridge = Ridge(lambda: iter(x.split(5)), OneHot(labels, 3), weights)
     predicted = ridge.held_out([4.0])[0]
     y = nn.functional.one_hot(labels, 3).double() * 2 - 1
     for k in range(n):
@@ -45,7 +50,7 @@ def test_out_of_fold_equals_fitting_without_each_fold(n: int, dim: int, step: in
     weights[3] = 0.0
     weights *= n / weights.sum()
     fold = torch.arange(n) % 4
-    ridge = Ridge(lambda: iter(x.split(7)), labels, 3, weights)
+    ridge = Ridge(lambda: iter(x.split(7)), OneHot(labels, 3), weights)
     (predicted,) = ridge.out_of_fold([2.0], fold, step=step)
     y = nn.functional.one_hot(labels, 3).double() * 2 - 1
     expected = torch.empty(n, 3).double()
@@ -77,7 +82,7 @@ def test_leave_one_group_out_equals_fitting_without_each_group(
     weights *= n / weights.sum()
     groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     groups = groups[torch.randperm(n, generator=torch.Generator().manual_seed(1))]
-    ridge = Ridge(lambda: iter(x.split(7)), labels, 3, weights)
+    ridge = Ridge(lambda: iter(x.split(7)), OneHot(labels, 3), weights)
     predictions = ridge.held_out([2.0, 0.1], step=step, groups=groups)
     y = nn.functional.one_hot(labels, 3).double() * 2 - 1
     for l2, predicted in zip([2.0, 0.1], predictions, strict=True):
@@ -101,7 +106,7 @@ def test_grouped_duplicates_do_not_predict_each_other(kind: str) -> None:
     groups = np.tile(np.arange(60), 3)
 
     def accuracy(rows: Tensor, labels: Tensor, groups: np.ndarray | None) -> float:
-        fit = fitting.fit_head(lambda: iter([rows]), labels, 3, kind=kind, groups=groups)
+        fit = fitting.fit_head(lambda: iter([rows]), labels, THREE, kind=kind, groups=groups)
         return float((fit.held_out_logits.argmax(1) == labels).double().mean())
 
     assert accuracy(x, repeated, None) > 0.9
@@ -112,7 +117,7 @@ def test_grouped_duplicates_do_not_predict_each_other(kind: str) -> None:
 
 def test_one_group_of_all_samples_gives_finite_predictions() -> None:
     x, labels, _ = problem(12, 5, 3)
-    fit = fitting.fit_head(lambda: iter([x]), labels, 3, groups=np.zeros(12, dtype=int))
+    fit = fitting.fit_head(lambda: iter([x]), labels, THREE, groups=np.zeros(12, dtype=int))
     assert fit.held_out_logits.isfinite().all() and fit.weight.isfinite().all()
 
 
@@ -121,8 +126,8 @@ def test_a_sample_of_weight_zero_is_predicted_and_not_fitted() -> None:
     weights = torch.ones(60)
     weights[::4] = 0
     used = weights > 0
-    fit = fitting.fit_head(lambda: iter([x]), labels, 3, weights=weights)
-    alone = fitting.fit_head(lambda: iter([x[used]]), labels[used], 3)
+    fit = fitting.fit_head(lambda: iter([x]), labels, THREE, weights=weights)
+    alone = fitting.fit_head(lambda: iter([x[used]]), labels[used], THREE)
     direct = x[~used] @ fit.weight.T + fit.bias
     torch.testing.assert_close(fit.held_out_logits[~used], direct, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fit.weight, alone.weight, rtol=1e-3, atol=1e-4)
@@ -132,11 +137,11 @@ def test_a_sample_of_weight_zero_is_predicted_and_not_fitted() -> None:
 
 def test_both_gram_matrices_give_the_same_solution() -> None:
     x, labels, weights = problem(24, 24, 3)
-    by_samples = Ridge(lambda: iter(x.split(7)), labels, 3, weights).solution(1.0)
+    by_samples = Ridge(lambda: iter(x.split(7)), OneHot(labels, 3), weights).solution(1.0)
     wide = torch.cat([x, torch.zeros(24, 1)], 1)[:, :24]
     tall = torch.cat([wide, wide[:1]])
     more = torch.cat([weights, torch.zeros(1).double() + 1e-12])
-    by_dims = Ridge(lambda: iter(tall.split(7)), torch.cat([labels, labels[:1]]), 3, more)
+    by_dims = Ridge(lambda: iter(tall.split(7)), OneHot(torch.cat([labels, labels[:1]]), 3), more)
     for one, other in zip(by_samples, by_dims.solution(1.0), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
@@ -144,7 +149,7 @@ def test_both_gram_matrices_give_the_same_solution() -> None:
 def test_logistic_regression_reaches_the_optimum() -> None:
     x, labels, weights = problem(80, 6, 3)
     rows = lambda: iter(x.split(17))  # noqa: E731
-    geometry = Ridge(rows, labels, 3, weights)
+    geometry = Ridge(rows, OneHot(labels, 3), weights)
     weight, bias = Logistic(rows, labels, 3, weights, geometry).fit_head(0.01)
     w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
     loss = nn.functional.cross_entropy(x.double() @ w.T + b, labels, reduction="none")
@@ -157,7 +162,7 @@ def test_logistic_regression_reaches_the_optimum() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "logistic"])
 def test_a_fitted_head_is_accurate_and_calibrated(kind: str) -> None:
     x, labels, _ = problem(400, 10, 3)
-    fit = fitting.fit_head(lambda: iter(x.split(64)), labels, 3, kind=kind)
+    fit = fitting.fit_head(lambda: iter(x.split(64)), labels, THREE, kind=kind)
     layer = nn.Linear(10, 3)
     fitting.install(layer, fit)
     training = float((layer(x).argmax(1) == labels).float().mean())
@@ -185,8 +190,10 @@ def test_class_weights_raise_predictions_of_the_rare_class() -> None:
     rng = torch.Generator().manual_seed(0)
     labels = (torch.arange(300) % 10 == 0).long()
     x = torch.randn(300, 4, generator=rng) + labels[:, None] * 0.7
-    plain = fitting.fit_head(lambda: iter([x]), labels, 2)
-    even = fitting.fit_head(lambda: iter([x]), labels, 2, weights=torch.tensor([1.0, 9.0])[labels])
+    plain = fitting.fit_head(lambda: iter([x]), labels, TWO)
+    even = fitting.fit_head(
+        lambda: iter([x]), labels, TWO, weights=torch.tensor([1.0, 9.0])[labels]
+    )
     counts = [int((fit.held_out_logits.argmax(1) == 1).sum()) for fit in (plain, even)]
     assert counts[1] > 2 * counts[0]
 
@@ -215,7 +222,7 @@ def test_folds_are_stratified_and_seeded() -> None:
 def test_held_out_predictions_all_wrong_leave_classes_distinguishable() -> None:
     """With one sample a class, each is predicted by a head fitted on the other classes alone."""
     x = torch.eye(8, 16) + 0.1 * torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
-    fit = fitting.fit_head(lambda: iter([x]), torch.arange(8), 8)
+    fit = fitting.fit_head(lambda: iter([x]), torch.arange(8), Classification.of(8))
     logits = x @ fit.weight.T.float() + fit.bias
     assert (logits.softmax(1).argmax(1) == torch.arange(8)).all()
     assert len(set(logits.softmax(1).max(1).values.tolist())) > 1

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from zooadapt.errors import OutputError
-from zooadapt.heads import fitting, label_issues
+from zooadapt.heads import fitting
 from zooadapt.runtime import csv_output
+from zooadapt.tasks import label_issues
+from zooadapt.tasks.classification import Classification
 
 
 def planted(seed: int, *, n: int = 400, distance: float = 1.2):
@@ -27,8 +29,8 @@ def planted(seed: int, *, n: int = 400, distance: float = 1.2):
 
 
 def flagged(x: torch.Tensor, noisy: np.ndarray) -> label_issues.LabelIssues:
-    fit = fitting.fit_head(lambda: iter([x]), torch.from_numpy(noisy), 4)
-    return label_issues.find(fit.held_out_probabilities(len(noisy)).numpy(), noisy)
+    fit = fitting.fit_head(lambda: iter([x]), torch.from_numpy(noisy), Classification.of(4))
+    return label_issues.find(fit.held_out_outputs(len(noisy), Classification.of(4)), noisy)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -23,6 +23,7 @@ from zooadapt.data import open_texts
 from zooadapt.errors import UsageError, ZooadaptError
 from zooadapt.runtime import outputs
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 from zooadapt.training import target_adaptation
 from zooadapt.training.config import Request
 from zooadapt.training.language_model import LanguageModel
@@ -215,7 +216,10 @@ def test_a_plan_says_when_unlabelled_samples_are_kept(
 def test_the_decoder_of_the_pretrained_model_is_used(real_data: Path) -> None:
     source = open_source(str(real_data / "weights/charlstm_darwin.ml5"))
     text = (real_data / "text/lm_english_pd/input.txt").read_text()[:20_000]
-    model, engine = build(source, classes=("a", "b")), Engine(precision="fp32", channels_last=False)
+    model, engine = (
+        build(source, task=of_classes(("a", "b"))),
+        Engine(precision="fp32", channels_last=False),
+    )
     language_model = LanguageModel(model, engine, Recipe(), [], [text], window=128, seed=0)
     assert language_model.validate(0).loss / np.log(2) < 3
     generated = language_model.generate("the light of the sun", 40)

@@ -8,6 +8,7 @@ import torch
 
 from zooadapt.heads import fitting, learning_curve
 from zooadapt.heads.learning_curve import Point, extrapolate
+from zooadapt.tasks.classification import Classification
 
 
 def clouds(n: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
@@ -23,7 +24,7 @@ def measured(n: int, seed: int) -> tuple[learning_curve.Curve, float]:
     more, more_labels = clouds(2 * n, seed + 1000)
     test, truth = clouds(8000, 5)
     fit, twice = (
-        fitting.fit_head(lambda a=a: iter(a.split(64)), torch.from_numpy(b), 5)
+        fitting.fit_head(lambda a=a: iter(a.split(64)), torch.from_numpy(b), Classification.of(5))
         for a, b in ((x, labels), (more, more_labels))
     )
     used = np.ones(n, dtype=bool)
@@ -84,7 +85,7 @@ def test_groups_stay_whole_in_a_curve() -> None:
     """Twenty copies of each sample: without groups, heads are measured on copies they fitted."""
     x, labels = clouds(40, 3)
     x, labels, groups = x.repeat(20, 1), np.tile(labels, 20), np.tile(np.arange(40), 20)
-    fit = fitting.fit_head(lambda: iter([x]), torch.from_numpy(labels), 5)
+    fit = fitting.fit_head(lambda: iter([x]), torch.from_numpy(labels), Classification.of(5))
     used = np.ones(len(labels), dtype=bool)
     rows = lambda: iter([x])  # noqa: E731
     split = learning_curve.measure(rows, labels, labels, used, fit, seed=0)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from zooadapt.backbone.pretrained import Model, build
 from zooadapt.errors import DataError
+from zooadapt.tasks import of_classes
 from zooadapt.workflows.inspect import inspect
 from zooadapt.zoo.sources import open_source
 
@@ -64,7 +65,7 @@ def source(folder: Path, config: dict, prefix: str, **more: torch.Tensor) -> str
 
 
 def built(spec: str) -> Model:
-    return build(open_source(spec), classes=["a", "b", "z"])
+    return build(open_source(spec), task=of_classes(["a", "b", "z"]))
 
 
 @pytest.mark.parametrize("config", [RNN, LANGUAGE, IMAGE, TEXT], ids=["rnn", "lm", "timm", "bert"])

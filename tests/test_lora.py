@@ -7,12 +7,13 @@ import torch
 
 from zooadapt.backbone.pretrained import build
 from zooadapt.errors import UsageError
+from zooadapt.tasks import of_classes
 from zooadapt.training import lora
 from zooadapt.zoo.sources import open_source
 
 
 def test_merging_keeps_names_and_logits():
-    model = build(open_source("digits04"), classes=("a", "b"))
+    model = build(open_source("digits04"), task=of_classes(("a", "b")))
     backbone, inputs = model.backbone, model.preprocessor.config()["input_size"]
     before = {name: t.clone() for name, t in backbone.net.state_dict().items()}
     freeze_at = backbone.depth - 1
@@ -43,6 +44,6 @@ def test_merging_keeps_names_and_logits():
 
 
 def test_stages_without_linear_layers_are_refused_by_name():
-    backbone = build(open_source("digits04"), classes=("a", "b")).backbone
+    backbone = build(open_source("digits04"), task=of_classes(("a", "b"))).backbone
     with pytest.raises(UsageError, match="LoRA needs linear layers"):
         lora.attach(backbone, backbone.depth, rank=2, seed=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zooadapt.heads.metrics import BINS, calibration, compare, measure
+from zooadapt.tasks.metrics import BINS, calibration, compare, measure
 
 
 def drawn(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from zooadapt.data import open_dataset
 from zooadapt.data.splits import hold_out
-from zooadapt.heads import baselines, metrics, near_duplicates
+from zooadapt.heads import baselines, near_duplicates
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import metrics, of_classes
 from zooadapt.training.config import Request
 from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.workflows.adapt import adapt
@@ -141,8 +142,10 @@ def test_duplicates_count_as_one_neighbour(by_chance: Path) -> None:
     angles[near] = 0.02
     features = torch.stack([angles.cos(), angles.sin()], 1)
     query = torch.tensor([[1.0, 0.0]])
-    assert baselines.nearest(features, labels, query, 3, k=3).tolist() == [0]
-    assert baselines.nearest(features[once], labels[once], query, 3, k=3).tolist() == [1]
+    assert baselines.nearest(features, labels, query, of_classes("abc"), k=3).tolist() == [0]
+    assert baselines.nearest(
+        features[once], labels[once], query, of_classes("abc"), k=3
+    ).tolist() == [1]
 
 
 def test_intervals_count_distinct_samples() -> None:

@@ -126,7 +126,7 @@ def examples() -> list[doctest.DocTest]:
         "zooadapt.api.functions",
         "zooadapt.api.model",
         "zooadapt.api.sources",
-        "zooadapt.workflows.predictions",
+        "zooadapt.tasks.predictions",
         "zooadapt.errors",
     )
     modules = [importlib.import_module(name) for name in homes]

@@ -20,6 +20,7 @@ from zooadapt.errors import DataError, NotFoundError, UsageError
 from zooadapt.heads import baselines
 from zooadapt.runtime import failures
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 from zooadapt.workflows.rank import rank
 from zooadapt.workflows.rank_options import RankRequest
 from zooadapt.zoo import catalogue, registry
@@ -247,9 +248,17 @@ def test_every_beginning_of_the_order_is_stratified() -> None:
 def test_neighbours_are_other_samples_of_other_groups() -> None:
     features = torch.tensor([[1.0, 0.0], [0.99, 0.1], [0.0, 1.0], [0.1, 0.99], [1.0, 0.05]])
     labels = torch.tensor([0, 0, 1, 1, 2])
-    assert baselines.nearest_others(features, labels, 3, k=1).tolist() == [2, 2, 1, 1, 0]
+    assert baselines.nearest_others(features, labels, of_classes("abc"), k=1).tolist() == [
+        2,
+        2,
+        1,
+        1,
+        0,
+    ]
     together = np.array([0, 1, 2, 2, 0])
-    grouped = baselines.nearest_others(features, labels, 3, k=1, groups=together)
+    grouped = baselines.nearest_others(features, labels, of_classes("abc"), k=1, groups=together)
     assert grouped.tolist() == [0, 2, 0, 0, 0]
-    alone = baselines.nearest_others(features[:2], labels[2:4] * 0 + 1, 2, groups=np.zeros(2, int))
+    alone = baselines.nearest_others(
+        features[:2], labels[2:4] * 0 + 1, of_classes("ab"), groups=np.zeros(2, int)
+    )
     assert alone.tolist() == [0, 0], "no other group votes"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zooadapt.heads import metrics
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import metrics
 from zooadapt.workflows import measuring
 from zooadapt.workflows import rank as workflow
 from zooadapt.workflows.demo import write_digits

@@ -19,8 +19,9 @@ from zooadapt.backbone.pretrained import build
 from zooadapt.data import open_dataset
 from zooadapt.data.splits import hold_out
 from zooadapt.errors import DataError
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
+from zooadapt.tasks.validation import Validation
 from zooadapt.training import cost_model, policy, strategies
 from zooadapt.training.config import Request
 from zooadapt.training.head_fitter import HeadFitter
@@ -134,7 +135,7 @@ def test_a_training_leaves_time_for_its_refit(
     as long after a training that was interrupted."""
     train, val = hold_out(open_dataset(str(pictures), modality="image", seed=0).train, 0.2, 0)
     splits = {"train": train, "val": val}
-    model = build(open_source("digits04"), classes=["a", "b", "c"])
+    model = build(open_source("digits04"), task=of_classes(["a", "b", "c"]))
     weights = torch.ones(3, dtype=torch.float64)
     fitter = HeadFitter(None, model.backbone.head, lambda name: lambda: iter(()), splits, weights)
     trainer = Trainer(
@@ -152,7 +153,7 @@ def test_a_training_leaves_time_for_its_refit(
 
 def test_joined_loaders_give_every_sample_its_own_activations(pictures: Path):
     data = open_dataset(str(pictures), modality="image", seed=0)
-    model = build(open_source("digits04"), classes=data.classes)
+    model = build(open_source("digits04"), task=of_classes(data.classes))
     whole = Inputs(data.train, model.preprocessor, view=model.view)
     parts = [np.arange(5, len(whole)), np.arange(5)]
     joined = Joined([Part(whole, part) for part in parts])
@@ -166,7 +167,7 @@ def test_joined_loaders_give_every_sample_its_own_activations(pictures: Path):
 
 
 def test_the_time_for_it_is_planned():
-    backbone = build(open_source("digits04"), classes=["a", "b"]).backbone
+    backbone = build(open_source("digits04"), task=of_classes(["a", "b"])).backbone
     each = cost_model.Costs(
         decode=0.0,
         prepare=0.0,

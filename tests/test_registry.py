@@ -23,6 +23,7 @@ from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import Family
 from zooadapt.runtime.filesystem import write_json
 from zooadapt.runtime.model_files import write_weights
+from zooadapt.tasks import of_classes
 from zooadapt.testing import synthesise
 from zooadapt.zoo import registry
 from zooadapt.zoo.sources import open_source
@@ -352,7 +353,7 @@ def predict(spec: str) -> torch.Tensor:
     """Logits, by the calls of a family that a run makes."""
     opened = open_source(spec)
     assert opened.classes
-    model = build(opened, classes=("a", "c"))
+    model = build(opened, task=of_classes(("a", "c")))
     raws = synthesise("image", 5)
     activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     opened.family.native_config(opened.config, model.classes)

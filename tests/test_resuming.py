@@ -24,6 +24,7 @@ from zooadapt.backbone.pretrained import build
 from zooadapt.data import open_dataset
 from zooadapt.errors import DataError, ResourceError
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 from zooadapt.training import checkpoint, setup
 from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.config import Request
@@ -299,7 +300,7 @@ def test_operations_are_counted_in_every_stage_of_either_kind(noise: Path) -> No
     texts.write_text("text,label\n" + "".join(f"word {k},{k % 2}\n" for k in range(8)))
     for source, data, modality in (("digits04", noise, "image"), ("rnn:english", texts, "text")):
         data_set = open_dataset(str(data), modality=modality, seed=0)
-        model = build(open_source(source), classes=data_set.classes)
+        model = build(open_source(source), task=of_classes(data_set.classes))
         engine = Engine(precision="fp32", channels_last=False)
         inputs = Inputs(data_set.train, model.preprocessor, view=model.view,
                         variable_length=modality == "text")  # fmt: skip

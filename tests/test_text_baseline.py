@@ -21,8 +21,8 @@ from zooadapt.family import TextPair
 from zooadapt.heads import text_baseline
 from zooadapt.heads.bag_of_words import Predictor
 from zooadapt.heads.learning_curve import Point, extrapolate
-from zooadapt.heads.metrics import compare, measure
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.metrics import compare, measure
 from zooadapt.training.config import Request
 from zooadapt.workflows import advice
 from zooadapt.workflows.adapt import adapt

@@ -10,8 +10,8 @@ import torch
 
 from zooadapt.cli import adapt as command
 from zooadapt.heads.learning_curve import Curve, Point
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime.wording import counted, listed
+from zooadapt.tasks.validation import Validation
 from zooadapt.training import policy, setup
 from zooadapt.training.config import Request
 from zooadapt.training.plan_lines import plan_lines

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ZooadaptError,
     )
     from zooadapt.family import Clip
-    from zooadapt.workflows.predictions import Prediction
+    from zooadapt.tasks.predictions import Prediction
 
 __all__ = [
     "AccessError",
@@ -64,7 +64,7 @@ __all__ = [
 _HOMES = {
     "Clip": "family",
     "Model": "api.model",
-    "Prediction": "workflows.predictions",
+    "Prediction": "tasks.predictions",
     "adapt": "api.functions",
     "families": "api.functions",
     "inspect": "api.functions",

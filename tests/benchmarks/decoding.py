@@ -21,6 +21,8 @@ from zooadapt.backbone.pretrained import Model, build
 from zooadapt.data import ReadOptions, Split, open_dataset
 from zooadapt.heads import fitting
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
+from zooadapt.tasks.classification import Classification
 from zooadapt.zoo.sources import open_source
 
 
@@ -50,7 +52,7 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for location in options.data:
         data = open_dataset(location, modality="image", options=ReadOptions())
-        model = build(source, classes=data.classes)
+        model = build(source, task=of_classes(data.classes))
         engine.place(model.backbone)
         cells: dict[str, list[str]] = {"ms": [], "accuracy": []}
         for wrap in (lambda split: split, FullScale):
@@ -80,7 +82,9 @@ def accuracy(parts: list[Split], model: Model, engine: Engine) -> float:
         for part in parts
     ]
     labels = [torch.from_numpy(part.labels) for part in parts]
-    fit = fitting.fit_head(lambda: iter([features[0]]), labels[0], len(model.classes))
+    fit = fitting.fit_head(
+        lambda: iter([features[0]]), labels[0], Classification.of(len(model.classes))
+    )
     said = (features[1] @ fit.weight.T + fit.bias).argmax(1)
     return float((said == labels[1]).float().mean())
 

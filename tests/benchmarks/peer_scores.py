@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from zooadapt.heads.metrics import wilson
+from zooadapt.tasks.metrics import wilson
 
 DRAWS = 2000
 Score = Callable[[np.ndarray, np.ndarray], float]

@@ -25,6 +25,7 @@ from zooadapt.backbone.loaders import Inputs
 from zooadapt.backbone.pretrained import build
 from zooadapt.data import ReadOptions, Split, open_dataset
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 from zooadapt.zoo.sources import open_source
 
 BATCH = 32
@@ -63,7 +64,7 @@ def main() -> None:
 def ours(
     source: Path, samples: Split, classes: tuple[str, ...], precision: str
 ) -> Callable[[], Tensor]:
-    model = build(open_source(str(source)), classes=classes)
+    model = build(open_source(str(source)), task=of_classes(classes))
     engine = Engine(precision=precision, channels_last=False)
     engine.place(model.backbone)
 

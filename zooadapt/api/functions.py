@@ -27,6 +27,7 @@ from zooadapt.errors import UsageError
 from zooadapt.family import further_files
 from zooadapt.runtime import memory
 from zooadapt.runtime.options import options_of
+from zooadapt.tasks import of_classes
 from zooadapt.workflows import inputs, learned_samples
 from zooadapt.workflows.inspect import inspect as inspect_source
 from zooadapt.workflows.rank_options import RankRequest
@@ -256,7 +257,7 @@ def _load(
                 origin.location, revision=origin.revision, names=names, offline=offline
             )
     if source.classes is None:  # a pretrained model, which has features alone
-        network = build(usual(source), classes=("class",))
+        network = build(usual(source), task=of_classes(["class"]))
     else:
         network = build(source)
     return Model(network, origin.folder, report or _report(origin.folder))

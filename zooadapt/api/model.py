@@ -24,8 +24,8 @@ from zooadapt.runtime import outputs
 from zooadapt.runtime.filesystem import writing
 from zooadapt.runtime.options import options_of
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.predictions import Prediction
 from zooadapt.workflows import html_report, learned_samples, model_inference
-from zooadapt.workflows.predictions import Prediction
 from zooadapt.workflows.settings import Settings
 from zooadapt.zoo import hub
 
@@ -172,7 +172,7 @@ class Model:
         metrics, _, _ = model_inference.measure(
             self._network, labelled, part, _settings(batch_size, precision), display
         )
-        return metrics.summary() | {"classes": list(self.classes)} | metrics.confusion.to_json()
+        return self._network.task.scores_of(metrics)
 
     @of_python
     def features(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from zooadapt.errors import DataError, PluginError, UsageError
 from zooadapt.family import Preprocessor
 from zooadapt.family.modality import View
 from zooadapt.runtime import model_files
+from zooadapt.tasks.task import Task
 from zooadapt.zoo.sources import Source
 
 if TYPE_CHECKING:
@@ -32,13 +33,18 @@ class Model:
     backbone: StagedBackbone
     preprocessor: Preprocessor
     channels: int
-    classes: tuple[str, ...]
+    task: Task
     carried: tuple[str, ...] = ()
     """Classes whose head rows are the source's, bit for bit."""
     unused: tuple[str, ...] = ()
     """Source tensors without a place in the network; the old head is not among them."""
     notes: tuple[str, ...] = ()
     """What zooadapt assumed about the source's weights."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the head's outputs."""
+        return self.task.outputs
 
     @property
     def view(self) -> View:
@@ -62,7 +68,7 @@ class Model:
 def build(
     source: Source,
     *,
-    classes: Sequence[str] | None = None,
+    task: Task | None = None,
     from_scratch: bool = False,
     input_size: int | None = None,
     in_chans: int | None = None,
@@ -71,13 +77,13 @@ def build(
     augment: str = "none",
     seed: int = 0,
 ) -> Model:
-    """The source's network with its weights, for `classes` or, by default, the source's own.
+    """The source's network with its weights, for `task` or, by default, the source's own.
 
-    With `classes` the head is new: zeros, except the rows of classes that the source knows by name.
+    With `task` the head is new: zeros, except the rows of outputs that the source knows by name.
     `from_scratch` leaves the network at its random initialisation, a function of `seed`. The
     tensors of the source and of the backbone must match by name and shape.
     Raises: DataError naming the tensors at fault; for a network far larger than its weights; for a
-    source without class names where `classes` is None; for a network that takes images of neither
+    source without class names where `task` is None; for a network that takes images of neither
     one nor three channels. UsageError for such `in_chans`.
     """
     import torch
@@ -98,14 +104,15 @@ def build(
         config = family.with_crop(config, crop=crop)
     if max_length is not None:
         config = family.with_length(config, max_length)
-    keep_head = classes is None
-    names = tuple(classes) if classes is not None else source.classes
-    if names is None:
+    keep_head = task is None
+    task = source.task if task is None else task
+    if task is None:
         raise DataError(
             f"'{source.origin.location}' has no class names: it is no adapted model",
             thing=source.origin.location,
             remedy="zooadapt adapt it to your data first",
         )
+    names = task.outputs
     preprocessor = family.preprocessor(config, augment=augment)
     channels = in_chans or _channels(preprocessor)
     if channels not in MODES:
@@ -132,7 +139,7 @@ def build(
         )
         weight, bias = loaded.head
         unused, notes = loaded.unused, loaded.notes
-        if not keep_head:
+        if not keep_head and task.carries_rows:
             carried = head_layer.copy_rows(backbone.head, names, source.classes, weight, bias)
     backbone.eval()
     return Model(
@@ -140,7 +147,7 @@ def build(
         backbone=backbone,
         preprocessor=preprocessor,
         channels=channels,
-        classes=names,
+        task=task,
         carried=tuple(carried),
         unused=unused,
         notes=notes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from zooadapt.runtime import distributed
 from zooadapt.runtime.options import Group
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.wording import counted
+from zooadapt.tasks import named
+from zooadapt.tasks.figures import Shown
 from zooadapt.training.options import AdaptOptions
 
 PAGE = "report.html"
@@ -105,17 +108,20 @@ def _show(report: dict[str, Any]) -> None:
             say(f"note: {note}")
         return
     held_out = report["plan"]["val"]
-    rows = [] if _only_learned(report) else [_row("val", held_out, report["val"])]
+    shown = named(report["task"]).shown
+    rows = [] if _only_learned(report) else [_row(shown, "val", held_out, report["val"])]
     if report["test"]:
-        rows.append(_row("test", "test part", report["test"]))
+        rows.append(_row(shown, "test", "test part", report["test"]))
     for name, scores in report["test_baselines"].items():
-        rows.append(_row(name, "test part", scores))
+        rows.append(_row(shown, name, "test part", scores))
     baselines = {} if _only_learned(report) else report["baselines"]
     for name, scores in baselines.items():
         measured_on = held_out if scores["n"] == report["val"]["n"] else "held out"
-        rows.append(_row(name, scores.get("how", measured_on), scores))
-    columns = ["", "measured on", "accuracy", "95 % interval", "macro F1", "95 % interval", "n"]
-    table("", columns, rows, spare=(5, 4, 6))
+        rows.append(_row(shown, name, scores.get("how", measured_on), scores))
+    figures = [heading for one in shown for heading in (one.title, "95 % interval")]
+    last = 2 + len(figures)
+    spare = [*range(last - 1, 3, -1), last]
+    table("", ["", "measured on", *figures, "n"], rows, spare=spare)
     for line in _lines(report):
         say(line)
     seconds = report["seconds"]
@@ -136,17 +142,9 @@ def _only_learned(report: dict[str, Any]) -> bool:
     return bool(learned[part] == samples[part])
 
 
-def _row(name: str, measured_on: str, scores: dict[str, Any]) -> list[Any]:
-    (low, high), (f1_low, f1_high) = scores["interval"], scores["macro_f1_interval"]
-    return [
-        name,
-        measured_on,
-        f"{scores['accuracy']:.3f}",
-        f"{low:.3f} to {high:.3f}",
-        f"{scores['macro_f1']:.3f}",
-        f"{f1_low:.3f} to {f1_high:.3f}",
-        scores["n"],
-    ]
+def _row(shown: Sequence[Shown], name: str, measured_on: str, scores: dict[str, Any]) -> list[Any]:
+    figures = [cell for one in shown for cell in (one.text(scores), one.range(scores))]
+    return [name, measured_on, *figures, scores["n"]]
 
 
 def _lines(report: dict[str, Any]) -> list[str]:

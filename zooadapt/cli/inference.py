@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,26 +68,17 @@ def evaluate(
     settings = _settings(options)
     from zooadapt.workflows import inference
 
-    metrics, classes = inference.evaluate(
+    metrics, task = inference.evaluate(
         model, data, settings, progress(as_json), part=part, listing=listing, top=top
     )
-    result = metrics.summary() | {"classes": list(classes)} | metrics.confusion.to_json()
+    result = task.scores_of(metrics)
 
     def show() -> None:
-        (low, high), (f1_low, f1_high) = metrics.interval, metrics.macro_f1_interval
-        say(
-            f"accuracy {metrics.accuracy:.3f} ({low:.3f} to {high:.3f}), macro F1 "
-            f"{metrics.macro_f1:.3f} ({f1_low:.3f} to {f1_high:.3f}), n {metrics.n}"
-        )
-        if len(classes) <= 12:
-            pairs = enumerate(zip(classes, metrics.confusion.matrix(), strict=True), 1)
-            rows = [[number, name, *row] for number, (name, row) in pairs]
-            numbers = ["", "", *(str(number) for number, *_ in rows)]
-            title = "true class (rows), predicted (columns)"
-            table(title, ["", "", *classes], rows, short=numbers)
+        say(", ".join([*(one.sentence(result) for one in task.shown), f"n {metrics.n}"]))
+        for one in task.tables(metrics):
+            table(one.title, one.columns, one.rows, short=one.short or ())
         if listing is not None:
-            wrong = metrics.n - int(metrics.confusion.hits.sum())
-            say(f"{listing} lists the samples; correct is 'no' for {wrong} of {metrics.n}")
+            say(f"{listing} lists the samples")
 
     emit(result, as_json, show)
 
@@ -133,8 +123,8 @@ def predict(
     """Predict labels with probabilities for INPUTS: files, folders, a table, - for lines on stdin,
     or texts in quotes."""
     settings = _settings(options)
+    from zooadapt.tasks.predictions import WindowPrediction, shortened
     from zooadapt.workflows import inference, recordings
-    from zooadapt.workflows.predictions import WindowPrediction, shortened
 
     predictions = inference.predict(
         model,
@@ -148,15 +138,13 @@ def predict(
     )
     whole = recordings.of_windows(predictions, reject_below=reject_below)
     each, whole = ([shortened(one, top) for one in ones] for ones in (predictions, whole))
-    result = {"predictions": [asdict(one) for one in each]}
+    result = {"predictions": [one.to_json() for one in each]}
     if whole:
-        result["recordings"] = [asdict(one) for one in whole]
+        result["recordings"] = [one.to_json() for one in whole]
 
     def show() -> None:
         for one in (*each, *whole):
-            others = list(one.probabilities.items())[1:] if top else []
-            cells = [one.label, f"{one.probability:.4f}"]
-            cells += [cell for name, p in others for cell in (name, f"{p:.4f}")]
+            cells = one.cells(listed=top is not None)
             if isinstance(one, WindowPrediction):
                 cells = [f"{one.start:.2f}", f"{one.end:.2f}", *cells]
             elif whole:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from zooadapt.data.dataset import Dataset, Split
     from zooadapt.data.images import MODES
     from zooadapt.data.in_memory import dataset_of, inputs_of, is_location
-    from zooadapt.data.labels import by_value
     from zooadapt.data.opening import (
         open_dataset,
         open_inputs,
@@ -25,7 +24,6 @@ _HOMES = {
     "MODES": "images",
     "ReadOptions": "options",
     "Split": "dataset",
-    "by_value": "labels",
     "dataset_of": "in_memory",
     "hold_out": "splits",
     "inputs_of": "in_memory",
@@ -43,7 +41,6 @@ __all__ = [
     "Dataset",
     "ReadOptions",
     "Split",
-    "by_value",
     "dataset_of",
     "hold_out",
     "inputs_of",

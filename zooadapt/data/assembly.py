@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from zooadapt import tasks
 from zooadapt.data.dataset import Dataset, LabelledRows, Split, content_digests
-from zooadapt.data.labels import lacks
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.splits import divide
 from zooadapt.errors import DataError
 from zooadapt.runtime.wording import counted, listed
+from zooadapt.tasks.cells import lacks
+from zooadapt.tasks.task import Task
 
 TEST_FRACTION = 0.2
-MAX_CLASSES = 20_000
-
-_FEATURES = 2048
-"""A common width, for the size of a head of so many classes."""
 
 
 def assemble(
@@ -32,19 +28,30 @@ def assemble(
     notes = list(labelled.notes)
     used = _labelled(labelled, location, options, notes)
     rows, parts = np.array(labelled.rows, dtype=np.int64)[used], np.array(labelled.parts)[used]
-    classes, labels = _classes([labelled.names[k] or "" for k in used.tolist()])
+    task, labels, choices = tasks.read(
+        [labelled.names[k] for k in used.tolist()],
+        columns=labelled.columns,
+        wanted=options.task,
+        row=lambda k: labelled.samples.name(int(rows[k])),
+    )
     groups = (
         _groups([labelled.groups[k] for k in used.tolist()], notes) if labelled.groups else None
     )
     everything = Split(
-        labelled.samples, labels, modality=modality, rows=rows, groups=groups, notes=labelled.notes
+        labelled.samples,
+        labels,
+        modality=modality,
+        strata=task.strata(labels),
+        rows=rows,
+        groups=groups,
+        notes=labelled.notes,
     )
-    in_test, in_val = _own_parts(parts, labels, groups, notes)
+    in_test, in_val = _own_parts(parts, task, labels, groups, notes)
     own_test = len(in_test) > 0
     in_train = np.setdiff1d(np.arange(len(parts)), in_test)
-    _check_classes(classes, labels[in_train], options)
+    task.check(labels[in_train], allow_tiny=options.allow_tiny)
     contents = content_digests(everything) if options.strict else everything.digests
-    _note_contradictions(everything, contents, notes)
+    _note_contradictions(task, everything, contents, notes)
     if not own_test:
         in_train, in_test = divide(everything, TEST_FRACTION, seed, contents)
         whole = ", groups whole" if groups is not None else ""
@@ -52,7 +59,7 @@ def assemble(
             f"no test part: {counted(len(in_test), 'sample was', 'samples were')} split off, "
             f"stratified, by seed{whole}"
         )
-    _note_classes(classes, labels, labels[in_test], notes)
+    notes += task.remarks(labels, labels[in_test])
     train, test = everything.subset(in_train), everything.subset(in_test)
     train_contents = {contents[k] for k in in_train.tolist()}
     leaks = [everything.ids[k] for k in in_test.tolist() if contents[k] in train_contents]
@@ -75,13 +82,14 @@ def assemble(
     return Dataset(
         location=location,
         modality=modality,
-        classes=classes,
+        task=task.prepared(labels[in_train]),
         everything=everything,
         train=train,
         test=test if len(in_test) else None,
         has_own_test=own_test,
         validation=np.isin(in_train, in_val) if len(in_val) else None,
         notes=tuple(notes),
+        choices=choices,
         white=labelled.white,
         cutting=labelled.cutting,
     )
@@ -91,7 +99,8 @@ def _labelled(
     rows: LabelledRows, location: str, options: ReadOptions, notes: list[str]
 ) -> np.ndarray:
     """Positions of the rows that have a label."""
-    has_label = np.array([not lacks(name) for name in rows.names], dtype=bool)
+    lacks_label = tasks.lacking(rows.names, columns=rows.columns, wanted=options.task)
+    has_label = np.array([not lacks_label(name) for name in rows.names], dtype=bool)
     used = _with_labelled_part(rows, has_label, notes)
     missing = np.flatnonzero(used & ~has_label)
     if len(missing) and not options.drop_unlabelled:
@@ -126,7 +135,7 @@ def _with_labelled_part(rows: LabelledRows, has_label: np.ndarray, notes: list[s
 
 
 def _own_parts(
-    parts: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, notes: list[str]
+    parts: np.ndarray, task: Task, labels: np.ndarray, groups: np.ndarray | None, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the data's own test part, and of its own validation part."""
     in_test, in_val = np.flatnonzero(parts == "test"), np.flatnonzero(parts == "val")
@@ -135,8 +144,10 @@ def _own_parts(
         notes.append("the validation part serves as test part, since there is no other")
         return in_val, nothing
     train = parts == "train"
-    if len(np.setdiff1d(labels[in_val], labels[train])):
-        notes.append("the validation part joins the training part, which lacks a class of it")
+    if not task.covers(labels[train], labels[in_val]):
+        notes.append(
+            f"the validation part joins the training part, which lacks a {task.noun[0]} of it"
+        )
         return in_test, nothing
     if groups is not None and np.isin(groups[in_val], groups[train]).any():
         notes.append("the validation part joins the training part, which has groups of it")
@@ -147,31 +158,6 @@ def _own_parts(
             "a linear probe is fitted on it too"
         )
     return in_test, in_val
-
-
-def _classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Sorted class names, normalised to NFC, and each sample's index among them."""
-    spelled: dict[str, str] = {}
-    for name in sorted(set(names)):
-        normal = unicodedata.normalize("NFC", name)
-        if spelled.setdefault(normal, name) != name:
-            raise DataError(
-                f"two classes are spelled '{normal}' in different Unicode forms",
-                thing=normal,
-                remedy="merge or rename them",
-            )
-    classes = tuple(sorted(spelled))
-    if len(classes) > MAX_CLASSES:
-        # Weights, gradients and two moments of the optimiser, fp32 each.
-        size = len(classes) * _FEATURES * 4 * 4 / 1e9
-        raise DataError(
-            f"{len(classes):,} classes, the limit is {MAX_CLASSES:,}: to train a head for them on "
-            f"{_FEATURES} features would take {size:.1f} GB",
-            thing="classes",
-            remedy="check that the labels are class names, --label-column names another column",
-        )
-    rows = {spelled[name]: row for row, name in enumerate(classes)}
-    return classes, np.array([rows[name] for name in names], dtype=np.int64)
 
 
 def _groups(names: Sequence[str | None], notes: list[str]) -> np.ndarray:
@@ -202,78 +188,20 @@ def _check_groups(train: Split, test: Split, options: ReadOptions, notes: list[s
         notes.append(message)
 
 
-def _check_classes(classes: tuple[str, ...], trained: np.ndarray, options: ReadOptions) -> None:
-    """trained: `(n,)` labels of the training part, or of everything where there are no parts."""
-    if len(classes) < 2:
-        raise DataError(
-            f"there is one class only, '{classes[0]}'",
-            thing=classes[0],
-            remedy="add a second class, a classifier needs two or more",
-        )
-    counts = np.bincount(trained, minlength=len(classes))
-    unseen = [classes[k] for k in np.flatnonzero(counts == 0)]
-    if unseen:
-        trained_names = [classes[k] for k in np.flatnonzero(counts)]
-        alike = [name for name in trained_names if _loosely(name) == _loosely(unseen[0])]
-        raise DataError(
-            f"class '{unseen[0]}'{_others(unseen)} is in the test part only"
-            + (f"; the training part has '{alike[0]}'" if alike else ""),
-            thing=unseen[0],
-            remedy="spell it alike in all parts"
-            if alike
-            else "add training samples of it or remove it",
-        )
-    single = [classes[k] for k in np.flatnonzero(counts == 1)]
-    if single and not options.allow_tiny:
-        raise DataError(
-            f"class '{single[0]}'{_others(single)} has a single training sample",
-            thing=single[0],
-            remedy="add samples, or --allow-tiny",
-        )
-
-
-def _others(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _note_contradictions(split: Split, contents: Sequence[bytes], notes: list[str]) -> None:
-    """Note equal samples of different classes."""
+def _note_contradictions(
+    task: Task, split: Split, contents: Sequence[bytes], notes: list[str]
+) -> None:
+    """Note equal samples of different labels."""
     first: dict[bytes, int] = {}
     pairs = [
         (original, k)
         for k, content in enumerate(contents)
-        if split.labels[original := first.setdefault(content, k)] != split.labels[k]
+        if (original := first.setdefault(content, k)) != k
+        and task.contradicts(split.labels[original], split.labels[k])
     ]
     if pairs:
         names = [f"'{split.ids[a]}' and '{split.ids[b]}'" for a, b in pairs]
         notes.append(
             f"{counted(len(pairs), 'sample has', 'samples have')} the same content as a sample of "
-            f"another class: {listed(names, separator='; ')}"
+            f"another {task.noun[0]}: {listed(names, separator='; ')}"
         )
-
-
-def _note_classes(
-    classes: tuple[str, ...], labels: np.ndarray, tested: np.ndarray, notes: list[str]
-) -> None:
-    """labels: `(n,)` of all samples; tested: of the test part."""
-    untested = [classes[k] for k in np.setdiff1d(np.arange(len(classes)), tested)]
-    if untested and len(tested):
-        count = counted(len(untested), "class has", "classes have")
-        notes.append(f"{count} no test sample: {listed([repr(name) for name in untested])}")
-    alike = Counter(_loosely(name) for name in classes)
-    counts = np.bincount(labels, minlength=len(classes)).tolist()
-    twins = [
-        f"{name!r} ({count})"
-        for name, count in zip(classes, counts, strict=True)
-        if alike[_loosely(name)] > 1
-    ]
-    if twins:
-        notes.append(f"classes that differ only in case, spaces or digits: {listed(twins)}")
-
-
-def _loosely(name: str) -> str:
-    """Equal for names that differ only in case, spaces or the digits of a number."""
-    try:
-        return repr(float(name))
-    except ValueError:
-        return " ".join(name.split()).casefold()

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 
-from zooadapt.data.labels import lacks
 from zooadapt.data.options import ReadOptions
 from zooadapt.errors import DataError, UsageError
 from zooadapt.family.modality import Modality
 from zooadapt.runtime.options import flag
 from zooadapt.runtime.wording import listed
+from zooadapt.tasks.cells import lacks
 
 Peek = Callable[[], Mapping[str, Sequence[str | None]]]
 """Reads the first values of every column."""

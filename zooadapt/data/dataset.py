@@ -14,6 +14,9 @@ import numpy as np
 
 from zooadapt.data import modalities
 from zooadapt.family.modality import Modality, View
+from zooadapt.runtime.choice import Choice
+from zooadapt.tasks.cells import Cell
+from zooadapt.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +70,10 @@ class LabelledRows:
     rows: Sequence[int]
     parts: Sequence[str]
     """`train`, `val`, `test`, or `all` where the data is not divided."""
-    names: Sequence[str | None]
-    """Class names as written; None for a row without a label."""
+    names: Sequence[Cell]
+    """Labels as written; None for a row without one."""
+    columns: Sequence[str] = ()
+    """The columns that labels are from; empty where folders name the classes."""
     groups: Sequence[str | None] = ()
     """The group of each row, None for a row without one; empty without a group column."""
     notes: Sequence[str] = ()
@@ -87,18 +92,21 @@ class Split:
         labels: np.ndarray,
         *,
         modality: str,
+        strata: np.ndarray | None = None,
         rows: np.ndarray | None = None,
         groups: np.ndarray | None = None,
         notes: Sequence[str] = (),
         learned: np.ndarray | None = None,
     ) -> None:
-        """labels: `(n,)` class indices, -1 for none; rows: `(n,)` positions in `samples`, by
-        default all; groups: `(n,)` numbers, equal for samples that must not be split; notes: on
-        how the samples were read; learned: `(n,)`, whether the pretrained model was trained on
-        each sample."""
+        """labels: `(n,)` or `(n, K)`, as the task has them; class indices are -1 for none; strata:
+        `(n,)`, what a division shares out evenly, by default the labels; rows: `(n,)` positions in
+        `samples`, by default all; groups: `(n,)` numbers, equal for samples that must not be split;
+        notes: on how the samples were read; learned: `(n,)`, whether the pretrained model was
+        trained on each sample."""
         self.modality = modality
         self.notes = tuple(notes)
-        self.labels = np.asarray(labels, dtype=np.int64)
+        self.labels = np.asarray(labels)
+        self.strata = self.labels if strata is None else strata
         self.groups = groups
         self.learned = np.zeros(len(self.labels), dtype=bool) if learned is None else learned
         self._samples = samples
@@ -162,6 +170,7 @@ class Split:
             self._samples,
             self.labels[indices],
             modality=self.modality,
+            strata=self.strata[indices],
             rows=self._rows[indices],
             groups=None if self.groups is None else self.groups[indices],
             notes=self.notes,
@@ -180,11 +189,12 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A labelled set with its training and test part. Classes are sorted names."""
+    """A labelled set with its training and test part."""
 
     location: str
     modality: str
-    classes: tuple[str, ...]
+    task: Task
+    """What is to be learned: its `outputs` name the classes, labels or columns."""
     everything: Split
     train: Split
     test: Split | None
@@ -195,10 +205,17 @@ class Dataset:
     data without one."""
     notes: tuple[str, ...] = ()
     """Lines of the report about the data, with counts."""
+    choices: tuple[Choice, ...] = ()
+    """What was found in the data and why."""
     white: int | None = None
     """The white value of 16-bit images; None where there are none."""
     cutting: Cutting | None = None
     """How recordings were cut into windows; None where they are whole."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of what a head predicts; classes are sorted."""
+        return self.task.outputs
 
     @property
     def name(self) -> str:
@@ -220,7 +237,7 @@ class Dataset:
         same fingerprint."""
         train, val = self.train_and_val() or (self.train, None)
         lines = sorted(
-            f"{part} {self.classes[label]} {digest.hex()}"
+            f"{part} {self.task.spell(label)} {digest.hex()}"
             for part, split in (("train", train), ("val", val), ("test", self.test))
             if split is not None
             for label, digest in zip(split.labels, split.digests, strict=True)

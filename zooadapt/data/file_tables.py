@@ -10,7 +10,6 @@ from zooadapt.data import tables
 from zooadapt.data.columns import Columns, samples_column
 from zooadapt.data.dataset import LabelledRows
 from zooadapt.data.labelled_files import examined, read_folder
-from zooadapt.data.labels import by_value
 from zooadapt.data.layout import ALL, PARTS
 from zooadapt.data.listing import Listing, files_by_class
 from zooadapt.data.named_files import NamedFiles
@@ -20,6 +19,7 @@ from zooadapt.errors import DataError, UsageError, ZooadaptError
 from zooadapt.family.modality import Modality
 from zooadapt.runtime.options import flag
 from zooadapt.runtime.wording import counted
+from zooadapt.tasks.cells import by_value
 
 _METADATA, _FORMATS = "metadata", (".csv", ".jsonl", ".parquet")
 """The name of the tables in the Hub's folders of files, and their formats."""

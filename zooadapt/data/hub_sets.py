@@ -16,7 +16,6 @@ from zooadapt.data import depth
 from zooadapt.data.columns import Columns, samples_column
 from zooadapt.data.dataset import LabelledRows, digest_of
 from zooadapt.data.dialects import ROWS
-from zooadapt.data.labels import by_value
 from zooadapt.data.layout import PARTS
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import read_bytes
@@ -30,6 +29,7 @@ from zooadapt.errors import (
 )
 from zooadapt.family import TextPair
 from zooadapt.family.modality import Examined, Modality, View
+from zooadapt.tasks.cells import by_value
 
 
 class HubSamples:

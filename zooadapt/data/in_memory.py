@@ -22,7 +22,7 @@ from zooadapt.data.frames import (
     samples_column,
     unsupported_data,
 )
-from zooadapt.data.labels import by_value
+from zooadapt.data.labels import strings_of
 from zooadapt.data.layout import ALL, PARTS
 from zooadapt.data.listing import Listing
 from zooadapt.data.memory_samples import MemorySamples
@@ -30,6 +30,7 @@ from zooadapt.data.options import ReadOptions
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
 from zooadapt.family.modality import Modality
+from zooadapt.tasks.cells import by_value
 
 PLACE = "data in memory"
 """The location of a data set in memory."""
@@ -127,8 +128,8 @@ def _part(name: str, data: Any, modality: Modality, options: ReadOptions) -> _Ro
         if options.label_column not in frame.names:
             return _Rows(place, part, [None] * len(values), [], values=values)
         table = frame.select(place, without_samples)
-        labels = tables.strings_of(table, selection.label, Path(place))
-        groups = tables.strings_of(table, selection.group, Path(place))
+        labels = strings_of(table, selection.label, Path(place))
+        groups = strings_of(table, selection.group, Path(place))
         return _Rows(place, part, labels, groups, values=values)
     read = tables.of_arrow(frame.select(place, selection), Path(place), selection)
     return _Rows(place, part, read.labels, read.groups, texts=read.text, notes=read.notes)

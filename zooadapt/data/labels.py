@@ -1,33 +1,42 @@
-"""Labels of tables: one name for equal values, and the names in a file's metadata."""
+"""The columns of labels and groups of a table, and the names of classes in its metadata."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:[.,]\d+)?(?:[eE][+-]?\d{1,2})?")
-_LONGEST = 40
-_TRUTH = {"true": "true", "false": "false"}
+from zooadapt.errors import DataError
 
-
-def by_value(names: Sequence[str | None]) -> list[str | None]:
-    """Names with one spelling for each value, if all of them are numbers (`0`, `0.0`, `0,0`) or all
-    are truth values (`True`, `true`); else as they are. A number with a leading zero is a code."""
-    distinct = {name for name in names if name is not None and not lacks(name)}
-    for spell in (_number, _truth):
-        spellings = {name: spell(name) for name in distinct}
-        if None not in spellings.values():
-            return [name and spellings.get(name, name) for name in names]
-    return list(names)
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-def lacks(name: str | None) -> bool:
-    """Whether this is a missing label."""
-    # pandas writes a missing value as `NaN`; `nan` may be a language.
-    return name is None or name == "NaN" or name == "" or name.isspace()
+def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | None]:
+    """The labels or groups in a column, as strings; empty without a column, and None for each row
+    of a table that lacks it.
+
+    Raises: DataError for a column of another type, or a number without a name in the metadata.
+    """
+    if column is None:
+        return []
+    if column not in table.column_names:
+        return [None] * table.num_rows
+    values: list[str | None] = strings(table.column(column), path, column).to_pylist()
+    names = class_names(table.schema.metadata, column)
+    if names is None:
+        return values
+    numbers = {str(k): name for k, name in enumerate(names)}
+    unknown = {value for value in values if value not in (None, "-1")} - set(numbers)
+    if unknown:
+        raise DataError(
+            f"'{path.name}' has a label {min(unknown)}, and its metadata names {len(names)} of "
+            f"'{column}'",
+            thing=column,
+            remedy="write the file again with the library that made it",
+        )
+    return [None if value is None else numbers.get(value) for value in values]
 
 
 def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str] | None:
@@ -45,13 +54,21 @@ def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str
     return names
 
 
-def _number(name: str) -> str | None:
-    name = name.strip()
-    if len(name) > _LONGEST or not _NUMBER.fullmatch(name):
-        return None
-    value = Decimal(name.replace(",", "."))
-    return "0" if not value else f"{value.normalize():f}"
+def strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
+    """A column as strings; NaN in a column of numbers is missing.
 
+    Raises: DataError for a column of another type.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-def _truth(name: str) -> str | None:
-    return _TRUTH.get(name.strip().lower())
+    try:
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
+        return column.cast(pa.large_string())
+    except pa.ArrowException as error:
+        raise DataError(
+            f"column '{name}' of '{path.name}' has type {column.type}, no text",
+            thing=name,
+            remedy="name another column",
+        ) from error

@@ -21,6 +21,7 @@ from zooadapt.data.tree import Tree
 from zooadapt.errors import DataError, NotFoundError, UsageError
 from zooadapt.family.modality import Modality
 from zooadapt.runtime.options import flag
+from zooadapt.tasks.task import Task
 
 _DEFAULTS = ReadOptions()
 
@@ -48,8 +49,8 @@ def open_dataset(
 
 def open_samples(
     location: str, *, modality: str, options: ReadOptions = _DEFAULTS, offline: bool = False
-) -> tuple[Split, tuple[str, ...]]:
-    """All samples of a set and its classes. A set without labels has labels of -1 and no classes: a
+) -> tuple[Split, Task | None]:
+    """All samples of a set and its task. A set without labels has labels of -1 and no task: a
     folder of files, a table without the label column, a text file of one text a line, a folder of
     text files.
 
@@ -57,13 +58,13 @@ def open_samples(
     """
     kind = modalities.named(modality)
     if _is_unlabelled(location, kind, options):
-        return open_inputs([location], modality=modality, options=options), ()
+        return open_inputs([location], modality=modality, options=options), None
     rows = _read(location, kind, options, offline, may_lack_labels=True)
     if any(name is not None for name in rows.names):
         data = assemble(rows, location=location, modality=modality, options=options, seed=0)
-        return data.everything, data.classes
+        return data.everything, data.task
     notes = [*rows.notes, f"'{location}' is read without labels"]
-    return unlabelled(rows.samples, rows.rows, modality=modality, notes=notes), ()
+    return unlabelled(rows.samples, rows.rows, modality=modality, notes=notes), None
 
 
 def open_inputs(inputs: Sequence[str], *, modality: str, options: ReadOptions = _DEFAULTS) -> Split:

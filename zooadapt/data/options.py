@@ -8,6 +8,7 @@ from zooadapt.family.modality import Limits
 from zooadapt.runtime import options
 from zooadapt.runtime.options import Group, option
 from zooadapt.runtime.ranges import Range
+from zooadapt.tasks import AUTO, TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,12 @@ class ReadOptions:
         by_default="file_name, or the name of the kind",
     )
     label_column: str = option("label", "Column with the label of a table.", Group.DATA)
+    task: str = option(
+        AUTO,
+        "What a label is: one of several classes, several at once, a number, or a grade.",
+        Group.DATA,
+        choices=(AUTO, *TASKS),
+    )
     group_column: str | None = option(
         None,
         "Column that identifies the group (patient, author); a group never spans two splits.",

@@ -113,12 +113,12 @@ def divide(
     one side and count once."""
     contents = split.digests if contents is None else contents
     if split.groups is not None:
-        return stratify(split.labels, fraction, seed, merge_groups(split.groups, contents))
+        return stratify(split.strata, fraction, seed, merge_groups(split.groups, contents))
     first = _first(contents)
     originals = np.unique(first)
-    held_out = np.isin(first, originals[stratify(split.labels[originals], fraction, seed)[1]])
-    for label in np.setdiff1d(split.labels, split.labels[~held_out]):  # all are copies of others
-        held_out[first == first[split.labels == label][0]] = False
+    held_out = np.isin(first, originals[stratify(split.strata[originals], fraction, seed)[1]])
+    for label in np.setdiff1d(split.strata, split.strata[~held_out]):  # all are copies of others
+        held_out[first == first[split.strata == label][0]] = False
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -161,7 +161,7 @@ def sample_per_class(split: Split, count: int, seed: int) -> Split:
     """At most `count` samples of each class, drawn by seed."""
     rng = np.random.default_rng((seed, 0xFE3))
     drawn = [
-        rng.permutation(np.flatnonzero(split.labels == label))[:count]
-        for label in np.unique(split.labels)
+        rng.permutation(np.flatnonzero(split.strata == label))[:count]
+        for label in np.unique(split.strata)
     ]
     return split.subset(np.sort(np.concatenate(drawn)))

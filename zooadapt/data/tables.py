@@ -13,7 +13,7 @@ from zooadapt.data import csv_files, table_files
 from zooadapt.data.cells import CellSamples
 from zooadapt.data.columns import Columns, samples_column
 from zooadapt.data.dataset import LabelledRows
-from zooadapt.data.labels import by_value, class_names
+from zooadapt.data.labels import strings, strings_of
 from zooadapt.data.layout import PARTS
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import GZIP, changed_error, file_error
@@ -22,6 +22,7 @@ from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
 from zooadapt.family.modality import Modality
 from zooadapt.runtime.wording import counted
+from zooadapt.tasks.cells import by_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -189,7 +190,7 @@ def of_arrow(
             remedy="give a file with data below its header",
         )
     texts = selection.texts(table.column_names)
-    values = tuple(_strings(table.column(name), path, name) for name in texts)
+    values = tuple(strings(table.column(name), path, name) for name in texts)
     for column in values:
         lengths = pc.utf8_length(column)
         longest = pc.max(lengths).as_py() or 0
@@ -215,32 +216,6 @@ def of_arrow(
             )
         ),
     )
-
-
-def strings_of(table: pa.Table, column: str | None, path: Path) -> list[str | None]:
-    """The labels or groups in a column, as strings; empty without a column, and None for each row
-    of a table that lacks it.
-
-    Raises: DataError for a column of another type, or a number without a name in the metadata.
-    """
-    if column is None:
-        return []
-    if column not in table.column_names:
-        return [None] * table.num_rows
-    values: list[str | None] = _strings(table.column(column), path, column).to_pylist()
-    names = class_names(table.schema.metadata, column)
-    if names is None:
-        return values
-    numbers = {str(k): name for k, name in enumerate(names)}
-    unknown = {value for value in values if value not in (None, "-1")} - set(numbers)
-    if unknown:
-        raise DataError(
-            f"'{path.name}' has a label {min(unknown)}, and its metadata names {len(names)} of "
-            f"'{column}'",
-            thing=column,
-            remedy="write the file again with the library that made it",
-        )
-    return [None if value is None else numbers.get(value) for value in values]
 
 
 def _seconds(table: pa.Table, column: str | None, path: Path) -> list[float]:
@@ -316,23 +291,6 @@ def refuse_twins(files: Sequence[tuple[str, Path]], folder: str) -> None:
                 thing=name,
                 remedy="merge them or rename one",
             )
-
-
-def _strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
-    """A column as strings; NaN in a column of numbers is missing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    try:
-        if pa.types.is_floating(column.type):
-            column = pc.if_else(pc.is_nan(column), None, column)
-        return column.cast(pa.large_string())
-    except pa.ArrowException as error:
-        raise DataError(
-            f"column '{name}' of '{path.name}' has type {column.type}, no text",
-            thing=name,
-            remedy="name another column",
-        ) from error
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

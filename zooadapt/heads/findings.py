@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from zooadapt.heads.label_issues import LabelIssues
 from zooadapt.heads.learning_curve import Curve
-from zooadapt.heads.metrics import Comparison, Metrics
 from zooadapt.heads.text_baseline import BaselineResult
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.label_issues import LabelIssues
+from zooadapt.tasks.metrics import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
     """Findings of one run; a field is None or empty where the run could not measure it."""
 
-    baselines: Mapping[str, Metrics]
+    baselines: Mapping[str, Figures]
     comparisons: Sequence[Comparison]
     """The exported model with each baseline, on the samples the baselines were measured on. Where
     the exported head is fitted on these samples too, the head fitted without them stands for it."""

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from zooadapt.backbone.rows import Rows
 from zooadapt.data.splits import assign_parts
-from zooadapt.heads.calibration import LEAST_SCALE, best_scale
 from zooadapt.heads.logistic import Logistic
 from zooadapt.heads.ridge import Ridge
+from zooadapt.tasks.calibration import LEAST_SCALE
+from zooadapt.tasks.task import Task
 
 RIDGE_PATH = tuple(10.0**exponent for exponent in np.arange(-4.0, 2.01, 0.5))
 """Candidate L2 penalties, as multiples of the mean squared distance of a feature row from the mean
@@ -45,13 +46,14 @@ class HeadFit:
     folds `(R * n, K)`, one drawing after the other."""
     l2: float
     scale: float
-    """The factor of calibration, which weight and bias contain already."""
+    """The factor of calibration, which weight and bias contain already; 1 where every output has
+    its own."""
 
-    def held_out_probabilities(self, n: int) -> Tensor:
-        """`(n, K)` held-out probabilities of the n training samples, the mean over the drawings of
-        the folds."""
-        probabilities = self.held_out_logits.softmax(1).view(-1, n, len(self.bias))
-        return probabilities[0] if len(probabilities) == 1 else probabilities.mean(0)
+    def held_out_outputs(self, n: int, task: Task) -> np.ndarray:
+        """`(n, K)` held-out outputs of the n training samples, the mean over the drawings of the
+        folds."""
+        outputs = task.outputs_of(self.held_out_logits).reshape(-1, n, len(self.bias))
+        return outputs[0] if len(outputs) == 1 else np.asarray(outputs.mean(0))
 
 
 def adjusted(fit: HeadFit, logits: Tensor) -> HeadFit:
@@ -72,7 +74,7 @@ def install(head: nn.Module, fit: HeadFit) -> None:
 def fit_head(
     rows: Rows,
     labels: Tensor,
-    num_classes: int,
+    task: Task,
     *,
     kind: str = "ridge",
     weights: Tensor | None = None,
@@ -83,41 +85,43 @@ def fit_head(
 ) -> HeadFit:
     """A head for frozen features, its L2 chosen on held-out predictions.
 
-    rows: `(n, D)` in chunks. labels: `(n,)` int64. weights: `(n,)`; a sample of weight 0 is not
-    fitted, but predicted. folds: for each drawing the `(n,)` folds of the samples; without them
+    rows: `(n, D)` in chunks. labels: as the task has them. weights: `(n,)`; a sample of weight 0 is
+    not fitted, but predicted. folds: for each drawing the `(n,)` folds of the samples; without them
     `ridge` predicts by leave-one-out, which is exact and free, and `logistic` by `FOLDS` folds
     drawn by `seed`. groups: `(n,)`, equal for samples that are left out together. compared: `(n,)`
     bool, the samples that candidates are compared on, by default all. Candidates are compared by
-    cross-entropy, each at its best temperature (Guo et al. 2017), which the head then contains.
+    the task's loss, each at its best calibration, which the head then contains: for classes that is
+    cross-entropy and a temperature (Guo et al. 2017).
     """
     shares = torch.ones(len(labels)) if weights is None else weights
     shares = shares.double() * (shares.count_nonzero() / shares.double().sum())
     importance = shares if compared is None else shares * compared
     if kind == "ridge":
-        return _fit_ridge(rows, labels, num_classes, shares, importance, folds, groups)
-    drawn = folds or draw_folds(labels.numpy(), FOLDS, repeats=1, seed=seed, groups=groups)
-    return _fit_logistic(rows, labels, num_classes, shares, importance, drawn)
+        return _fit_ridge(rows, labels, task, shares, importance, folds, groups)
+    strata = task.strata(labels.numpy())
+    drawn = folds or draw_folds(strata, FOLDS, repeats=1, seed=seed, groups=groups)
+    return _fit_logistic(rows, labels, task, shares, importance, drawn)
 
 
 def draw_folds(
-    labels: np.ndarray, count: int, *, repeats: int, seed: int, groups: np.ndarray | None = None
+    strata: np.ndarray, count: int, *, repeats: int, seed: int, groups: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """The `(n,)` folds of the samples, drawn `repeats` times by seed: stratified by class, no group
-    in two folds."""
+    """The `(n,)` folds of the samples, drawn `repeats` times by seed: stratified, no group in two
+    folds."""
     shares = [1 / count] * count
-    return [assign_parts(labels, shares, seed + 7919 * number, groups) for number in range(repeats)]
+    return [assign_parts(strata, shares, seed + 7919 * number, groups) for number in range(repeats)]
 
 
 def _fit_ridge(
     rows: Rows,
     labels: Tensor,
-    num_classes: int,
+    task: Task,
     weights: Tensor,
     importance: Tensor,
     folds: Sequence[np.ndarray],
     groups: np.ndarray | None,
 ) -> HeadFit:
-    ridge = Ridge(rows, labels, num_classes, weights)
+    ridge = Ridge(rows, task.codes(labels), weights)
     together = None if groups is None else torch.from_numpy(groups)
 
     def held_out_by(l2s: Sequence[float], step: int) -> list[Tensor]:
@@ -128,25 +132,27 @@ def _fit_ridge(
 
     l2s = [multiple * ridge.mean_square for multiple in RIDGE_PATH]
     times = max(1, len(folds))
-    step = max(1, times * len(labels) // min(_MAX_COMPARED, 1 + _MAX_LOGITS // num_classes))
+    step = max(1, times * len(labels) // min(_MAX_COMPARED, 1 + _MAX_LOGITS // len(task.outputs)))
     candidates = held_out_by(l2s, step)
-    truth, shares = labels[::step].repeat(times), importance[::step].repeat(times)
-    scales, losses = zip(*(best_scale(logits, truth, shares) for logits in candidates), strict=True)
+    truth, shares = repeated(labels[::step], times), importance[::step].repeat(times)
+    scales, shifts, losses = zip(
+        *(task.calibrate(logits, truth, shares) for logits in candidates), strict=True
+    )
     best = min(range(len(l2s)), key=lambda k: float(losses[k].mean()))
     held_out = candidates[best] if step == 1 else held_out_by([l2s[best]], 1)[0]
     weight, bias = ridge.solution(l2s[best])
-    return _scaled(weight, bias, held_out, l2s[best], scales[best])
+    return _calibrated(weight, bias, held_out, l2s[best], scales[best], shifts[best])
 
 
 def _fit_logistic(
     rows: Rows,
     labels: Tensor,
-    num_classes: int,
+    task: Task,
     weights: Tensor,
     importance: Tensor,
     folds: Sequence[np.ndarray],
 ) -> HeadFit:
-    geometry = Ridge(rows, labels, num_classes, weights)
+    geometry = Ridge(rows, task.codes(labels), weights)
     drawn = [
         (
             torch.from_numpy(fold),
@@ -154,7 +160,7 @@ def _fit_logistic(
                 Logistic(
                     rows,
                     labels,
-                    num_classes,
+                    len(task.outputs),
                     weights * torch.from_numpy(fold != number),
                     geometry,
                 )
@@ -163,7 +169,7 @@ def _fit_logistic(
         )
         for fold in folds
     ]
-    truth, shares = labels.repeat(len(folds)), importance.repeat(len(folds))
+    truth, shares = repeated(labels, len(folds)), importance.repeat(len(folds))
     best_loss = math.inf
     for candidate in LOGISTIC_PATH:
         held_out = torch.cat(
@@ -172,27 +178,34 @@ def _fit_logistic(
                 for fold, parts in drawn
             ]
         )
-        scale, losses = best_scale(held_out.double(), truth, shares)
+        scale, shift, losses = task.calibrate(held_out.double(), truth, shares)
         loss = float(losses.mean())
         if loss > best_loss:
             break
-        best_loss, best = loss, (candidate, scale, held_out)
-    l2, scale, held_out = best
-    weight, bias = Logistic(rows, labels, num_classes, weights, geometry).fit_head(l2)
-    return _scaled(weight, bias, held_out, l2, scale)
+        best_loss, best = loss, (candidate, scale, shift, held_out)
+    l2, scale, shift, held_out = best
+    weight, bias = Logistic(rows, labels, len(task.outputs), weights, geometry).fit_head(l2)
+    return _calibrated(weight, bias, held_out, l2, scale, shift)
 
 
-def _scaled(weight: Tensor, bias: Tensor, held_out: Tensor, l2: float, scale: float) -> HeadFit:
-    """The head at its best scale; scales `held_out` in place. Where the best scale is below
-    `LEAST_SCALE`, the held-out probabilities are uniform."""
-    least = max(scale, LEAST_SCALE)
-    held_out *= scale if scale == least else 0.0
+def repeated(labels: Tensor, times: int) -> Tensor:
+    """Labels as often as samples are predicted, one drawing after the other."""
+    return labels.repeat(times, *[1] * (labels.ndim - 1))
+
+
+def _calibrated(
+    weight: Tensor, bias: Tensor, held_out: Tensor, l2: float, scale: Tensor, shift: Tensor
+) -> HeadFit:
+    """The head with its calibration; changes `held_out` in place. Where the best scale is below
+    `LEAST_SCALE`, the held-out logits do not depend on the features."""
+    least = scale.clamp_min(LEAST_SCALE)
+    held_out *= torch.where(scale == least, scale, 0.0)
     return HeadFit(
-        weight=(least * weight).float(),
-        bias=(least * bias).float(),
-        held_out_logits=held_out.float(),
+        weight=(least.view(-1, 1) * weight).float(),
+        bias=(least * bias + shift).float(),
+        held_out_logits=(held_out + shift).float(),
         l2=l2,
-        scale=least,
+        scale=float(least) if least.ndim == 0 else 1.0,
     )
 
 

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt.backbone.rows import Rows, chosen
+from zooadapt.tasks.codes import Codes
 
 
 class Ridge:
-    """Weighted ridge regression onto one-hot targets of -1 and 1, with an unpenalised bias.
+    """Weighted ridge regression onto the codes of labels, with an unpenalised bias.
 
     One eigendecomposition of the smaller of the `n x n` and the `D x D` Gram matrix, in float64,
-    serves every L2; memory does not grow with `n` beyond labels and weights once `n > D`. `mean`
+    serves every L2; memory does not grow with `n` beyond codes and weights once `n > D`. `mean`
     `(D,)` is that of the rows; `basis` `(D, r)` and `values` `(r,)` are the eigenvectors and the
     eigenvalues above 0 of the centred Gram matrix.
     """
 
-    def __init__(self, rows: Rows, labels: Tensor, num_classes: int, weights: Tensor) -> None:
-        """labels: `(n,)` int64; weights: `(n,)` float64, the mean of those above 0 is 1."""
-        self._rows, self._labels, self._classes = rows, labels, num_classes
+    def __init__(self, rows: Rows, codes: Codes, weights: Tensor) -> None:
+        """codes: of n samples; weights: `(n,)` float64, the mean of those above 0 is 1."""
+        self._rows, self._codes = rows, codes
         self._weights, self._total = weights, float(weights.sum())
-        shares = torch.bincount(labels, weights, minlength=num_classes) / self._total
-        self._target_mean = 2 * shares - 1
+        self._target_mean = codes.mean(weights)
         dim = next(rows()).shape[1]
-        if len(labels) <= dim:
+        if len(codes) <= dim:
             self._from_samples()
         else:
             self._from_dimensions(dim)
@@ -44,8 +44,8 @@ class Ridge:
         """For each L2, `(ceil(n / step), K)` predictions for every `step`-th sample by the solution
         without it: the residual over 1 - leverage (Allen 1974, PRESS). With `groups`, `(n,)`, by
         the solution without its whole group, exact as well."""
-        count = -(-len(self._labels) // step)
-        predictions = [torch.empty(count, self._classes, dtype=torch.float64) for _ in l2s]
+        count = -(-len(self._codes) // step)
+        predictions = [torch.empty(count, self._codes.width, dtype=torch.float64) for _ in l2s]
         done = 0
         for x, y, w in self._chunks(step):
             inside = (x - self.mean) @ self.basis
@@ -74,7 +74,7 @@ class Ridge:
         inside = torch.empty(len(x), self.basis.shape[1], dtype=torch.float64)
         inside[order.indices] = (x - self.mean) @ self.basis
         inside = inside.view(*members.shape, -1)
-        y, w = self._targets(self._labels[members]), self._weights[members]
+        y, w = self._codes.rows(members), self._weights[members]
         sampled = members % step == 0
         for l2, out in zip(l2s, predictions, strict=True):
             shrink = 1 / (self.values + l2)
@@ -100,7 +100,7 @@ class Ridge:
         size = len(self.values) + 1
         count = int(fold.max()) + 1
         grams = torch.zeros(count, size, size, dtype=torch.float64)
-        moments = torch.zeros(count, size, self._classes, dtype=torch.float64)
+        moments = torch.zeros(count, size, self._codes.width, dtype=torch.float64)
         for rows, y, w, numbers in self._folded(fold, 1):
             for number in torch.unique(numbers).tolist():
                 inside = numbers == number
@@ -132,7 +132,7 @@ class Ridge:
 
     def _from_samples(self) -> None:
         x = torch.cat([part.double() for part in self._rows()])
-        y, root = self._targets(self._labels), self._weights.sqrt()[:, None]
+        y, root = self._codes.rows(torch.arange(len(x))), self._weights.sqrt()[:, None]
         self.mean = self._weights @ x / self._total
         rows = (x - self.mean) * root
         values, vectors = torch.linalg.eigh(rows @ rows.T)
@@ -143,25 +143,22 @@ class Ridge:
 
     def _from_dimensions(self, dim: int) -> None:
         gram = torch.zeros(dim, dim, dtype=torch.float64)
-        sums = torch.zeros(self._classes, dim, dtype=torch.float64)
+        sums = self._codes.new_moment(dim)
         for x, positions in self._parts():
             weighted = x * self._weights[positions, None]
             gram.addmm_(weighted.T, x)
-            sums.index_add_(0, self._labels[positions], weighted)
-        first = sums.sum(0)
-        moment = 2 * sums.T - first[:, None]
+            self._codes.add(sums, weighted, positions)
+        first = self._codes.total(sums)
+        moment = self._codes.moment(sums, first)
         self.mean = first / self._total
         values, vectors = torch.linalg.eigh(gram - torch.outer(first, self.mean))
         keep = _significant(values)
         self.values, self.basis = values[keep], vectors[:, keep]
         self._moment = self.basis.T @ (moment - torch.outer(first, self._target_mean))
 
-    def _targets(self, labels: Tensor) -> Tensor:
-        return nn.functional.one_hot(labels, self._classes).double() * 2 - 1
-
     def _chunks(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for x, positions in self._parts(step):
-            yield x, self._targets(self._labels[positions]), self._weights[positions]
+            yield x, self._codes.rows(positions), self._weights[positions]
 
     def _parts(self, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """Every `step`-th row, and the positions of these rows."""

@@ -13,9 +13,11 @@ import numpy as np
 
 from zooadapt.data import Split, modalities
 from zooadapt.data.splits import assign_parts
-from zooadapt.heads import metrics
-from zooadapt.heads.metrics import Comparison, Metrics
 from zooadapt.runtime import distributed
+from zooadapt.tasks import metrics
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.metrics import Comparison
+from zooadapt.tasks.task import Task
 
 _Figure = TypeVar("_Figure")
 FOLDS = 5
@@ -28,7 +30,7 @@ MOST_WORK = 40_000_000
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
     """A model of raw samples. Its module is imported only to be measured, and has `sizes(samples)`
-    and `Predictor(samples).predict(labels, folds)`, as `bag_of_words` does."""
+    and `Predictor(samples).predict(task, labels, folds)`, as `bag_of_words` does."""
 
     name: str
     title: str
@@ -65,11 +67,11 @@ class Part:
 
     split: Split
     targets: np.ndarray
-    """`(n,)` the labels to train on, which may differ from those in the data."""
+    """The labels to train on, which may differ from those in the data."""
     used: np.ndarray
     """`(n,)` whether a sample is trained on."""
     predicted: np.ndarray | None
-    """`(n,)` the exported model's classes; None where it is measured on other parts."""
+    """The exported model's answers; None where it is measured on other parts."""
     groups: np.ndarray | None = None
     """`(n,)` numbers, equal for samples that no fold may divide."""
     rows: np.ndarray | None = None
@@ -78,7 +80,7 @@ class Part:
     def sample(self, share: float, seed: int) -> Part:
         """A stratified sample of this share of the part."""
         shares = (share, 1 - share)
-        rows = np.flatnonzero(assign_parts(self.split.labels, shares, seed, self.groups) == 0)
+        rows = np.flatnonzero(assign_parts(self.split.strata, shares, seed, self.groups) == 0)
         return replace(
             self,
             split=self.split.subset(rows),
@@ -96,7 +98,7 @@ class BaselineResult:
     where there is a test part."""
 
     baseline: Baseline
-    metrics: Mapping[str, Metrics]
+    metrics: Mapping[str, Figures]
     comparisons: Mapping[str, Comparison]
     """Of the exported model with the baseline."""
     how: str
@@ -134,7 +136,7 @@ def notes(modality: str, results: Sequence[BaselineResult]) -> list[str]:
 
 
 def measure_baselines(
-    parts: Mapping[str, Part], *, num_classes: int, seed: int
+    parts: Mapping[str, Part], *, task: Task, seed: int
 ) -> tuple[BaselineResult, ...]:
     """Every installed baseline of this modality, measured on the exported model's samples.
 
@@ -143,36 +145,37 @@ def measure_baselines(
     is fitted on all other parts.
     """
     return tuple(
-        _measure(baseline, parts, num_classes, seed)
+        _measure(baseline, parts, task, seed)
         for baseline in baselines_of(parts["train"].split.modality)
         if baseline.installed
     )
 
 
 def _measure(
-    baseline: Baseline, whole: Mapping[str, Part], num_classes: int, seed: int
+    baseline: Baseline, whole: Mapping[str, Part], task: Task, seed: int
 ) -> BaselineResult:
     module = importlib.import_module(baseline.module)
     parts = {}
     for name, part in whole.items():
-        most = min(MOST_SIZE, MOST_WORK // num_classes) if name == "train" else MOST_SIZE
+        most = min(MOST_SIZE, MOST_WORK // len(task.outputs)) if name == "train" else MOST_SIZE
         size = sum(module.sizes(_raw(part.split)))
         parts[name] = part.sample(most / size, seed) if size > most else part
     measured = {"val": parts.get("val", parts["train"])}
     measured |= {"test": parts["test"]} if "test" in parts else {}
-    classes = distributed.broadcast(partial(_predict, module.Predictor, parts, seed))
-    predicted = {name: np.array(labels) for name, labels in classes.items()}
+    answers = distributed.broadcast(partial(_predict, module.Predictor, parts, task, seed))
+    predicted = {name: np.array(each) for name, each in answers.items()}
+    wrong = {
+        name: task.errors(predicted[name], part.split.labels) for name, part in measured.items()
+    }
     return BaselineResult(
         baseline=baseline,
         metrics={
-            name: metrics.measure(predicted[name], part.split.labels, num_classes)
+            name: task.measure(predicted[name], part.split.labels)
             for name, part in measured.items()
         },
         comparisons={
             name: metrics.compare(
-                baseline.name,
-                part.predicted == part.split.labels,
-                predicted[name] == part.split.labels,
+                baseline.name, task.errors(part.predicted, part.split.labels), wrong[name]
             )
             for name, part in measured.items()
             if part.predicted is not None
@@ -186,7 +189,7 @@ def _measure(
         right={
             name: (
                 np.arange(len(part.split)) if part.rows is None else part.rows,
-                predicted[name] == part.split.labels,
+                wrong[name] == 0,
             )
             for name, part in measured.items()
         },
@@ -198,9 +201,9 @@ def _only(part: str, figures: Mapping[str, _Figure]) -> dict[str, _Figure]:
 
 
 def _predict(
-    predictor: Callable[[Sequence[Any]], Any], parts: Mapping[str, Part], seed: int
-) -> dict[str, list[int]]:
-    """Predicted classes of the samples of `val` (else of `train`) and `test`."""
+    predictor: Callable[[Sequence[Any]], Any], parts: Mapping[str, Part], task: Task, seed: int
+) -> dict[str, list[Any]]:
+    """Answers for the samples of `val` (else of `train`) and `test`."""
     ends = np.cumsum([len(part.split) for part in parts.values()])
     rows = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
     labels = np.concatenate([part.targets for part in parts.values()])
@@ -209,7 +212,7 @@ def _predict(
         folds = {"val": [(rows["train"], rows["val"])]}
     else:
         train = parts["train"]
-        fold = assign_parts(train.split.labels, [1 / FOLDS] * FOLDS, seed, train.groups)
+        fold = assign_parts(train.split.strata, [1 / FOLDS] * FOLDS, seed, train.groups)
         train_rows = rows["train"]
         folds = {"val": [(train_rows[fold != k], train_rows[fold == k]) for k in range(FOLDS)]}
     if "test" in parts:
@@ -218,12 +221,11 @@ def _predict(
     names = [name for name, pairs in folds.items() for _ in pairs]
     pairs = [(fitted[used[fitted]], held_out) for name in folds for fitted, held_out in folds[name]]
     model = predictor([raw for part in parts.values() for raw in _raw(part.split)])
-    predicted = {name: np.full(len(labels), -1) for name in folds}
-    for name, (_, held_out), classes in zip(
-        names, pairs, model.predict(labels, pairs), strict=True
-    ):
-        predicted[name][held_out] = classes
-    return {name: classes[classes >= 0].tolist() for name, classes in predicted.items()}
+    answers: dict[str, list[np.ndarray]] = {name: [] for name in folds}
+    for name, each in zip(names, model.predict(task, labels, pairs), strict=True):
+        answers[name].append(each)
+    order = {name: np.argsort(np.concatenate([held for _, held in folds[name]])) for name in folds}
+    return {name: np.concatenate(each)[order[name]].tolist() for name, each in answers.items()}
 
 
 def _raw(split: Split) -> list[Any]:

@@ -21,6 +21,7 @@ from zooadapt.data import modalities
 from zooadapt.data.synthesis import synthesise
 from zooadapt.family import FILES, Activations, Family, Preprocessor, Sample, Stage, further_files
 from zooadapt.family.modality import Modality
+from zooadapt.tasks import of_classes
 from zooadapt.testing.outcomes import Faults
 from zooadapt.testing.steps import Training, parameters_with_gradient, train
 from zooadapt.workflows import export
@@ -62,13 +63,13 @@ class Case:
             raise self._build_error
         try:
             if self.source:
-                model = build(self.source, classes=self.source.classes or CLASSES)
+                model = build(self.source, task=of_classes(self.source.classes or CLASSES))
                 return _naming_stages(model)
             origin = hub.Source(
                 location=self.name, folder=Path(), revision=None, files={}, license=None
             )
             source = Source(origin=origin, family=self.family, config=self.config)
-            model = build(source, classes=CLASSES, from_scratch=True)
+            model = build(source, task=of_classes(CLASSES), from_scratch=True)
         except Exception as error:
             self._build_error = error
             raise

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from zooadapt.backbone.pretrained import build
+from zooadapt.tasks import of_classes
 from zooadapt.testing import clean
 from zooadapt.testing.case import CLASSES, Case, difference
 from zooadapt.testing.clauses import clause, foundation, need, refuse, require
@@ -115,7 +116,7 @@ def check_an_export_loads_in_a_clean_process(case: Case) -> None:
 def check_known_classes_keep_their_rows(case: Case) -> None:
     """A source's head rows of classes that the new data has too are copied bit for bit to their
     places in the new order."""
-    model = build(case.exported, classes=SEVEN)
+    model = build(case.exported, task=of_classes(SEVEN))
     require(
         model.carried == tuple(name for name in SEVEN if name in CLASSES),
         declared="rows of 'third' and 'first' are copied",

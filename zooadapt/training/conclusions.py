@@ -8,12 +8,13 @@ import numpy as np
 
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL
-from zooadapt.heads import metrics
 from zooadapt.heads.findings import Findings
-from zooadapt.heads.metrics import Comparison, Metrics
 from zooadapt.heads.text_baseline import measure_baselines
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.wording import counted
+from zooadapt.tasks import metrics
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.metrics import Comparison
 from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import AUTO
@@ -24,24 +25,24 @@ def findings(
     fitter: HeadFitter,
     splits: Mapping[str, Split],
     predicted: Mapping[str, np.ndarray],
-    measured: Mapping[str, Metrics],
+    measured: Mapping[str, Figures],
     *,
     temperature: float | None,
     was_to_train: bool,
 ) -> Findings:
-    """What there is to say beside the scores. predicted: the classes that each baseline and the
-    model answered on the samples the baselines were measured on, and the model's of other parts;
+    """What there is to say beside the scores. predicted: the answers of each baseline and of
+    the model on the samples the baselines were measured on, and the model's of other parts;
     measured: the baselines; was_to_train: whether the plan was to train, whatever came of it."""
     model, part = model_answers(predicted), VAL if VAL in splits else TRAIN
-    truth = fitter.labels(part)
+    task, truth = fitter.task, fitter.labels(part)
     comparisons = [
-        metrics.compare(name, model == truth, predicted[name] == truth)
+        metrics.compare(name, task.errors(model, truth), task.errors(predicted[name], truth))
         for name in measured
         if predicted[name] is not model
     ]
     text_baselines = measure_baselines(
         fitter.parts_beside({**predicted, part: model}),
-        num_classes=plan.num_classes,
+        task=task,
         seed=plan.seed,
     )
     new = not splits[part].learned.all()  # a source tells nothing of samples that it has learned
@@ -90,13 +91,13 @@ def conclusion(plan: Plan, comparisons: Sequence[Comparison]) -> str | None:
 
 
 def model_answers(predicted: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The exported model's classes where the baselines were measured."""
+    """The exported model's answers where the baselines were measured."""
     return predicted["model"] if "model" in predicted else predicted["probe"]
 
 
-def harm(accuracy: float, probe: float) -> Choice | None:
-    """That training harmed, by accuracy on the held-out samples, where it did."""
-    if accuracy >= probe:
+def harm(error: float, probe: float) -> Choice | None:
+    """That training harmed, by the mean error on the held-out samples, where it did."""
+    if error <= probe:
         return None
-    why = f"accuracy {accuracy:.3f} on the held-out samples, {probe:.3f} without it"
+    why = f"mean error {error:.3f} on the held-out samples, {probe:.3f} without it"
     return Choice(what="training", value="made it worse than the linear probe", why=why)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from zooadapt.data.options import ReadOptions
 from zooadapt.errors import UsageError
-from zooadapt.heads.label_issues import DROP, KEEP, RELABEL
 from zooadapt.runtime import options
 from zooadapt.runtime.options import Group, options_of
+from zooadapt.tasks.label_issues import DROP, KEEP, RELABEL
 from zooadapt.training import strategies
 from zooadapt.training.options import AdaptOptions
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
@@ -94,8 +94,8 @@ def _compared(
             progress=progress,
             what=f"features with crop {name}",
         )
-        fit = fitting.fit_head(in_memory(rows), labels, len(model.classes))
-        losses.append(nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none"))
+        fit = fitting.fit_head(in_memory(rows), labels, model.task)
+        losses.append(model.task.losses(fit.held_out_logits, labels))
     chosen = distributed.broadcast(lambda: selection.simplest(losses)[0])
     figures = ", ".join(
         f"{float(loss.mean()):.3f} with {name}" for name, loss in zip(names, losses, strict=True)

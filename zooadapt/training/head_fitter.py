@@ -3,6 +3,7 @@ probably wrong, and what more labels would bring."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,20 +14,15 @@ from zooadapt.backbone.rows import Rows
 from zooadapt.backbone.staged import POOLED
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL, merge_groups
-from zooadapt.heads import (
-    answers,
-    fitting,
-    label_issues,
-    learning_curve,
-    metrics,
-    near_duplicates,
-)
+from zooadapt.heads import answers, fitting, learning_curve, near_duplicates
 from zooadapt.heads.answers import Answers
 from zooadapt.heads.fitting import HeadFit
-from zooadapt.heads.label_issues import LabelIssues
-from zooadapt.heads.metrics import Metrics
 from zooadapt.heads.text_baseline import Part
 from zooadapt.runtime import distributed
+from zooadapt.tasks import label_issues
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.label_issues import LabelIssues
+from zooadapt.tasks.task import Task
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import IN_DOUBT
 
@@ -49,15 +45,15 @@ class HeadFitter:
     def __init__(
         self,
         plan: Plan,
+        task: Task,
         layer: nn.Module,
         rows: Callable[[str], Rows],
         splits: Mapping[str, Split],
-        class_weights: Tensor,
     ) -> None:
-        """layer: the network's own head; rows: the features of a part; class_weights: `(K,)`
-        float64, what evens the classes out."""
+        """layer: the network's own head; rows: the features of a part."""
         self._plan, self._layer, self._rows, self._splits = plan, layer, rows, splits
-        self._weights = class_weights
+        self.task = task
+        """With the representation of the labels that fits best."""
         self.learned = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         """The labels that are learned, which may differ from those in the data."""
         self.used = {name: torch.ones(len(t), dtype=torch.bool) for name, t in self.learned.items()}
@@ -68,6 +64,8 @@ class HeadFitter:
         self.label_issues: LabelIssues | None = None
         self.changed = 0
         """Samples that are not learned as they are labelled."""
+        self.evening = task.evening(self.learned[TRAIN])
+        """`(K,)` float64, what evens the outputs out."""
         self.labelled = tuple(name for name in (TRAIN, VAL) if name in splits)
         """Parts whose labels are there to be learned."""
         self.alike: Mapping[bytes, bytes] = {}
@@ -76,14 +74,15 @@ class HeadFitter:
     def fit_head(self, *names: str) -> HeadFit:
         """Fit the head on the features of these parts together, and put it into the network."""
         plan, imbalance = self._plan, self._plan.recipe.imbalance
+        task = self.task
         labels = torch.cat([self.learned[name] for name in names])
         weights = torch.cat([self.used[name] for name in names]).double()
         if imbalance in ("weights", "sampler"):
-            weights = weights * self._weights[labels]
+            weights = weights * task.sample_weights(labels, self.evening)
         folds: Sequence[np.ndarray] = ()
         if plan.folds:
             folds = fitting.draw_folds(
-                labels.numpy(),
+                task.strata(labels.numpy()),
                 plan.folds,
                 repeats=plan.repeats,
                 seed=plan.seed,
@@ -92,7 +91,7 @@ class HeadFitter:
         fit = fitting.fit_head(
             self._chunks(names),
             labels,
-            plan.num_classes,
+            task,
             kind=plan.head,
             weights=weights,
             folds=folds,
@@ -100,7 +99,7 @@ class HeadFitter:
             seed=plan.seed,
         )
         if imbalance == "logit-adjust":
-            fit = fitting.adjusted(fit, self._weights.log())
+            fit = fitting.adjusted(fit, self.evening.log())
         self.fit, self.parts = fit, names
         fitting.install(self._layer, fit)
         return fit
@@ -108,14 +107,13 @@ class HeadFitter:
     def find_label_issues(self, fit: HeadFit, name: str, *others: str) -> HeadFit:
         """Find labels that are probably wrong in the part that `fit` was fitted on, and in others;
         where the plan says so, drop or relabel them and fit the head again. The head then."""
-        probabilities = [fit.held_out_probabilities(len(self._splits[name])).numpy()]
+        task, outputs = self.task, [fit.held_out_outputs(len(self._splits[name]), self.task)]
         for other in others:
             x = torch.cat(list(self._rows(other)()))
-            probabilities.append((x @ fit.weight.T + fit.bias).softmax(1).numpy())
+            outputs.append(task.outputs_of(x @ fit.weight.T + fit.bias))
         labels, action = self.labels(name, *others), self._plan.suspects
-        issues = label_issues.find(np.concatenate(probabilities), labels)
-        self.label_issues = issues
-        if action == label_issues.KEEP:
+        self.label_issues = issues = task.doubts(np.concatenate(outputs), labels)
+        if action == label_issues.KEEP or issues is None:
             return fit
         learned, used, self.changed = distributed.broadcast(
             lambda: label_issues.apply(issues, labels, action)
@@ -133,7 +131,7 @@ class HeadFitter:
         score or samples are others."""
         plan, names = self._plan, self.parts
         plain = plan.head == "ridge" and plan.recipe.imbalance == "none"
-        if self.fit is None or not plain:
+        if self.fit is None or not plain or not self.task.counts_classes:
             return None
         return learning_curve.measure(
             self._chunks(names),
@@ -149,28 +147,43 @@ class HeadFitter:
         """The labels of these parts together, as they are in the data."""
         return np.concatenate([self._splits[name].labels for name in names])
 
-    def measure(self, logits: Tensor, *names: str) -> Metrics:
+    def measure(self, logits: Tensor, *names: str) -> Figures:
         """Metrics of `(n, K)` logits, or of several times as many, on these parts together, without
         what the source has learned before, unless that is all."""
         rows, distinct = self._measured(*names)
-        probabilities = logits.softmax(1).numpy().reshape(-1, len(rows), logits.shape[1])
-        rows_of = probabilities[:, rows].reshape(-1, logits.shape[1])
-        return metrics.of_probabilities(rows_of, self.labels(*names)[rows], distinct=distinct)
+        whole = self.task.outputs_of(logits).reshape(-1, len(rows), logits.shape[1])
+        outputs, labels = whole[:, rows].reshape(-1, logits.shape[1]), self.labels(*names)[rows]
+        answers = self.task.answers(outputs)
+        return self.task.measure(answers, labels, outputs=outputs, distinct=distinct)
 
-    def answers(self, logits: Tensor, *names: str) -> Answers:
+    def answers_of(self, logits: Tensor, *names: str) -> Answers | None:
         """The answers by `(n, K)` logits, or by the mean over several times as many, on the samples
-        of these parts that `measure` counts."""
+        of these parts that `measure` counts; None for another task than classes."""
+        if not self.task.counts_classes:
+            return None
         labels = self.labels(*names)
         drawn = logits.softmax(1).view(-1, len(labels), logits.shape[1])
         probabilities = drawn[0] if len(drawn) == 1 else drawn.mean(0)
         rows, _ = self._measured(*names)
         return answers.of_probabilities(probabilities.numpy(), labels, rows, names)
 
-    def measure_labels(self, predicted: np.ndarray, name: str) -> Metrics:
-        """Metrics of `(n,)` predicted classes on a part, as `measure` takes them."""
+    def answers(self, logits: Tensor) -> np.ndarray:
+        """What a model of these `(n, K)` logits says."""
+        return self.task.answers(self.task.outputs_of(logits))
+
+    def error(self, answers: np.ndarray, name: str) -> float:
+        """The mean error of answers on the samples of a part that are learned from."""
+        errors = self.task.errors(answers, self.learned[name].numpy())
+        return float(errors[self.used[name].numpy()].mean())
+
+    def error_of(self, logits: Tensor, name: str) -> float:
+        """The same of logits; infinite where some are not finite."""
+        return self.error(self.answers(logits), name) if logits.isfinite().all() else math.inf
+
+    def measure_answers(self, answers: np.ndarray, name: str) -> Figures:
+        """Metrics of the answers of a model on a part, as `measure` takes them."""
         rows, distinct = self._measured(name)
-        labels, classes = self.labels(name)[rows], self._plan.num_classes
-        return metrics.measure(predicted[rows], labels, classes, distinct=distinct)
+        return self.task.measure(answers[rows], self.labels(name)[rows], distinct=distinct)
 
     def _measured(self, *names: str) -> tuple[np.ndarray, int]:
         """`(n,)`, whether each sample of these parts counts for a figure, and how many of those
@@ -218,12 +231,12 @@ class HeadFitter:
 
     def distinct(self, name: str) -> np.ndarray:
         """Positions of a part's samples without those that repeat one of the same label."""
-        keys = zip(self.contents(name), self.learned[name].tolist(), strict=True)
-        first: dict[tuple[bytes, int], int] = {}
+        keys = zip(self.contents(name), map(str, self.learned[name].tolist()), strict=True)
+        first: dict[tuple[bytes, str], int] = {}
         return np.array([k for k, key in enumerate(keys) if first.setdefault(key, k) == k])
 
     def parts_beside(self, predicted: Mapping[str, np.ndarray]) -> dict[str, Part]:
-        """Every labelled part as it was learned. predicted: the exported model's classes, by part,
+        """Every labelled part as it was learned. predicted: the exported model's answers, by part,
         for samples that it did not learn from."""
         return {
             name: Part(

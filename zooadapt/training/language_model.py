@@ -16,9 +16,9 @@ from zooadapt.backbone.loaders import Loader, in_order
 from zooadapt.backbone.pretrained import Model
 from zooadapt.errors import DataError
 from zooadapt.family import Activations
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime import model_files
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.validation import Validation
 from zooadapt.training.history import History
 from zooadapt.training.loop import Training
 from zooadapt.training.objectives import Key, Objective

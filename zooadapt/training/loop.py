@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from zooadapt.backbone import head_layer
 from zooadapt.errors import DataError
 from zooadapt.heads import selection
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime import distributed
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.validation import Validation
 from zooadapt.training import lora, norm_statistics, weight_averaging
 from zooadapt.training.checkpoint import Checkpoint, otherwise_stored
 from zooadapt.training.history import Epoch, History

@@ -14,8 +14,9 @@ from zooadapt.backbone.loaders import Loader, shuffled
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.errors import DataError, PluginError
 from zooadapt.family import Activations
-from zooadapt.heads.validation import Validation, validate
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.task import Task
+from zooadapt.tasks.validation import Validation
 from zooadapt.training.mixup import mix
 from zooadapt.training.optimizer import cosine
 from zooadapt.training.strategies import Recipe
@@ -69,8 +70,8 @@ class Objective(ABC):
         """What the validation part says of the network as it is."""
 
 
-class Classification(Objective):
-    """Cross-entropy of the head's logits against labels."""
+class Supervised(Objective):
+    """The loss of a task of the head's logits against labels."""
 
     def __init__(
         self,
@@ -78,15 +79,16 @@ class Classification(Objective):
         engine: Engine,
         recipe: Recipe,
         *,
+        task: Task,
         loader_at: LoaderAt,
         labels: Tensor,
         val_labels: Tensor,
-        class_weights: Tensor,
+        evening: Tensor,
     ) -> None:
-        """labels and val_labels: `(n,)` int64, in the order of the loaders' samples. class_weights:
-        `(K,)` float64, what evens the classes out."""
+        """labels and val_labels: in the order of the loaders' samples. evening: `(K,)` float64,
+        what evens the outputs out."""
         super().__init__(backbone, engine, recipe)
-        self._loader_at, self._class_weights = loader_at, class_weights
+        self._task, self._loader_at, self._evening = task, loader_at, evening
         self._labels, self._val_labels = labels, val_labels
 
     def order(self, loader: Loader, key: Key) -> list[np.ndarray]:
@@ -94,7 +96,7 @@ class Classification(Objective):
         order = super().order(loader, key)
         if self.recipe.imbalance != "sampler":
             return order
-        weights = self._class_weights[self._labels].numpy()
+        weights = self._task.sample_weights(self._labels, self._evening).numpy()
         rng = np.random.default_rng((*key, 0xE7E))
         drawn = rng.choice(len(weights), size=len(weights), p=weights / weights.sum())
         return np.split(drawn, np.cumsum([len(batch) for batch in order])[:-1])
@@ -120,11 +122,12 @@ class Classification(Objective):
                 thing="--norm-statistics",
                 remedy="--norm-statistics frozen, or more samples and a larger --batch-size",
             ) from error
-        loss = self._cross_entropy(logits.float(), labels)
+        loss = self._loss(logits.float(), labels)
         if order is not None:
-            loss = share * loss + (1 - share) * self._cross_entropy(logits.float(), labels[order])
-        weighted = recipe.imbalance == "weights"
-        return loss, float(self._class_weights[labels].sum()) if weighted else len(labels)
+            loss = share * loss + (1 - share) * self._loss(logits.float(), labels[order])
+        if recipe.imbalance == "weights":
+            return loss, float(self._task.sample_weights(labels, self._evening).sum())
+        return loss, len(labels)
 
     def validate(self, freeze_at: int) -> Validation:
         logits = self.engine.logits(
@@ -133,15 +136,13 @@ class Classification(Objective):
             batch_size=self.recipe.batch_size,
             progress=Progress(),
         )
-        return validate(logits, self._val_labels, self._class_weights, self.recipe.metric)
+        return self._task.validate(logits, self._val_labels, self._evening, self.recipe.metric)
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weights, imbalance = self._class_weights, self.recipe.imbalance
-        if imbalance == "logit-adjust":
-            logits = logits - weights.log().to(logits)
-        return nn.functional.cross_entropy(
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self._task.loss(
             logits,
-            labels.to(logits.device),
-            weight=weights.to(logits) if imbalance == "weights" else None,
+            labels,
+            evening=self._evening,
+            imbalance=self.recipe.imbalance,
             label_smoothing=self.recipe.label_smoothing,
         )

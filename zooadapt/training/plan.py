@@ -30,6 +30,7 @@ class Plan:
     depth: int
     """The number of stages."""
     num_classes: int
+    """Outputs of the head, whatever the task."""
     train_samples: int
     val: str
     val_fraction: float
@@ -45,6 +46,7 @@ class Plan:
     """What is done about labels that are probably wrong: `keep`, `drop` or `relabel`."""
     from_scratch: bool
     choices: tuple[Choice, ...]
+    task: str = "classification"
 
     @property
     def trained(self) -> tuple[TrainPhase, ...]:

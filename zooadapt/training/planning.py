@@ -13,6 +13,7 @@ from zooadapt.errors import DataError, UsageError
 from zooadapt.heads.fitting import FOLDS
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.wording import counted
+from zooadapt.tasks.task import Task
 from zooadapt.training import strategies
 from zooadapt.training.config import Request
 from zooadapt.training.cost_model import Costs, Sizes
@@ -61,9 +62,9 @@ def resolve(
 ) -> Plan:
     """Every default filled in for this data and this network, with the reason for each.
 
-    counts: `(K,)` training samples of each class. groups: how many groups there are that must not
-    be split, 0 where every sample stands for itself. costs and seconds (what is left of the
-    budget) decide the phases of `auto`.
+    counts: `(K,)` training samples of each class or label. groups: how many groups there are that
+    must not be split, 0 where every sample stands for itself. costs and seconds (what is left of
+    the budget) decide the phases of `auto`.
     Raises: UsageError for a strategy or stage that is not there, or mixing what cannot be mixed;
     DataError for too few groups.
     """
@@ -73,7 +74,8 @@ def resolve(
             thing="--mixup",
             remedy="leave out --mixup and --cutmix",
         )
-    choices = [Choice(what="precision", value=_mode_name(mode), why=mode.why)]
+    _check_task(request, data.task)
+    choices = [*data.choices, Choice(what="precision", value=_mode_name(mode), why=mode.why)]
     phases = strategies.phases(request.strategy, from_scratch=request.from_scratch)
     if policy.chooses and costs is not None:
         phases, chosen = policy.phases(
@@ -101,7 +103,7 @@ def resolve(
         )
     norm, why = _norm_statistics(request)
     augment, why_augment = _augment(request, data.modality, trains)
-    imbalance, why_imbalance = _imbalance(request, counts)
+    imbalance, why_imbalance = _imbalance(request, data.task, counts)
     choices.append(Choice(what="imbalance", value=imbalance, why=why_imbalance))
     if trains:
         choices += [
@@ -146,6 +148,7 @@ def resolve(
         device=mode.device,
         seed=request.seed,
         depth=backbone.depth,
+        task=data.task.name,
         num_classes=len(data.classes),
         train_samples=sizes.train,
         val="held out",
@@ -159,6 +162,25 @@ def resolve(
         choices=tuple(choices),
     )
     return plan if trains else replace(plan, val=plan.fitted_val)
+
+
+def _check_task(request: Request, task: Task) -> None:
+    """Raises: UsageError for an option that means nothing for this task."""
+    asked = {
+        "--imbalance": request.imbalance not in ("auto", *task.imbalances),
+        "--metric": request.metric != "accuracy" and not task.counts_classes,
+        "--labels-per-class": request.labels_per_class is not None and not task.has_classes,
+        "--head": request.head not in task.heads,
+        "--label-smoothing": bool(request.label_smoothing) and not task.smooths,
+        "--mixup": request.mixup > 0 and not task.mixes,
+        "--cutmix": request.cutmix > 0 and not task.mixes,
+    }
+    for option in (name for name, wrong in asked.items() if wrong):
+        raise UsageError(
+            f"{option} as asked for has no meaning for {task.name}",
+            thing=option,
+            remedy=f"leave out {option}, or --task classification if the labels are classes",
+        )
 
 
 def holds_out(strategy_name: str) -> bool:
@@ -255,14 +277,17 @@ _UNEVEN = 1.5
 """Ratio of the largest to the smallest class from which classes count as imbalanced."""
 
 
-def _imbalance(request: Request, counts: np.ndarray) -> tuple[str, str]:
+def _imbalance(request: Request, task: Task, counts: np.ndarray) -> tuple[str, str]:
     if request.imbalance != "auto":
         return request.imbalance, "asked for"
+    if not len(counts):
+        return "none", f"{task.name} has no classes to even out"
+    noun = task.noun[0]
     most, least = int(counts.max()), int(counts.min())
     ratio = most / max(least, 1)
-    fact = f"the largest class has {most} training samples, the smallest {least}"
+    fact = f"the largest {noun} has {most} training samples, the smallest {least}"
     if most == least:
-        fact = f"each class has {counted(most, 'training sample')}"
+        fact = f"each {noun} has {counted(most, 'training sample')}"
     if request.metric == "accuracy":
         return "none", f"{fact}; for --metric accuracy every sample counts the same"
     if ratio < _UNEVEN:

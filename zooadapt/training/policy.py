@@ -16,10 +16,10 @@ from torch import Tensor
 
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.heads.selection import simplest
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime import distributed
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.wording import counted
+from zooadapt.tasks.validation import Validation
 from zooadapt.training import strategies
 from zooadapt.training.config import Request
 from zooadapt.training.cost_model import Costs, Sizes
@@ -285,14 +285,14 @@ class Policy:
     def keep_refit(
         self, phase: TrainPhase, *, in_time: bool, before: float, after: float
     ) -> tuple[bool, Choice]:
-        """Keep the model that learned the held-out samples too? before, after: its accuracy on
-        them; it should not be lower once it has learned them."""
-        keeps = in_time and distributed.broadcast(lambda: after >= before)
+        """Keep the model that learned the held-out samples too? before, after: its mean error on
+        them; it should not be higher once it has learned them."""
+        keeps = in_time and distributed.broadcast(lambda: after <= before)
         value = f"{counted(phase.epochs, 'more epoch')} on all samples"
         if not keeps:
             cause = "it made the model worse" if in_time else "the budget was spent"
             value = f"discarded, {cause}: the model from before it is exported"
-        why = f"accuracy {before:.3f} on the held-out samples before it, {max(after, 0):.3f} after"
+        why = f"mean error {before:.3f} on the held-out samples before it, {after:.3f} after"
         return keeps, Choice(what="refit", value=value, why=why)
 
     # What these answers may cost, for the estimate.

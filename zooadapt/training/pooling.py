@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
@@ -21,6 +21,7 @@ from zooadapt.heads import fitting
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.measurements import remember
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.task import Task
 from zooadapt.zoo.sources import Source
 
 COMPARED = 512
@@ -40,7 +41,7 @@ def choose(
     The stages before the last one run once for all of them, and one network is built at a time. The
     choice is remembered on this machine, so that a repeated run is the same run.
     """
-    source = model.source
+    source, task = model.source, model.task
     candidates = source.family.poolings(source.config)
     if not candidates:
         return model, ()
@@ -67,7 +68,7 @@ def choose(
         states = _states(model, engine, inputs, some, batch_size=batch_size, progress=progress)
         labels = torch.from_numpy(train.labels)[some]
         return {
-            name: _loss(build(replace(source, config=config)), engine, states, labels)
+            name: _loss(build(replace(source, config=config)), engine, states, task, labels)
             for name, config in candidates.items()
         }
 
@@ -120,7 +121,11 @@ def _states(
 
 @torch.inference_mode()
 def _loss(
-    model: Model, engine: Engine, states: list[tuple[np.ndarray, Activations]], labels: Tensor
+    model: Model,
+    engine: Engine,
+    states: list[tuple[np.ndarray, Activations]],
+    task: Task,
+    labels: Tensor,
 ) -> float:
     backbone = engine.place(model.backbone)
     backbone.eval()
@@ -131,5 +136,5 @@ def _loss(
                 "features"
             ]
             rows[places] = features.float().cpu()
-    fit = fitting.fit_head(in_memory(rows), labels, len(model.classes))
-    return float(nn.functional.cross_entropy(fit.held_out_logits, labels))
+    fit = fitting.fit_head(in_memory(rows), labels, task)
+    return float(task.losses(fit.held_out_logits, labels).mean())

@@ -20,10 +20,11 @@ from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.heads import baselines
 from zooadapt.heads.answers import Answers
 from zooadapt.heads.findings import Findings
-from zooadapt.heads.metrics import Metrics
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.task import Task
+from zooadapt.tasks.validation import Validation
 from zooadapt.training import conclusions, plan_json, weight_averaging
 from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.head_fitter import HeadFitter, read_at
@@ -50,16 +51,16 @@ class RunState:
     """Whether the network has random weights in place of the source's."""
     temperature: float | None = None
     """What the head's logits are divided by."""
-    baselines: Mapping[str, Metrics] = field(default_factory=dict)
+    baselines: Mapping[str, Figures] = field(default_factory=dict)
     predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """`(n,)` classes by baseline, and of the model, where the baselines were measured; and of the
-    model on other parts."""
+    """Answers by baseline, and of the model, where the baselines were measured; and of the model on
+    other parts."""
     history: History = field(default_factory=History)
     fine_tuned: TrainPhase | None = None
     """The phase of the best epoch, with the epochs that it took."""
-    val: Metrics | None = None
+    val: Figures | None = None
     refitted: bool = False
-    test: Metrics | None = None
+    test: Figures | None = None
     answers: Answers | None = None
     """The answers that the scores of the test part, or else those of `val`, are made of."""
 
@@ -71,6 +72,7 @@ class Run:
         self,
         plan: Plan,
         policy: Policy,
+        task: Task,
         backbone: StagedBackbone,
         engine: Engine,
         store: ActivationStore,
@@ -88,14 +90,12 @@ class Run:
         self._splits, self._progress = splits, progress
         self._untrained = untrained
         self._labels = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
-        counts = torch.bincount(self._labels[TRAIN], minlength=plan.num_classes).double()
-        weights = counts.sum() / (counts.clamp_min(1) * plan.num_classes)
         self._rows = Features(
             backbone, engine, store, batch_size=plan.recipe.batch_size, progress=progress
         )
-        self._fitter = HeadFitter(plan, backbone.head, self._rows, splits, weights)
+        self._fitter = HeadFitter(plan, task, backbone.head, self._rows, splits)
         self._trainer = Trainer(
-            backbone, engine, store, self._fitter, weights, progress, deadline=deadline,
+            backbone, engine, store, self._fitter, progress, deadline=deadline,
             trained=trained,
         )  # fmt: skip
 
@@ -129,22 +129,23 @@ class Run:
         return replace(state, temperature=1 / fit.scale)
 
     def baselines(self, state: RunState) -> RunState:
-        """What the frozen source gives without training, on the held-out part: the most frequent
-        class, the nearest neighbours among the features, and the linear probe. Where nothing is
-        held out, or no head is fitted, the most frequent class alone."""
+        """What the frozen source gives without training, on the held-out part: the nearest
+        neighbours among the features, and the linear probe, beside the best model that knows no
+        features. Where nothing is held out, or no head is fitted, the latter alone."""
         fitter, labels = self._fitter, self._labels[TRAIN]
         part = VAL if VAL in self._splits else TRAIN
-        predicted = {"majority": baselines.majority(labels.numpy(), len(self._labels[part]))}
+        task = fitter.task
+        predicted = {"majority": task.constant(labels.numpy(), len(self._labels[part]))}
         if part == TRAIN or not state.plan.fits_head:
-            measured = {"majority": fitter.measure_labels(predicted["majority"], part)}
+            measured = {"majority": fitter.measure_answers(predicted["majority"], part)}
             return replace(state, predicted=predicted, baselines=measured)
         train, val = (torch.cat(list(self._rows(name)())) for name in (TRAIN, VAL))
         logits = self._engine.head_logits(self._backbone, val)
         once = fitter.distinct(TRAIN)
-        predicted["knn"] = baselines.nearest(train[once], labels[once], val, state.plan.num_classes)
-        measured = {name: fitter.measure_labels(one, VAL) for name, one in predicted.items()}
+        predicted["knn"] = baselines.nearest(train[once], labels[once], val, task)
+        measured = {name: fitter.measure_answers(one, VAL) for name, one in predicted.items()}
         measured["probe"] = fitter.measure(logits, VAL)
-        predicted["probe"] = logits.argmax(1).numpy()
+        predicted["probe"] = self._fitter.answers(logits)
         return replace(state, predicted=predicted, baselines=measured)
 
     def train(self, state: RunState, checkpoint: Checkpoint, *, resume: bool) -> RunState:
@@ -181,18 +182,18 @@ class Run:
         fit, predicted = self._fitter.fit, dict(state.predicted)
         if fit is None or state.plan.trained:
             logits = self._logits(state, VAL, f"evaluating {VAL}")
-            predicted["model"] = logits.argmax(1).numpy()
+            predicted["model"] = self._fitter.answers(logits)
             return replace(
                 state,
                 predicted=predicted,
                 val=self._fitter.measure(logits, VAL),
-                answers=self._fitter.answers(logits, VAL),
+                answers=self._fitter.answers_of(logits, VAL),
             )
         logits = fit.held_out_logits
         if VAL not in self._splits:
-            predicted["model"] = logits[: len(self._labels[TRAIN])].argmax(1).numpy()
+            predicted["model"] = self._fitter.answers(logits[: len(self._labels[TRAIN])])
         parts = self._fitter.parts
-        val, answers = self._fitter.measure(logits, *parts), self._fitter.answers(logits, *parts)
+        val, answers = self._fitter.measure(logits, *parts), self._fitter.answers_of(logits, *parts)
         return replace(state, predicted=predicted, val=val, answers=answers)
 
     def refit(self, state: RunState) -> RunState:
@@ -207,10 +208,8 @@ class Run:
                 state.fine_tuned,
                 self._policy,
                 temperature=state.temperature,
-                truth=self._fitter.learned[VAL].numpy(),
-                counted=self._fitter.used[VAL].numpy(),
-                before=state.predicted["model"],
-                after=lambda: self._logits(state, VAL, ""),
+                before=self._fitter.error(state.predicted["model"], VAL),
+                after=lambda: self._fitter.error_of(self._logits(state, VAL, ""), VAL),
             )
             return self._decided(replace(state, refitted=keeps), choice)
         if not state.plan.fits_head:
@@ -223,19 +222,21 @@ class Run:
     def test(self, state: RunState) -> RunState:
         """Metrics of the model on the test part."""
         logits = self._logits(state, TEST, f"evaluating {TEST}")
-        predicted = {**state.predicted, TEST: logits.argmax(1).numpy()}
+        predicted = {**state.predicted, TEST: self._fitter.answers(logits)}
         return replace(
             state,
             predicted=predicted,
             test=self._fitter.measure(logits, TEST),
-            answers=self._fitter.answers(logits, TEST),
+            answers=self._fitter.answers_of(logits, TEST),
         )
 
     def conclude(self, state: RunState) -> tuple[RunState, Findings]:
         """What there is to say beside the scores, after `validate` and `test`."""
         if state.plan.trained and "probe" in state.baselines:
-            right = conclusions.model_answers(state.predicted) == self._fitter.labels(VAL)
-            harm = conclusions.harm(float(right.mean()), state.baselines["probe"].accuracy)
+            truth, errors = self._fitter.labels(VAL), self._fitter.task.errors
+            model = errors(conclusions.model_answers(state.predicted), truth)
+            probe = errors(state.predicted["probe"], truth)
+            harm = conclusions.harm(float(model.mean()), float(probe.mean()))
             state = self._decided(state, harm) if harm else state
         return state, conclusions.findings(
             state.plan,
@@ -270,7 +271,8 @@ class Run:
                 choice = Choice(what="train", value=value, why=answer.why)
                 state = self._decided(replace(state, plan=answer.plan), choice)
         if self._policy.chooses and state.plan.trained and not state.left_source:
-            right = state.predicted["probe"] == self._labels[VAL].numpy()
+            truth = self._fitter.labels(VAL)
+            right = self._fitter.task.errors(state.predicted["probe"], truth) == 0
             if why := self._policy.keep_probe(right):
                 return self._keep_probe(state, weight_averaging.copy(self._backbone.net), why)
         stages = self._store.at(TRAIN, POOLED) if self._policy.asks_stages(state.plan) else None
@@ -319,7 +321,7 @@ class Run:
         state = replace(state, plan=plan, temperature=1 / fit.scale)
         network = "the linear probe"
         if state.left_source:
-            answers = fit.held_out_logits[train : train + val].argmax(1).numpy()
+            answers = self._fitter.answers(fit.held_out_logits[train : train + val])
             state = replace(state, predicted={**state.predicted, "model": answers})
             network = "the untrained network"
         value = f"{network}, its head fitted on all samples"
@@ -332,6 +334,7 @@ class Run:
             self._rows(TRAIN),
             self._labels[TRAIN],
             self._fitter.groups(TRAIN),
+            self._fitter.task,
             batch_size=self._planned.recipe.batch_size,
             progress=self._progress,
         )

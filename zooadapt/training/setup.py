@@ -72,7 +72,7 @@ def divide(
     if request.labels_per_class is not None:
         train = sample_per_class(train, request.labels_per_class, request.seed)
     splits = {TRAIN: train}
-    spare = request.strategy != AUTO or np.bincount(train.labels).max() > 1
+    spare = request.strategy != AUTO or np.bincount(train.strata).max() > 1
     if holds_out and spare:
         contents = [alike.get(digest, digest) for digest in train.digests]
         own = data.train_and_val() if request.labels_per_class is None else None
@@ -232,7 +232,7 @@ def decide(
         data=data,
         backbone=model.backbone,
         mode=mode,
-        counts=np.bincount(train.labels, minlength=len(data.classes)),
+        counts=data.task.counts(train.labels),
         groups=0 if train.groups is None else len(np.unique(train.groups)),
         sizes=sizes,
         seconds=budget - refining,

@@ -9,7 +9,7 @@ from time import monotonic
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Inputs
@@ -99,10 +99,8 @@ def refine(
     def losses() -> Tensor:
         rows = engine.features(model.backbone, inputs, batch_size=batch_size, progress=Progress())
         labels = torch.from_numpy(labelled.labels)
-        fit = fitting.fit_head(
-            lambda: iter([rows]), labels, len(model.classes), kind=kind, seed=seed
-        )
-        return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")
+        fit = fitting.fit_head(lambda: iter([rows]), labels, model.task, kind=kind, seed=seed)
+        return model.task.losses(fit.held_out_logits, labels)
 
     measured, states = [losses()], [start]
     if target.kind.is_language:

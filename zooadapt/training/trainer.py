@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from time import monotonic
 
 import torch
-from torch import Tensor
 
 from zooadapt.backbone.activations import ActivationStore
 from zooadapt.backbone.engine import Engine
@@ -18,7 +17,7 @@ from zooadapt.runtime.progress import Progress
 from zooadapt.training import strategies
 from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.training.loop import Training
-from zooadapt.training.objectives import Classification
+from zooadapt.training.objectives import Supervised
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import TrainPhase
 
@@ -32,7 +31,6 @@ class Trainer:
         engine: Engine,
         store: ActivationStore,
         fitter: HeadFitter,
-        class_weights: Tensor,
         progress: Progress,
         *,
         deadline: float,
@@ -42,7 +40,7 @@ class Trainer:
         which no further step is taken; trained: seconds of it that were trained before this run
         went on."""
         self._backbone, self._engine, self._store = backbone, engine, store
-        self._fitter, self._weights, self._progress = fitter, class_weights, progress
+        self._fitter, self._progress = fitter, progress
         self._deadline, self._trained = deadline, trained
 
     def training(self, plan: Plan, phases: Sequence[TrainPhase], *names: str) -> Training:
@@ -62,14 +60,15 @@ class Trainer:
             whole = self._store.training(freeze_at, *names)
             return whole if used.all() else Part(whole, used.nonzero()[:, 0].numpy())
 
-        objective = Classification(
+        objective = Supervised(
             self._backbone,
             self._engine,
             plan.recipe,
+            task=self._fitter.task,
             loader_at=loader_at,
             labels=torch.cat([self._fitter.learned[name] for name in names])[used],
             val_labels=torch.from_numpy(self._fitter.labels(VAL)),
-            class_weights=self._weights,
+            evening=self._fitter.evening,
         )
         return Training(
             objective, phases, seed=plan.seed, progress=self._progress, deadline=deadline

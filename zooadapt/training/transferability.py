@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.loaders import Loader, Part
@@ -15,6 +15,7 @@ from zooadapt.backbone.rows import Rows, chosen, in_memory
 from zooadapt.backbone.staged import StagedBackbone
 from zooadapt.heads import fitting
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks.task import Task
 from zooadapt.training import weight_averaging
 from zooadapt.training.weight_averaging import State
 
@@ -33,7 +34,7 @@ class SourceLosses:
     source: Tensor
     untrained: Tensor
     entropy: float
-    """Of the classes: the loss without any features."""
+    """Of the labels: the loss without any features."""
 
     @property
     def fact(self) -> str:
@@ -54,14 +55,15 @@ class Transferability:
         last: Rows,
         labels: Tensor,
         groups: np.ndarray | None,
+        task: Task,
         *,
         batch_size: int,
         progress: Progress,
     ) -> None:
-        """last: the features of all samples; labels: `(n,)`; groups: `(n,)`, equal for samples that
-        are left out together."""
+        """last: the features of all samples; labels: of n samples; groups: `(n,)`, equal for
+        samples that are left out together."""
         self._backbone, self._engine, self._last = backbone, engine, last
-        self._labels, self._groups = labels, groups
+        self._labels, self._groups, self._task = labels, groups, task
         self._batch_size, self._progress = batch_size, progress
 
     def of_stages(self, stages: Loader) -> tuple[Tensor, Tensor]:
@@ -69,7 +71,7 @@ class Transferability:
         by name."""
         some, labels, groups = self._some(OF_STAGES)
         rows, parts = chosen(self._last, some), next(iter(stages.batches([some])))
-        return stage_losses(rows, parts, labels, self._classes, groups)
+        return stage_losses(rows, parts, labels, self._task, groups)
 
     def of_source(self, untrained: State, inputs: Loader) -> SourceLosses:
         """`source_losses` of at most `COMPARED` samples. untrained: the state with random weights,
@@ -86,11 +88,7 @@ class Transferability:
             what="features of the untrained network",
         )
         net.load_state_dict(source)
-        return source_losses(chosen(self._last, some), random, labels, self._classes, groups)
-
-    @property
-    def _classes(self) -> int:
-        return len(self._backbone.head.weight)
+        return source_losses(chosen(self._last, some), random, labels, self._task, groups)
 
     def _some(self, most: int) -> tuple[np.ndarray, Tensor, np.ndarray | None]:
         """Positions of at most so many samples, evenly spread, their labels and groups."""
@@ -103,23 +101,23 @@ def stage_losses(
     last: Tensor,
     stages: Mapping[str, Tensor],
     labels: Tensor,
-    num_classes: int,
+    task: Task,
     groups: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Leave-one-out losses `(n,)` of a ridge head on the last features, and of one on the features
     of all stages, each scaled to the same total variance. (Head2Toe, Evci et al. 2022, arXiv
     2201.03529, keeps the latter head; no other tool would load it.)
 
-    last: `(n, D)`; stages: `(n, C)` by name; labels: `(n,)`; groups: `(n,)`, equal for samples that
-    are left out together.
+    last: `(n, D)`; stages: `(n, C)` by name; labels: of n samples;
+    groups: `(n,)`, equal for samples that are left out together.
     """
     scaled = []
     for rows in stages.values():
         centred = rows - rows.mean(0)
         scaled.append(centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12))
     return (
-        _held_out_losses(last, labels, num_classes, groups),
-        _held_out_losses(torch.cat(scaled, 1), labels, num_classes, groups),
+        _held_out_losses(last, labels, task, groups),
+        _held_out_losses(torch.cat(scaled, 1), labels, task, groups),
     )
 
 
@@ -127,16 +125,15 @@ def source_losses(
     source: Tensor,
     untrained: Tensor,
     labels: Tensor,
-    num_classes: int,
+    task: Task,
     groups: np.ndarray | None = None,
 ) -> SourceLosses:
-    """How well ridge heads tell the classes apart by `(n, D)` features of the source, and by those
+    """How well ridge heads predict the labels by `(n, D)` features of the source, and by those
     of its network with random weights; the arguments as in `stage_losses`. An untrained network
     whose features are not finite, as a deep one without norms may give, tells nothing."""
-    shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
-    entropy = float(torch.special.entr(shares).sum())
+    entropy = task.ignorance(labels)
     known, random = (
-        _held_out_losses(rows, labels, num_classes, groups)
+        _held_out_losses(rows, labels, task, groups)
         if rows.isfinite().all()
         else torch.full((len(labels),), entropy)
         for rows in (source, untrained)
@@ -144,8 +141,6 @@ def source_losses(
     return SourceLosses(source=known, untrained=random, entropy=entropy)
 
 
-def _held_out_losses(
-    rows: Tensor, labels: Tensor, num_classes: int, groups: np.ndarray | None
-) -> Tensor:
-    fit = fitting.fit_head(in_memory(rows), labels, num_classes, groups=groups)
-    return nn.functional.cross_entropy(fit.held_out_logits, labels, reduction="none")
+def _held_out_losses(rows: Tensor, labels: Tensor, task: Task, groups: np.ndarray | None) -> Tensor:
+    fit = fitting.fit_head(in_memory(rows), labels, task, groups=groups)
+    return task.losses(fit.held_out_logits, labels)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zooadapt.heads.validation import Validation
 from zooadapt.runtime import distributed
+from zooadapt.tasks.validation import Validation
 
 State = dict[str, Tensor]
 _FACTS = ("loss", "accuracy", "score", "scale")

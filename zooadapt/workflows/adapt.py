@@ -14,14 +14,14 @@ from zooadapt.backbone.pretrained import Model, build
 from zooadapt.backbone.staged import FrozenProof, frozen_proof, state_sha256
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL
-from zooadapt.heads import label_issues
 from zooadapt.heads.findings import Findings
-from zooadapt.heads.label_issues import LabelIssues
-from zooadapt.heads.metrics import Metrics
 from zooadapt.runtime import csv_output, distributed, memory, outputs
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.timing import Imports
+from zooadapt.tasks import label_issues
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.label_issues import LabelIssues
 from zooadapt.training import crops, pooling, target_adaptation, weight_averaging
 from zooadapt.training.checkpoint import Checkpoint, source_of
 from zooadapt.training.config import Request
@@ -54,8 +54,8 @@ class Result:
     metrics where only the plan was asked for."""
 
     plan: Plan
-    val: Metrics | None
-    test: Metrics | None
+    val: Figures | None
+    test: Figures | None
     report: dict[str, Any]
 
 
@@ -132,7 +132,7 @@ def _prepare(progress: Progress, opened: Opened) -> Ready:
     with clock.part("plan"):
         builder = partial(
             build,
-            classes=data.classes,
+            task=data.task,
             from_scratch=request.from_scratch,
             seed=request.seed,
             input_size=request.input_size,
@@ -209,6 +209,7 @@ def _carry_out(progress: Progress, opened: Opened, ready: Ready, setup: Setup) -
         return Run(
             setup.plan,
             ready.policy,
+            opened.data.task,
             ready.model.backbone,
             ready.engine,
             open_store(request, setup, ready.model, ready.engine, progress),

@@ -9,8 +9,9 @@ from typing import Any
 
 from zooadapt.errors import ZooadaptError
 from zooadapt.heads.learning_curve import Curve
-from zooadapt.heads.metrics import Metrics
 from zooadapt.heads.text_baseline import BaselineResult
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.task import Task
 from zooadapt.zoo import catalogue, registry
 from zooadapt.zoo.sources import Source
 
@@ -34,8 +35,9 @@ class Defeat:
 
 def defeat(
     results: Sequence[BaselineResult],
-    scores: Mapping[str, Metrics],
+    scores: Mapping[str, Figures],
     *,
+    task: Task,
     metric: str,
     curve: Curve | None,
     samples: int,
@@ -51,15 +53,14 @@ def defeat(
     for result in results:
         part = max(sorted(result.metrics), key=lambda name: result.metrics[name].n)
         one, own, other = result.comparisons[part], scores[part], result.metrics[part]
-        ahead = metric != "balanced-accuracy" or other.balanced_accuracy > own.balanced_accuracy
-        if not (one.significant and one.worse > one.better and ahead):
+        if not (one.significant and one.worse > one.better and task.ahead(other, own, metric)):
             continue
+        better, worse = task.headline(other), task.headline(own)
         sentence = (
-            f"{result.baseline.title} beats this model: it is right about {other.accuracy:.3f} of "
-            f"the {_PARTS[part]}, the model about {own.accuracy:.3f} (McNemar's exact test, "
-            f"p {one.p:.2g})"
+            f"{result.baseline.title} beats this model: {task.compared} {better:.3f} of "
+            f"the {_PARTS[part]}, the model about {worse:.3f} ({task.test}, p {one.p:.2g})"
         )
-        labels = _labels(curve, samples, own.accuracy, other.accuracy)
+        labels = _labels(curve, samples, worse, better)
         return Defeat(
             name=result.baseline.name,
             measured_on=part,

@@ -14,7 +14,9 @@ from zooadapt.data import Split, open_dataset, open_inputs, open_samples
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.runtime import csv_output, distributed, filesystem, model_files, outputs
 from zooadapt.runtime.progress import Progress
-from zooadapt.workflows import learned_samples, predictions, recordings
+from zooadapt.tasks import of_classes
+from zooadapt.tasks.predictions import INPUT, shortened
+from zooadapt.workflows import learned_samples, recordings
 from zooadapt.workflows.model_inference import (
     ALL,
     measure,
@@ -22,16 +24,17 @@ from zooadapt.workflows.model_inference import (
     placed,
     predictions_of,
     reading_of,
+    said,
     seed_of,
 )
-from zooadapt.workflows.predictions import Prediction
 from zooadapt.workflows.settings import Settings
 from zooadapt.zoo.sources import Source, open_source, usual
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zooadapt.heads.metrics import Metrics
+    from zooadapt.tasks.figures import Figures
+    from zooadapt.tasks.task import Task
 
 
 def evaluate(
@@ -43,8 +46,8 @@ def evaluate(
     part: str | None = None,
     listing: Path | None = None,
     top: int | None = None,
-) -> tuple[Metrics, tuple[str, ...]]:
-    """Metrics of a model on a labelled set, and the classes.
+) -> tuple[Figures, Task]:
+    """Metrics of a model on a labelled set, and its task.
 
     part: one of `PARTS`; by default the test part, or all where the set has none of its own. What
     `adapt` split off is split off alike here. listing: a CSV of every sample, its true class, the
@@ -52,9 +55,9 @@ def evaluate(
     Raises: DataError when the set holds a class that the model does not know; UsageError for a part
     that it does not have; OutputError before any work where the list cannot be written.
     """
-    if listing is not None:
-        csv_output.check_place(listing, predictions.MEASURED, option="--csv")
     source = _source(spec, settings, progress)
+    if listing is not None:
+        csv_output.check_place(listing, INPUT, option="--csv")
     progress.doing(f"reading {location}", shows=location.startswith("hf:"))
     data = open_dataset(
         location,
@@ -69,12 +72,11 @@ def evaluate(
         progress.say(f"note: {note}")
     progress.doing("building the network")
     model = build(source)
-    metrics, labels, probable = measure(model, data, split, settings, progress)
+    metrics, labels, outputs = measure(model, data, split, settings, progress)
     if listing is not None:
-        each = predictions.of_probabilities(split, model.classes, probable, top=top)
-        truth = [model.classes[label] for label in labels.tolist()]
-        _write(listing, predictions.table(each, model.classes, top=top, truth=truth))
-    return metrics, model.classes
+        each = said(model, split, outputs, top=top)
+        _write(listing, model.task.listing(each, top=top, truth=labels))
+    return metrics, model.task
 
 
 def predict(
@@ -87,10 +89,10 @@ def predict(
     top: int | None = None,
     listing: Path | None = None,
     track: Path | None = None,
-) -> list[Prediction]:
-    """The label of each input with its softmax probability, in the order of the inputs; where that
-    is below `reject_below`, the label is `UNKNOWN`. An input of a text model that is no path is a
-    text itself.
+) -> list[Any]:
+    """What the model says of each input, in the order of the inputs: for classes, the label with
+    its softmax probability; where that is below `reject_below`, the label is `UNKNOWN`. An input of
+    a text model that is no path is a text itself.
 
     top: how many classes have probabilities in a prediction, by default all; listing: a CSV of the
     predictions; track: a label track of the windows of recordings. Predictions for windows, which
@@ -100,9 +102,9 @@ def predict(
     """
     if track is not None:
         recordings.check_track(track)
-    if listing is not None:
-        csv_output.check_place(listing, predictions.PREDICTED, option="--csv")
     source = _source(spec, settings, progress)
+    if listing is not None:
+        csv_output.check_place(listing, INPUT, option="--csv")
     progress.doing("reading the inputs")
     split = open_inputs(
         inputs, modality=source.family.modality, options=reading_of(source, settings.reading)
@@ -122,8 +124,8 @@ def predict(
     if track is not None:
         recordings.write_track(track, each, rate=model.view.rate)
     if listing is not None:
-        short = [predictions.shortened(one, top) for one in each]
-        _write(listing, predictions.table(short, model.classes, top=top))
+        short = [shortened(one, top) for one in each]
+        _write(listing, model.task.listing(short, top=top, truth=None))
     return each
 
 
@@ -139,10 +141,10 @@ def features(
     """Write the embeddings of a set, labelled or not, to a safetensors file and return the shapes.
 
     `features` is `(n, D)` fp32, or the flattened activations after stage `at`, under the names of
-    its tensors; `labels` is `(n,)` int64, and there where the set has labels. Rows are the set's
-    samples in order, train before test; a `.json` file of the same name beside it names the classes
-    and the samples. Both may replace what is there, unless only one of them is: that is something
-    else, such as a model's weights.
+    its tensors; `labels` is there where the set has labels, as its task has them: `(n,)` int64 for
+    classes, `(n, K)` for other tasks. Rows are the set's samples in order, train before test; a
+    `.json` file of the same name beside it names the classes and the samples. Both may replace what
+    is there, unless only one of them is: that is something else, such as a model's weights.
 
     Raises: UsageError for another suffix than `.safetensors`; OutputError before any work where
     one of the two files cannot be written or should not be replaced; DataError when the activations
@@ -167,14 +169,14 @@ def features(
         )
     source = _source(spec, settings, progress)
     progress.doing(f"reading {location}", shows=location.startswith("hf:"))
-    split, classes = open_samples(
+    split, task = open_samples(
         location,
         modality=source.family.modality,
         options=reading_of(source, settings.reading),
         offline=settings.offline,
     )
     progress.doing("building the network")
-    model = build(usual(source), classes=classes or source.classes or ("class",))
+    model = build(usual(source), task=task or source.task or of_classes(["class"]))
     _say_notes(split, progress)
     stop = model.backbone.depth if at is None else model.backbone.resolve(at) + 1
     import torch
@@ -209,11 +211,12 @@ def features(
         )
     for name, width in widths.items():
         distributed.all_reduce(tensors.setdefault(name, torch.zeros(len(split), width)))
-    if classes:
+    if task is not None:
         tensors["labels"] = torch.from_numpy(split.labels)
     if distributed.is_main():
         model_files.write_weights(out, tensors)
-        filesystem.write_json(beside, {"classes": list(classes), "samples": list(split.ids)})
+        names = list(task.outputs) if task is not None else []
+        filesystem.write_json(beside, {"classes": names, "samples": list(split.ids)})
     distributed.barrier()
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 

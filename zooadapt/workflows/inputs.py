@@ -10,10 +10,10 @@ from typing import Any
 
 from zooadapt.data import Dataset, dataset_of, open_dataset
 from zooadapt.data.reading import existing
-from zooadapt.heads import label_issues
 from zooadapt.runtime import memory, outputs
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.timing import Clock
+from zooadapt.tasks import label_issues
 from zooadapt.training import resume
 from zooadapt.training.config import Request
 from zooadapt.training.resume import Interrupted

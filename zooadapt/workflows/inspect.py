@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 
 
 def inspect(
@@ -22,7 +23,7 @@ def inspect(
     from zooadapt.data.synthesis import synthesise
     from zooadapt.training import cost_model
 
-    model = build(source, classes=source.classes or ("class",))
+    model = build(source, task=source.task or of_classes(["class"]))
     raws = synthesise(source.family.modality, batch_size, view=model.view)
     batch = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
     progress.doing("measuring the stages")

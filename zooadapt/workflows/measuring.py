@@ -21,6 +21,7 @@ from zooadapt.errors import (
 from zooadapt.runtime import distributed, failures
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.wording import counted
+from zooadapt.tasks.task import Task as LabelTask
 from zooadapt.workflows.rank_options import RankRequest
 from zooadapt.workflows.source_measurement import Measurement, measure
 from zooadapt.zoo.sources import Source, open_source
@@ -36,7 +37,7 @@ class Task:
     name: str
     sample: Split
     first: Split
-    classes: tuple[str, ...]
+    learned: LabelTask
     request: RankRequest
     ends: float | None
     """The `time.time()` after which it is not begun; None where it is begun in any case."""
@@ -149,7 +150,7 @@ def _outcome(task: Task, source: Source, progress: Progress) -> Outcome:
     if (late := _late(task)) is not None:
         return late
     try:
-        return measure(source, task.sample, task.first, task.classes, task.request, progress)
+        return measure(source, task.sample, task.first, task.learned, task.request, progress)
     except Exception as error:
         return _expected(error)
 

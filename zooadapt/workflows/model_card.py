@@ -7,7 +7,6 @@ time of day or name of its user is in a card.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +14,10 @@ from typing import Any
 from zooadapt.backbone.pretrained import Model
 from zooadapt.data import Dataset, modalities
 from zooadapt.family import config_keys
-from zooadapt.heads.metrics import BINS, Metrics
 from zooadapt.heads.text_baseline import BaselineResult
+from zooadapt.runtime.markdown import escape
 from zooadapt.runtime.version import __version__
-from zooadapt.runtime.wording import counted
+from zooadapt.tasks.figures import Figures
 from zooadapt.training.plan import Plan
 from zooadapt.workflows import best
 from zooadapt.zoo.hub import records
@@ -26,17 +25,14 @@ from zooadapt.zoo.hub.card import BEGIN, END, FOLDER, join
 from zooadapt.zoo.sources import Source
 
 _HUB = "https://huggingface.co"
-_MOST_CLASSES = 40
-_MOST_LISTED = 1000
-_FEW = 10
 
 
 def compose(
     plan: Plan,
     model: Model,
     data: Dataset,
-    val: Metrics,
-    test: Metrics | None,
+    val: Figures,
+    test: Figures | None,
     *,
     text_baselines: Sequence[BaselineResult],
     notes: Sequence[str],
@@ -49,22 +45,19 @@ def compose(
 
 
 def _front(
-    plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None
+    plan: Plan, model: Model, data: Dataset, val: Figures, test: Figures | None
 ) -> dict[str, Any]:
-    source, task = model.source, data.train.kind.pipeline_tag
+    source, task = model.source, model.task.hub_task(data.train.kind.pipeline_tag)
     measured, split = (test, "test") if test else (val, plan.val)
     hub_set = _hub_set(data)
     kind = {"type": hub_set or "private", "name": hub_set or "target data", "split": split}
-    scores = [
-        {"type": "accuracy", "value": round(measured.accuracy, 6)},
-        {"type": "f1", "name": "macro F1", "value": round(measured.macro_f1, 6)},
-    ]
+    scores = model.task.hub_metrics(measured)
     result = {"task": {"type": task}, "dataset": kind, "metrics": scores}
     front: dict[str, Any] = {
         "library_name": source.family.export_library(source.config),
         "pipeline_tag": task,
         "tags": [task, "zooadapt", source.family.name],
-        "metrics": ["accuracy", "f1"],
+        "metrics": [one["type"] for one in scores],
         "model-index": [{"name": "adapted model", "results": [result]}],
     }
     base = None if plan.from_scratch else _base(source)
@@ -102,7 +95,7 @@ def _hub_set(data: Dataset) -> str | None:
 
 
 def _body(
-    plan: Plan, model: Model, data: Dataset, val: Metrics, test: Metrics | None,
+    plan: Plan, model: Model, data: Dataset, val: Figures, test: Figures | None,
     text_baselines: Sequence[BaselineResult], notes: Sequence[str],
     chosen_from: Mapping[str, Any] | None,
 ) -> list[str]:  # fmt: skip
@@ -116,25 +109,14 @@ def _body(
             (f"{names[part]}, {result.baseline.title} instead", m)
             for part, m in sorted(result.metrics.items())
         ]
-    rows = [
-        f"| {label} | {_percent(m)} | {m.macro_f1:.3f} | {_error(m)} | {m.n} |"
-        for label, m in figures
-    ]
     parts = [
-        f"# {kind.capitalize()} classification into {len(model.classes)} classes\n",
+        f"# {kind.capitalize()} {model.task.title}\n",
         _origin(plan, model.source),
-        "| measured on | accuracy (95 % interval) | macro F1 | calibration error | n |\n"
-        "|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
-        f"The calibration error is the expected one over {BINS} bins of equally many predictions; "
-        "in brackets what so few would show if every confidence were exact.\n",
+        *model.task.card_summary(figures),
         "## Use\n",
         *_usage(model),
-        "## Classes\n",
-        _class_table(model.classes, measured),
-    ]  # fmt: skip
-    if len(model.classes) <= _MOST_CLASSES:
-        parts += ["## Confusion\n", "Rows are true classes, columns predictions.\n",
-                  _confusion_table(model.classes, measured)]  # fmt: skip
+        *model.task.card_sections(measured),
+    ]
     made = {
         "strategy": f"`{plan.strategy}`",
         "seed": plan.seed,
@@ -176,56 +158,16 @@ def _usage(model: Model) -> list[str]:
 
 
 def _limits(
-    plan: Plan, model: Model, val: Metrics, test: Metrics | None, notes: Sequence[str]
+    plan: Plan, model: Model, val: Figures, test: Figures | None, notes: Sequence[str]
 ) -> list[str]:
     measured = test or val
     lines = [
-        "It answers with one of the classes above, whatever it is shown.",
+        *model.task.limits(measured),
         f"The figures are of {measured.n} samples of the publisher's data; other data, or other "
         "shares of the classes, will give others.",
     ]
     if test is None:
         lines.append(f"There was no test part: the figures are of the validation ({plan.val}).")
-    few = int((measured.confusion.of_class < _FEW).sum())
-    if few:
-        rare = counted(few, "class", "classes")
-        lines.append(f"The recall of {rare} was measured on fewer than {_FEW} samples.")
     if not model.source.origin.license:
         lines.append("The licence of the source is not known.")
     return lines + [escape(note) for note in notes]
-
-
-def _class_table(classes: Sequence[str], metrics: Metrics) -> str:
-    if len(classes) > _MOST_LISTED:
-        return f"`config.json` names all {len(classes):,} of them.\n"
-    true, hits = metrics.confusion.of_class, metrics.confusion.hits
-    lines = ["| # | class | recall | n |", "|---|---|---|---|"]
-    for k, name in enumerate(classes):
-        recall = f"{hits[k] / true[k]:.3f}" if true[k] else "–"
-        lines.append(f"| {k} | {escape(name)} | {recall} | {true[k]} |")
-    return "\n".join(lines) + "\n"
-
-
-def _confusion_table(classes: Sequence[str], metrics: Metrics) -> str:
-    head = "| | " + " | ".join(escape(name) for name in classes) + " |"
-    lines = [head, "|---" * (len(classes) + 1) + "|"]
-    for name, row in zip(classes, metrics.confusion.matrix(), strict=True):
-        lines.append(f"| **{escape(name)}** | " + " | ".join(map(str, row)) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _percent(metrics: Metrics) -> str:
-    low, high = metrics.interval
-    return f"{metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _error(metrics: Metrics) -> str:
-    calibration = metrics.calibration
-    return "–" if calibration is None else f"{calibration.error:.3f} ({calibration.by_chance:.3f})"
-
-
-def escape(name: str) -> str:
-    """A name from the data as text that no Markdown, table or HTML reader takes for markup, and
-    none makes a link, a mention or a formula of."""
-    text = html.escape("".join(c if c.isprintable() else "\ufffd" for c in name), quote=False)
-    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|~:@$=" else c for c in text)

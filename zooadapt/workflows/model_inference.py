@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zooadapt.backbone.pretrained import Model
-from zooadapt.data import Dataset, ReadOptions, Split, by_value
-from zooadapt.errors import DataError, UsageError
+from zooadapt.data import Dataset, ReadOptions, Split
+from zooadapt.data.dataset import Window
+from zooadapt.errors import UsageError
 from zooadapt.runtime import distributed, filesystem
 from zooadapt.runtime.progress import Progress
-from zooadapt.workflows import predictions
-from zooadapt.workflows.predictions import UNKNOWN, Prediction
+from zooadapt.tasks import AUTO
+from zooadapt.tasks.predictions import Prediction, WindowPrediction
 from zooadapt.workflows.settings import Settings
 from zooadapt.zoo.sources import Source
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from zooadapt.backbone.activations import ActivationStore
     from zooadapt.backbone.engine import Engine
     from zooadapt.backbone.precision import Mode
-    from zooadapt.heads.metrics import Metrics
+    from zooadapt.tasks.figures import Figures
 
 ALL = "samples"
 PARTS = ("train", "val", "test", "all")
@@ -36,33 +37,21 @@ PARTS = ("train", "val", "test", "all")
 
 def measure(
     model: Model, data: Dataset, split: Split, settings: Settings, progress: Progress
-) -> tuple[Metrics, np.ndarray, np.ndarray]:
-    """The metrics of a model on a part of a labelled set, the model's number `(n,)` of each
-    sample's class, and the `(n, K)` probabilities.
+) -> tuple[Figures, np.ndarray, np.ndarray]:
+    """The metrics of a model on a part of a labelled set, the labels as the model's task has them,
+    and the `(n, K)` outputs.
 
     Raises: DataError when the part holds a class that the model does not know.
     """
-    # Classes of tables are distinguished by value, those of older models were by spelling.
-    rows = {name: row for row, name in enumerate(by_value(model.classes))}
-    rows |= {name: row for row, name in enumerate(model.classes)}
-    unknown = sorted({data.classes[k] for k in np.unique(split.labels)} - set(rows))
-    if unknown:
-        raise DataError(
-            f"'{data.location}' holds classes that the model does not know: "
-            f"{', '.join(unknown[:5])}",
-            thing=unknown[0],
-            remedy=f"its classes are {', '.join(model.classes[:20])}",
-        )
-    labels = np.array([rows.get(name, -1) for name in data.classes])[split.labels]
-    from zooadapt.heads.metrics import of_probabilities
-
-    probable = probabilities(model, split, settings, progress)
-    return of_probabilities(probable, labels), labels, probable
+    task = model.task
+    labels = task.aligned(split.labels, data.task, where=data.location)
+    outputs = outputs_of(model, split, settings, progress)
+    return task.measure(task.answers(outputs), labels, outputs=outputs), labels, outputs
 
 
-def probabilities(model: Model, split: Split, settings: Settings, progress: Progress) -> np.ndarray:
-    """The `(n, K)` softmax probabilities of a split's samples, in fp32."""
-    return _logits(model, split, settings, progress).softmax(1).numpy()
+def outputs_of(model: Model, split: Split, settings: Settings, progress: Progress) -> np.ndarray:
+    """The `(n, K)` probabilities or values of a split's samples, in fp32."""
+    return model.task.outputs_of(_logits(model, split, settings, progress))
 
 
 def predictions_of(
@@ -73,25 +62,40 @@ def predictions_of(
     *,
     reject_below: float = 0.0,
     top: int | None = None,
-) -> list[Prediction]:
-    """The predictions for a split's samples, in order.
+) -> list[Any]:
+    """What the model says of a split's samples, in order: `Answer`s of its task.
 
     Raises: UsageError when samples can be rejected and the model has a class of that name.
     """
-    if reject_below > 0 and UNKNOWN in model.classes:
-        raise UsageError(
-            f"the model has a class '{UNKNOWN}', which is what a rejected input would be called",
-            thing="--reject-below",
-            remedy="leave it out and compare the probabilities",
-        )
-    probable = probabilities(model, split, settings, progress)
-    return predictions.of_probabilities(
-        split,
-        model.classes,
-        probable,
-        top=top,
-        reject_below=reject_below,
-        background=model.source.cutting.get("background"),
+    model.task.say(np.empty((0, len(model.classes))), [], [], top=top, reject_below=reject_below)
+    outputs = outputs_of(model, split, settings, progress)
+    return said(model, split, outputs, top=top, reject_below=reject_below)
+
+
+def said(
+    model: Model,
+    split: Split,
+    outputs: np.ndarray,
+    *,
+    top: int | None = None,
+    reject_below: float = 0.0,
+) -> list[Any]:
+    """What the model says of a split's samples by its `(n, K)` outputs."""
+    texts = [split.text(index) for index in range(len(split))]
+    each = model.task.say(outputs, split.ids, texts, top=top, reject_below=reject_below)
+    background = model.source.cutting.get("background")
+    return [_in_time(one, split.window(k), background) for k, one in enumerate(each)]
+
+
+def _in_time(prediction: Any, window: Window | None, background: str | None) -> Any:
+    """A class that was predicted for a part of a recording, with its times."""
+    if window is None or not isinstance(prediction, Prediction):
+        return prediction
+    return WindowPrediction(
+        **vars(prediction) | {"input": window.recording},
+        start=window.start,
+        end=window.end,
+        background=prediction.label == background,
     )
 
 
@@ -142,7 +146,13 @@ def reading_of(source: Source, reading: ReadOptions) -> ReadOptions:
     if cutting and reading.window is None:
         hop = reading.hop or min(cutting["hop"], cutting["window"])
         reading = replace(reading, window=cutting["window"], hop=hop)
-    return replace(reading, white=source.white)
+    return replace(reading, white=source.white, task=_task_of(source, reading))
+
+
+def _task_of(source: Source, reading: ReadOptions) -> str:
+    if reading.task != AUTO or source.task is None:
+        return reading.task
+    return source.task.name
 
 
 def seed_of(source: Source) -> int:

@@ -20,6 +20,7 @@ from zooadapt.runtime import distributed, outputs
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.timing import Clock
 from zooadapt.runtime.version import __version__
+from zooadapt.tasks import of_classes
 from zooadapt.training.history import History
 from zooadapt.training.language_model import LanguageModel, bits_per_symbol
 from zooadapt.training.pretrain_options import PretrainRequest
@@ -69,7 +70,7 @@ def _pretrain(request: PretrainRequest, progress: Progress) -> dict[str, Any]:
             license=None,
         )
         source = Source(origin=nowhere, family=family, config=config)
-        model = build(source, classes=("class",), from_scratch=True, seed=request.seed)
+        model = build(source, task=of_classes(["class"]), from_scratch=True, seed=request.seed)
         engine = Engine(precision="fp32", channels_last=False)
         engine.place(model.backbone)
         language_model = LanguageModel(

@@ -57,7 +57,7 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
     with clock.part("data"):
         candidates.drop_unsuitable(opened, request.seed)
         pool, notes = _distinct(_drawn(opened.train, request))
-    order, stopped = stratified_order(pool.labels, request.seed), rank_report.DECIDED
+    order, stopped = stratified_order(pool.strata, request.seed), rank_report.DECIDED
     samples = [pool.subset(np.sort(order[:size])) for size in _sizes(pool, opened)]
     contest = _Contest(
         candidates=candidates,
@@ -135,9 +135,7 @@ class _Contest:
             return None
         self.progress.doing("measuring the baselines")
         with self.clock.part("baselines"):
-            scores, notes = measure_baselines(
-                sample, len(self.data.classes), seed=self.request.seed
-            )
+            scores, notes = measure_baselines(sample, self.data.task, seed=self.request.seed)
         self.notes += [note for note in notes if note not in self.notes]
         return Round(
             n=len(sample),
@@ -181,7 +179,7 @@ class _Contest:
                 name=name,
                 sample=sample,
                 first=self.first,
-                classes=self.data.classes,
+                learned=self.data.task,
                 request=self.request,
                 ends=ends if number else None,
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from zooadapt.data import Dataset
 from zooadapt.errors import ZooadaptError
-from zooadapt.heads import metrics
+from zooadapt.tasks import metrics
 from zooadapt.workflows import advice
 from zooadapt.workflows.expected_accuracy import coefficients, expect
 from zooadapt.workflows.rank_options import RankRequest

@@ -11,8 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from zooadapt.data import Split
-from zooadapt.heads import baselines, metrics, text_baseline
-from zooadapt.heads.metrics import Comparison
+from zooadapt.heads import text_baseline
+from zooadapt.tasks import metrics
+from zooadapt.tasks.metrics import Comparison
+from zooadapt.tasks.task import Task
 from zooadapt.workflows.source_measurement import Measurement
 
 
@@ -141,10 +143,10 @@ def compare(
     groups, whose samples are no independent evidence, a group counts once: for the model that has
     more of its samples right."""
     if groups is None:
-        return metrics.compare(name, right, other)
+        return metrics.compare(name, ~right, ~other)
     _, numbers = np.unique(groups, return_inverse=True)
     gain = np.bincount(numbers, right.astype(float) - other)
-    return metrics.compare(name, gain > 0, gain < 0)
+    return metrics.compare(name, -gain, np.zeros(len(gain)))
 
 
 def _is_close(one: Comparison) -> bool:
@@ -154,7 +156,7 @@ def _is_close(one: Comparison) -> bool:
 
 
 def measure_baselines(
-    sample: Split, num_classes: int, *, seed: int
+    sample: Split, task: Task, *, seed: int
 ) -> tuple[tuple[BaselineScore, ...], list[str]]:
     """The baselines on a sample: the most frequent class, and those of the modality. Notes name
     those that are not installed, or used a part of the sample."""
@@ -164,7 +166,7 @@ def measure_baselines(
         title="the most frequent class",
         how="its share",
         rows=np.arange(len(labels)),
-        right=baselines.majority(labels, len(labels)) == labels,
+        right=task.errors(task.constant(labels, len(labels)), labels) == 0,
     )
     part = text_baseline.Part(
         split=sample,
@@ -173,7 +175,7 @@ def measure_baselines(
         predicted=None,
         groups=sample.groups,
     )
-    results = text_baseline.measure_baselines({"train": part}, num_classes=num_classes, seed=seed)
+    results = text_baseline.measure_baselines({"train": part}, task=task, seed=seed)
     scores = []
     for result in results:
         rows, right = result.right["val"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from zooadapt.errors import OutputError, UsageError
 from zooadapt.runtime import filesystem, outputs
 from zooadapt.runtime.wording import printable
-from zooadapt.workflows.predictions import UNKNOWN, Prediction, WindowPrediction
+from zooadapt.tasks.predictions import UNKNOWN, Prediction, WindowPrediction
 
 RAVEN = ".selections.txt"
 """How the name of a selection table for Raven ends; every other label track is for Audacity."""

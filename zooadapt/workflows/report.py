@@ -14,10 +14,10 @@ from zooadapt.data import Dataset, Split
 from zooadapt.family import FILES
 from zooadapt.heads import text_baseline
 from zooadapt.heads.findings import Findings
-from zooadapt.heads.label_issues import KEEP
-from zooadapt.heads.metrics import Metrics
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.version import __version__
+from zooadapt.tasks.figures import Figures
+from zooadapt.tasks.label_issues import KEEP
 from zooadapt.training.history import History
 from zooadapt.training.plan import Plan
 from zooadapt.workflows import advice, learned_samples, model_card, symbols
@@ -51,8 +51,8 @@ def compose(
     splits: Mapping[str, Split],
     proof: FrozenProof,
     history: History,
-    val: Metrics,
-    test: Metrics | None,
+    val: Figures,
+    test: Figures | None,
     seconds: Mapping[str, float],
     findings: Findings,
     decisions: Sequence[Choice],
@@ -73,6 +73,7 @@ def compose(
     lost = advice.defeat(
         findings.text_baselines,
         {"val": val} | ({"test": test} if test else {}),
+        task=model.task,
         metric=plan.recipe.metric,
         curve=None if plan.trained else findings.curve,
         samples=plan.train_samples,
@@ -93,6 +94,7 @@ def compose(
         "source": origin,
         "chosen_from": chosen_from,
         "strategy": plan.strategy,
+        "task": plan.task,
         "num_classes": plan.num_classes,
         "classes": list(model.classes),
         **scores,
@@ -126,10 +128,11 @@ def compose(
         },
         "versions": versions(),
     }
-    result |= (test or val).confusion.to_json() | findings.to_json()
+    result |= (test or val).details() | findings.to_json()
     native = dict(source.family.native_config(source.config, model.classes))
     files = native.pop(FILES, {})
     facts = _facts(plan, model, data, origin, scores)
+    facts["task"] = {"name": model.task.name} | model.task.facts()
     if tuple(source.family.classes(native) or ()) != model.classes:
         facts["classes"] = list(model.classes)  # the family's own config does not name them
     if findings.temperature is not None:
@@ -189,8 +192,8 @@ def _facts(
     }
 
 
-def _reliability(metrics: Metrics) -> list[dict[str, Any]] | None:
-    calibrated = metrics.calibration
+def _reliability(metrics: Figures) -> list[dict[str, Any]] | None:
+    calibrated = getattr(metrics, "calibration", None)
     return None if calibrated is None else [asdict(each) for each in calibrated.bins]
 
 

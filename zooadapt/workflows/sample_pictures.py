@@ -19,8 +19,8 @@ from zooadapt.data.splits import TRAIN, VAL
 from zooadapt.errors import ZooadaptError
 from zooadapt.family.modality import Clip
 from zooadapt.heads.answers import Answers
-from zooadapt.heads.label_issues import LabelIssues
-from zooadapt.heads.metrics import sign_test
+from zooadapt.tasks.label_issues import LabelIssues
+from zooadapt.tasks.metrics import sign_test
 from zooadapt.training.operation_counts import OPERATIONS
 from zooadapt.workflows.html_report.examples import Example, Examples, Picture
 

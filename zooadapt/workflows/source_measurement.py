@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zooadapt.backbone.activations import ActivationStore
 from zooadapt.backbone.cache import Cache
@@ -29,6 +29,7 @@ from zooadapt.runtime import distributed, filesystem
 from zooadapt.runtime.measurements import remember
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.timing import elapsed
+from zooadapt.tasks.task import Task
 from zooadapt.training import pooling
 from zooadapt.workflows.rank_options import BATCH, RankRequest
 from zooadapt.zoo.sources import Source
@@ -91,7 +92,7 @@ def measure(
     source: Source,
     sample: Split,
     first: Split,
-    classes: tuple[str, ...],
+    task: Task,
     request: RankRequest,
     progress: Progress,
 ) -> Measurement:
@@ -104,7 +105,7 @@ def measure(
     progress.doing(f"building {source.name}")
     builder = partial(
         build,
-        classes=classes,
+        task=task,
         input_size=request.input_size,
         max_length=request.max_length,
         seed=request.seed,
@@ -122,13 +123,13 @@ def measure(
         )
     labels, groups = torch.from_numpy(sample.labels), sample.groups
     progress.doing(f"fitting heads to the features of {source.name}")
-    score = partial(_score, labels=labels, num_classes=len(classes), groups=groups)
+    score = partial(_score, labels=labels, task=task, groups=groups)
     head = score(rows)
     heads = {END: head} | {
         name: score(features) for name, features in stages.items() if features.isfinite().all()
     }
     stage = min(heads, key=lambda name: heads[name].loss)
-    predicted = baselines.nearest_others(rows, labels, len(classes), groups=groups)
+    predicted = baselines.nearest_others(rows, labels, task, groups=groups)
     untrained = None
     if len(sample) == len(first):
         random = builder(model.source, from_scratch=True)
@@ -141,9 +142,9 @@ def measure(
         head=head,
         stage=stage,
         stage_head=heads[stage],
-        neighbours=float((predicted == sample.labels).mean()),
-        log_evidence=reference_scores.log_evidence(rows, labels, len(classes)),
-        h_score=reference_scores.h_score(rows, labels, len(classes)),
+        neighbours=float((task.errors(predicted, sample.labels) == 0).mean()),
+        log_evidence=reference_scores.log_evidence(rows, labels, len(task.outputs)),
+        h_score=reference_scores.h_score(rows, labels, len(task.outputs)),
         untrained=untrained,
         cost=_cost(model, engine, first, batch_size),
         parameters=sum(p.numel() for p in backbone.net.parameters()) - _head_size(backbone),
@@ -221,11 +222,12 @@ def _computed(
     return rows.pop(END), rows
 
 
-def _score(rows: Tensor, labels: Tensor, num_classes: int, groups: np.ndarray | None) -> HeadScore:
-    logits = fitting.fit_head(in_memory(rows), labels, num_classes, groups=groups).held_out_logits
+def _score(rows: Tensor, labels: Tensor, task: Task, groups: np.ndarray | None) -> HeadScore:
+    logits = fitting.fit_head(in_memory(rows), labels, task, groups=groups).held_out_logits
+    answers = task.answers(task.outputs_of(logits))
     return HeadScore(
-        right=(logits.argmax(1) == labels).numpy(),
-        loss=float(nn.functional.cross_entropy(logits, labels)),
+        right=task.errors(answers, labels.numpy()) == 0,
+        loss=float(task.losses(logits, labels).mean()),
     )
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zooadapt import tasks
 from zooadapt.errors import DataError
 from zooadapt.family import FILES, Family, config_keys, further_files
 from zooadapt.runtime import model_files
+from zooadapt.tasks.task import Task
 from zooadapt.zoo import hub, registry
 from zooadapt.zoo.locations import locate
 
@@ -29,6 +31,16 @@ class Source:
         """Class names of the source head's rows, in order; None where the config has none."""
         named = config_keys.names(config_keys.nested(self.config, "zooadapt"), "classes")
         return named or tuple(self.family.classes(self.config) or ()) or None
+
+    @property
+    def task(self) -> Task | None:
+        """What its head predicts; None where the config names no classes.
+
+        Raises: DataError for a task that this version does not know.
+        """
+        names = self.classes
+        facts = config_keys.nested(self.config, "zooadapt")
+        return None if names is None else tasks.of_facts(names, facts)
 
     @property
     def white(self) -> int | None:

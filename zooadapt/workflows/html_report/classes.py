@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zooadapt.heads.metrics import Confusion, wilson
+from zooadapt.tasks.metrics import Confusion, wilson
 from zooadapt.workflows.html_report.examples import Examples
 
 MOST_DRAWN = 24

@@ -105,6 +105,9 @@ class Metrics:
     """None for predictions without confidence."""
     confusion: Confusion
 
+    def details(self) -> dict[str, Any]:
+        return self.confusion.to_json()
+
     def summary(self) -> dict[str, Any]:
         calibrated = self.calibration
         return {
@@ -251,11 +254,11 @@ class Comparison:
     """The second one's."""
     n: int
     better: int
-    """Samples that only the first one has right."""
+    """Samples that only the first one has right, or about which it is less wrong."""
     worse: int
-    """Samples that only the second one has right."""
+    """Samples that only the second one has right, or about which it is less wrong."""
     p: float
-    """Of McNemar's exact test."""
+    """Of McNemar's exact test, which is a sign test."""
 
     @property
     def significant(self) -> bool:
@@ -266,12 +269,12 @@ class Comparison:
         return asdict(self) | {"told_apart": self.significant}
 
 
-def compare(name: str, right: np.ndarray, other: np.ndarray) -> Comparison:
-    """Two models by `(n,)` bools, whether each has a sample right: McNemar's exact test, which is a
-    sign test on the samples where they differ."""
-    better, worse = int((right & ~other).sum()), int((other & ~right).sum())
+def compare(name: str, errors: np.ndarray, others: np.ndarray) -> Comparison:
+    """Two models by how wrong each is about `(n,)` samples: a sign test on the samples where they
+    differ, which for right and wrong is McNemar's exact test."""
+    better, worse = int((errors < others).sum()), int((errors > others).sum())
     p = sign_test(better, worse)
-    return Comparison(name=name, n=len(right), better=better, worse=worse, p=p)
+    return Comparison(name=name, n=len(errors), better=better, worse=worse, p=p)
 
 
 def sign_test(better: int, worse: int) -> float:

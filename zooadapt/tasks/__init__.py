@@ -1,0 +1,85 @@
+"""What is learned: how labels are read, and how predictions of them are judged.
+
+A task is one module and one line of `TASKS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zooadapt.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zooadapt.runtime.choice import Choice
+    from zooadapt.tasks.cells import Cell
+    from zooadapt.tasks.task import Task
+
+TASKS: Mapping[str, str] = {
+    "classification": "zooadapt.tasks.classification:Classification",
+}
+"""Where each task is, by its name."""
+DEFAULT = "classification"
+AUTO = "auto"
+"""The task that the labels look like."""
+
+
+def named(name: str) -> type[Task]:
+    """The task of this name. Raises: DataError for one that this version does not know."""
+    if name not in TASKS:
+        raise DataError(
+            f"'{name}' is no task that this version knows",
+            thing=name,
+            remedy=f"its tasks are {', '.join(TASKS)}",
+        )
+    module, _, attribute = TASKS[name].partition(":")
+    task: type[Task] = getattr(importlib.import_module(module), attribute)
+    return task
+
+
+def of_classes(names: Sequence[str]) -> Task:
+    """Classification into these classes."""
+    return named(DEFAULT).from_facts(names, {})
+
+
+def read(
+    cells: Sequence[Cell],
+    *,
+    columns: Sequence[str],
+    wanted: str,
+    row: Callable[[int], str],
+) -> tuple[Task, np.ndarray, tuple[Choice, ...]]:
+    """The task that is wanted, or with `AUTO` the one that the labels look like; the labels as an
+    array, and the choice.
+
+    Raises: as `Task.read`.
+    """
+    from zooadapt.tasks.detection import detect
+
+    name, choices = (wanted, ()) if wanted != AUTO else detect(cells, columns=columns)
+    task, labels = named(name).read(cells, columns=columns, row=row)
+    return task, labels, choices
+
+
+def lacking(
+    cells: Sequence[Cell], *, columns: Sequence[str], wanted: str
+) -> Callable[[Cell], bool]:
+    """Tells which of these cells are no label."""
+    from zooadapt.tasks.detection import detect
+
+    name = wanted if wanted != AUTO else detect(cells, columns=columns)[0]
+    return named(name).lacks
+
+
+def of_facts(outputs: Sequence[str], facts: Mapping[str, Any]) -> Task:
+    """The task of an export. facts: the `zooadapt` object of its config.
+
+    Raises: DataError for a task that this version does not know.
+    """
+    own = facts.get("task")
+    if not isinstance(own, Mapping):  # before there were others
+        return named(DEFAULT).from_facts(outputs, {})
+    return named(str(own.get("name"))).from_facts(outputs, own)
