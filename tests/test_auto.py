@@ -29,6 +29,7 @@ from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.config import Request
 from zooadapt.training.cost_model import Costs, Sizes
 from zooadapt.training.loop import Training
+from zooadapt.training.objectives import Supervised
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import (
     ALWAYS,
@@ -118,14 +119,15 @@ def in_phases(
     model = build(open_source("digits04"), task=of_classes(data.classes))
     loader = Inputs(data.train, model.preprocessor, view=model.view)
     labels = torch.from_numpy(data.train.labels)
-    objective = Classification(
+    objective = Supervised(
         model.backbone,
         Engine(precision="fp32", channels_last=False),
         Recipe(batch_size=8),
         loader_at=lambda freeze_at, held_out: loader,
         labels=labels,
         val_labels=labels,
-        class_weights=torch.ones(len(data.classes), dtype=torch.float64),
+        evening=torch.ones(len(data.classes), dtype=torch.float64),
+        task=data.task,
     )
     training = Training(
         objective,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from zooadapt.heads import fitting
 from zooadapt.runtime import model_files
 from zooadapt.runtime.filesystem import write_json
 from zooadapt.runtime.progress import Progress
-from zooadapt.tasks.calibration import best_scale
 from zooadapt.tasks.classification import Classification
 from zooadapt.tasks.metrics import MAX_MATRIX_CLASSES, measure
 from zooadapt.training.config import Request
@@ -41,22 +41,28 @@ def test_the_confusion_of_few_classes_is_a_matrix() -> None:
     assert measure(labels, labels, MAX_MATRIX_CLASSES + 1).confusion.to_json()["confusion"] is None
 
 
-def test_candidates_are_compared_on_a_bounded_number_of_logits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    classes, compared = 1_500, []
+@dataclass(frozen=True, kw_only=True)
+class Counting(Classification):
+    """Classification that notes how many logits it is shown at a time."""
+
+    compared: list[int] = field(default_factory=list)
+
+    def calibrate(
+        self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self.compared.append(logits.numel())
+        return super().calibrate(logits, labels, weights)
+
+
+def test_candidates_are_compared_on_a_bounded_number_of_logits() -> None:
+    classes = 1_500
     rng = torch.Generator().manual_seed(0)
     centres = torch.randn(classes, 16, generator=rng)
     labels = torch.arange(classes).repeat(3)
     x = centres[labels] + 0.01 * torch.randn(len(labels), 16, generator=rng)
-
-    def counting(logits: torch.Tensor, *rest: torch.Tensor) -> tuple[float, torch.Tensor]:
-        compared.append(logits.numel())
-        return best_scale(logits, *rest)
-
-    monkeypatch.setattr(fitting, "best_scale", counting)
-    fit = fitting.fit_head(lambda: iter(x.split(1024)), labels, Classification.of(classes))
-    assert len(compared) == len(fitting.RIDGE_PATH) and max(compared) < 1 << 22
+    task = Counting.of(classes)
+    fit = fitting.fit_head(lambda: iter(x.split(1024)), labels, task)
+    assert len(task.compared) == len(fitting.RIDGE_PATH) and max(task.compared) < 1 << 22
     assert fit.held_out_logits.shape == (3 * classes, classes)
     training = ((x @ fit.weight.T + fit.bias).argmax(1) == labels).float().mean()
     held_out = (fit.held_out_logits.argmax(1) == labels).float().mean()

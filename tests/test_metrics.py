@@ -90,7 +90,7 @@ def test_a_comparison_is_the_exact_sign_test(better: int, worse: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     first = np.array([True] * better + [False] * worse + [True] * 7 + [False] * 3)
     second = np.array([False] * better + [True] * worse + [True] * 7 + [False] * 3)
-    comparison = compare("second", first, second)
+    comparison = compare("second", ~first, ~second)
     p = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
     counts = comparison.better, comparison.worse, comparison.n
     assert counts == (better, worse, better + worse + 10)

@@ -22,6 +22,7 @@ from zooadapt.heads import text_baseline
 from zooadapt.heads.bag_of_words import Predictor
 from zooadapt.heads.learning_curve import Point, extrapolate
 from zooadapt.runtime.progress import Progress
+from zooadapt.tasks import of_classes
 from zooadapt.tasks.metrics import compare, measure
 from zooadapt.training.config import Request
 from zooadapt.workflows import advice
@@ -165,7 +166,7 @@ def test_the_texts_of_pairs_are_counted_separately() -> None:
     labels = np.arange(120) % 2
     pairs = [TextPair(f"{'xy'[rng.integers(2)]}q", f"{'xy'[k]}q") for k in labels]
     train, test = np.arange(80), np.arange(80, 120)
-    (predicted,) = Predictor(pairs).predict(labels, [(train, test)])
+    (predicted,) = Predictor(pairs).predict(of_classes("ab"), labels, [(train, test)])
     assert (predicted == labels[test]).all()
 
 
@@ -173,7 +174,7 @@ def test_the_texts_of_pairs_are_counted_separately() -> None:
 def test_uninformative_texts_get_the_most_frequent_class(texts: list[str]) -> None:
     labels = np.array([0, 1, 1] * 4)
     (predicted, untrained) = Predictor(texts).predict(
-        labels, [(np.arange(9), np.arange(9, 12)), (np.arange(0), np.arange(2))]
+        of_classes("ab"), labels, [(np.arange(9), np.arange(9, 12)), (np.arange(0), np.arange(2))]
     )
     assert predicted.tolist() == [1, 1, 1] and len(untrained) == 2
 
@@ -183,7 +184,7 @@ def result(baseline: np.ndarray, model: np.ndarray) -> text_baseline.BaselineRes
     return text_baseline.BaselineResult(
         baseline=text_baseline.BASELINES[0],
         metrics={"val": measure(baseline, truth, 2)},
-        comparisons={"val": compare("tfidf", model == truth, baseline == truth)},
+        comparisons={"val": compare("tfidf", model != truth, baseline != truth)},
         how="held out",
         sampled={},
     )
@@ -199,6 +200,7 @@ def test_advice_names_a_source_and_a_number_of_labels() -> None:
         lost = advice.defeat(
             [result(baseline.astype(int), model.astype(int))],
             {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
+            task=of_classes("ab"),
             metric="accuracy",
             curve=extrapolate(points),
             samples=400,
@@ -209,6 +211,7 @@ def test_advice_names_a_source_and_a_number_of_labels() -> None:
     lost = advice.defeat(
         [result((np.arange(100) < 20).astype(int), model.astype(int))],
         {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
+        task=of_classes("ab"),
         metric="accuracy",
         curve=extrapolate(few),  # level, and of so few that it may as well rise
         samples=40,
@@ -218,6 +221,7 @@ def test_advice_names_a_source_and_a_number_of_labels() -> None:
     assert not advice.defeat(
         [result(model.astype(int), model.astype(int))],
         {"val": measure(model.astype(int), np.zeros(100, dtype=int), 2)},
+        task=of_classes("ab"),
         metric="accuracy",
         curve=None,
         samples=400,

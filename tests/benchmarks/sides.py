@@ -54,7 +54,7 @@ class Task:
         self.data = open_dataset(
             options.data, modality=source.family.modality, options=ReadOptions()
         )
-        self.model = build(source, classes=self.data.classes)
+        self.model = build(source, task=self.data.task)
         self.backbone = self.model.backbone
         self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self.backbone.net.to(memory_format=self.layout)

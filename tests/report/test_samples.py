@@ -137,7 +137,7 @@ def test_errors_come_by_confidence_and_right_answers_in_steps() -> None:
 @pytest.fixture
 def digits(pictures: Path) -> dict[str, Any]:
     data = open_dataset(str(pictures), modality="image")
-    model = build(open_source("digits04"), classes=data.classes)
+    model = build(open_source("digits04"), task=data.task)
     nn.init.normal_(model.backbone.head.weight, generator=torch.Generator().manual_seed(0))
     engine = Engine(precision="fp32", channels_last=False)
     engine.place(model.backbone)

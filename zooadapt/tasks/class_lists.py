@@ -48,12 +48,6 @@ def predictions(
     ]
 
 
-def first_columns(*, measured: bool) -> tuple[str, ...]:
-    """The first columns of a list; `correct` is `yes` or `no`."""
-    true, right = (("truth",), ("correct",)) if measured else ((), ())
-    return (*INPUT, *true, "label", "probability", *right)
-
-
 def of_predictions(
     classes: Sequence[str],
     said: Sequence[Prediction],
@@ -62,8 +56,10 @@ def of_predictions(
     truth: np.ndarray | None,
 ) -> tuple[list[str], Iterator[list[Any]]]:
     """Columns and lines of a list: with a column for the probability of each class, in the order of
-    the classes; with `top`, the next labels and their probabilities instead."""
-    columns = list(first_columns(measured=truth is not None))
+    the classes; with `top`, the next labels and their probabilities instead; `correct` is `yes` or
+    `no`."""
+    true, right = ((), ()) if truth is None else (("truth",), ("correct",))
+    columns = [*INPUT, *true, "label", "probability", *right]
     columns += ["start", "end"] if any(isinstance(one, WindowPrediction) for one in said) else []
     if top is None:
         columns += [f"probability of {name}" for name in classes]

@@ -304,10 +304,6 @@ class Classification(Task):
     def limits(self, figures: Metrics) -> list[str]:
         return class_card.limits(figures)
 
-    @classmethod
-    def first_columns(cls, *, measured: bool) -> Sequence[str]:
-        return class_lists.first_columns(measured=measured)
-
     def doubts(self, outputs: np.ndarray, labels: np.ndarray) -> LabelIssues:
         return label_issues.find(outputs, labels)
 

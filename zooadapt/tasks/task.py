@@ -264,11 +264,6 @@ class Task(ABC):
     ) -> tuple[list[str], Iterator[list[Any]]]:
         """Columns and lines of a list of what `say` gave. truth: the labels, where known."""
 
-    @classmethod
-    @abstractmethod
-    def first_columns(cls, *, measured: bool) -> Sequence[str]:
-        """The columns that a list of this task begins with. measured: where labels are known."""
-
     def doubts(self, outputs: np.ndarray, labels: np.ndarray) -> LabelIssues | None:
         """Labels that are probably wrong, by `(n, K)` outputs of models that were not fitted to
         them; None where that cannot be told."""

@@ -55,9 +55,9 @@ def evaluate(
     Raises: DataError when the set holds a class that the model does not know; UsageError for a part
     that it does not have; OutputError before any work where the list cannot be written.
     """
-    source = _source(spec, settings, progress)
     if listing is not None:
         csv_output.check_place(listing, INPUT, option="--csv")
+    source = _source(spec, settings, progress)
     progress.doing(f"reading {location}", shows=location.startswith("hf:"))
     data = open_dataset(
         location,
@@ -102,9 +102,9 @@ def predict(
     """
     if track is not None:
         recordings.check_track(track)
-    source = _source(spec, settings, progress)
     if listing is not None:
         csv_output.check_place(listing, INPUT, option="--csv")
+    source = _source(spec, settings, progress)
     progress.doing("reading the inputs")
     split = open_inputs(
         inputs, modality=source.family.modality, options=reading_of(source, settings.reading)
