@@ -113,9 +113,9 @@ def test_a_list_says_which_samples_of_the_test_part_are_wrong(
     words: tuple[Path, Path, Any], tmp_path: Path
 ) -> None:
     data, model, report = words
-    metrics, classes = inference.evaluate(str(model), str(data), SETTINGS, Progress(), part="test",
+    metrics, task = inference.evaluate(str(model), str(data), SETTINGS, Progress(), part="test",
                                     listing=tmp_path / "e.csv")  # fmt: skip
-    assert metrics.n == report["test"]["n"] == 18 and classes == CLASSES
+    assert metrics.n == report["test"]["n"] == 18 and task.outputs == CLASSES
     assert metrics.accuracy == report["test"]["accuracy"]
     rows, texts = listed(tmp_path / "e.csv"), [row["text"] for row in listed(data)]
     assert len(rows) == 18 and {row["truth"] for row in rows} == {"'=small", "large", "mixed"}
