@@ -180,19 +180,14 @@ class Run:
         """Accuracy on what was not trained on: the held-out part, or, where only a head was fitted
         and nothing had to be held out, each sample by the head fitted without it."""
         fit, predicted = self._fitter.fit, dict(state.predicted)
+        parts: tuple[str, ...] = (VAL,)
         if fit is None or state.plan.trained:
             logits = self._logits(state, VAL, f"evaluating {VAL}")
             predicted["model"] = self._fitter.answers(logits)
-            return replace(
-                state,
-                predicted=predicted,
-                val=self._fitter.measure(logits, VAL),
-                answers=self._fitter.answers_of(logits, VAL),
-            )
-        logits = fit.held_out_logits
-        if VAL not in self._splits:
-            predicted["model"] = self._fitter.answers(logits[: len(self._labels[TRAIN])])
-        parts = self._fitter.parts
+        else:
+            logits, parts = fit.held_out_logits, self._fitter.parts
+            if VAL not in self._splits:
+                predicted["model"] = self._fitter.answers(logits[: len(self._labels[TRAIN])])
         val, answers = self._fitter.measure(logits, *parts), self._fitter.answers_of(logits, *parts)
         return replace(state, predicted=predicted, val=val, answers=answers)
 
