@@ -53,7 +53,8 @@ class HeadFitter:
         """layer: the network's own head; rows: the features of a part."""
         self._plan, self._layer, self._rows, self._splits = plan, layer, rows, splits
         self.task = task
-        """With the representation of the labels that fits best."""
+        """With the representation of the labels that fits best, and what held-out predictions told
+        of it."""
         self.learned = {name: torch.from_numpy(split.labels) for name, split in splits.items()}
         """The labels that are learned, which may differ from those in the data."""
         self.used = {name: torch.ones(len(t), dtype=torch.bool) for name, t in self.learned.items()}
@@ -150,9 +151,7 @@ class HeadFitter:
     def measure(self, logits: Tensor, *names: str) -> Figures:
         """Metrics of `(n, K)` logits, or of several times as many, on these parts together, without
         what the source has learned before, unless that is all."""
-        rows, distinct = self._measured(*names)
-        whole = self.task.outputs_of(logits).reshape(-1, len(rows), logits.shape[1])
-        outputs, labels = whole[:, rows].reshape(-1, logits.shape[1]), self.labels(*names)[rows]
+        outputs, labels, distinct = self._outputs(logits, *names)
         answers = self.task.answers(outputs)
         return self.task.measure(answers, labels, outputs=outputs, distinct=distinct)
 
@@ -166,6 +165,13 @@ class HeadFitter:
         probabilities = drawn[0] if len(drawn) == 1 else drawn.mean(0)
         rows, _ = self._measured(*names)
         return answers.of_probabilities(probabilities.numpy(), labels, rows, names)
+
+    def settle(self, logits: Tensor, *names: str) -> None:
+        """Let the task learn what it can of held-out predictions, logits as `measure` takes them,
+        before anything is measured with it."""
+        outputs, labels, _ = self._outputs(logits, *names)
+        times = len(outputs) // len(labels)
+        self.task = self.task.settled(outputs, np.concatenate([labels] * times))
 
     def answers(self, logits: Tensor) -> np.ndarray:
         """What a model of these `(n, K)` logits says."""
@@ -184,6 +190,14 @@ class HeadFitter:
         """Metrics of the answers of a model on a part, as `measure` takes them."""
         rows, distinct = self._measured(name)
         return self.task.measure(answers[rows], self.labels(name)[rows], distinct=distinct)
+
+    def _outputs(self, logits: Tensor, *names: str) -> tuple[np.ndarray, np.ndarray, int]:
+        """Outputs and labels of the samples of these parts that count for a figure, and how many of
+        them are distinct."""
+        rows, distinct = self._measured(*names)
+        whole = self.task.outputs_of(logits).reshape(-1, len(rows), logits.shape[1])
+        outputs = whole[:, rows].reshape(-1, logits.shape[1])
+        return outputs, self.labels(*names)[rows], distinct
 
     def _measured(self, *names: str) -> tuple[np.ndarray, int]:
         """`(n,)`, whether each sample of these parts counts for a figure, and how many of those

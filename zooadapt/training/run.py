@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,51 +17,23 @@ from zooadapt.backbone.staged import POOLED, StagedBackbone
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL
 from zooadapt.heads import baselines
-from zooadapt.heads.answers import Answers
 from zooadapt.heads.findings import Findings
 from zooadapt.runtime.choice import Choice
 from zooadapt.runtime.progress import Progress
-from zooadapt.tasks.figures import Figures
 from zooadapt.tasks.task import Task
 from zooadapt.tasks.validation import Validation
 from zooadapt.training import conclusions, plan_json, weight_averaging
 from zooadapt.training.checkpoint import Checkpoint
 from zooadapt.training.head_fitter import HeadFitter, read_at
-from zooadapt.training.history import History
 from zooadapt.training.loop import Training
 from zooadapt.training.plan import Plan
 from zooadapt.training.policy import Policy
 from zooadapt.training.refit import refit
-from zooadapt.training.strategies import FitPhase, TrainPhase
+from zooadapt.training.run_state import RunState
+from zooadapt.training.strategies import FitPhase
 from zooadapt.training.trainer import Trainer
 from zooadapt.training.transferability import Transferability
 from zooadapt.training.weight_averaging import State
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunState:
-    """How far a run has come. Every step of a `Run` takes one and gives the next."""
-
-    plan: Plan
-    """What was done in the end: decisions on the way may make less of what was planned."""
-    decisions: tuple[Choice, ...] = ()
-    """What was decided on the way, each with the fact it rests on."""
-    left_source: bool = False
-    """Whether the network has random weights in place of the source's."""
-    temperature: float | None = None
-    """What the head's logits are divided by."""
-    baselines: Mapping[str, Figures] = field(default_factory=dict)
-    predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Answers by baseline, and of the model, where the baselines were measured; and of the model on
-    other parts."""
-    history: History = field(default_factory=History)
-    fine_tuned: TrainPhase | None = None
-    """The phase of the best epoch, with the epochs that it took."""
-    val: Figures | None = None
-    refitted: bool = False
-    test: Figures | None = None
-    answers: Answers | None = None
-    """The answers that the scores of the test part, or else those of `val`, are made of."""
 
 
 class Run:
@@ -117,6 +88,11 @@ class Run:
     def alike(self) -> Mapping[bytes, bytes]:
         """Contents that are nearly equal to another one, each with that one."""
         return self._fitter.alike
+
+    @property
+    def task(self) -> Task:
+        """What is learned, with what held-out predictions told of it after `validate`."""
+        return self._fitter.task
 
     def fit(self) -> RunState:
         """Fit the head on the training part's features, if the plan does; find label issues, and
@@ -177,17 +153,19 @@ class Run:
         return state if probe is None else self._choose(state, probe, training)
 
     def validate(self, state: RunState) -> RunState:
-        """Accuracy on what was not trained on: the held-out part, or, where only a head was fitted
-        and nothing had to be held out, each sample by the head fitted without it."""
+        """Settle the task on, and measure the model by, what was not trained on: the held-out part,
+        or, where only a head was fitted and nothing had to be held out, each sample by the head
+        fitted without it."""
         fit, predicted = self._fitter.fit, dict(state.predicted)
         parts: tuple[str, ...] = (VAL,)
         if fit is None or state.plan.trained:
-            logits = self._logits(state, VAL, f"evaluating {VAL}")
-            predicted["model"] = self._fitter.answers(logits)
+            logits = own = self._logits(state, VAL, f"evaluating {VAL}")
         else:
             logits, parts = fit.held_out_logits, self._fitter.parts
-            if VAL not in self._splits:
-                predicted["model"] = self._fitter.answers(logits[: len(self._labels[TRAIN])])
+            own = logits[: len(self._labels[TRAIN])]
+        self._fitter.settle(logits, *parts)
+        if parts == (VAL,) or VAL not in self._splits:
+            predicted["model"] = self._fitter.answers(own)
         val, answers = self._fitter.measure(logits, *parts), self._fitter.answers_of(logits, *parts)
         return replace(state, predicted=predicted, val=val, answers=answers)
 

@@ -22,6 +22,7 @@ from zooadapt.runtime.timing import Imports
 from zooadapt.tasks import label_issues
 from zooadapt.tasks.figures import Figures
 from zooadapt.tasks.label_issues import LabelIssues
+from zooadapt.tasks.task import Task
 from zooadapt.training import crops, pooling, target_adaptation, weight_averaging
 from zooadapt.training.checkpoint import Checkpoint, source_of
 from zooadapt.training.config import Request
@@ -30,7 +31,8 @@ from zooadapt.training.plan_lines import plan_lines
 from zooadapt.training.planning import holds_out
 from zooadapt.training.policy import Policy
 from zooadapt.training.resume import options_of
-from zooadapt.training.run import Run, RunState
+from zooadapt.training.run import Run
+from zooadapt.training.run_state import RunState
 from zooadapt.training.setup import (
     Setup,
     choose_mode,
@@ -96,6 +98,8 @@ class Outcome:
     """What there is to export once the model is chosen and measured."""
 
     state: RunState
+    task: Task
+    """As the run settled it."""
     splits: Mapping[str, Split]
     findings: Findings
     proof: FrozenProof
@@ -261,6 +265,7 @@ def _carry_out(progress: Progress, opened: Opened, ready: Ready, setup: Setup) -
         state, findings = run.conclude(state)
     return Outcome(
         state=state,
+        task=run.task,
         splits=setup.splits,
         findings=findings,
         proof=proof,
@@ -273,6 +278,7 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
     """Write the model with its report and card."""
     request, data, clock = opened.request, opened.data, opened.clock
     state, issues = outcome.state, outcome.findings.label_issues
+    model = replace(ready.model, task=outcome.task)
     assert state.val is not None  # `Run.validate` has set it
     progress.doing(f"writing {request.out}")
     with clock.part("samples"):
@@ -280,7 +286,7 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
     with clock.part("export"):
         written = report.compose(
             plan=state.plan,
-            model=ready.model,
+            model=model,
             data=data,
             splits=outcome.splits,
             proof=outcome.proof,
@@ -298,7 +304,7 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
         )
         if distributed.is_main():
             written = replace(written, page=html_report.page(written.report, examples))
-            export.save(ready.model, request.out, written, overwrite=request.overwrite)
+            export.save(model, request.out, written, overwrite=request.overwrite)
             outcome.checkpoint.remove()
             if request.suspects is not None and issues is not None:
                 _write_suspects(request.suspects, issues, data.classes, outcome.splits)
