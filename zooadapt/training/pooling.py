@@ -36,7 +36,8 @@ def choose(
     model: Model, engine: Engine, train: Split, build: Build, *, batch_size: int, progress: Progress
 ) -> tuple[Model, tuple[Choice, ...]]:
     """The model that pools best by the leave-one-out loss of a ridge head on some training samples,
-    and the choice, where the family offers several ways; else the model as it is.
+    and the choice, where the family offers several ways; else the model as it is. A group is left
+    out as a whole.
 
     The stages before the last one run once for all of them, and one network is built at a time. The
     choice is remembered on this machine, so that a repeated run is the same run.
@@ -55,11 +56,13 @@ def choose(
         variable_length=source.family.can.variable_length,
     )
     some = _some(inputs, width=model.backbone.head.weight.shape[1])
+    groups = None if train.groups is None else train.groups[some]
     facts = {
         "network": prefix_sha256(model.backbone, model.backbone.depth - 1),
         "candidates": sorted(candidates),
         "samples": [train.digest(int(k)) for k in some],
         "labels": train.labels[some].tolist(),
+        "groups": None if groups is None else groups.tolist(),
         "preprocessing": model.preprocessor.config(),
         "precision": engine.precision,
     }
@@ -68,7 +71,7 @@ def choose(
         states = _states(model, engine, inputs, some, batch_size=batch_size, progress=progress)
         labels = torch.from_numpy(train.labels)[some]
         return {
-            name: _loss(build(replace(source, config=config)), engine, states, task, labels)
+            name: _loss(build(replace(source, config=config)), engine, states, task, labels, groups)
             for name, config in candidates.items()
         }
 
@@ -126,6 +129,7 @@ def _loss(
     states: list[tuple[np.ndarray, Activations]],
     task: Task,
     labels: Tensor,
+    groups: np.ndarray | None,
 ) -> float:
     backbone = engine.place(model.backbone)
     backbone.eval()
@@ -136,5 +140,5 @@ def _loss(
                 "features"
             ]
             rows[places] = features.float().cpu()
-    fit = fitting.fit_head(in_memory(rows), labels, task)
+    fit = fitting.fit_head(in_memory(rows), labels, task, groups=groups)
     return float(task.losses(fit.held_out_logits, labels).mean())

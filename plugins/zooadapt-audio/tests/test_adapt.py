@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -108,3 +109,28 @@ def test_the_reference_learns_spoken_digits_from_ten_clips_each(real_data, tmp_p
         strategy="probe", labels_per_class=10, seed=0, out=tmp_path / "model",
     )  # fmt: skip
     assert model.report["test"]["accuracy"] >= 0.88
+
+
+def test_poolings_are_compared_on_groups_left_out_as_a_whole(source, tmp_path):
+    """Labels that have nothing to do with the sound, of which each is there twice: only the twin
+    tells them."""
+    rng = np.random.default_rng(0)
+    rows = ["audio,label,twins"]
+    (tmp_path / "clips").mkdir()
+    for number in range(40):
+        clip = chirp(number, rising=True)
+        for twin in range(2):
+            name = f"clips/{number}-{twin}.wav"
+            soundfile.write(tmp_path / name, clip + rng.normal(0, 1e-4, len(clip)), RATE)
+            rows.append(f"{name},{'ab'[number % 2]},{number}")
+    (tmp_path / "data.csv").write_text("\n".join(rows) + "\n")
+    losses = {}
+    for column in (None, "twins"):
+        plan = zooadapt.plan(
+            str(source), str(tmp_path / "data.csv"), strategy="probe", seed=0,
+            audio_column="audio", group_column=column,
+        )  # fmt: skip
+        (choice,) = (one for one in plan["plan"]["choices"] if one["what"] == "pooling")
+        losses[column] = [float(number) for number in re.findall(r"\d\.\d+", choice["why"])]
+    assert len(losses[None]) == 2 and max(losses[None]) < 0.5
+    assert min(losses["twins"]) > 0.65
