@@ -30,6 +30,7 @@ class VoiceFamily(Family):
     name = "audio"
     modality = "audio"
     can = Capabilities(variable_length=True)
+    imports = ("zooadapt_rnn.recurrent",)
 
     def examples(self) -> Mapping[str, Mapping[str, Any]]:
         small = {
