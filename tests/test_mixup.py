@@ -38,3 +38,12 @@ def test_a_cut_out_box_has_the_area_that_the_label_says(seed: int, channels: str
 def test_boxes_need_an_image_whose_sides_are_known(shape: tuple[int, ...]):
     with pytest.raises(UsageError, match="no square image"):
         mix({"x": torch.rand(shape)}, (0,), mixup=0.0, cutmix=1.0)
+
+
+def test_a_stage_says_where_an_image_has_its_channels():
+    image = torch.rand(4, 8, 9, 10)
+    for channels, depth in ((1, 1), (-1, 3)):
+        mixed, _, share = mix({"x": image}, (3,), mixup=0.0, cutmix=1.0, channels=channels)
+        own = mixed["x"] == image
+        assert torch.equal(own.all(depth), own.any(depth)) and 0 < share < 1
+        assert own[0].float().mean() == pytest.approx(share, abs=1e-6)

@@ -128,6 +128,7 @@ def examples() -> list[doctest.DocTest]:
         "zooadapt.api.sources",
         "zooadapt.tasks.predictions",
         "zooadapt.errors",
+        "zooadapt.family.modality",
     )
     modules = [importlib.import_module(name) for name in homes]
     tests = [one for module in modules for one in finder.find(module, globs={"zooadapt": zooadapt})]

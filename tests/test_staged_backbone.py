@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from zooadapt.backbone.staged import StagedBackbone, frozen_proof, state_sha256
+from zooadapt.backbone.staged import (
+    StagedBackbone,
+    channel_means,
+    frozen_proof,
+    places,
+    state_sha256,
+)
 from zooadapt.errors import PluginError, UsageError, ZooadaptError
 from zooadapt.family import Stage
 
@@ -130,3 +136,21 @@ def test_an_unknown_stage_gets_the_closest_name_suggested(backbone: StagedBackbo
 def test_tensors_without_exactly_one_owner_are_refused(owns: tuple[str, ...]) -> None:
     with pytest.raises(PluginError, match="is owned by"):
         StagedBackbone(Toy(owns), Net())
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "expected"),
+    [((2, 5, 4, 4), None, (2, 3)),
+     ((2, 4, 4, 5), None, (1, 2)),
+     ((2, 5, 4, 7), None, (2, 3)),
+     ((2, 5, 4, 7), -1, (1, 2)),
+     ((2, 4, 4, 5), 1, (2, 3)),
+     ((2, 9, 5), None, (1,)),
+     ((2, 5, 9), 1, (2,)),
+     ((2, 5), 1, ())],
+)  # fmt: skip
+def test_means_are_over_all_but_samples_and_channels(shape, channels, expected):
+    tensor = torch.rand(shape)
+    assert places(tensor, channels) == expected
+    means = channel_means({"x": tensor}, channels)
+    assert torch.equal(means, tensor.mean(expected) if expected else tensor)

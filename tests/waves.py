@@ -83,7 +83,12 @@ class _Waves(Family):
             flat=nn.Flatten(),
             head=nn.Linear(width, num_classes),
         )
-        return nn.Sequential(layers).eval()
+
+        class Net(nn.Sequential):
+            def forward(self, x):
+                return super().forward(x)
+
+        return Net(layers).eval()
 
     def stages(self, net):
         def features(activations):
@@ -91,7 +96,7 @@ class _Waves(Family):
 
         return (
             Stage(name="stem", run=lambda a: {"x": net.act(net.conv(a["x"]))},
-                  owns=("conv", "act")),
+                  owns=("conv", "act"), channels=1),
             Stage(name="body", run=features, owns=("body", "pool", "flat")),
         )  # fmt: skip
 

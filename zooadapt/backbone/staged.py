@@ -92,8 +92,12 @@ class StagedBackbone:
         for stage in self.stages[start:stop]:
             activations = stage.run(activations)
             if means is not None:
-                means[stage.name] = channel_means(activations)
+                means[stage.name] = channel_means(activations, stage.channels)
         return activations
+
+    def channels(self, freeze_at: int) -> int | None:
+        """Where the activations at a freeze point have their channels, if their stage says so."""
+        return self.stages[freeze_at - 1].channels if freeze_at else None
 
     def logits(self, activations: Activations, *, start: int = 0) -> Tensor:
         """`(N, K)` from the activations at freeze point `start`."""
@@ -270,21 +274,26 @@ def apply_head(head: HeadLayer, features: Tensor) -> Tensor:
     return logits
 
 
-def channel_means(activations: Activations) -> Tensor:
-    """`(N, C)` fp32 means of activations over all their `places`, concatenated."""
+def channel_means(activations: Activations, channels: int | None) -> Tensor:
+    """`(N, C)` fp32 means of a stage's activations over all their `places`, concatenated."""
     means = []
     for tensor in activations.values():
         if tensor.is_floating_point() and tensor.ndim > 1:
-            dimensions = places(tensor)
+            dimensions = places(tensor, channels)
             means.append(tensor.float().mean(dimensions) if dimensions else tensor.float())
     return torch.cat(means, 1)
 
 
-def places(tensor: Tensor) -> tuple[int, ...]:
-    """The dimensions of a tensor that are neither samples nor channels. Channels come last, or
-    second in an image `(N, C, H, W)`, for which a square shape is the sign."""
-    image = tensor.ndim == 4 and tensor.shape[2] == tensor.shape[3]
-    return (2, 3) if image else tuple(range(1, tensor.ndim - 1))
+def places(tensor: Tensor, channels: int | None) -> tuple[int, ...]:
+    """The dimensions of a stage's tensor that are neither samples nor channels. channels: where the
+    stage has them, as it declares."""
+    if tensor.ndim <= 2:
+        return ()
+    if channels is None:
+        _, *shape = tensor.shape
+        is_last = len(shape) == 3 and shape[0] == shape[1] != shape[2]
+        channels = 1 if len(shape) == 3 and not is_last else -1
+    return tuple(k for k in range(1, tensor.ndim) if k != channels % tensor.ndim)
 
 
 def state_sha256(state: dict[str, Tensor]) -> str:

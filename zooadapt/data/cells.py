@@ -16,8 +16,8 @@ class Texts(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> str:
-        """Raises: DataError for a file that changed."""
+    def __getitem__(self, index: int) -> Any:
+        """A text, or a raw sample that was in memory. Raises: DataError for a file that changed."""
         ...
 
     def name_of(self, index: int) -> str: ...
@@ -41,10 +41,11 @@ class CellSamples:
 
     def raw(self, index: int, view: View) -> Any:
         column, row = self._find(index)
-        if self._modality.is_language:
-            return column[row]
+        cell = column[row]
+        if self._modality.is_language or not isinstance(cell, str):
+            return cell
         return self._modality.decode(
-            io.BytesIO(column[row].encode()), name=column.name_of(row), view=view, limits=Limits()
+            io.BytesIO(cell.encode()), name=column.name_of(row), view=view, limits=Limits()
         )
 
     def window(self, index: int) -> None:

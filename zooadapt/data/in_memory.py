@@ -96,7 +96,7 @@ def inputs_of(inputs: Any, *, modality: str, options: ReadOptions = _DEFAULTS) -
                 paths = [os.fspath(path) for _, path in group]
                 texts += [opening.texts_of(path, kind, options, notes) for path in paths]
             else:
-                texts.append(_Texts(list(group)))
+                texts.append(_Values([(f"{kind.noun} {k}", one) for k, one in group], kind))
         samples = CellSamples(texts, kind)
         rows = range(len(samples))
     if not len(rows):
@@ -120,7 +120,7 @@ def _part(name: str, data: Any, modality: Modality, options: ReadOptions) -> _Ro
         group=options.group_column,
         may_lack_label=part not in ("train", ALL),
     )
-    if not modality.in_cells:
+    if not modality.is_language:
         # Arrow holds no pictures or sounds: only the labels become a table.
         selection.select(place, frame.names, dict)
         without_samples = replace(selection, text=options.label_column)
@@ -152,6 +152,13 @@ class _Rows:
         self.place, self.part, self.labels, self.groups = place, part, labels, groups
         self.values, self.texts, self.notes = values, texts, notes
 
+    def cells(self, modality: Modality) -> Texts:
+        """The samples of cells."""
+        if self.texts is not None:
+            return self.texts
+        pairs = [(f"{self.place}:{row + 1}", value) for row, value in enumerate(self.values)]
+        return _Values(pairs, modality)
+
 
 def _join(rows: Sequence[_Rows], modality: Modality, options: ReadOptions) -> LabelledRows:
     """The rows of all parts, end to end."""
@@ -160,7 +167,7 @@ def _join(rows: Sequence[_Rows], modality: Modality, options: ReadOptions) -> La
     groups = [group for one in rows for group in one.groups]
     notes = [note for one in rows for note in one.notes]
     if modality.in_cells:
-        texts = CellSamples([one.texts for one in rows if one.texts is not None], modality)
+        texts = CellSamples([one.cells(modality) for one in rows], modality)
         return LabelledRows(
             samples=texts,
             rows=range(len(texts)),
@@ -218,7 +225,7 @@ def _items(inputs: Any, modality: Modality, options: ReadOptions) -> list[Any]:
     if frame is None:
         return list(inputs) if isinstance(inputs, Iterable) else [inputs]
     selection = Columns(text=_column(frame, modality, options), modality=modality)
-    if not modality.in_cells:
+    if not modality.is_language:
         selection.select(_NAME, frame.names, dict)
         return list(frame.values(selection.text))
     column = tables.of_arrow(frame.select(_NAME, selection), Path(_NAME), selection).text
@@ -226,7 +233,7 @@ def _items(inputs: Any, modality: Modality, options: ReadOptions) -> list[Any]:
 
 
 def _column(frame: Frame, modality: Modality, options: ReadOptions) -> str:
-    if modality.in_cells:
+    if modality.is_language or (modality.in_cells and modality.name in frame.names):
         return columns.samples_column(modality, options)
     return samples_column(frame, modality, options)
 
@@ -235,30 +242,32 @@ def _is_pair(value: Any) -> bool:
     return len(value) == 2 and all(isinstance(one, str) for one in value)
 
 
-class _Texts:
-    """Texts, or pairs of them, with their number among the inputs."""
+class _Values:
+    """Texts, pairs of them or other samples, by name."""
 
-    def __init__(self, texts: Sequence[tuple[int, Any]]) -> None:
-        self._numbers = [number for number, _ in texts]
-        self._texts = [_text(number, text) for number, text in texts]
+    def __init__(self, pairs: Sequence[tuple[str, Any]], modality: Modality) -> None:
+        self._names = [name for name, _ in pairs]
+        self._values = [_value(name, value, modality) for name, value in pairs]
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._values)
 
     def __getitem__(self, index: int) -> Any:
-        return self._texts[index]
+        return self._values[index]
 
     def name_of(self, index: int) -> str:
-        return f"text {self._numbers[index]}"
+        return self._names[index]
 
 
-def _text(number: int, value: Any) -> Any:
-    if isinstance(value, (str, TextPair)):
+def _value(name: str, value: Any, modality: Modality) -> Any:
+    if isinstance(value, str):
         return value
-    if isinstance(value, (tuple, list)) and _is_pair(value):
+    if modality.is_language and isinstance(value, (tuple, list)) and _is_pair(value):
         return TextPair(*value)
+    if not modality.is_language:
+        return modality.of_value(value, name=name)
     raise DataError(
-        f"input {number} is of type '{type(value).__name__}', and the model takes texts",
-        thing=f"input {number}",
+        f"{name} is of type '{type(value).__name__}', and the model takes {modality.plural}",
+        thing=name,
         remedy="give strings, pairs of strings, or a pathlib.Path of a file of texts",
     )

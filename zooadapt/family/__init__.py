@@ -76,6 +76,11 @@ class Stage:
     owns: tuple[str, ...]
     note: str = ""
     """A sentence for `zooadapt inspect`, such as why a network is a single stage."""
+    channels: int | None = None
+    """The dimension of the channels in this stage's tensors of more than two dimensions: 1 for
+    `(N, C, H, W)` and `(N, C, T)`, -1 for `(N, H, W, C)` and `(N, T, C)`. By default the last one
+    of three; of four the second, unless only the first two of height, width and channels are equal.
+    Features at this stage are the means over all other dimensions."""
 
 
 @dataclass(frozen=True, kw_only=True)

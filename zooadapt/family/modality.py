@@ -22,10 +22,19 @@ MODALITY_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A sound: `(n,)` float32 samples of one channel in [-1, 1], `rate` of them a second."""
+    """A sound: `(n,)` float32 samples of one channel in [-1, 1], `rate` of them a second.
+
+    >>> import numpy as np
+    >>> zooadapt.Clip(np.zeros(8000, np.float32), rate=16_000).seconds
+    0.5
+    """
 
     samples: np.ndarray
     rate: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
 
 
 @dataclass(frozen=True, kw_only=True)

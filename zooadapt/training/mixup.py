@@ -13,7 +13,12 @@ from zooadapt.family import Activations
 
 
 def mix(
-    activations: Activations, key: tuple[int, ...], *, mixup: float, cutmix: float
+    activations: Activations,
+    key: tuple[int, ...],
+    *,
+    mixup: float,
+    cutmix: float,
+    channels: int | None = None,
 ) -> tuple[Activations, torch.Tensor, float]:
     """Activations mixed with themselves in another order, that order `(N,)`, and the share of each
     sample's own label; all of it a function of `key`.
@@ -21,7 +26,8 @@ def mix(
     mixup: samples are averaged, with a weight drawn from Beta(mixup, mixup) (Zhang et al. 2018,
     arXiv 1710.09412). cutmix: a box of the image is another's, its area from Beta(cutmix, cutmix)
     (Yun et al. 2019, arXiv 1905.04899). With both, either comes half of the time.
-    Raises: UsageError when boxes are to be cut from what is no square image.
+    channels: where the activations have them, if their stage says so. Raises: UsageError when boxes
+    are to be cut from what is no image, or from one that is not square where no stage says it.
     """
     rng = np.random.default_rng(key)
     order = torch.from_numpy(rng.permutation(len(next(iter(activations.values())))))
@@ -34,7 +40,7 @@ def mix(
             for name, t in activations.items()
         }
         return mixed, order, share
-    sides = {name: _sides(t) for name, t in activations.items() if _sides(t)}
+    sides = {name: where for name, t in activations.items() if (where := _sides(t, channels))}
     if not sides:
         raise UsageError(
             "there is no square image to cut boxes from where this training starts",
@@ -55,7 +61,8 @@ def mix(
     return mixed, order, 1 - (bottom - top) * (right - left) / (height * width)
 
 
-def _sides(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The dimensions of height and width, if the tensor is a square image."""
-    sides = places(tensor) if tensor.ndim == 4 else ()
-    return sides if len({tensor.shape[k] for k in sides}) == 1 else ()
+def _sides(tensor: torch.Tensor, channels: int | None) -> tuple[int, ...]:
+    """The dimensions of height and width, if the tensor is known to be an image."""
+    sides = places(tensor, channels) if tensor.ndim == 4 else ()
+    is_known = channels is not None or len({tensor.shape[k] for k in sides}) == 1
+    return sides if is_known else ()

@@ -110,7 +110,13 @@ class Supervised(Objective):
         recipe, labels = self.recipe, self._labels[indices]
         (mixup, cutmix), order, share = (recipe.mixup, recipe.cutmix), None, 1.0
         if mixup or cutmix:
-            activations, order, share = mix(activations, (seed,), mixup=mixup, cutmix=cutmix)
+            activations, order, share = mix(
+                activations,
+                (seed,),
+                mixup=mixup,
+                cutmix=cutmix,
+                channels=self.backbone.channels(start),
+            )
         try:
             with self.engine.autocast():
                 logits = self.backbone.logits(self.engine.to_device(activations), start=start)

@@ -122,6 +122,7 @@ def features_of(
     # A text alone in its batch is not padded: padding would count as places.
     alone = model.source.family.can.variable_length
     rows: dict[int, Tensor] = {}
+    channels = backbone.channels(stop)
     for indices, activations in engine.activations(
         backbone,
         loader,
@@ -130,7 +131,7 @@ def features_of(
         progress=progress,
         what="features",
     ):
-        rows |= zip(indices.tolist(), channel_means(activations[stop]), strict=True)
+        rows |= zip(indices.tolist(), channel_means(activations[stop], channels), strict=True)
     width = distributed.broadcast(lambda: len(next(iter(rows.values()))))
     whole = torch.zeros(len(split), width)
     for index, row in rows.items():

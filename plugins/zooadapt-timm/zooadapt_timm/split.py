@@ -29,11 +29,15 @@ def split(net: nn.Module) -> Sequence[Stage]:
         return (Stage(name="backbone", run=run, owns=paths, note=note),)
     uses = [graph.uses for graph, _ in graphs]
     owns = _owners(net, head, uses)
+    # Others have images as `(N, C, H, W)` and tokens as `(N, T, C)`, which is the default.
+    channels = -1 if getattr(net, "output_fmt", None) == "NHWC" else None
     stages = []
     for name, pair, paths in zip(_names(net, owns, uses), graphs, owns, strict=True):
         owned = (_get(net, path) for path in paths)
         modules = [module for module in owned if isinstance(module, nn.Module)]
-        stages.append(Stage(name=name, run=RunStage(net, pair, modules), owns=paths))
+        stages.append(
+            Stage(name=name, run=RunStage(net, pair, modules), owns=paths, channels=channels)
+        )
     return stages
 
 
