@@ -123,7 +123,8 @@ def _cells(
 ) -> Tensor | None:
     """`(N, h, w)` Grad-CAM at freeze point k, each image's greatest value 1; None where the
     activations have no places."""
-    layouts = {name: _by_place(tensor) for name, tensor in activations.items()}
+    channels = backbone.channels(k)
+    layouts = {name: _by_place(tensor, channels) for name, tensor in activations.items()}
     name = next((name for name, layout in layouts.items() if layout is not None), None)
     if name is None:
         return None
@@ -134,21 +135,21 @@ def _cells(
         logits = apply_head(backbone.head, end["features"].float())
         score = logits.gather(1, answer[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, leaf)
-    values, slopes = _by_place(leaf.detach().float()), _by_place(gradient.float())
+    values, slopes = (_by_place(t.float(), channels) for t in (leaf.detach(), gradient))
     if values is None or slopes is None:
         return None
     cells = (values * slopes.mean((1, 2), keepdim=True)).sum(3).clamp_min(0)
     return cells / cells.amax((1, 2), keepdim=True).clamp_min(1e-12)
 
 
-def _by_place(tensor: Tensor) -> Tensor | None:
+def _by_place(tensor: Tensor, channels: int | None) -> Tensor | None:
     """`(N, h, w, C)`, for maps of channels in either order and for tokens of a square; None for
     other tensors, and for too few places."""
     if not tensor.is_floating_point():
         return None
     placed = None
     if tensor.ndim == 4:
-        placed = tensor.permute(0, 2, 3, 1) if places(tensor) == (2, 3) else tensor
+        placed = tensor.permute(0, 2, 3, 1) if places(tensor, channels) == (2, 3) else tensor
     elif tensor.ndim == 3:
         side = math.isqrt(tensor.shape[1])
         prefix = tensor.shape[1] - side * side

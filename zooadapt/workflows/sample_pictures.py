@@ -75,7 +75,7 @@ def collect(
             for row in rows
         ]
         errors = len(answers.errors(ERRORS))
-        if samples.modality == "image":
+        if samples.kind.has_size:
             others = [row for row in answers.right(TESTED).tolist() if row not in rows]
             shown_first = [rows[k] for k in _alternating(errors, len(rows))]
             order = [int(answers.position[row]) for row in (*shown_first, *others)[:TESTED]]
@@ -109,7 +109,7 @@ class _Samples:
     def __init__(self, parts: Sequence[Split], model: Model) -> None:
         self._places = [(part, index) for part in parts for index in range(len(part))]
         self._model = model
-        self.modality = parts[0].modality
+        self.kind = parts[0].kind
 
     def raw(self, position: int) -> Any:
         """A decoded sample; None for one that can no longer be read."""
