@@ -31,7 +31,9 @@ def predict(job: Job) -> list[Row]:
             vision.Normalize.from_stats(config["mean"], config["std"]),
         ],
     )
-    loaders = block.dataloaders([Path(file) for file in job.train], num_workers=0)
+    # An epoch of fewer images than its 64 in a batch would train nothing.
+    size = min(64, len(job.train))
+    loaders = block.dataloaders([Path(file) for file in job.train], bs=size, num_workers=0)
     body = TimmBody(net)
     with torch.inference_mode():
         width = body(torch.zeros(2, 3, side, side)).shape[1]

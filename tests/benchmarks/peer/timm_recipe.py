@@ -31,7 +31,7 @@ def predict(job: Job) -> list[Row]:
     dataset = create_dataset("", root=job.class_folders())
     loader = create_loader(
         dataset,
-        batch_size=BATCH,
+        batch_size=min(BATCH, len(job.train)),
         is_training=True,
         scale=(0.08, 1.0),
         ratio=(3 / 4, 4 / 3),
