@@ -14,7 +14,7 @@ it asks for huggingface-hub below 2. Where one is missing, the peer's row says s
 zooadapt's `auto` comes first, with `--seconds` as its budget; the others get the processor seconds
 that it took, or `--seconds` with `--full-budget`. Every side predicts the same test rows, and is
 scored here. A peer that cannot do a task, or cannot take the weights, has a row with the reason.
-Each line of `--out` is one run, and what it holds is not run again. Tables in Markdown go to
+Each line of `--out` is one run; one with predictions is not run again. Tables in Markdown go to
 stdout.
 Measure with one core that nothing else uses: `taskset -c 1 python tests/benchmarks/peers.py ...`.
 """
@@ -82,21 +82,21 @@ def main() -> None:
     options = parser.parse_args()
     options.folder = options.folder.resolve()
     lines = options.out.read_text().splitlines() if options.out.exists() else []
-    rows = [json.loads(line) for line in lines]
+    rows = {_key(row): row for row in map(json.loads, lines)}
     for row in () if options.table else measured(options, rows):
-        rows.append(row)
+        rows[_key(row)] = row
         with options.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
         shown = {key: value for key, value in row.items() if key != "predictions"}
         print(shown, file=sys.stderr, flush=True)
     for name in options.data:
-        mine = [row for row in rows if row["data"] == name]
+        mine = [row for row in rows.values() if row["data"] == name]
         if mine:
             print(table(options.folder, TASKS[name], mine), end="\n\n")
 
 
-def measured(options: argparse.Namespace, rows: list[dict]) -> Iterator[dict]:
-    """The runs that `rows` does not hold yet; `auto` of a data set before its peers."""
+def measured(options: argparse.Namespace, rows: dict[tuple, dict]) -> Iterator[dict]:
+    """The runs of which `rows` holds no predictions; `auto` of a data set before its peers."""
     for seed in range(options.seeds):
         for name in options.data:
             task = TASKS[name]
@@ -112,12 +112,12 @@ def measured(options: argparse.Namespace, rows: list[dict]) -> Iterator[dict]:
                 if (
                     task.modality in peer.modality.split()
                     and re.search(options.peers, side)
-                    and not any(key.items() <= row.items() for row in rows)
+                    and "predictions" not in rows.get(_key(key), {})
                 ):
                     seconds = options.seconds
-                    autos = [r for r in rows if (key | {"side": AUTO}).items() <= r.items()]
-                    if autos and not options.full_budget:
-                        seconds = autos[0]["cpu"]
+                    auto = rows.get(_key(key | {"side": AUTO}), {})
+                    if "predictions" in auto and side != AUTO and not options.full_budget:
+                        seconds = auto["cpu"]
                     yield key | one(options, task, peer, key, seconds)
 
 
@@ -192,6 +192,10 @@ def table(folder: Path, task: Task, rows: list[dict]) -> str:
             f"| {row['seconds']:.0f} | {row['peak'] / 2**20:.0f} |"
         )
     return "\n".join(lines)
+
+
+def _key(row: dict) -> tuple:
+    return row["data"], row["side"], *_run(row)
 
 
 def _run(row: dict) -> tuple:

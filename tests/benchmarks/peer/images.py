@@ -53,8 +53,8 @@ def probabilities(job: Job, net: Any) -> list[list[float]]:
 
 
 def epoch_seconds(net: Any, loader: Any, gradients: Callable[[Any, Any], None]) -> float:
-    """Processor seconds of an epoch, by four batches after a first one, which is slower; the network
-    is put back."""
+    """Processor seconds of an epoch, by four batches after a first one, which is slower; the
+    network is put back."""
     before = {key: value.clone() for key, value in net.state_dict().items()}
     epochs = itertools.chain.from_iterable(itertools.repeat(loader))
     ends = []
