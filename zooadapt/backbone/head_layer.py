@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zooadapt.errors import DataError
+
 HeadLayer = nn.Linear | nn.Conv2d
 """A network's last layer: linear, or a 1x1 convolution, which is the same."""
 
@@ -17,6 +19,22 @@ def rescale(head: HeadLayer, scale: float) -> None:
         head.weight.mul_(scale)
         if head.bias is not None:
             head.bias.mul_(scale)
+
+
+def fold(head: HeadLayer, scale: Tensor, shift: Tensor) -> None:
+    """Multiply a head's logits by a `(K,)` factor and add `(K,)`, folded into its weights.
+
+    Raises: DataError for a head that has no bias to add to.
+    """
+    if head.bias is None:
+        raise DataError(
+            "the head of this network has no bias, and numbers need one",
+            thing="head",
+            remedy="choose another source",
+        )
+    with torch.no_grad():
+        head.weight.mul_(scale.to(head.weight).view(-1, *[1] * (head.weight.ndim - 1)))
+        head.bias.mul_(scale.to(head.bias)).add_(shift.to(head.bias))
 
 
 def copy_rows(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TASKS: Mapping[str, str] = {
     "classification": "zooadapt.tasks.classification:Classification",
+    "regression": "zooadapt.tasks.regression:Regression",
 }
 """Where each task is, by its name."""
 DEFAULT = "classification"

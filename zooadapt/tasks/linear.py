@@ -3,7 +3,7 @@ scikit-learn."""
 
 from __future__ import annotations
 
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
 INVERSE_L2 = 30.0
@@ -20,3 +20,8 @@ def classifier() -> OneVsRestClassifier:
             C=INVERSE_L2, solver="liblinear", tol=_TOLERANCE, max_iter=100, random_state=0
         )
     )
+
+
+def regressor() -> Ridge:
+    """Ridge regression of one or several numbers."""
+    return Ridge(alpha=1.0, solver="lsqr", random_state=0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+_LARGE = 10_000
 UNKNOWN = "unknown"
 """The label of an input that no class is probable enough for."""
 INPUT = ("input", "text")
@@ -65,3 +66,32 @@ def shortened(answer: Any, top: int | None) -> Any:
     if not isinstance(answer, Prediction):
         return answer
     return replace(answer, probabilities=dict(list(answer.probabilities.items())[:top]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberPrediction(Answer):
+    """What a model of numbers predicts of one input."""
+
+    value: float | Mapping[str, float]
+    """The number, or those of several columns by name."""
+    interval: tuple[float, float] | Mapping[str, tuple[float, float]] | None
+    """The 90 % interval of each, where the model knows one."""
+
+    def cells(self, *, listed: bool) -> list[str]:
+        if not isinstance(self.value, Mapping):
+            return [figure(self.value), *_between(self.interval)]
+        intervals = self.interval if isinstance(self.interval, Mapping) else {}
+        return [
+            cell
+            for name, number in self.value.items()
+            for cell in (name, figure(number), *_between(intervals.get(name)))
+        ]
+
+
+def figure(number: float) -> str:
+    """A number to five digits."""
+    return f"{number:,.0f}" if abs(number) >= _LARGE else f"{number:.5g}"
+
+
+def _between(interval: Any) -> list[str]:
+    return [] if interval is None else [f"{figure(interval[0])} to {figure(interval[1])}"]

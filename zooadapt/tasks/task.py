@@ -162,6 +162,11 @@ class Task(ABC):
         """Ways to represent these labels, this one first, of which held-out predictions choose."""
         return (self,)
 
+    @property
+    def representation(self) -> str:
+        """This variant, as a person reads it."""
+        return self.noun[1]
+
     def surprise(self, logits: Tensor, labels: Tensor) -> Tensor:
         """`(n,)` losses that may be compared between variants."""
         return self.losses(logits, labels)

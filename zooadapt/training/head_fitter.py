@@ -14,11 +14,12 @@ from zooadapt.backbone.rows import Rows
 from zooadapt.backbone.staged import POOLED
 from zooadapt.data import Split
 from zooadapt.data.splits import TEST, TRAIN, VAL, merge_groups
-from zooadapt.heads import answers, fitting, learning_curve, near_duplicates
+from zooadapt.heads import answers, fitting, learning_curve, near_duplicates, selection
 from zooadapt.heads.answers import Answers
 from zooadapt.heads.fitting import HeadFit
 from zooadapt.heads.text_baseline import Part
 from zooadapt.runtime import distributed
+from zooadapt.runtime.choice import Choice
 from zooadapt.tasks import label_issues
 from zooadapt.tasks.figures import Figures
 from zooadapt.tasks.label_issues import LabelIssues
@@ -104,6 +105,30 @@ class HeadFitter:
         self.fit, self.parts = fit, names
         fitting.install(self._layer, fit)
         return fit
+
+    def represent(self, *names: str, fits: bool) -> Choice | None:
+        """Choose how the task represents the labels of these parts, by held-out predictions of a
+        head, or where none is to be fitted, by the labels alone; the choice, if there was one."""
+        labels = torch.cat([self.learned[name] for name in names])
+        variants = self.task.variants(labels.numpy())
+        if len(variants) == 1:
+            return None
+        surprises = []
+        for variant in variants:
+            self.task = variant
+            logits = torch.zeros(len(labels), len(variant.outputs))
+            if fits:
+                logits = self.fit_head(*names).held_out_logits
+            truth = fitting.repeated(labels, len(logits) // len(labels))
+            surprises.append(variant.surprise(logits, truth))
+        chosen = distributed.broadcast(lambda: selection.simplest(surprises)[0])
+        self.task = variants[chosen]
+        figures = ", ".join(
+            f"{float(each.mean()):.3f} with {one.representation}"
+            for one, each in zip(variants, surprises, strict=True)
+        )
+        why = f"mean {'held-out ' if fits else ''}negative log density {figures}"
+        return Choice(what="scale", value=self.task.representation, why=why)
 
     def find_label_issues(self, fit: HeadFit, name: str, *others: str) -> HeadFit:
         """Find labels that are probably wrong in the part that `fit` was fitted on, and in others;

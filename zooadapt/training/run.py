@@ -98,7 +98,10 @@ class Run:
         """Fit the head on the training part's features, if the plan does; find label issues, and
         where that is asked for, drop or relabel them and fit it again."""
         state = RunState(plan=self._planned)
-        if not state.plan.fits_head:
+        fits = state.plan.fits_head
+        if choice := self._fitter.represent(TRAIN, fits=fits):
+            state = self._decided(state, choice)
+        if not fits:
             return state
         fit = self._fitter.fit_head(TRAIN)
         fit = self._fitter.find_label_issues(fit, *self._fitter.labelled)

@@ -278,7 +278,7 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
     """Write the model with its report and card."""
     request, data, clock = opened.request, opened.data, opened.clock
     state, issues = outcome.state, outcome.findings.label_issues
-    model = replace(ready.model, task=outcome.task)
+    model = export.folded(ready.model, outcome.task)
     assert state.val is not None  # `Run.validate` has set it
     progress.doing(f"writing {request.out}")
     with clock.part("samples"):

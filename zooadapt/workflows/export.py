@@ -4,6 +4,7 @@ and figures about them. Written as a whole or not at all."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,27 @@ from zooadapt.backbone.pretrained import Model
 from zooadapt.errors import DataError
 from zooadapt.family import FILES
 from zooadapt.runtime import filesystem, model_files, outputs
+from zooadapt.tasks.task import Task
 from zooadapt.workflows import html_report
 from zooadapt.workflows.report import Written
 from zooadapt.zoo.sources import open_source
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def folded(model: Model, task: Task) -> Model:
+    """The model with what its task has to say of logits in the weights of its head, so that other
+    tools give the same numbers.
+
+    Raises: DataError for a head that cannot hold it.
+    """
+    folding = task.folding()
+    if folding is not None:
+        from zooadapt.backbone import head_layer
+
+        head_layer.fold(model.backbone.head, *folding)
+    return replace(model, task=task.exported())
 
 
 def save(model: Model, out: Path, written: Written, *, overwrite: bool) -> None:
