@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zooadapt.tasks.codes import Codes
-    from zooadapt.tasks.label_issues import LabelIssues
     from zooadapt.tasks.validation import Validation
 
 _BINS, _IN_BIN = 10, 5
@@ -58,6 +57,7 @@ class Regression(Task):
     )
     carries_rows = False
     compared = "its R2 is"
+    ignorant = "the mean"
 
     @classmethod
     def read(
@@ -267,11 +267,6 @@ class Regression(Task):
     def from_facts(cls, outputs: Sequence[str], facts: Mapping[str, Any]) -> Self:
         scales, widths = numbers.of_facts(facts, len(outputs))
         return cls(outputs=tuple(outputs), scales=scales, widths=widths)
-
-    def doubts(self, outputs: np.ndarray, labels: np.ndarray) -> LabelIssues:
-        return number_issues.find(
-            self._standardised(outputs), self._standardised(labels), outputs, labels
-        )
 
     def say(
         self,

@@ -303,6 +303,8 @@ class Task(ABC):
         """The figure that two models are compared by."""
         return float(figures.summary()[self.shown[0].key])
 
+    ignorant: ClassVar[str] = "the most frequent class"
+    """The best model that knows no features, as a person reads it."""
     compared: ClassVar[str] = "it is right about"
     """What comes before a headline where a person reads it."""
     test: ClassVar[str] = "a sign test"

@@ -7,8 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from zooadapt import tasks
 from zooadapt.data import modalities
 from zooadapt.errors import DataError, ZooadaptError
+from zooadapt.runtime.wording import counted
+from zooadapt.tasks.figures import Shown
+from zooadapt.tasks.task import Task
 from zooadapt.training import plan_json
 from zooadapt.training.plan_lines import plan_steps
 from zooadapt.workflows.html_report import classes, figures
@@ -18,7 +22,6 @@ from zooadapt.zoo.hub.card import FOLDER
 Report = Mapping[str, Any]
 Values = dict[str, Any] | None
 _NAMES = {
-    "majority": "the most frequent class",
     "knn": "nearest neighbours",
     "probe": "linear probe",
     "tfidf": "bag of words (TF-IDF)",
@@ -42,8 +45,9 @@ def headline(report: Report) -> dict[str, Any]:
     sentences = [lost["sentence"] if lost else None, report.get("conclusion")]
     return {
         "source": (report.get("source") or {}).get("location", "a pretrained model"),
-        "classes": report.get("num_classes"),
+        "outputs": _outputs(report),
         "scores": scores,
+        "score": scores and _task(report).shown[0].sentence(scores),
         "part": part,
         "sentences": [each.removeprefix("conclusion: ") for each in sentences if each],
         "notes": [each for each in report.get("notes") or () if each not in sentences],
@@ -70,13 +74,38 @@ def _accuracy(report: Report, examples: Examples) -> Values:
             same = each["n"] == report["val"]["n"]
             where = each.get("how", held_out if same else "held out")
             rows.append(_row(_NAMES.get(name, name), where, each, compared.get(name)))
-    return {"rows": rows, "part": part}
+    task, names = _task(report), {"majority": _task(report).ignorant}
+    for row in rows:
+        row["name"] = names.get(row["name"], row["name"])
+        row["figures"] = [(one.text(row["scores"]), one.range(row["scores"])) for one in task.shown]
+        row["drawn"] = _drawn(task.shown[0], row["scores"])
+    return {
+        "rows": rows,
+        "part": part,
+        "titles": [one.title for one in task.shown],
+        "test": task.test,
+    }
 
 
 def _row(
     name: str, where: str, scores: Mapping[str, Any], compared: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     return {"name": name, "where": where, "scores": scores, "compared": compared}
+
+
+def _drawn(shown: Shown, scores: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """A score and its interval, where a bar from 0 to 1 can show them."""
+    low, high = scores[shown.interval] if shown.interval else (-1, 2)
+    return (scores[shown.key], low, high) if 0 <= low <= high <= 1 else None
+
+
+def _task(report: Report) -> type[Task]:
+    return tasks.named(report.get("task", tasks.DEFAULT))
+
+
+def _outputs(report: Report) -> str | None:
+    count = report.get("num_classes")
+    return counted(count, *_task(report).noun) if count else None
 
 
 def _by_name(comparisons: Any) -> dict[str, Mapping[str, Any]]:
