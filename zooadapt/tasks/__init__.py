@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TASKS: Mapping[str, str] = {
     "classification": "zooadapt.tasks.classification:Classification",
     "regression": "zooadapt.tasks.regression:Regression",
+    "ordinal": "zooadapt.tasks.ordinal:Ordinal",
 }
 """Where each task is, by its name."""
 DEFAULT = "classification"

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -33,13 +33,13 @@ class Classification(Task):
 
     name = "classification"
     noun = ("class", "classes")
-    shown = (
+    shown: ClassVar[tuple[Shown, ...]] = (
         Shown(title="accuracy", key="accuracy", interval="interval"),
         Shown(title="macro F1", key="macro_f1", interval="macro_f1_interval"),
     )
     counts_classes = has_classes = smooths = True
-    imbalances = ("none", "weights", "sampler", "logit-adjust")
-    heads = ("ridge", "logistic")
+    imbalances: ClassVar[tuple[str, ...]] = ("none", "weights", "sampler", "logit-adjust")
+    heads: ClassVar[tuple[str, ...]] = ("ridge", "logistic")
     test = "McNemar's exact test"
 
     @classmethod
