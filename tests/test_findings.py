@@ -193,7 +193,7 @@ def test_a_run_summarises_its_label_issues(
     count: int, reliable: bool, place: str | None, lines: list
 ) -> None:
     suspects = {"count": count, "of": 9, "treatment": "keep", "changed": 0, "reliable": reliable}
-    report = dict.fromkeys(("stopped", "learning_curve", "conclusion"))
+    report = dict.fromkeys(("stopped", "learning_curve", "conclusion", "chosen_from"))
     report |= {"notes": [], "comparisons": [], "suspects": suspects}
     report |= {"suspects_file": place} if place else {}
     assert _lines(report) == lines

@@ -58,7 +58,7 @@ def test_the_page_of_a_run_is_complete_and_accessible(export: Path, report: dict
     assert names == [each.name for each in SECTIONS]
     assert len({each.text for each in tree.root.all("h2")}) == len(SECTIONS)
     low, high = report["test"]["interval"]
-    headline = f"{report['test']['accuracy']:.3f} accuracy, 95 % interval {low:.3f} to {high:.3f}"
+    headline = f"accuracy {report['test']['accuracy']:.3f} ({low:.3f} to {high:.3f})"
     assert headline in tree.root.text
 
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import zooadapt
 from zooadapt.backbone import relevance
 from zooadapt.backbone.engine import Engine
 from zooadapt.backbone.pretrained import build
@@ -238,6 +239,21 @@ def test_recordings_can_be_heard() -> None:
     tree = Page(page({"test": None}, Examples(errors=(one,))).decode())
     check(tree)
     assert len(tree.root.all("audio")) == 1
+
+
+def test_numbers_have_a_page_that_speaks_of_their_scores(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcdefgh"), 12)) for _ in range(80)]
+    values = [text.count("a") + 0.1 * rng.normal() for text in texts]
+    model = zooadapt.adapt(
+        "rnn:english", (texts, values), task="regression", strategy="lp-ft", epochs=2,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    tree = Page((tmp_path / "out/report.html").read_text("utf-8"))
+    check(tree)
+    assert f"R2 {model.report['test']['r2']:.3f}" in tree.root.text
+    assert "Validation R2 by epoch" in tree.root.text
+    assert not [each for each in tree.root.all("table") if "accuracy" in each.text]
 
 
 def test_texts_are_shown_as_texts(tmp_path: Path) -> None:

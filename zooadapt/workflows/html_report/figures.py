@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zooadapt import tasks
 from zooadapt.runtime.wording import counted
 from zooadapt.workflows.html_report.charts import Axis, Chart, Series, axis, doubling
 from zooadapt.workflows.html_report.examples import Examples
@@ -16,11 +17,12 @@ _LOW = 130
 
 
 def training(report: Mapping[str, Any], examples: Examples) -> dict[str, Any] | None:
-    """Losses and validation accuracy by epoch."""
+    """Losses and the score on the validation part by epoch, which the task names."""
     epochs = report.get("epochs")
     if not epochs:
         return None
     best = report.get("best_epoch") or 0
+    score = tasks.named(report.get("task") or tasks.DEFAULT).shown[0].title
     numbers = range(1, len(epochs) + 1)
     losses = [epoch[name] for epoch in epochs for name in ("train_loss", "val_loss")]
     across = axis("epoch", [1, len(epochs)], whole=True)
@@ -44,19 +46,19 @@ def training(report: Mapping[str, Any], examples: Examples) -> dict[str, Any] | 
         height=_LOW,
     )
     accuracy = Chart(
-        title="Validation accuracy by epoch",
-        description=f"Validation accuracy {epochs[0]['val_accuracy']:.3f} after the first epoch "
+        title=f"Validation {score} by epoch",
+        description=f"Validation {score} {epochs[0]['val_accuracy']:.3f} after the first epoch "
         f"and {last['val_accuracy']:.3f} after "
         + (f"epoch {best}, which was chosen." if best else "the last."),
         x=across,
-        y=axis("accuracy", [epoch["val_accuracy"] for epoch in epochs]),
+        y=axis(score, [epoch["val_accuracy"] for epoch in epochs]),
         series=(series("val_accuracy", "validation", "dashed"),),
         height=_LOW,
     )
     step = -(-len(epochs) // _ROWS)
     rows = [(k, epoch) for k, epoch in zip(numbers, epochs, strict=True)
             if k == best or not k % step or k == 1]  # fmt: skip
-    return {"charts": (loss, accuracy), "best": best, "rows": rows, "step": step}
+    return {"charts": (loss, accuracy), "best": best, "rows": rows, "step": step, "score": score}
 
 
 def learning_curve(report: Mapping[str, Any], examples: Examples) -> dict[str, Any] | None:

@@ -170,7 +170,7 @@ def _use(report: Report, examples: Examples) -> Values:
 
 
 SECTIONS = (
-    Section(name="accuracy", title="Accuracy and baselines", values=_accuracy, wide=True),
+    Section(name="accuracy", title="Scores and baselines", values=_accuracy, wide=True),
     Section(name="confusion", title="Confusion matrix", values=classes.confusion),
     Section(name="classes", title="Classes", values=classes.recall),
     Section(name="training", title="Training", values=figures.training),
