@@ -100,7 +100,7 @@ def _drawn(shown: Shown, scores: Mapping[str, Any]) -> tuple[float, float, float
 
 
 def _task(report: Report) -> type[Task]:
-    return tasks.named(report.get("task", tasks.DEFAULT))
+    return tasks.named(report.get("task") or tasks.DEFAULT)
 
 
 def _outputs(report: Report) -> str | None:
