@@ -231,6 +231,38 @@ def test_sources_that_the_budget_leaves_on_fewer_samples_are_named(
     )
 
 
+class Interrupts(Progress):
+    """Interrupts where a source is built."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def doing(self, what: str, *, shows: bool = False) -> None:
+        if what == f"building {self._name}":
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_ranking_ends_in_the_same_table(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first source is read from the cache, the second one is measured."""
+    shutil.copytree(registry.bundled()["english"][1], tmp_path / "twin")
+    monkeypatch.setenv("ZOOADAPT_CACHE", str(tmp_path / "cache"))
+    request = RankRequest(data=str(table), sources=("english", str(tmp_path / "twin")))
+    whole = rank(replace(request, cache_gb=0.0), Progress())
+    with pytest.raises(KeyboardInterrupt):
+        rank(request, Interrupts("twin"))
+    assert any((tmp_path / "cache").rglob("*.safetensors"))
+    again = rank(request, Progress())
+
+    def rounded(row: dict[str, Any]) -> dict[str, Any]:
+        figures = ("accuracy", "interval", "neighbours", "n", "better_than", "untrained", "error")
+        return {key: row[key] for key in figures} | {"loss": round(row["loss"], 3)}
+
+    by_name = [{row["name"]: rounded(row) for row in one["sources"]} for one in (whole, again)]
+    assert by_name[0] == by_name[1] and again["tied"] == whole["tied"]
+
+
 # Nothing transfers
 
 

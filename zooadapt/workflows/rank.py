@@ -16,7 +16,7 @@ from zooadapt.data.splits import stratified_order
 from zooadapt.errors import ZooadaptError
 from zooadapt.runtime import distributed, memory
 from zooadapt.runtime.progress import Progress
-from zooadapt.runtime.timing import Clock
+from zooadapt.runtime.timing import Clock, Imports
 from zooadapt.runtime.wording import counted
 from zooadapt.workflows import measuring, rank_page, rank_report
 from zooadapt.workflows.candidates import Candidates, open_candidates
@@ -45,7 +45,6 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
     NotFoundError where there is none to try; and as `open_dataset`.
     """
     clock = Clock()
-    deadline = clock.deadline(request.budget)
     measuring.check(request)
     if request.report is not None:
         rank_page.check_place(request.report)
@@ -54,9 +53,13 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
     memory.check_libraries()
     candidates, opened = open_candidates(request, progress, clock, data)
     sources = dict(candidates.sources)
+    imports = Imports([name for one in sources.values() for name in one.family.imports])
     with clock.part("data"):
         candidates.drop_unsuitable(opened, request.seed)
         pool, notes = _distinct(_drawn(opened.train, request))
+    progress.doing("importing the networks' libraries")
+    with clock.part("imports"):
+        imports.wait()
     order, stopped = stratified_order(pool.strata, request.seed), rank_report.DECIDED
     samples = [pool.subset(np.sort(order[:size])) for size in _sizes(pool, opened)]
     contest = _Contest(
@@ -65,14 +68,16 @@ def rank(request: RankRequest, progress: Progress, *, data: object = None) -> di
         request=request,
         progress=progress,
         clock=clock,
-        deadline=deadline,
+        deadline=clock.deadline(request.budget),
         first=samples[0],
         level=level_of(len(candidates.sources), len(samples)),
     )
     rounds: list[Round] = []
     started = time.monotonic()
     for sample in samples:
-        if rounds and not _fits(rounds[-1], len(sample), time.monotonic() - started, deadline):
+        if rounds and not _fits(
+            rounds[-1], len(sample), time.monotonic() - started, contest.deadline
+        ):
             stopped = rank_report.BUDGET
             break
         if rounds:

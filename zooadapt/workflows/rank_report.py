@@ -245,7 +245,7 @@ def _training(last: Round, labels: Mapping[str, str], modality: str) -> list[str
     return [
         f"adapt {labels[last.choice]} with {last.n} samples for ten minutes: expected accuracy "
         f"{expected.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), by "
-        f"{coefficients()['rows']} runs on {coefficients()['data_sets']} other data sets"
+        f"{coefficients()['rows']} runs on {coefficients()['data_sets']} data sets"
     ]
 
 
