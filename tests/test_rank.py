@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import zooadapt
 from zooadapt.cli import root
+from zooadapt.data import ReadOptions
 from zooadapt.data.splits import stratified_order
 from zooadapt.errors import DataError, NotFoundError, UsageError
 from zooadapt.heads import baselines
@@ -205,6 +206,22 @@ def test_data_of_no_modality_says_why(tmp_path: Path) -> None:
 def test_data_that_no_modality_can_read_has_one_reason() -> None:
     with pytest.raises(DataError, match=r"^there are 2 samples and 1 labels"):
         zooadapt.rank((["a b", "c d"], ["x"]))
+
+
+def test_numbers_are_no_classes_to_compare_sources_by(tmp_path: Path) -> None:
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        rows = [("a" * (1 + k % 9), f"{k / 7:.2f}") for k in range(40)]
+        csv.writer(file).writerows([("text", "label"), *rows])
+    with pytest.raises(DataError, match="data for regression, and sources are compared") as caught:
+        rank(
+            RankRequest(
+                data=str(tmp_path / "t.csv"),
+                sources=("english",),
+                reading=ReadOptions(task="regression"),
+            ),
+            Progress(),
+        )
+    assert "zooadapt adapt SOURCE" in caught.value.remedy
 
 
 def test_groups_are_left_out_together(tmp_path: Path) -> None:

@@ -85,9 +85,24 @@ def open_candidates(
     """The sources, and the data as they read it. Where no source is named, those on this machine
     that read what the data are.
 
-    Raises: the error of the sources where all fail; NotFoundError where there is none; and as
-    `open_dataset`.
+    Raises: the error of the sources where all fail; NotFoundError where there is none; DataError
+    for labels other than one class a sample; and as `open_dataset`.
     """
+    candidates, opened = _opened(request, progress, clock, data)
+    if not opened.task.counts_classes:
+        raise DataError(
+            f"'{opened.name}' is data for {opened.task.name}, and sources are compared where every "
+            "sample has one class",
+            thing=opened.name,
+            remedy="name the source: zooadapt adapt SOURCE DATA -o OUT",
+        )
+    return candidates, opened
+
+
+def _opened(
+    request: RankRequest, progress: Progress, clock: Clock, data: object
+) -> tuple[Candidates, Dataset]:
+    """The sources and the data, whatever their labels."""
     candidates = Candidates()
     if request.sources:
         candidates.open(request.sources, request, progress)
