@@ -617,6 +617,15 @@ class Resamples(RnnFamily):
         return replace(language, sample=lambda symbols: language.sample(list(symbols)[::-1]))
 
 
+class PoolsUnseen(WordsFamily):
+    """Names two ways to pool that no module of the network shows."""
+
+    fails = "check_poolings_are_distinguished"
+
+    def poolings(self, config):
+        return {"mean": config, "maximum": {**config, "pooling": "max"}}
+
+
 class Forgetful(TilesFamily):
     """Drops tensors that have no place in the network."""
 

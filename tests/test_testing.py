@@ -72,6 +72,12 @@ def test_sound_plugins_pass_every_check(toys, tmp_path):
     (outcome,) = run(photos, select(["other_crops"]))  # the other three have one crop
     statuses[outcome.check].add(outcome.status)
     assert outcome.status == "pass", outcome
+    (texts,) = cases(registry.plain("transformers"), examples=["bert"])
+    (outcome,) = run(
+        texts, select(["poolings_are_distinguished"])
+    )  # the other three have one way to pool
+    statuses[outcome.check].add(outcome.status)
+    assert outcome.status == "pass", outcome
     skipped = [check for check, results in statuses.items() if results == {"skip"}]
     assert skipped == []
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from zooadapt.backbone.pretrained import build
-from zooadapt.backbone.staged import StagedBackbone
+from zooadapt.backbone.staged import StagedBackbone, prefix_sha256
 from zooadapt.data.synthesis import synthesise
-from zooadapt.testing.case import Case, close, difference, same
+from zooadapt.testing.case import CLASSES, Case, close, difference, same
 from zooadapt.testing.clauses import clause, need, require
 
 
@@ -119,6 +119,25 @@ def check_it_is_a_language_model(case: Case) -> None:
                 actual=f"{difference(row[:12], states[0, :12])} if the texts continue differently",
                 remedy="declare no `language_model` where a state sees what follows it",
             )
+
+
+@clause
+def check_poolings_are_distinguished(case: Case) -> None:
+    """Where `poolings` gives several configs: their networks differ in weights, modules or what
+    modules show by `extra_repr`, so that stored features of one pooling are none of another's."""
+    candidates = case.family.poolings(case.config)
+    need(len(candidates) > 1, "several `poolings`")
+    names: dict[str, str] = {}
+    for name, config in candidates.items():
+        torch.manual_seed(0)
+        backbone = StagedBackbone(case.family, case.family.build(config, len(CLASSES)))
+        other = names.setdefault(prefix_sha256(backbone, backbone.depth), name)
+        require(
+            other == name,
+            declared=f"networks of '{other}' and '{name}' that differ in a module",
+            actual="their weights and modules are the same",
+            remedy="pool in a module whose `extra_repr` gives the way",
+        )
 
 
 def _check_runs(

@@ -66,6 +66,7 @@ CHECKS: tuple[Check, ...] = (
     capabilities.check_other_channel_counts,
     capabilities.check_other_crops,
     capabilities.check_it_is_a_language_model,
+    capabilities.check_poolings_are_distinguished,
 )
 """Each tests one clause of the contract of `zooadapt.family`, its docstring. A check takes a `Case`
 and raises `Broken` when the clause does not hold, `Skip` when it does not apply."""

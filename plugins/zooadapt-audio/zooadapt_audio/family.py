@@ -38,7 +38,8 @@ class VoiceFamily(Family):
             "n_mels": 12, "mel": "slaney, power 2, not log", "hidden_size": 6, "num_layers": 2,
             "volume_dbfs": -30, "dropout": 0.2, "max_length": 60,
         }  # fmt: skip
-        return {pooling: small | {"pooling": pooling} for pooling in POOLINGS}
+        encoder = small | {"embedding": settings.EMBEDDING}
+        return {"encoder": encoder} | {way: encoder | {"pooling": way} for way in POOLINGS}
 
     def claims(self, config: Mapping[str, Any]) -> bool:
         return config.get("architecture") == ARCHITECTURE

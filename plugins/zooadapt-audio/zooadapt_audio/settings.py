@@ -12,7 +12,7 @@ from zooadapt.family.config_keys import FRACTION, choice, get, number, whole
 
 ARCHITECTURE = "voice_lstm"
 _MEL = "slaney, power 2, not log"
-_EMBEDDING = "relu(linear(last hidden state)), L2-normalised"
+EMBEDDING = "relu(linear(last hidden state)), L2-normalised"
 POOLINGS = {
     "states": "last, mean and max state",
     "statistics": "mean, deviation, max and min of the states",
@@ -75,7 +75,7 @@ class Settings:
             "frames": self.frames,
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
-            "embedding": _EMBEDDING if self.embeds else None,
+            "embedding": EMBEDDING if self.embeds else None,
             "embedding_size": self.embedding_size if self.embeds else None,
             "pooling": self.pooling,
             "dropout": self.dropout,
@@ -104,7 +104,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
             remedy="correct the source's config.json",
         )
     pooling = get(config, "pooling", choice(*POOLINGS), "states")
-    embedding = get(config, "embedding", choice(_EMBEDDING), None)
+    embedding = get(config, "embedding", choice(EMBEDDING), None)
     return Settings(
         sample_rate=get(config, "sample_rate", whole(1000, 192_000)),
         n_fft=n_fft,
