@@ -128,7 +128,17 @@ def hostile(report: dict[str, Any], text: str) -> dict[str, Any]:
             return {text + k if own else k: replaced(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [replaced(each) for each in value]
-        fixed = ("modality", "kind", "when", "treatment", "name", "strategy", "metric", "val")
+        fixed = (
+            "modality",
+            "task",
+            "kind",
+            "when",
+            "treatment",
+            "name",
+            "strategy",
+            "metric",
+            "val",
+        )
         return text if isinstance(value, str) and key not in fixed else value
 
     return replaced(report)
