@@ -308,8 +308,8 @@ def test_class_names_of_a_model_match_by_value(tmp_path: Path) -> None:
     metrics, _ = inference.evaluate(str(out), str(path), settings, Progress())
     config = out / "config.json"
     config.write_text(config.read_text().replace('"0"', '"0.0"').replace('"1"', '"1.0"'))
-    again, classes = inference.evaluate(str(out), str(path), settings, Progress())
-    assert classes == ("0.0", "1.0") and again.n == metrics.n == 12
+    again, task = inference.evaluate(str(out), str(path), settings, Progress())
+    assert task.outputs == ("0.0", "1.0") and again.n == metrics.n == 12
     assert again.accuracy == metrics.accuracy > 0.5
     assert again.confusion.counts.tolist() == metrics.confusion.counts.tolist()
 

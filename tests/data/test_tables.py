@@ -312,7 +312,7 @@ def test_labels_stay_verbatim_and_similar_ones_are_noted(tmp_path: Path) -> None
     [
         ("{text: 1}", "is no JSON: "),
         ("[1, 2]", "is no JSON object"),
-        ('{"text": "x", "label": ["a", "b"]}', "has a list, no text, in 'label'"),
+        ('{"text": "x", "label": ["a", "b"]}', "has a list in 'label', and the rows above it have"),
         ('{"text": "\\ud800", "label": "a"}', "surrogate"),
         ("[" * 100_000, "is no JSON: "),
         ('{"text": ' + "9" * 5000 + ', "label": "a"}', "is no JSON: "),

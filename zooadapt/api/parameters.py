@@ -29,6 +29,8 @@ class ReadParameters(TypedDict, total=False):
     audio_column: str | None
     sample_column: str | None
     label_column: str
+    label_columns: str | None
+    task: str
     group_column: str | None
     start_column: str | None
     end_column: str | None

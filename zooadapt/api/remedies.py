@@ -55,8 +55,8 @@ _FLAG = re.compile(r"--([a-z][a-z-]*[a-z])\b(?:[ =]('[^']*'|[^\s,;:)]+(?:,[^\s,;
 _RENAMED = {"at": "layer", "public": "private"}
 _FLAGS = frozenset({"dry_run", "create_pr", "overwrite_repo", "public"})
 """Flags of other commands than `adapt`."""
-_FREE = frozenset({"text_column", "image_column", "label_column", "group_column", "train_folder",
-                   "test_folder", "license", "split"})  # fmt: skip
+_FREE = frozenset({"text_column", "image_column", "label_column", "label_columns", "group_column",
+                   "train_folder", "test_folder", "license", "split"})  # fmt: skip
 _WORDS = frozenset("and or with is are says say names name leaves makes takes where which that in "
                    "of for to if says overrules lists alone, one".split())  # fmt: skip
 

@@ -32,8 +32,9 @@ _top = shared.option(
     group=Group.OUTPUT,
     shown_default="1; all in --csv and --json",
 )
-_LABELLED = ("label_column", "drop_unlabelled", "allow_tiny", "train_folder", "test_folder",
-             "strict", "start_column", "end_column", "background")  # fmt: skip
+_LABELLED = ("label_column", "label_columns", "task", "drop_unlabelled", "allow_tiny",
+             "train_folder", "test_folder", "strict", "start_column", "end_column",
+             "background")  # fmt: skip
 """Options about labels and splits, which inputs of `predict` have none of."""
 _EXCERPT = 60
 """Characters of a text that are printed."""

@@ -29,6 +29,7 @@ _OPTIONS = {
     "--text-column": ("--text-col", "--text_column", "--text-field"),
     "--image-column": ("--image-col", "--image_column", "--image-field", "--path-column"),
     "--label-column": ("--label-col", "--label_column", "--target", "--target-column"),
+    "--label-columns": ("--label-cols", "--label_columns", "--targets", "--target-columns"),
     "--precision": ("--dtype", "--amp", "--fp16", "--bf16", "--half"),
     "--from-scratch": ("--no-pretrained", "--scratch"),
     "--overwrite": ("--force", "--exist-ok", "--overwrite-output-dir"),

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooadapt import tasks
 from zooadapt.data.dataset import Dataset, LabelledRows, Split, content_digests
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.splits import divide
 from zooadapt.errors import DataError
 from zooadapt.runtime.wording import counted, listed
-from zooadapt.tasks.cells import lacks
+from zooadapt.tasks import Reading
+from zooadapt.tasks.cells import empty, lacks
 from zooadapt.tasks.task import Task
 
 TEST_FRACTION = 0.2
@@ -26,14 +26,10 @@ def assemble(
     Raises: DataError naming the class or rows at fault.
     """
     notes = list(labelled.notes)
-    used = _labelled(labelled, location, options, notes)
+    reading = Reading.of(labelled.names, columns=labelled.columns, wanted=options.task)
+    used = _labelled(labelled, reading, location, options, notes)
     rows, parts = np.array(labelled.rows, dtype=np.int64)[used], np.array(labelled.parts)[used]
-    task, labels, choices = tasks.read(
-        [labelled.names[k] for k in used.tolist()],
-        columns=labelled.columns,
-        wanted=options.task,
-        row=lambda k: labelled.samples.name(int(rows[k])),
-    )
+    task, labels = reading.read(used.tolist(), lambda k: labelled.samples.name(int(rows[k])))
     groups = (
         _groups([labelled.groups[k] for k in used.tolist()], notes) if labelled.groups else None
     )
@@ -49,7 +45,8 @@ def assemble(
     in_test, in_val = _own_parts(parts, task, labels, groups, notes)
     own_test = len(in_test) > 0
     in_train = np.setdiff1d(np.arange(len(parts)), in_test)
-    task.check(labels[in_train], allow_tiny=options.allow_tiny)
+    if options.trains:
+        task.check(labels[in_train], allow_tiny=options.allow_tiny)
     contents = content_digests(everything) if options.strict else everything.digests
     _note_contradictions(task, everything, contents, notes)
     if not own_test:
@@ -89,19 +86,21 @@ def assemble(
         has_own_test=own_test,
         validation=np.isin(in_train, in_val) if len(in_val) else None,
         notes=tuple(notes),
-        choices=choices,
+        choices=reading.choices,
         white=labelled.white,
         cutting=labelled.cutting,
     )
 
 
 def _labelled(
-    rows: LabelledRows, location: str, options: ReadOptions, notes: list[str]
+    rows: LabelledRows, reading: Reading, location: str, options: ReadOptions, notes: list[str]
 ) -> np.ndarray:
     """Positions of the rows that have a label."""
-    lacks_label = tasks.lacking(rows.names, columns=rows.columns, wanted=options.task)
-    has_label = np.array([not lacks_label(name) for name in rows.names], dtype=bool)
-    used = _with_labelled_part(rows, has_label, notes)
+    has_label = np.array([not reading.task.lacks(cell) for cell in reading.cells], dtype=bool)
+    is_filled = np.array([not empty(cell) for cell in reading.cells], dtype=bool)
+    is_filled &= has_label
+    used = _with_labelled_part(rows, is_filled, notes)
+    has_label &= used
     missing = np.flatnonzero(used & ~has_label)
     if len(missing) and not options.drop_unlabelled:
         names = [rows.samples.name(rows.rows[k]) for k in missing.tolist()]
@@ -111,7 +110,7 @@ def _labelled(
             thing=names[0],
             remedy="label them, or --drop-unlabelled leaves them out",
         )
-    if not has_label.any():
+    if not is_filled.any():
         raise DataError(
             f"no row of '{location}' has a label", thing=location, remedy="--label-column NAME"
         )

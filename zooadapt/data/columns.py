@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import PurePath
 
 from zooadapt.data.options import ReadOptions
@@ -15,16 +16,17 @@ from zooadapt.errors import DataError, UsageError
 from zooadapt.family.modality import Modality
 from zooadapt.runtime.options import flag
 from zooadapt.runtime.wording import listed
-from zooadapt.tasks.cells import lacks
+from zooadapt.tasks.cells import lacks, number, truth
 
 Peek = Callable[[], Mapping[str, Sequence[str | None]]]
 """Reads the first values of every column."""
 FILE_NAME = "file_name"
 """The column of paths in the tables of the Hub's folders of files."""
-LABEL, GROUP = "--label-column", "--group-column"
-_LABELS = {"label", "labels", "class", "classes", "category", "categories", "sentiment", "target",
-           "intent", "emotion", "topic", "tag", "rating", "stars", "polarity", "label text",
-           "v1"}  # fmt: skip
+LABEL, LABELS, GROUP = "--label-column", "--label-columns", "--group-column"
+_LABEL_NAMES = {"label", "labels", "class", "classes", "category", "categories", "sentiment",
+                "target", "targets", "intent", "emotion", "emotions", "topic", "topics", "tag",
+                "tags", "rating", "stars", "score", "price", "polarity", "label text",
+                "v1"}  # fmt: skip
 _LONG, _SHORT = 15, 40
 """Characters of a text in the mean, at least, and of a class name, at most."""
 
@@ -36,7 +38,8 @@ class Columns:
     text: str
     """The column of samples: one of texts or paths, or two of texts with a comma between."""
     modality: Modality
-    label: str | None = None
+    labels: tuple[str, ...] = ()
+    """The column of labels, or several; none where labels are not read."""
     group: str | None = None
     start: str | None = None
     end: str | None = None
@@ -66,7 +69,7 @@ class Columns:
 
     def candidates(self) -> set[str]:
         """The possible names of the columns to read."""
-        names = {self.text, self.label, self.group, self.start, self.end}
+        names = {self.text, *self.labels, self.group, self.start, self.end}
         names |= {part.strip() for part in self.text.split(",")}
         return {name for name in names if name is not None}
 
@@ -97,15 +100,23 @@ class Columns:
 
     def _columns(self, names: Sequence[str]) -> list[tuple[str, str]]:
         columns = [(self.option, name) for name in self.texts(names)]
-        others = ((LABEL, self.label), (GROUP, self.group),
-                  ("--start-column", self.start), ("--end-column", self.end))  # fmt: skip
+        columns += [(self._labels_option, name) for name in self.labels]
+        others = ((GROUP, self.group), ("--start-column", self.start), ("--end-column", self.end))
         return columns + [(option, name) for option, name in others if name is not None]
 
+    @property
+    def _labels_option(self) -> str:
+        return LABELS if len(self.labels) > 1 else LABEL
+
     def _missing(self, names: Sequence[str]) -> dict[str, str]:
+        """The first column that is missing of those that each option names."""
         known = set(names)
-        missing = {o: name for o, name in self._columns(names) if name not in known}
-        if self.may_lack_label:
-            missing.pop(LABEL, None)
+        missing: dict[str, str] = {}
+        for option, name in self._columns(names):
+            if name not in known:
+                missing.setdefault(option, name)
+        if self.may_lack_label and known.isdisjoint(self.labels):
+            missing.pop(self._labels_option, None)
         return missing
 
     def _missing_column(
@@ -116,7 +127,7 @@ class Columns:
         option: str,
         proposed: Mapping[str, str],
     ) -> DataError:
-        what = {self.option: self.modality.plural, LABEL: "labels"}
+        what = {self.option: self.modality.plural, LABEL: "labels", LABELS: "labels"}
         likely = " and ".join(f"{what[option]} in '{name}'" for option, name in proposed.items())
         options = [part for pair in proposed.items() for part in pair]
         return DataError(
@@ -143,14 +154,20 @@ def propose(selection: Columns, names: Sequence[str], peek: Peek) -> dict[str, s
     values = peek() if missing else {}
     chosen: dict[str, str] = {}
     of_samples = (modality.columns, partial(_are_samples, modality))
-    for option, known, fits in ((samples, *of_samples), (LABEL, _LABELS, _is_label)):
+    for option, known, fits in ((samples, *of_samples), (LABEL, _LABEL_NAMES, _is_label)):
         if option not in missing:
             continue
         other = () if option == samples else (*selection.texts(names), chosen.get(samples))
-        free = [name for name in names if name not in other and name != selection.label]
+        free = [name for name in names if name not in other and name not in selection.labels]
         named = [name for name in free if _plain(name) in known]
         fitting = [name for name in free if fits(values.get(name, ()))]
         likely = named if len(named) == 1 else [n for n in named if n in fitting] or fitting
+        if option == LABEL and not named:
+            flags = [name for name in free if _is_flag(values.get(name, ())) and "," not in name]
+            if len(flags) > 1 and set(fitting) <= set(flags):
+                chosen[LABELS] = ",".join(flags)
+                continue
+            likely = likely or [name for name in free if _is_quantity(values.get(name, ()))]
         if len(likely) != 1:
             return {}
         chosen[option] = likely[0]
@@ -204,6 +221,19 @@ def _is_label(values: Sequence[str | None]) -> bool:
     names = _present(values)
     classes = set(names)
     return 2 <= len(classes) <= len(names) / 2 and max(map(len, classes)) <= _SHORT
+
+
+def _is_flag(values: Sequence[str | None]) -> bool:
+    """0 and 1, or `false` and `true`, each more than once in the mean."""
+    return _is_label(values) and None not in map(truth, _present(values))
+
+
+def _is_quantity(values: Sequence[str | None]) -> bool:
+    """Numbers that do not count the rows."""
+    numbers = [number(value) for value in _present(values)]
+    if len(numbers) < 2 or None in numbers:
+        return False
+    return any(one >= two for one, two in pairwise(n for n in numbers if n is not None))
 
 
 def _present(values: Sequence[str | None]) -> list[str]:

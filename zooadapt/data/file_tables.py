@@ -19,7 +19,7 @@ from zooadapt.errors import DataError, UsageError, ZooadaptError
 from zooadapt.family.modality import Modality
 from zooadapt.runtime.options import flag
 from zooadapt.runtime.wording import counted
-from zooadapt.tasks.cells import by_value
+from zooadapt.tasks.cells import Cell
 
 _METADATA, _FORMATS = "metadata", (".csv", ".jsonl", ".parquet")
 """The name of the tables in the Hub's folders of files, and their formats."""
@@ -91,7 +91,7 @@ def listing_of(
         return _read(path, files, modality, options, needs_labels=True)
     except DataError as error:
         column = samples_column(modality, options)
-        if error.thing not in (column, options.label_column):
+        if error.thing not in (column, *options.labels):
             raise
         is_found = path.is_dir() and _column(modality, options) is None
         if is_found and _has_class_folders(path, modality, options):
@@ -176,7 +176,7 @@ def _read(
 ) -> Listing:
     paths: list[str] = []
     parts: list[str] = []
-    labels: list[str | None] = []
+    labels: list[Cell] = []
     groups: list[str | None] = []
     spans: list[tuple[float, float]] = []
     notes: list[str] = []
@@ -185,7 +185,7 @@ def _read(
         selection = Columns(
             text=samples_column(modality, options),
             modality=modality,
-            label=options.label_column,
+            labels=options.labels,
             group=options.group_column,
             start=options.start_column,
             end=options.end_column,
@@ -211,7 +211,8 @@ def _read(
     return Listing(
         paths=paths,
         parts=parts,
-        labels=by_value(labels),
+        labels=labels,
+        columns=options.labels,
         groups=groups,
         spans=spans,
         notes=notes,

@@ -77,7 +77,7 @@ def samples_column(frame: Frame, modality: Modality, options: ReadOptions) -> st
         return column
     if options.text_column in frame.names:
         return options.text_column
-    others = (options.label_column, options.group_column)
+    others = (*options.labels, options.group_column)
     free = [name for name in frame.names if name not in others]
     likely = (n for n in free if len(frame) and _is_sample(frame.values(n)[0], modality))
     return next(likely, options.text_column)
@@ -158,6 +158,11 @@ def _array(name: str, column: Any) -> pa.Array:
         import numpy as np
 
         column = np.asarray(column)
+        if column.ndim == 2 and column.dtype.kind in "biuf":
+            # As floats, they are numbers and no names of labels.
+            column = column.ravel() if column.shape[1] == 1 else column.astype(float).tolist()
+    elif len(column) and any(isinstance(one, (set, frozenset)) for one in column):
+        column = [sorted(one) if isinstance(one, (set, frozenset)) else one for one in column]
     try:
         return pa.array(column, from_pandas=True)
     except (pa.ArrowException, TypeError) as error:

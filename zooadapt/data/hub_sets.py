@@ -16,6 +16,7 @@ from zooadapt.data import depth
 from zooadapt.data.columns import Columns, samples_column
 from zooadapt.data.dataset import LabelledRows, digest_of
 from zooadapt.data.dialects import ROWS
+from zooadapt.data.labels import cells_of
 from zooadapt.data.layout import PARTS
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import read_bytes
@@ -29,7 +30,7 @@ from zooadapt.errors import (
 )
 from zooadapt.family import TextPair
 from zooadapt.family.modality import Examined, Modality, View
-from zooadapt.tasks.cells import by_value
+from zooadapt.tasks.cells import Cell
 
 
 class HubSamples:
@@ -179,7 +180,7 @@ def read_hub_set(
     selection = Columns(
         text=column,
         modality=modality,
-        label=options.label_column,
+        labels=options.labels,
         group=grouped,
     )
     selection.select(name, first.column_names, lambda: _peek(first))
@@ -192,12 +193,13 @@ def read_hub_set(
                 remedy=f"{selection.option} NAME",
             )
     parts: list[str] = []
-    names: list[str | None] = []
+    names: list[Cell] = []
     groups: list[str | None] = []
     splits = []
     for part, split in chosen:
         rows = loaded[split]
-        names += _class_names(rows, options.label_column)
+        labelled = rows.select_columns([*options.labels]).with_format("arrow")[:]
+        names += cells_of(labelled, options.labels, Path(f"{name}:{split}"))
         parts += [part] * len(rows)
         if grouped is not None:
             groups += [None if value is None else str(value) for value in rows[grouped]]
@@ -211,7 +213,8 @@ def read_hub_set(
         samples=samples,
         rows=range(len(samples)),
         parts=parts,
-        names=by_value(names),
+        names=names,
+        columns=options.labels,
         groups=groups,
         notes=notes,
         white=samples.white,
@@ -287,12 +290,3 @@ def _places(config: Any, name: str) -> list[Path]:
               config.EXTRACTED_DATASETS_PATH, constants.HF_HUB_CACHE)  # fmt: skip
     own = [name] if os.path.isdir(name) else []
     return [Path(os.path.realpath(place)) for place in (*caches, *own)]
-
-
-def _class_names(rows: Any, column: str) -> list[str | None]:
-    """The labels of a split by name; a `ClassLabel` of -1 is the Hub's missing label."""
-    feature, values = rows.features[column], rows[column]
-    names = getattr(feature, "names", None)
-    if names is None:
-        return [None if value is None else str(value) for value in values]
-    return [None if value is None or value < 0 else names[value] for value in values]

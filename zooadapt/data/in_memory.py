@@ -22,7 +22,7 @@ from zooadapt.data.frames import (
     samples_column,
     unsupported_data,
 )
-from zooadapt.data.labels import strings_of
+from zooadapt.data.labels import cells_of, strings_of
 from zooadapt.data.layout import ALL, PARTS
 from zooadapt.data.listing import Listing
 from zooadapt.data.memory_samples import MemorySamples
@@ -30,7 +30,7 @@ from zooadapt.data.options import ReadOptions
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
 from zooadapt.family.modality import Modality
-from zooadapt.tasks.cells import by_value
+from zooadapt.tasks.cells import Cell
 
 PLACE = "data in memory"
 """The location of a data set in memory."""
@@ -116,19 +116,19 @@ def _part(name: str, data: Any, modality: Modality, options: ReadOptions) -> _Ro
     selection = Columns(
         text=text,
         modality=modality,
-        label=options.label_column,
+        labels=options.labels,
         group=options.group_column,
         may_lack_label=part not in ("train", ALL),
     )
     if not modality.is_language:
         # Arrow holds no pictures or sounds: only the labels become a table.
         selection.select(place, frame.names, dict)
-        without_samples = replace(selection, text=options.label_column)
+        without_samples = replace(selection, text=options.labels[0])
         values = frame.values(text)
-        if options.label_column not in frame.names:
+        if set(options.labels).isdisjoint(frame.names):
             return _Rows(place, part, [None] * len(values), [], values=values)
         table = frame.select(place, without_samples)
-        labels = strings_of(table, selection.label, Path(place))
+        labels = cells_of(table, selection.labels, Path(place))
         groups = strings_of(table, selection.group, Path(place))
         return _Rows(place, part, labels, groups, values=values)
     read = tables.of_arrow(frame.select(place, selection), Path(place), selection)
@@ -142,7 +142,7 @@ class _Rows:
         self,
         place: str,
         part: str,
-        labels: Sequence[str | None],
+        labels: Sequence[Cell],
         groups: Sequence[str | None],
         *,
         values: Sequence[Any] = (),
@@ -163,7 +163,7 @@ class _Rows:
 def _join(rows: Sequence[_Rows], modality: Modality, options: ReadOptions) -> LabelledRows:
     """The rows of all parts, end to end."""
     parts = [one.part for one in rows for _ in one.labels]
-    labels = by_value([label for one in rows for label in one.labels])
+    labels = [label for one in rows for label in one.labels]
     groups = [group for one in rows for group in one.groups]
     notes = [note for one in rows for note in one.notes]
     if modality.in_cells:
@@ -173,6 +173,7 @@ def _join(rows: Sequence[_Rows], modality: Modality, options: ReadOptions) -> La
             rows=range(len(texts)),
             parts=parts,
             names=labels,
+            columns=options.labels,
             groups=groups,
             notes=notes,
         )
@@ -193,6 +194,7 @@ def _join(rows: Sequence[_Rows], modality: Modality, options: ReadOptions) -> La
         rows=intact,
         parts=[parts[k] for k in intact],
         names=[labels[k] for k in intact],
+        columns=options.labels,
         groups=[groups[k] for k in intact] if groups else (),
         notes=[*notes, *samples.notes],
         white=samples.white,

@@ -40,6 +40,7 @@ def examined(
         rows=intact,
         parts=[listing.parts[k] for k in intact],
         names=[listing.labels[k] for k in intact],
+        columns=listing.columns,
         groups=[listing.groups[k] for k in intact] if listing.groups else (),
         notes=[*listing.notes, *files.notes],
         white=files.white,

@@ -11,6 +11,7 @@ from zooadapt.data.options import ReadOptions
 from zooadapt.data.tree import Tree, valid
 from zooadapt.errors import DataError, NotFoundError
 from zooadapt.runtime.wording import counted, listed
+from zooadapt.tasks.cells import Cell
 
 _UNLABELLED = frozenset({"unsup", "unsupervised"})
 
@@ -22,9 +23,11 @@ class Listing:
     paths: Sequence[str]
     """Posix paths below the root."""
     parts: Sequence[str]
-    labels: Sequence[str | None]
+    labels: Sequence[Cell]
     """The name of each file's class folder, or its label in a table; None for none."""
     notes: Sequence[str]
+    columns: Sequence[str] = ()
+    """The columns of a table that labels are from."""
     groups: Sequence[str | None] = ()
     """The group of each file; empty without a group column."""
     spans: Sequence[tuple[float, float]] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zooadapt.errors import UsageError
 from zooadapt.family.modality import Limits
 from zooadapt.runtime import options
 from zooadapt.runtime.options import Group, option
@@ -40,6 +41,13 @@ class ReadOptions:
         by_default="file_name, or the name of the kind",
     )
     label_column: str = option("label", "Column with the label of a table.", Group.DATA)
+    label_columns: str | None = option(
+        None,
+        "Columns A,B,C with the labels of a table: each holds 0 and 1, or numbers.",
+        Group.DATA,
+        by_default="that of --label-column",
+        metavar="A,B,C",
+    )
     task: str = option(
         AUTO,
         "What a label is: one of several classes, several at once, a number, or a grade.",
@@ -125,6 +133,8 @@ class ReadOptions:
     white: int | None = None
     """The white value of 16-bit images; by default the largest value in the data set, rounded up to
     a power of two, less one."""
+    trains: bool = True
+    """Whether a model is fitted to the labels, which have to suffice for it."""
     max_pixels: int = option(
         50_000_000,
         "Pixels of the largest image that is decoded.",
@@ -146,3 +156,24 @@ class ReadOptions:
     def __post_init__(self) -> None:
         """Raises: UsageError naming an option with an invalid value."""
         options.check(self)
+        if self.label_columns is None:
+            return
+        if self.label_column != "label":
+            raise UsageError(
+                "--label-column and --label-columns both name the labels",
+                thing="--label-columns",
+                remedy="leave out one of them",
+            )
+        if "" in self.labels or len(set(self.labels)) < len(self.labels):
+            raise UsageError(
+                f"--label-columns '{self.label_columns}' has an empty name, or one name twice",
+                thing="--label-columns",
+                remedy=f"--label-columns {','.join(filter(None, dict.fromkeys(self.labels)))}",
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns of labels."""
+        if self.label_columns is None:
+            return (self.label_column,)
+        return tuple(name.strip() for name in self.label_columns.split(","))

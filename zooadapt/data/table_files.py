@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def read_json(path: Path, options: ReadOptions, selection: Columns, notes: list[str]) -> pa.Table:
     """The selected columns of a file with one JSON object a line, or of one array of objects.
-    Numbers and truth values are spelled as in JSON; null and NaN are missing.
+    Numbers and truth values are spelled as in JSON; null and NaN are missing. A label may be a
+    list.
 
     Raises: DataError naming the line or the row; AccessError.
     """
@@ -28,16 +29,24 @@ def read_json(path: Path, options: ReadOptions, selection: Columns, notes: list[
 
     text = read_text(path, options.encoding, notes)
     names: dict[str, None] = {}
-    columns: dict[str, list[str | None]] = {column: [] for column in selection.candidates()}
+    columns: dict[str, list[Any]] = {column: [] for column in selection.candidates()}
+    listed: dict[str, bool] = {}
     first: list[dict[str, Any]] = []
     for where, row in _array(path, text) if text.lstrip()[:1] == "[" else _lines(path, text):
         names.update(dict.fromkeys(row))
         for column, values in columns.items():
-            values.append(_text(path, where, column, row.get(column)))
+            value = row.get(column)
+            if column in selection.labels and value is not None:
+                is_list = isinstance(value, list)
+                if listed.setdefault(column, is_list) != is_list:
+                    raise _mixed(path, where, column, is_list)
+            values.append(_cell(path, where, column, value, may_list=column in listed))
         if len(first) < ROWS:
             first.append(row)
     chosen = selection.select(path.name, list(names), lambda: _peek(first)) if names else [*columns]
-    return pa.table({name: pa.array(columns[name], pa.large_string()) for name in chosen})
+    text = pa.large_string()
+    kinds = {name: pa.list_(text) if listed.get(name) else text for name in chosen}
+    return pa.table({name: pa.array(columns[name], kinds[name]) for name in chosen})
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -81,6 +90,14 @@ def _peek(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str | None]]:
     }
 
 
+def _cell(
+    path: Path, where: str, column: str, value: Any, *, may_list: bool
+) -> str | list[str | None] | None:
+    if may_list and isinstance(value, list):
+        return [_text(path, where, column, entry) for entry in value]
+    return _text(path, where, column, value)
+
+
 def _text(path: Path, where: str, column: str, value: Any) -> str | None:
     if isinstance(value, (dict, list)):
         raise _bad(path, where, f"has a {type(value).__name__}, no text, in '{column}'")
@@ -92,6 +109,15 @@ def _text(path: Path, where: str, column: str, value: Any) -> str | None:
     except UnicodeEncodeError as error:
         raise _bad(path, where, f"has half of a surrogate pair in '{column}'") from error
     return text
+
+
+def _mixed(path: Path, where: str, column: str, is_list: bool) -> DataError:
+    here, above = ("a list", "none") if is_list else ("no list", "lists")
+    return DataError(
+        f"{where} of '{path.name}' has {here} in '{column}', and the rows above it have {above}",
+        thing=column,
+        remedy="write a list in every row, [] where there is no label",
+    )
 
 
 def _bad(path: Path, where: str, what: str) -> DataError:

@@ -13,7 +13,7 @@ from zooadapt.data import csv_files, table_files
 from zooadapt.data.cells import CellSamples
 from zooadapt.data.columns import Columns, samples_column
 from zooadapt.data.dataset import LabelledRows
-from zooadapt.data.labels import strings, strings_of
+from zooadapt.data.labels import cells_of, strings, strings_of
 from zooadapt.data.layout import PARTS
 from zooadapt.data.options import ReadOptions
 from zooadapt.data.reading import GZIP, changed_error, file_error
@@ -22,7 +22,7 @@ from zooadapt.errors import DataError, NotFoundError
 from zooadapt.family import TextPair
 from zooadapt.family.modality import Modality
 from zooadapt.runtime.wording import counted
-from zooadapt.tasks.cells import by_value
+from zooadapt.tasks.cells import Cell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +85,7 @@ class Table:
     """The texts of a table, and its labels and groups if their columns were selected."""
 
     text: TextColumn
-    labels: list[str | None]
+    labels: list[Cell]
     groups: list[str | None]
     notes: tuple[str, ...] = ()
     spans: tuple[tuple[float, float], ...] = ()
@@ -95,8 +95,7 @@ class Table:
 def read_tables(
     path: Path, modality: Modality, options: ReadOptions, *, may_lack_labels: bool = False
 ) -> LabelledRows:
-    """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`). If all labels are
-    numbers, or all are truth values, equal values are one class.
+    """A labelled table, or a folder of `train.*` and `test.*` (or `val.*`).
 
     A part may come in numbered pieces, as in `train-00000-of-00002.parquet`. The label column may
     be missing in a validation or test part, and with `may_lack_labels` in every part.
@@ -117,7 +116,8 @@ def read_tables(
         samples=samples,
         rows=range(len(samples)),
         parts=parts,
-        names=by_value(names),
+        names=names,
+        columns=options.labels,
         groups=groups,
         notes=notes,
     )
@@ -139,7 +139,7 @@ def read(
     selection = Columns(
         text=samples_column(modality, options),
         modality=modality,
-        label=options.label_column if labelled else None,
+        labels=options.labels if labelled else (),
         group=options.group_column if labelled else None,
         may_lack_label=may_lack_labels,
     )
@@ -201,7 +201,7 @@ def of_arrow(
         if empty:
             rows = counted(empty, f"row of {path.name} has", f"rows of {path.name} have")
             notes.append(f"{rows} an empty text")
-    labels = strings_of(table, selection.label, path)
+    labels = cells_of(table, selection.labels, path)
     groups = strings_of(table, selection.group, path)
     return Table(
         text=TextColumn(name=path.name, values=values, mapped=mapped, stamp=stamp),

@@ -37,6 +37,12 @@ def check(modality: Modality, options: ReadOptions) -> None:
             thing=flags[0],
             remedy="leave it out",
         )
+    if options.background is not None and len(options.labels) > 1:
+        raise UsageError(
+            "--background is a label of its own, and --label-columns names the columns of all",
+            thing="--background",
+            remedy="leave it out, or give the labels in one column",
+        )
     needed = {"--hop": "--window", "--start-column": "--end-column",
               "--end-column": "--start-column", "--background": "--start-column"}  # fmt: skip
     for flag in flags:
@@ -129,7 +135,8 @@ def cut(
     if options.background is not None:
         others = _background(files, position, good, listing, cutting, most=len(rows))
         rows += others
-        labels += [options.background] * len(others)
+        in_lists = any(isinstance(label, tuple) for label in labels)
+        labels += [(options.background,) if in_lists else options.background] * len(others)
         one, many = "window that no row names is", "windows that no row names are"
         notes.append(f"{counted(len(others), one, many)} '{options.background}'")
     recordings = len({number for _, number, _ in rows})
@@ -141,6 +148,7 @@ def cut(
         rows=range(len(rows)),
         parts=[listing.parts[row] for row, _, _ in rows],
         names=labels,
+        columns=listing.columns,
         groups=_groups(listing, rows),
         notes=notes,
         cutting=cutting,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zooadapt.errors import DataError
@@ -47,33 +48,37 @@ def of_classes(names: Sequence[str]) -> Task:
     return named(DEFAULT).from_facts(names, {})
 
 
-def read(
-    cells: Sequence[Cell],
-    *,
-    columns: Sequence[str],
-    wanted: str,
-    row: Callable[[int], str],
-) -> tuple[Task, np.ndarray, tuple[Choice, ...]]:
-    """The task that is wanted, or with `AUTO` the one that the labels look like; the labels as an
-    array, and the choice.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How labels are read: as those of one task."""
 
-    Raises: as `Task.read`.
-    """
-    from zooadapt.tasks.detection import detect
+    task: type[Task]
+    cells: Sequence[Cell]
+    columns: Sequence[str]
+    choices: tuple[Choice, ...] = ()
 
-    name, choices = (wanted, ()) if wanted != AUTO else detect(cells, columns=columns)
-    task, labels = named(name).read(cells, columns=columns, row=row)
-    return task, labels, choices
+    @classmethod
+    def of(cls, cells: Sequence[Cell], *, columns: Sequence[str], wanted: str) -> Reading:
+        """By the task that is wanted, or with `AUTO` by the one that the labels look like.
 
+        Raises: DataError for labels that look like none.
+        """
+        from zooadapt.tasks.detection import arranged, detect
 
-def lacking(
-    cells: Sequence[Cell], *, columns: Sequence[str], wanted: str
-) -> Callable[[Cell], bool]:
-    """Tells which of these cells are no label."""
-    from zooadapt.tasks.detection import detect
+        if wanted == DEFAULT:
+            return cls(task=named(wanted), cells=cells, columns=columns)
+        cells, columns = arranged(cells, columns)
+        name, choices = (wanted, ()) if wanted != AUTO else detect(cells, columns=columns)
+        if name not in TASKS:
+            name, choices = DEFAULT, ()
+        return cls(task=named(name), cells=cells, columns=columns, choices=choices)
 
-    name = wanted if wanted != AUTO else detect(cells, columns=columns)[0]
-    return named(name).lacks
+    def read(self, used: Sequence[int], row: Callable[[int], str]) -> tuple[Task, np.ndarray]:
+        """The task and the labels of these cells. row: the name of one of them, for messages.
+
+        Raises: as `Task.read`.
+        """
+        return self.task.read([self.cells[k] for k in used], columns=self.columns, row=row)
 
 
 def of_facts(outputs: Sequence[str], facts: Mapping[str, Any]) -> Task:

@@ -51,7 +51,8 @@ class Classification(Task):
     def read(
         cls, cells: Sequence[Cell], *, columns: Sequence[str], row: Callable[[int], str]
     ) -> tuple[Self, np.ndarray]:
-        """Classes are sorted by name, names are normalised to NFC.
+        """Classes are sorted by name, names are normalised to NFC. If all labels of a column are
+        numbers, or all are truth values, equal values are one class.
 
         Raises: DataError for several labels of one row, or names that differ in their form alone.
         """
@@ -63,6 +64,8 @@ class Classification(Task):
                 thing=row(several),
                 remedy="--task multilabel",
             )
+        if columns:
+            names = [name or "" for name in by_value(names)]
         spelled: dict[str, str] = {}
         for name in sorted(set(names)):
             normal = unicodedata.normalize("NFC", name)

@@ -6,6 +6,7 @@ What needs no torch is checked before torch is imported, so that it fails at onc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from zooadapt.data import Split, open_dataset, open_inputs, open_samples
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.runtime import csv_output, distributed, filesystem, model_files, outputs
 from zooadapt.runtime.progress import Progress
-from zooadapt.tasks import of_classes
+from zooadapt.tasks import AUTO, of_classes
 from zooadapt.tasks.predictions import INPUT, shortened
 from zooadapt.workflows import learned_samples, recordings
 from zooadapt.workflows.model_inference import (
@@ -169,10 +170,11 @@ def features(
         )
     source = _source(spec, settings, progress)
     progress.doing(f"reading {location}", shows=location.startswith("hf:"))
+    reading = reading_of(source, replace(settings.reading, task=AUTO))
     split, task = open_samples(
         location,
         modality=source.family.modality,
-        options=reading_of(source, settings.reading),
+        options=replace(reading, task=settings.reading.task),
         offline=settings.offline,
     )
     progress.doing("building the network")

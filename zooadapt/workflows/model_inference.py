@@ -142,18 +142,22 @@ def features_of(
 
 def reading_of(source: Source, reading: ReadOptions) -> ReadOptions:
     """How data is read for a model: 16-bit images, and windows of recordings, as those that it was
-    adapted to."""
+    adapted to, and labels as those of its task.
+
+    Raises: UsageError where another task is named.
+    """
+    own = reading.task if source.task is None else source.task.name
+    if reading.task not in (AUTO, own):
+        raise UsageError(
+            f"--task {reading.task} is not the task of the model, which is {own}",
+            thing="--task",
+            remedy="leave it out",
+        )
     cutting = source.cutting
     if cutting and reading.window is None:
         hop = reading.hop or min(cutting["hop"], cutting["window"])
         reading = replace(reading, window=cutting["window"], hop=hop)
-    return replace(reading, white=source.white, task=_task_of(source, reading))
-
-
-def _task_of(source: Source, reading: ReadOptions) -> str:
-    if reading.task != AUTO or source.task is None:
-        return reading.task
-    return source.task.name
+    return replace(reading, white=source.white, task=own, trains=False)
 
 
 def seed_of(source: Source) -> int:
