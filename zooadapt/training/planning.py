@@ -68,12 +68,15 @@ def resolve(
     Raises: UsageError for a strategy or stage that is not there, or mixing what cannot be mixed;
     DataError for too few groups.
     """
-    if (request.mixup or request.cutmix) and source.family.can.variable_length:
-        raise UsageError(
-            "samples of different lengths cannot be mixed",
-            thing="--mixup",
-            remedy="leave out --mixup and --cutmix",
-        )
+    if source.family.can.variable_length:
+        # Sounds add up: a clip is mixed with what another has in the same time.
+        adds_up = modalities.named(source.family.modality).has_length
+        if request.cutmix or (request.mixup and not adds_up):
+            raise UsageError(
+                "samples of different lengths cannot be mixed",
+                thing="--mixup",
+                remedy="leave out --cutmix" if adds_up else "leave out --mixup and --cutmix",
+            )
     _check_task(request, data.task)
     choices = [*data.choices, Choice(what="precision", value=_mode_name(mode), why=mode.why)]
     phases = strategies.phases(request.strategy, from_scratch=request.from_scratch)

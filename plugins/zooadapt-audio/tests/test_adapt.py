@@ -18,6 +18,7 @@ from zooadapt.backbone.loaders import Inputs
 from zooadapt.data import inputs_of
 from zooadapt.family import Clip
 from zooadapt.family.modality import View
+from zooadapt.training.mixup import mix
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
@@ -66,10 +67,11 @@ def source(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("strategy", ["probe", "full"])
-def test_recordings_are_learned_and_predicted(chirps, source, tmp_path, strategy):
+@pytest.mark.parametrize(("strategy", "mixup"), [("probe", 0.0), ("lp-ft", 0.2)])
+def test_recordings_are_learned_and_predicted(chirps, source, tmp_path, strategy, mixup):
     model = zooadapt.adapt(
-        str(source), str(chirps), strategy=strategy, augment="rand", epochs=4, seed=0,
+        str(source), str(chirps), strategy=strategy, augment="rand", mixup=mixup, epochs=4,
+        seed=0,
         out=tmp_path / "model",
     )  # fmt: skip
     assert model.report["test"]["accuracy"] >= 0.8
@@ -109,6 +111,25 @@ def test_the_reference_learns_spoken_digits_from_ten_clips_each(real_data, tmp_p
         strategy="probe", labels_per_class=10, seed=0, out=tmp_path / "model",
     )  # fmt: skip
     assert model.report["test"]["accuracy"] >= 0.88
+
+
+def test_clips_are_mixed_within_the_time_of_the_first(source):
+    """The bands of a sum of sounds are the sum of their bands, but for their phases."""
+    prepare = VoicePreprocessor(
+        parse(json.loads((source / "config.json").read_text())), augment="none"
+    )
+    clips = [Clip(samples=chirp(k, rising=True), rate=16_000) for k in range(4)]
+    batch = prepare.collate([prepare(clip, rng=None) for clip in clips])
+    mixed, order, share = mix(batch, (0, 1), mixup=1.0, cutmix=0.0)
+    expected = share * batch["frames"] + (1 - share) * batch["frames"][order]
+    torch.testing.assert_close(mixed["frames"], expected)
+    assert torch.equal(mixed["length"], batch["length"])
+
+
+def test_boxes_are_not_cut_out_of_clips(chirps, source):
+    with pytest.raises(zooadapt.ZooadaptError, match="different lengths") as caught:
+        zooadapt.plan(str(source), str(chirps), strategy="full", cutmix=1.0)
+    assert "cutmix" in str(caught.value.remedy) and "mixup" not in str(caught.value.remedy)
 
 
 def test_poolings_are_compared_on_groups_left_out_as_a_whole(source, tmp_path):
