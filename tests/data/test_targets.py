@@ -14,6 +14,7 @@ import pytest
 from pyarrow import parquet
 from safetensors.numpy import load_file
 
+from zooadapt.cli.commands import amended
 from zooadapt.data import ReadOptions, dataset_of
 from zooadapt.errors import UsageError
 from zooadapt.runtime.progress import Progress
@@ -335,6 +336,10 @@ def test_likely_label_columns_are_proposed(tmp_path: Path) -> None:
     columns = dict(zip(NAMES, zip(*FLAGS, strict=True), strict=True))
     error = refused(table(tmp_path / "t.csv", **columns), 65, "labels in 'anger,joy,love'")
     assert error.options == ("--label-columns", "anger,joy,love")
+    error = refused(tmp_path / "t.csv", 65, "no column 'joy,love'", label_column="joy,love")
+    assert error.options == ("--label-columns", "joy,love")
+    pasted = amended(["adapt", "S", "t.csv", "--label-column", "joy,love"], error.options)
+    assert pasted == "zooadapt adapt S t.csv --label-columns joy,love"
     error = refused(table(tmp_path / "p.csv", id=range(12), amount=PRICES), 65, "in 'amount'")
     assert error.options == ("--label-column", "amount")
 

@@ -88,10 +88,16 @@ def command(*, example: str) -> Callable[[Callable[..., None]], Command]:
     return click.command(cls=Command, example=example)
 
 
+_EITHER = {"--label-column", "--label-columns"}
+"""Options of which a command takes one."""
+
+
 def amended(arguments: Sequence[str], options: Sequence[str]) -> str:
     """The command line with these arguments and, in place of what it says of them, these options:
     name, value, name, value."""
-    remaining, names = [], options[::2]
+    remaining, names = [], {*options[::2]}
+    if names & _EITHER:
+        names |= _EITHER
     rest = iter(arguments)
     for argument in rest:
         if argument in names:

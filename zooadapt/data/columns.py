@@ -135,7 +135,7 @@ class Columns:
             + listed([f"'{name}'" for name in names], most=12)
             + (f"; it seems to have its {likely}" if likely else ""),
             thing=column,
-            remedy=shlex.join(options) or f"{option} NAME",
+            remedy=shlex.join(options) or f"{option} {'A,B,C' if option == LABELS else 'NAME'}",
             options=options,
         )
 
@@ -162,10 +162,13 @@ def propose(selection: Columns, names: Sequence[str], peek: Peek) -> dict[str, s
         named = [name for name in free if _plain(name) in known]
         fitting = [name for name in free if fits(values.get(name, ()))]
         likely = named if len(named) == 1 else [n for n in named if n in fitting] or fitting
-        if option == LABEL and not named:
+        if option == LABEL:
             flags = [name for name in free if _is_flag(values.get(name, ())) and "," not in name]
-            if len(flags) > 1 and set(fitting) <= set(flags):
-                chosen[LABELS] = ",".join(flags)
+            several = flags if not named and set(fitting) <= set(flags) else []
+            typed = [name.strip() for name in selection.labels[0].split(",")]
+            several = typed if set(typed) <= set(names) else several
+            if len(several) > 1:
+                chosen[LABELS] = ",".join(several)
                 continue
             likely = likely or [name for name in free if _is_quantity(values.get(name, ()))]
         if len(likely) != 1:
