@@ -79,6 +79,10 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copy(Path(__file__).parent / "mutants.py", folder)
     for package in (guide, words):
         install(package, folder)
+    info = folder / "mutants-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: mutants\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[zooadapt.modalities]\nunsteady = mutants:Unsteady\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield folder

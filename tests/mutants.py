@@ -14,7 +14,7 @@ from zooadapt_rnn import RnnFamily
 from zooadapt_tiles import TilesFamily
 from zooadapt_words import WordsFamily
 
-from zooadapt.family import Stage, Variant
+from zooadapt.family import Modality, Stage, Variant
 
 
 class TorchAtImport(TilesFamily):
@@ -624,6 +624,47 @@ class PoolsUnseen(WordsFamily):
 
     def poolings(self, config):
         return {"mean": config, "maximum": {**config, "pooling": "max"}}
+
+
+class Sideways(TilesFamily):
+    """Says that channels are where the rows of the image are."""
+
+    fails = "check_channels_are_where_stages_say"
+
+    def stages(self, net):
+        return [replaced(stage, channels=2) for stage in super().stages(net)]
+
+
+class Unsteady(Modality):
+    """Samples without regard to the seed, whose kinds of faults are not told."""
+
+    api = 1
+    name = "unsteady"
+    noun, plural = "number", "numbers"
+    pipeline_tag = "tabular-classification"
+    example = "zooadapt predict {model} 1.number"
+
+    def decode(self, file, *, name, view, limits):
+        return float(file.read())
+
+    def pieces(self, raw):
+        return [b"%f" % raw]
+
+    def synthesise(self, rng, *, view):
+        return os.urandom(1)[0] + float(rng.random())
+
+    def extremes(self, *, view):
+        return [0.0]
+
+
+class FreshSamples(TilesFamily):
+    fails = "check_raw_samples_are_a_function_of_the_seed"
+    modality = "unsteady"
+
+
+class FaultsOfDecoders(TilesFamily):
+    fails = "check_broken_content_is_a_data_error"
+    modality = "unsteady"
 
 
 class Forgetful(TilesFamily):

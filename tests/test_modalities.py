@@ -107,7 +107,7 @@ def test_an_unknown_modality_is_named(waves):
     with pytest.raises(UsageError) as caught:
         open_inputs(["x"], modality="smell")
     message = "no modality 'smell' is installed: there are audio, image, text, series"
-    assert str(caught.value) == message and caught.value.remedy
+    assert str(caught.value).startswith(message) and caught.value.remedy
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def with_source(family, folder: Path, *, extra: bool) -> Case:
     return Case(family, source.config, source=source)
 
 
-def test_sound_plugins_pass_every_check(toys, tmp_path):
+def test_sound_plugins_pass_every_check(toys, waves, tmp_path):
     statuses = {}
     for name in ("tiles", "words", "rnn"):
         family = registry.load_class(name)()
@@ -78,6 +78,9 @@ def test_sound_plugins_pass_every_check(toys, tmp_path):
     )  # the other three have one way to pool
     statuses[outcome.check].add(outcome.status)
     assert outcome.status == "pass", outcome
+    (hum,) = cases(registry.plain("hum"))  # the others leave it to the core where channels are
+    (outcome,) = run(hum, select(["channels_are_where_stages_say"]))
+    statuses[outcome.check].add(outcome.status)
     skipped = [check for check, results in statuses.items() if results == {"skip"}]
     assert skipped == []
 

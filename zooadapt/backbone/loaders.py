@@ -21,6 +21,9 @@ from zooadapt.runtime import distributed
 
 WORKERS = max(1, (os.cpu_count() or 1) // distributed.on_host())
 _AHEAD = 3
+_WINDOWS = 1 << 26
+"""Bytes of decoded windows in memory: recordings may last for days, and windows are quick to decode
+again."""
 _PLAIN = View()
 _AT_ONCE = 256
 """Samples in one call of a preprocessor that takes several."""
@@ -67,7 +70,8 @@ class Inputs:
         self._augmenting: Preprocessor | None = None
         self._lengths: np.ndarray | None = None
         self._many: Callable[[list[Any]], list[Sample]] | None = getattr(preprocessor, "many", None)
-        self._raws = _Decoded(memory, split.kind)
+        windows = len(split) > 0 and split.window(0) is not None
+        self._raws = _Decoded(min(memory, _WINDOWS) if windows else memory, split.kind)
 
     def augmented(self, preprocessor: Preprocessor) -> Inputs:
         """The same samples, augmented anew for every key; the two share decoded samples."""

@@ -8,8 +8,31 @@ from torch import Tensor
 from zooadapt.backbone.pretrained import build
 from zooadapt.backbone.staged import StagedBackbone, prefix_sha256
 from zooadapt.data.synthesis import synthesise
+from zooadapt.family import Activations
 from zooadapt.testing.case import CLASSES, Case, close, difference, same
 from zooadapt.testing.clauses import clause, need, require
+
+
+@clause
+def check_channels_are_where_stages_say(case: Case) -> None:
+    """Where a stage declares `channels`, its tensors of more than two dimensions have that
+    dimension, and it has one size for samples of any size or length."""
+    stages = case.backbone.stages
+    need(any(stage.channels is not None for stage in stages), "declaration of channels")
+    larger = _larger(case)
+    for k, stage in enumerate(stages):
+        others = larger[k] if larger else {}
+        for name, tensor in case.activations(k + 1).items():
+            if stage.channels is None or tensor.ndim <= 2 or not tensor.is_floating_point():
+                continue
+            shapes = [tuple(tensor.shape)] + [tuple(others[name].shape)] * (name in others)
+            is_there = stage.channels % tensor.ndim != 0 and abs(stage.channels) < tensor.ndim
+            require(
+                is_there and len({shape[stage.channels] for shape in shapes}) == 1,
+                declared=f"channels={stage.channels} in '{name}' of stage '{stage.name}'",
+                actual=f"shapes {' and '.join(map(str, shapes))}",
+                remedy="give the dimension that is equal for all samples, 1 or -1",
+            )
 
 
 @clause
@@ -165,6 +188,24 @@ def _check_runs(
         actual=f"{tuple(logits.shape)}, finite: {bool(logits.isfinite().all())}",
         remedy="let `build` and `convert` heed the size and channels that `with_input` writes",
     )
+
+
+@torch.no_grad()
+def _larger(case: Case) -> list[Activations]:
+    """The activations after each stage of larger or longer samples, if the family takes any."""
+    model, raws = case.model, case.raws()
+    if case.family.can.input_size:
+        model = build(case.exported, input_size=2 * _image(case).shape[3])
+    elif not case.family.can.variable_length or (longer := case.modality.joined(raws)) is None:
+        return []
+    else:
+        raws = [longer]
+    activations = model.preprocessor.collate([model.preprocessor(raw, rng=None) for raw in raws])
+    after: list[Activations] = []
+    for k in range(model.backbone.depth):
+        activations = model.backbone.run(activations, start=k, stop=k + 1)
+        after.append(dict(activations))
+    return after
 
 
 def _image(case: Case) -> Tensor:

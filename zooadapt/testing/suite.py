@@ -21,6 +21,7 @@ from zooadapt.testing import (
     forward,
     freezing,
     preprocessing,
+    raw_samples,
     structure,
 )
 from zooadapt.testing.case import Case
@@ -54,6 +55,8 @@ CHECKS: tuple[Check, ...] = (
     freezing.check_the_frozen_stays,
     freezing.check_the_frozen_runs_as_in_evaluation,
     freezing.check_the_rest_is_trained,
+    raw_samples.check_raw_samples_are_a_function_of_the_seed,
+    raw_samples.check_broken_content_is_a_data_error,
     preprocessing.check_preprocessing_is_a_function,
     preprocessing.check_samples_fit_together,
     preprocessing.check_preprocessing_is_written_down,
@@ -62,6 +65,7 @@ CHECKS: tuple[Check, ...] = (
     files.check_known_classes_keep_their_rows,
     files.check_an_export_loads_in_a_clean_process,
     files.check_the_card_can_say_how_to_load_it,
+    capabilities.check_channels_are_where_stages_say,
     capabilities.check_other_input_sizes,
     capabilities.check_other_channel_counts,
     capabilities.check_other_crops,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zooadapt.data.reading import GZIP
+from zooadapt.errors import DataError
 from zooadapt.family import TextPair
 from zooadapt.family.modality import Limits, Modality, View
 
@@ -37,7 +38,14 @@ class Text(Modality):
     })  # fmt: skip
 
     def decode(self, file: BinaryIO, *, name: str, view: View, limits: Limits) -> str:
-        return file.read().decode()
+        try:
+            return file.read().decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"text '{name}' is not UTF-8: {error.reason} at byte {error.start}",
+                thing=name,
+                remedy="convert it to UTF-8",
+            ) from error
 
     def pieces(self, raw: str) -> Iterable[bytes]:
         if isinstance(raw, TextPair):
