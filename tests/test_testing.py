@@ -81,6 +81,7 @@ def test_sound_plugins_pass_every_check(toys, waves, tmp_path):
     (hum,) = cases(registry.plain("hum"))  # the others leave it to the core where channels are
     (outcome,) = run(hum, select(["channels_are_where_stages_say"]))
     statuses[outcome.check].add(outcome.status)
+    assert outcome.status == "pass", outcome
     skipped = [check for check, results in statuses.items() if results == {"skip"}]
     assert skipped == []
 

@@ -25,7 +25,9 @@ def check_channels_are_where_stages_say(case: Case) -> None:
         for name, tensor in case.activations(k + 1).items():
             if stage.channels is None or tensor.ndim <= 2 or not tensor.is_floating_point():
                 continue
-            shapes = [tuple(tensor.shape)] + [tuple(others[name].shape)] * (name in others)
+            shapes = [
+                tuple(one[name].shape) for one in (case.activations(k + 1), others) if name in one
+            ]
             is_there = stage.channels % tensor.ndim != 0 and abs(stage.channels) < tensor.ndim
             require(
                 is_there and len({shape[stage.channels] for shape in shapes}) == 1,
