@@ -231,6 +231,50 @@ class Model:
         return target
 
     @of_python
+    def export(
+        self,
+        out: str | PathLike[str],
+        *,
+        to: str = "onnx",
+        data: Any = None,
+        offline: bool = False,
+        progress: bool | None = None,
+        **reading: Unpack[ReadParameters],
+    ) -> dict[str, Any]:
+        """Write the model as an ONNX file, after its results were compared with torch's.
+
+        out: the file, such as `flowers.onnx`. to: `"onnx"`, or `"onnx-int8"` for weights and
+            activations of one byte, which needs `data`.
+        data: the samples to compare on, as for `evaluate`; by default synthesised ones.
+
+        Returns: what `zooadapt export --json` prints, the `proof` among it.
+        Raises: DataError for a network that cannot be exported, or whose file would differ from it
+        by more than the bounds; UsageError without the libraries; OutputError.
+
+        >>> model = zooadapt.load("digits04")
+        >>> result = model.export("digits.onnx")  # doctest: +SKIP
+        >>> result["proof"]["equal_labels"]  # doctest: +SKIP
+        1.0
+        """
+        from zooadapt.workflows import onnx_export
+
+        if to not in onnx_export.KINDS:
+            raise UsageError(
+                f"to='{to}' is no format", thing="to", remedy=" or ".join(onnx_export.KINDS)
+            )
+        display = progress_of(progress)
+        with quiet(display):
+            return onnx_export.export(
+                str(self._folder),
+                Path(out),
+                display,
+                kind=to,
+                data=data,
+                reading=parameters.reading_of(reading),
+                offline=offline,
+            )
+
+    @of_python
     def push(
         self,
         repo: str,

@@ -49,7 +49,7 @@ def in_python(text: str) -> str:
 
 _SHELL = re.compile(r"(zooadapt (?:plugins|cache|pull|models|demo|pretrain)\b[^;]*)")
 _CALL = re.compile(
-    r"\bzooadapt (adapt|inspect|evaluate|predict|features|push|rank)\b( --help| [A-Z]+)?"
+    r"\bzooadapt (adapt|inspect|evaluate|export|predict|features|push|rank)\b( --help| [A-Z]+)?"
 )
 _FLAG = re.compile(r"--([a-z][a-z-]*[a-z])\b(?:[ =]('[^']*'|[^\s,;:)]+(?:,[^\s,;]+)*))?")
 _RENAMED = {"at": "layer", "public": "private"}

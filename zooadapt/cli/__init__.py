@@ -25,6 +25,7 @@ COMMANDS = {
     "cache": ("cache:cache", "Show and remove what is stored on this machine."),
     "demo": ("demo:demo", "Run the main job offline, in about half a minute."),
     "evaluate": ("inference:evaluate", "Measure a model on labelled data."),
+    "export": ("export:export", "Write a model as an ONNX file, which runs without torch."),
     "features": ("inference:features", "Write the embeddings of a data set."),
     "inspect": ("inspect:inspect", "Show the stages of a model, their cost and freeze points."),
     "models": ("inspect:models", "List pretrained models to start from."),

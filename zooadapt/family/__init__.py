@@ -155,11 +155,12 @@ class Preprocessor(Protocol):
         ...
 
 
-PREPROCESSOR_EXTRAS = ("many", "seen", "length", "unknowns")
+PREPROCESSOR_EXTRAS = ("many", "portable", "seen", "length", "unknowns")
 """Optional methods of a preprocessor. `many(raws)`: the eval transform of several samples, each
-equal to its own. Images: `seen(size)`, the share of an image of `size` that the eval transform
-uses. Texts: `unknowns(raw)`, the number of unknown symbols and of all symbols; `length(raw)`, the
-number of symbols before truncation."""
+equal to its own. `portable()`: the eval transform as data, an object of `zooadapt.family.portable`,
+or None if none of them states it. Images: `seen(size)`, the share of an image of `size` that the
+eval transform uses. Texts: `unknowns(raw)`, the number of unknown symbols and of all symbols;
+`length(raw)`, the number of symbols before truncation."""
 
 
 class Family(ABC):

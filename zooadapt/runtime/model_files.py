@@ -19,6 +19,7 @@ from zooadapt.errors import DataError
 from zooadapt.runtime import filesystem
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -161,6 +162,17 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     with filesystem.replacing(path) as new, filesystem.writing(path), _library_errors(path):
         # Two metadata keys would be written in random order.
         save_file(plain, new, metadata={"format": "pt"})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as `write_weights` writes tensors, without torch.
+
+    Raises: OutputError or FileError when writing fails.
+    """
+    from safetensors.numpy import save_file
+
+    with filesystem.replacing(path) as new, filesystem.writing(path), _library_errors(path):
+        save_file(dict(sorted(arrays.items())), new, metadata={"format": "pt"})
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:

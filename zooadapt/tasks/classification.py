@@ -229,7 +229,10 @@ class Classification(Task):
             losses=losses,
         )
 
-    def outputs_of(self, logits: Tensor) -> np.ndarray:
+    def outputs_of(self, logits: Tensor | np.ndarray) -> np.ndarray:
+        if isinstance(logits, np.ndarray):
+            exponents = np.exp(logits - logits.max(1, keepdims=True))
+            return np.asarray(exponents / exponents.sum(1, keepdims=True))
         return logits.softmax(1).numpy()
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:

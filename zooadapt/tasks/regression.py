@@ -182,8 +182,8 @@ class Regression(Task):
             loss=float(losses.mean()), accuracy=score, score=score, scale=1.0, losses=losses
         )
 
-    def outputs_of(self, logits: Tensor) -> np.ndarray:
-        return self._natural(logits.double().numpy())
+    def outputs_of(self, logits: Tensor | np.ndarray) -> np.ndarray:
+        return self._natural(np.asarray(logits, dtype=np.float64))
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
         return outputs

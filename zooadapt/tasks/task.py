@@ -206,8 +206,8 @@ class Task(ABC):
     # Judging and saying.
 
     @abstractmethod
-    def outputs_of(self, logits: Tensor) -> np.ndarray:
-        """What `(n, K)` logits mean: probabilities, or values."""
+    def outputs_of(self, logits: Tensor | np.ndarray) -> np.ndarray:
+        """What `(n, K)` logits mean: probabilities, or values. For an array no torch is needed."""
 
     @abstractmethod
     def answers(self, outputs: np.ndarray) -> np.ndarray:

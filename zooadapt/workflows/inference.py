@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.backbone.pretrained import build
-from zooadapt.data import Split, open_dataset, open_inputs, open_samples
+from zooadapt.backbone.onnx_model import OnnxModel
+from zooadapt.backbone.pretrained import Model, build
+from zooadapt.data import ReadOptions, Split, open_dataset, open_inputs, open_samples
 from zooadapt.errors import DataError, OutputError, UsageError
 from zooadapt.runtime import csv_output, distributed, filesystem, model_files, outputs
 from zooadapt.runtime.progress import Progress
 from zooadapt.tasks import AUTO, of_classes
 from zooadapt.tasks.predictions import INPUT, shortened
-from zooadapt.workflows import learned_samples, recordings
+from zooadapt.workflows import learned_samples, onnx_inference, recordings
 from zooadapt.workflows.model_inference import (
     ALL,
     measure,
@@ -105,14 +106,15 @@ def predict(
         recordings.check_track(track)
     if listing is not None:
         csv_output.check_place(listing, INPUT, option="--csv")
-    source = _source(spec, settings, progress)
-    progress.doing("reading the inputs")
-    split = open_inputs(
-        inputs, modality=source.family.modality, options=reading_of(source, settings.reading)
-    )
-    _say_notes(split, progress)
-    progress.doing("building the network")
-    model = build(source)
+    model: Model | OnnxModel | None = onnx_inference.opened(spec, settings, progress)
+    if isinstance(model, OnnxModel):
+        split = _inputs(inputs, *onnx_inference.reading_of(model, settings.reading), progress)
+    else:
+        source = _source(spec, settings, progress)
+        options = reading_of(source, settings.reading)
+        split = _inputs(inputs, source.family.modality, options, progress)
+        progress.doing("building the network")
+        model = build(source)
     is_cut = len(split) > 0 and split.window(0) is not None
     each = predictions_of(
         model,
@@ -168,6 +170,9 @@ def features(
             thing=str(present[0]),
             remedy="choose another output, or remove it",
         )
+    onnx = onnx_inference.opened(spec, settings, progress, at=at)
+    if onnx is not None:
+        return onnx_inference.features(onnx, location, out, settings, progress)
     source = _source(spec, settings, progress)
     progress.doing(f"reading {location}", shows=location.startswith("hf:"))
     reading = reading_of(source, replace(settings.reading, task=AUTO))
@@ -227,6 +232,15 @@ def _write(path: Path, listed: tuple[list[str], Iterator[list[Any]]]) -> None:
     if distributed.is_main():
         csv_output.write(path, *listed)
     distributed.barrier()
+
+
+def _inputs(
+    inputs: Sequence[str], modality: str, options: ReadOptions, progress: Progress
+) -> Split:
+    progress.doing("reading the inputs")
+    split = open_inputs(inputs, modality=modality, options=options)
+    _say_notes(split, progress)
+    return split
 
 
 def _say_notes(split: Split, progress: Progress) -> None:

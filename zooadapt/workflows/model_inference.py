@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zooadapt.backbone.onnx_model import OnnxModel
 from zooadapt.backbone.pretrained import Model
 from zooadapt.data import Dataset, ReadOptions, Split
 from zooadapt.data.dataset import Window
@@ -36,7 +37,7 @@ PARTS = ("train", "val", "test", "all")
 
 
 def measure(
-    model: Model, data: Dataset, split: Split, settings: Settings, progress: Progress
+    model: Model | OnnxModel, data: Dataset, split: Split, settings: Settings, progress: Progress
 ) -> tuple[Figures, np.ndarray, np.ndarray]:
     """The metrics of a model on a part of a labelled set, the labels as the model's task has them,
     and the `(n, K)` outputs.
@@ -49,13 +50,18 @@ def measure(
     return task.measure(task.answers(outputs), labels, outputs=outputs), labels, outputs
 
 
-def outputs_of(model: Model, split: Split, settings: Settings, progress: Progress) -> np.ndarray:
+def outputs_of(
+    model: Model | OnnxModel, split: Split, settings: Settings, progress: Progress
+) -> np.ndarray:
     """The `(n, K)` probabilities or values of a split's samples, in fp32."""
+    if isinstance(model, OnnxModel):
+        logits = model.logits(split, batch_size=settings.batch_size, progress=progress)
+        return model.task.outputs_of(logits)
     return model.task.outputs_of(_logits(model, split, settings, progress))
 
 
 def predictions_of(
-    model: Model,
+    model: Model | OnnxModel,
     split: Split,
     settings: Settings,
     progress: Progress,
@@ -73,7 +79,7 @@ def predictions_of(
 
 
 def said(
-    model: Model,
+    model: Model | OnnxModel,
     split: Split,
     outputs: np.ndarray,
     *,
@@ -83,7 +89,8 @@ def said(
     """What the model says of a split's samples by its `(n, K)` outputs."""
     texts = [split.text(index) for index in range(len(split))]
     each = model.task.say(outputs, split.ids, texts, top=top, reject_below=reject_below)
-    background = model.source.cutting.get("background")
+    cutting = {} if isinstance(model, OnnxModel) else model.source.cutting
+    background = cutting.get("background")
     return [_in_time(one, split.window(k), background) for k, one in enumerate(each)]
 
 

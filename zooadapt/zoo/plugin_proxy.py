@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zooadapt.family import Activations, Family, Language, Preprocessor, Sample, Stage, Variant
+from zooadapt.family.portable import Portable
 from zooadapt.runtime.plugin_calls import Owner, blaming, contained
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ class FamilyProxy(Family):
             if not isinstance(output, Mapping):
                 why = f"it returned a {type(output).__name__}, not a Mapping"
                 raise self._owner.failed(where, why)
-            _check_rows(self._owner, where, output, len(next(iter(activations.values()))))
+            # Not `len`: while torch exports, a size is a symbol.
+            _check_rows(self._owner, where, output, next(iter(activations.values())).shape[0])
             if last and ("features" not in output or output["features"].ndim != 2):
                 shapes = {name: tuple(tensor.shape) for name, tensor in output.items()}
                 why = f"it returned {shapes}, not 'features' of shape (N, D)"
@@ -196,6 +198,11 @@ class PreprocessorProxy:
     def config(self) -> dict[str, Any]:
         return self._call("config", self._plugin.config, kind=dict)
 
+    def portable(self) -> Portable | None:
+        """The eval transform as data; None if the plugin lacks this method."""
+        portable: Callable[[], Portable | None] | None = getattr(self._plugin, "portable", None)
+        return None if portable is None else self._call("portable", portable, kind=Portable | None)
+
     def seen(self, size: tuple[int, int]) -> float:
         """The share of an image of `size` (width, height) that the eval transform uses; 1 if the
         plugin lacks this method."""
@@ -227,6 +234,6 @@ def _check_rows(owner: Owner, where: str, activations: Mapping[str, Any], n: int
     if not activations:
         raise owner.failed(where, "it returned no tensors")
     for name, tensor in activations.items():
-        if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) != n:
+        if not isinstance(tensor, Tensor) or tensor.ndim == 0 or tensor.shape[0] != n:
             shape = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
             raise owner.failed(where, f"its '{name}' is {shape}, not one row for each of {n}")

@@ -37,8 +37,8 @@ class RecurrentLayer(nn.Module):
         if self.back is not None:
             position = torch.arange(x.shape[1], device=x.device)
             mirrored = torch.where(within, length[:, None] - 1 - position, position)[..., None]
-            reverse, _ = self.back(x.take_along_dim(mirrored, dim=1))
-            states = torch.cat((states, reverse.take_along_dim(mirrored, dim=1)), dim=2)
+            reverse, _ = self.back(_steps(x, mirrored))
+            states = torch.cat((states, _steps(reverse, mirrored)), dim=2)
         masked: Tensor = states.masked_fill(~within[..., None], 0)
         return masked
 
@@ -112,7 +112,12 @@ def statistics(states: Tensor, length: Tensor) -> Tensor:
 
 def last_states(states: Tensor, length: Tensor) -> Tensor:
     """`(N, H)`: the state at the end of each sequence."""
-    return states.take_along_dim((length - 1)[:, None, None], dim=1)[:, 0]
+    return _steps(states, (length - 1)[:, None, None])[:, 0]
+
+
+def _steps(sequence: Tensor, index: Tensor) -> Tensor:
+    """The steps `(N, S, C)` of a sequence at `index` `(N, S, 1)`."""
+    return sequence.gather(1, index.expand(-1, -1, sequence.shape[2]))
 
 
 def _mean(states: Tensor, length: Tensor) -> Tensor:
@@ -127,6 +132,8 @@ def _maximum(states: Tensor, length: Tensor) -> Tensor:
 def trimmed(sequence: Tensor, length: Tensor) -> Tensor:
     """Without the steps after the end of all sequences: so surplus padding costs nothing and cannot
     change the rounding of a sum."""
+    if torch.compiler.is_exporting():  # a length that depends on data has no shape in a graph
+        return sequence
     return sequence[:, : int(length.max())]
 
 

@@ -16,6 +16,7 @@ from timm.data.transforms_factory import create_transform
 from torchvision.transforms import functional as F
 
 from zooadapt.family import Activations, Sample
+from zooadapt.family.portable import KERNELS, Pixels, pillow
 from zooadapt_timm.augment import random_box, vary
 
 _SMALLEST_CROP = 0.35
@@ -81,6 +82,26 @@ class ImagePreprocessor:
             for side, before, scale in zip((wide, high), size, scales, strict=True)
         ]
         return used[0] * used[1]
+
+    def portable(self) -> Pixels | None:
+        """The eval transform as data. None for a kernel that Pillow does not antialias."""
+        high, wide = self._size
+        share, kernel = self._data["crop_pct"], self._data["interpolation"]
+        resized = math.floor(high / share), math.floor(wide / share)
+        if kernel not in KERNELS or self._data.get("crop_border_pixels"):
+            return None
+        rule = {"squash": "exact", "border": "fit"}.get(self._crop)
+        return Pixels(
+            input="x",
+            rule=rule or ("shorter" if resized[0] == resized[1] else "cover"),
+            size=resized,
+            kernel=kernel,
+            crop=(high, wide),
+            fill=tuple(self._fill) if self._crop == "border" else None,
+            mean=tuple(self._data["mean"]),
+            std=tuple(self._data["std"]),
+            arithmetic=pillow(),
+        )
 
     def collate(self, samples: Sequence[Sample]) -> Activations:
         """`x` `(N, C, H, W)`."""

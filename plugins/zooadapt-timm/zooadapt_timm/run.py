@@ -56,7 +56,7 @@ class RunStage:
 
     def _run(self, activations: Activations, training: bool) -> Activations:
         graph, interpreter = self._graphs[training]
-        n = len(next(iter(activations.values())))
+        n = next(iter(activations.values())).shape[0]  # symbolic while torch exports
         values = interpreter.run(*(_unpack(name, activations) for name in graph.inputs), n)
         return {
             key: tensor
@@ -79,14 +79,14 @@ def _pack(name: str, value: object, *, like: Tensor) -> Iterator[tuple[str, Tens
     `x[0]` in a list, `x#` a whole number, repeated for each sample, `x*` had several rows a sample.
     None has no tensor."""
     if isinstance(value, Tensor):
-        n = len(like)
+        n = like.shape[0]
         yield (
             (name, value)
-            if len(value) == n
+            if value.shape[0] == n
             else (f"{name}*", value.reshape(n, -1, *value.shape[1:]))
         )
     elif isinstance(value, int):
-        yield f"{name}#", torch.full((len(like),), value, device="cpu")
+        yield f"{name}#", torch.full((like.shape[0],), value, device="cpu")
     elif isinstance(value, (list, tuple)):
         for k, part in enumerate(value):
             place = f"[{k}]" if isinstance(value, list) else f".{k}"

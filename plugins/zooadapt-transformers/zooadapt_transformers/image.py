@@ -14,6 +14,7 @@ from PIL import Image
 from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES, Activations, Sample, config_keys
 from zooadapt.family.config_keys import FLAG, Kind, listed, number, whole
+from zooadapt.family.portable import Pixels
 from zooadapt_transformers import settings
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -25,6 +26,8 @@ _WARPED = 384
 _FLAGS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
 _SCALES = ("resample", "rescale_factor")
 _CHANNELS = ("image_mean", "image_std")
+_KERNELS = {2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers of the kernels that torch antialiases."""
 _SIDE = whole(1, 4096)
 _SIDES: Kind[Mapping[str, int]] = Kind(
     lambda value: isinstance(value, Mapping) and all(map(_SIDE.accepts, value.values())),
@@ -65,6 +68,32 @@ class ImagePreprocessor:
             mirrors = self._augment != "crop"
             raw = _random_crop(raw, rng, mirrors=mirrors, squashes=self._squashes)
         return {"pixel_values": self._processor(raw, return_tensors="pt")["pixel_values"][0]}
+
+    def portable(self) -> Pixels | None:
+        """The eval transform as data. None for a kernel that torch does not antialias, and for
+        images that are not resized."""
+        processor, (channels, high, wide) = self._processor, self._shape
+        kernel = _KERNELS.get(int(processor.resample or 0))
+        if kernel is None or not processor.do_resize:
+            return None
+        size, rule = (processor.size.height, processor.size.width), "exact"
+        if not self._squashes:
+            share = processor.crop_pct if self._kind == _CONVNEXT else 1.0
+            size, rule = (int(processor.size.shortest_edge / share),) * 2, "shorter"
+        elif not all(size):
+            size = (processor.size.shortest_edge,) * 2
+        normalises = processor.do_normalize
+        return Pixels(
+            input="pixel_values",
+            rule=rule,
+            size=size,
+            kernel=kernel,
+            crop=(high, wide),
+            scale=processor.rescale_factor if processor.do_rescale else 1.0,
+            mean=tuple(processor.image_mean) if normalises else (0.0,) * channels,
+            std=tuple(processor.image_std) if normalises else (1.0,) * channels,
+            arithmetic="torch",
+        )
 
     def seen(self, size: tuple[int, int]) -> float:
         """The share of an image of `size` (width, height) that the eval transform uses."""

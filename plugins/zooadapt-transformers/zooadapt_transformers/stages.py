@@ -161,6 +161,8 @@ def _through(steps: Sequence[Step], x: Tensor, mask: Tensor | None) -> Tensor:
 def _trimmed(sequence: Tensor, mask: Tensor) -> Tensor:
     """Without the positions after the end of all texts: so surplus padding costs nothing, stays
     within the network's positions, and cannot change the rounding of a sum."""
+    if torch.compiler.is_exporting():  # a length that depends on data has no shape in a graph
+        return sequence
     return sequence[:, : int(mask.sum(dim=1).max())]
 
 

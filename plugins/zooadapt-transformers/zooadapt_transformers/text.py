@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zooadapt.errors import DataError, UsageError
 from zooadapt.family import FILES, Activations, Sample, TextPair, config_keys
+from zooadapt.family.portable import Tokens, clean, refuse_patterns
 from zooadapt_transformers import pooling, settings, wordpiece
 
 T = TypeVar("T")
@@ -22,9 +23,6 @@ TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _TOKENS = (
     "bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token", "unk_token",
 )  # fmt: skip
-_SAFE_PATTERNS = (" {2,}",)
-"""Regular expressions of published sentencepiece tokenizers. The library's engine backtracks, so
-that on a hostile text another one could take forever."""
 _DEFAULT_MAX_LENGTH = 512
 
 
@@ -43,8 +41,9 @@ class TextPreprocessor:
         """Raises: DataError when a file of the tokenizer is missing or unusable."""
         text = _tokenizer_text(config)
         described = settings.parsed_json(text, TOKENIZER)
-        _refuse_patterns(described)
+        refuse_patterns(described)
         self._tokenizer = _load(text)
+        self._text = text
         self._sha256 = hashlib.sha256(text.encode()).hexdigest()
         self._unknown = _unknown_id(self._tokenizer, described)
         special = self._tokenizer.num_special_tokens_to_add(False)
@@ -62,7 +61,7 @@ class TextPreprocessor:
 
     def many(self, raws: Sequence[str]) -> list[Sample]:
         """Raises: DataError when the tokenizer fails on one of the texts."""
-        texts = [_texts(raw) if isinstance(raw, TextPair) else _clean(raw) for raw in raws]
+        texts = [_texts(raw) if isinstance(raw, TextPair) else clean(raw) for raw in raws]
         encodings = _contained(lambda: self._tokenizer.encode_batch_fast(texts))
         return [self._sample(encoding) for encoding in encodings]
 
@@ -81,6 +80,14 @@ class TextPreprocessor:
             key: pad_sequence([sample[key] for sample in samples], batch_first=True)
             for key in self.inputs
         }
+
+    def portable(self) -> Tokens:
+        return Tokens(
+            inputs=tuple(self.inputs),
+            tokenizer=self._text,
+            max_length=self.max_length,
+            padding=self._padding,
+        )
 
     def config(self) -> dict[str, Any]:
         return {"tokenizer_sha256": self._sha256, "max_length": self.max_length}
@@ -106,12 +113,7 @@ class TextPreprocessor:
 
 def _texts(raw: str) -> tuple[str, ...]:
     """The one text of a sample, or the two of a pair."""
-    return tuple(map(_clean, (raw.first, raw.second) if isinstance(raw, TextPair) else (raw,)))
-
-
-def _clean(text: str) -> str:
-    """A text without halves of surrogate pairs."""
-    return text.encode("utf-8", errors="replace").decode()
+    return tuple(map(clean, (raw.first, raw.second) if isinstance(raw, TextPair) else (raw,)))
 
 
 def with_length(config: Mapping[str, Any], length: int) -> dict[str, Any]:
@@ -213,25 +215,6 @@ def _contained(call: Callable[[], T]) -> T:
             thing=TOKENIZER,
             remedy="save the tokenizer again with a current version of transformers",
         ) from error
-
-
-def _refuse_patterns(part: Any) -> None:
-    if isinstance(part, Mapping):
-        pattern = part.get("Regex")
-        if isinstance(pattern, str) and pattern not in _SAFE_PATTERNS:
-            raise DataError(
-                f"{TOKENIZER} uses the regular expression {pattern[:60]!r}, which zooadapt does "
-                "not know to be safe",
-                thing=TOKENIZER,
-                remedy="use a model with a WordPiece, byte-level or sentencepiece tokenizer",
-            )
-        for inner in (part.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")):
-            _refuse_patterns(inner)
-        for key in ("normalizers", "pretokenizers", "decoders", "pattern"):
-            _refuse_patterns(part.get(key))
-    elif isinstance(part, list):
-        for inner in part:
-            _refuse_patterns(inner)
 
 
 def _unknown_id(tokenizer: Tokenizer, described: Mapping[str, Any]) -> int | None:

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from zooadapt.errors import DataError
 
 BEGIN, END = "<!-- zooadapt:begin -->", "<!-- zooadapt:end -->"
@@ -28,6 +26,8 @@ def split(text: str, *, where: str) -> tuple[dict[str, Any], str]:
     match = _FRONT.match(text)
     if not match:
         return {}, text
+    import yaml
+
     try:
         if len(match[1]) > _MAX_FRONT:
             raise ValueError(f"more than {_MAX_FRONT:,} characters")
@@ -48,6 +48,8 @@ def join(front: Mapping[str, Any], body: str) -> str:
     """A card from its front matter and the rest; equal data gives equal text."""
     if not front:
         return body
+    import yaml
+
     text = yaml.safe_dump(dict(front), sort_keys=True, allow_unicode=True)
     return f"---\n{text}---\n{body}"
 
