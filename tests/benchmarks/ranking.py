@@ -132,7 +132,8 @@ def summary_row(name: str, figures: Sequence[float]) -> str:
 
 
 def tau(scores: Sequence[float], tests: Sequence[float]) -> float:
-    return float(weightedtau(scores, tests).statistic)
+    """Not a number where all scores are equal, as H-scores at their bound are."""
+    return float(weightedtau([round(score, 6) for score in scores], tests).statistic)
 
 
 if __name__ == "__main__":
