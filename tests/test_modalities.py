@@ -110,6 +110,17 @@ def test_an_unknown_modality_is_named(waves):
     assert str(caught.value).startswith(message) and caught.value.remedy
 
 
+def test_a_family_of_an_unknown_modality_is_listed_as_broken(waves, capsys, monkeypatch):
+    monkeypatch.setattr(registry.load_class("walks"), "modality", "smell")
+    root.main(["plugins", "list"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "walks: zooadapt-waves 1.5, broken\n    it reads data of kind 'smell'" in out
+    assert (
+        "try: install the plugin that brings 'smell'" in out
+        and "hum: zooadapt-waves 1.5, int" in out
+    )
+
+
 @pytest.fixture
 def brought(tmp_path, monkeypatch):
     """Install a modality under this name, whose class has this body."""

@@ -29,9 +29,10 @@ from zooadapt.runtime import memory
 from zooadapt.runtime.options import options_of
 from zooadapt.tasks import of_classes
 from zooadapt.workflows import inputs, learned_samples
+from zooadapt.workflows.families import families as described
 from zooadapt.workflows.inspect import inspect as inspect_source
 from zooadapt.workflows.rank_options import RankRequest
-from zooadapt.zoo import hub, registry
+from zooadapt.zoo import hub
 from zooadapt.zoo.sources import open_source, usual
 
 _MAX_REPORT = 200_000_000
@@ -206,7 +207,7 @@ def families() -> list[dict[str, Any]]:
     >>> {one["name"]: one["bundled"] for one in zooadapt.families()}["timm"]
     ['digits04']
     """
-    return registry.describe()
+    return described()
 
 
 def _run(

@@ -32,14 +32,15 @@ def plugins() -> None:
 @shared.as_json
 def list_plugins(as_json: bool) -> None:
     """List installed model families and what they claim; a broken one with its error."""
-    from zooadapt.zoo import registry
+    from zooadapt.workflows.families import families as described
 
-    families = registry.describe()
+    families = described()
 
     def show() -> None:
         for one in families:
             flags = "".join(f", {flag}" for flag in one["can"])
-            state = f"interface {one['api']}, {one['modality']}{flags}" if one["api"] else "broken"
+            is_broken = one["error"] is not None
+            state = "broken" if is_broken else f"interface {one['api']}, {one['modality']}{flags}"
             say(f"{one['name']}: {one['distribution']} {one['version']}, {state}")
             if one["error"]:
                 lines = [one["error"], f"try: {one['remedy']}"]
