@@ -8,11 +8,11 @@ from linear import fit_predict
 
 
 def predict(job: Job) -> list[Row]:
+    if job.modality != "text":
+        raise Unable("a bag of words needs texts")
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if job.modality != "text":
-        raise Unable("a bag of words needs texts")
     vectorizers = [
         TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)),
         TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 4), analyzer="char_wb"),

@@ -9,13 +9,13 @@ from job import Job, Row, Unable, run
 
 
 def predict(job: Job) -> list[Row]:
+    if job.modality != "image":
+        raise Unable("fastai's text learner takes weights of AWD-LSTM alone")
     import fastai.vision.all as vision
     import torch
     from fastai.vision.learner import TimmBody
     from torch import nn
 
-    if job.modality != "image":
-        raise Unable("fastai's text learner takes weights of AWD-LSTM alone")
     vision.set_seed(job.seed)
     net = network(job, outputs=0)
     config = settings(job, net)

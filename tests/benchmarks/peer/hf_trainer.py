@@ -12,6 +12,8 @@ EPOCHS = 3
 
 
 def predict(job: Job) -> list[Row]:
+    if job.modality != "text":
+        raise Unable("run on texts alone: timm's own recipe has the row of images")
     import torch
     from transformers import (
         AutoModelForSequenceClassification,
@@ -21,8 +23,6 @@ def predict(job: Job) -> list[Row]:
         TrainingArguments,
     )
 
-    if job.modality != "text":
-        raise Unable("run on texts alone: timm's own recipe has the row of images")
     kind = {
         "classification": "single_label_classification",
         "multilabel": "multi_label_classification",

@@ -19,15 +19,15 @@ BATCH = 16
 
 
 def predict(job: Job) -> list[Row]:
+    if job.modality != "image":
+        raise Unable("LightlyTrain trains on images alone")
+    if job.task == "regression":
+        raise Unable("LightlyTrain trains no regression")
     import lightly_train
     import torch
     from lightly_train._models.timm import timm as wrapper
     from safetensors.torch import load_file
 
-    if job.modality != "image":
-        raise Unable("LightlyTrain trains on images alone")
-    if job.task == "regression":
-        raise Unable("LightlyTrain trains no regression")
     wrapper._get_forward_features_fn = lambda model: wrapper._forward_features
     config = json.loads((job.weights / "config.json").read_text())
     weights = job.folder / "weights.pt"

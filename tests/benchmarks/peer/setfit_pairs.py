@@ -12,14 +12,14 @@ from job import Job, Row, Unable, run
 
 
 def predict(job: Job) -> list[Row]:
-    import numpy as np
-    from datasets import Dataset
-    from setfit import SetFitModel, Trainer, TrainingArguments
-
     if job.modality != "text":
         raise Unable("SetFit trains on texts alone")
     if job.task == "regression":
         raise Unable("SetFit trains no regression")
+    import numpy as np
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
     strategy = {"multi_target_strategy": "one-vs-rest"} if job.task == "multilabel" else {}
 
     def train(steps: int, places: list[int]) -> SetFitModel:

@@ -18,14 +18,14 @@ WARMUP = 5
 
 
 def predict(job: Job) -> list[Row]:
+    if job.modality != "image" or job.task != "classification":
+        raise Unable("timm's training script trains image classifiers")
     import torch
     from timm.data import create_dataset, create_loader
     from timm.loss import LabelSmoothingCrossEntropy
     from timm.optim import create_optimizer_v2
     from timm.scheduler import create_scheduler_v2
 
-    if job.modality != "image" or job.task != "classification":
-        raise Unable("timm's training script trains image classifiers")
     torch.manual_seed(job.seed)
     net = network(job, outputs=len(job.names))
     dataset = create_dataset("", root=job.class_folders())
