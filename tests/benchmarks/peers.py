@@ -173,7 +173,7 @@ def table(folder: Path, task: Task, rows: list[dict]) -> str:
         title = ", ".join([row["side"], *variant])
         if "predictions" not in row:
             reason = row.get("unable") or f"failed: {row.get('failed') or row.get('said')}"
-            lines.append(f"| {title} | {reason} |" + " |" * (len(scores) + 3))
+            lines.append(f"| {title} | {' '.join(reason.split())} |" + " |" * (len(scores) + 3))
             continue
         predicted = np.array(row["predictions"])
         cells = []

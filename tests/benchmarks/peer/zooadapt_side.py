@@ -62,7 +62,8 @@ def _zooadapt(arguments: list[str], folder: Path) -> dict:
         env={**os.environ, "ZOOADAPT_CACHE": str(folder / "cache")},
     )
     if done.returncode:
-        raise RuntimeError(f"zooadapt exited with {done.returncode}: {done.stderr[-300:]}")
+        last = (done.stderr.strip().splitlines() or ["nothing printed"])[-1]
+        raise RuntimeError(f"zooadapt exited with {done.returncode}: {last}")
     return json.loads(done.stdout)
 
 
