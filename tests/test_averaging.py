@@ -107,6 +107,14 @@ def test_norm_statistics_are_reestimated_from_the_freeze_point_on(pictures: Path
     assert all("running" in name or "num_batches" in name for name in moved)
 
 
+def test_what_two_states_share_is_the_same_to_the_bit_in_a_blend():
+    """A frozen -0 that became 0 would break the proof that frozen tensors did not change."""
+    frozen = torch.tensor([-0.0, 0.0, 1e-8, -3.0] * 16)
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        mean = blend({"w": frozen}, {"w": frozen.clone()}, share)["w"]
+        assert torch.equal(mean.view(torch.int32), frozen.view(torch.int32)), share
+
+
 def test_a_blend_lies_between():
     one = {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)}
     other = {"w": torch.tensor([4.0, 2.0]), "n": torch.tensor(9)}

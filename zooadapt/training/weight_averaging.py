@@ -30,9 +30,15 @@ class Candidate:
 
 def blend(one: State, other: State, share: float) -> State:
     """The state between two of one network, `share` of the way to the other. Whole numbers, such as
-    counts of batches, stay those of the first."""
+    counts of batches, stay those of the first; what is equal in both, frozen tensors above all,
+    stays the same to the bit."""
+
+    def between(tensor: Tensor, end: Tensor) -> Tensor:
+        # `lerp` makes 0 of -0, which weights stored in half precision hold.
+        return torch.where(tensor == end, tensor, torch.lerp(tensor, end, share))
+
     return {
-        name: torch.lerp(tensor, other[name], share) if tensor.is_floating_point() else tensor
+        name: between(tensor, other[name]) if tensor.is_floating_point() else tensor
         for name, tensor in one.items()
     }
 
