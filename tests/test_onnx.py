@@ -215,7 +215,7 @@ def test_int8_is_smaller_or_says_why_not(texts: Path, tmp_path: Path) -> None:
         (["MODEL", "--to", "onnx-int8", "-o", "x.onnx"], 2, "calibrated on training samples"),
         (["nowhere", "--to", "onnx", "-o", "x.onnx"], 66, "nowhere"),
         (["MODEL", "--to", "onnx", "-o", "/dev/null/x.onnx"], 73, "/dev/null"),
-        (["MODEL", "--to", "onnx", "--data", "gone", "-o", "x.onnx"], 66, "gone"),
+        (["MODEL", "gone", "--to", "onnx", "-o", "x.onnx"], 66, "gone"),
         (["rnn:english", "--to", "onnx", "-o", "x.onnx"], 65, "no adapted model"),
     ],
 )

@@ -17,8 +17,9 @@ from zooadapt.training.options import AdaptOptions
 _KINDS = ("onnx", "onnx-int8")
 
 
-@command(example="zooadapt export flowers-model --to onnx --data flowers -o flowers.onnx")
+@command(example="zooadapt export flowers-model flowers --to onnx -o flowers.onnx")
 @click.argument("model")
+@click.argument("data", required=False)
 @shared.option(
     "--to",
     "kind",
@@ -28,13 +29,6 @@ _KINDS = ("onnx", "onnx-int8")
     group=Group.OUTPUT,
 )
 @shared.out("The file to write.", metavar="FILE", required=True)
-@shared.option(
-    "--data",
-    metavar="DATA",
-    help="Samples on which torch and the file are compared; int8 is calibrated on them.",
-    group=Group.DATA,
-    shown_default="synthesised ones",
-)
 @shared.options_of(ReadOptions, without=("group_column",))
 @shared.options_of(AdaptOptions, "offline")
 @shared.as_json
@@ -47,7 +41,8 @@ def export(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Write MODEL as an ONNX file, after its results were compared with torch's."""
+    """Write MODEL as an ONNX file, after its results on samples of DATA were compared with torch's.
+    Without DATA, samples are synthesised; int8 is calibrated on the training part."""
     reading = shared.read_options(options)
     from zooadapt.workflows import onnx_proof
     from zooadapt.workflows.onnx_export import export as run

@@ -84,8 +84,8 @@ def export(
     if kind == INT8 and data is None:
         raise UsageError(
             "an int8 file is calibrated on training samples",
-            thing="--data",
-            remedy="--data with the set that the model was adapted to",
+            thing="DATA",
+            remedy=f"zooadapt export MODEL DATA --to {INT8} -o FILE{SUFFIX}",
         )
     outputs.check_output_file(out)
     progress.doing(f"opening {spec}", shows=not Path(spec).exists())
