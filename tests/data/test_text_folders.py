@@ -97,8 +97,8 @@ def test_unlabelled_sets_have_labels_of_minus_one(kind: str, tmp_path: Path) -> 
         (place := tmp_path / "t.csv").write_text("id,text\n1,a\n2,b\n3,c\n")
     else:
         (place := tmp_path / "t.txt").write_text("a\nb\nc\n")
-    split, classes = open_samples(str(place), modality=modality, options=ReadOptions())
-    assert classes == () and split.labels.tolist() == [-1, -1, -1] and len(set(split.ids)) == 3
+    split, task = open_samples(str(place), modality=modality, options=ReadOptions())
+    assert task is None and split.labels.tolist() == [-1, -1, -1] and len(set(split.ids)) == 3
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
