@@ -177,7 +177,9 @@ def test_a_probe_predicts_numbers_in_their_own_units(bright: Path, tmp_path: Pat
     # The head of the export gives the logarithm of the price itself.
     weight = load_file(tmp_path / "out/model.safetensors")
     features = again.features(bright / "pictures/test0.png", progress=False)
-    name = next(k for k, t in weight.items() if t.shape[0] == 1 and t.numel() == features.shape[1])
+    name = next(
+        k for k, t in weight.items() if t.shape[:1] == (1,) and t.numel() == features.shape[1]
+    )
     bias = weight[name.replace("weight", "bias")]
     logit = float(features[0] @ weight[name].flatten().numpy() + bias.numpy()[0])
     assert math.exp(logit) == pytest.approx(one.value, rel=1e-3)
