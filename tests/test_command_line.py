@@ -220,8 +220,9 @@ def test_an_idle_option_is_accepted_with_a_note() -> None:
     done = zooadapt("models", "english", "--offline", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["models"]
     assert done.stderr == "note: --offline has no effect here\n"
-    idle = {"--label-column", "--drop-unlabelled", "--allow-tiny", "--train-folder",
-            "--test-folder", "--strict"}  # fmt: skip
+    idle = {"--label-column", "--label-columns", "--task", "--drop-unlabelled", "--allow-tiny",
+            "--train-folder", "--test-folder", "--strict", "--start-column", "--end-column",
+            "--background"}  # fmt: skip
     predict, evaluate = (root.get_command(click.Context(root), name).get_params(
         click.Context(root)) for name in ("predict", "evaluate"))  # fmt: skip
     hidden = {one.opts[-1] for one in predict if getattr(one, "hidden", False)}
