@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from zooadapt import tasks
 from zooadapt.errors import (
     DataError,
     TryAgainError,
@@ -284,11 +285,13 @@ def _message(config: Mapping[str, Any]) -> str:
     ours = config_keys.nested(config, "zooadapt")
     source, scores = config_keys.nested(ours, "source"), config_keys.nested(ours, "scores")
     base = str(source.get("location", "a source")).rstrip("/").rpartition("/")[2]
-    accuracies = {
-        part: config_keys.nested(scores, part).get("accuracy") for part in ("test", "val")
-    }
-    measured = [f", {part} accuracy {value:.3f}" for part, value in accuracies.items()
-                if isinstance(value, float)]  # fmt: skip
+    task = config_keys.nested(ours, "task").get("name", tasks.DEFAULT)
+    shown = tasks.named(str(task)).shown[0]
+    measured = [
+        f", {part} {shown.title} {shown.text(figures)}"
+        for part in ("test", "val")
+        if isinstance((figures := config_keys.nested(scores, part)).get(shown.key), float)
+    ]
     data = str(ours.get("data", ""))[:12]
     return (
         f"{base} adapted to data {data}{''.join(measured[:1])} (zooadapt {ours.get('version', '')})"
