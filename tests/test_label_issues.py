@@ -98,9 +98,9 @@ def test_formulas_are_written_as_text() -> None:
         likelier=np.array([1, 0]),
         score=np.array([0.9, 0.7]),
         of=2,
+        names=["=cmd|' /C calc'!A0", "-2"],
     )
-    ids, classes = ['+1, "x".jpg', "@b"], ["=cmd|' /C calc'!A0", "-2"]
-    rows = label_issues.rows(issues, ids, ["=HYPERLINK(1)", None], classes)
+    rows = label_issues.rows(issues, ['+1, "x".jpg', "@b"], ["=HYPERLINK(1)", None])
     text = csv_output.text(label_issues.COLUMNS, rows)
     assert list(csv.reader(io.StringIO(text))) == [
         ["sample", "given", "likelier", "score", "text"],

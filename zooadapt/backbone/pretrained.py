@@ -55,6 +55,12 @@ class Model:
             rate=self.source.family.sample_rate(self.source.config),
         )
 
+    def native_config(self) -> dict[str, Any]:
+        """The `config.json` of an export for the family's own library, the task included."""
+        family = self.source.family
+        native = family.native_config(self.source.config, self.classes)
+        return {**native, **family.task_config(self.task.name)}
+
     def untrained(self, seed: int) -> dict[str, Tensor]:
         """The state of the same network with random weights, a function of `seed`."""
         import torch

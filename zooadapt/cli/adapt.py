@@ -7,7 +7,7 @@ import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -21,9 +21,12 @@ from zooadapt.runtime import distributed
 from zooadapt.runtime.options import Group
 from zooadapt.runtime.progress import Progress
 from zooadapt.runtime.wording import counted
-from zooadapt.tasks import named
+from zooadapt.tasks import DEFAULT, named
 from zooadapt.tasks.figures import Shown
 from zooadapt.training.options import AdaptOptions
+
+if TYPE_CHECKING:
+    from zooadapt.tasks.task import Task
 
 PAGE = "report.html"
 
@@ -158,7 +161,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         )
     if report["stopped"]:
         lines.append(f"training ended early: {report['stopped']}")
-    lines += [_tie(one) for one in report["comparisons"] if not one["told_apart"]]
+    task = named(report.get("task", DEFAULT))
+    lines += [_tie(one, task) for one in report["comparisons"] if not one["told_apart"]]
     issues, curve = report["suspects"], report["learning_curve"]
     file = report.get("suspects_file")
     if issues and issues["count"]:
@@ -188,12 +192,12 @@ def _lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _tie(one: dict[str, Any]) -> str:
+def _tie(one: dict[str, Any], task: type[Task]) -> str:
     """A baseline that is not significantly different from the model."""
     if not one["better"] and not one["worse"]:
         return f"the model and {one['name']} are right about the same samples, {one['n']} compared"
     return (
-        f"the model is not significantly different from {one['name']}: it alone is right about "
+        f"the model is not significantly different from {one['name']}: it alone is {task.nearer} "
         f"{counted(one['better'], 'sample')}, {one['name']} alone about {one['worse']} "
-        f"(McNemar's exact test, p {one['p']:.2g})"
+        f"({task.test}, p {one['p']:.2g})"
     )

@@ -231,6 +231,12 @@ class Family(ABC):
         """The `config.json` of an export for the family's own library, with these `classes` in this
         order. This family claims it, and its preprocessor equals the source's."""
 
+    def task_config(self, task: str) -> Mapping[str, Any]:
+        """The keys by which the family's own library knows this task, such as `"multilabel"`, in
+        the `config.json` of an export; a source that has them is one of this task. Empty where the
+        library makes no difference."""
+        return {}
+
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:

@@ -82,6 +82,7 @@ FRACTION: Kind[float] = Kind(
     lambda value: type(value) in (int, float) and 0 <= value < 1, "a number from 0 to below 1"
 )
 _OBJECT: Kind[Mapping[str, Any]] = Kind(lambda value: isinstance(value, Mapping), "an object")
+_NAME: Kind[str] = Kind(lambda value: isinstance(value, str), "a name")
 _NAMES: Kind[list[str]] = Kind(
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "a list of names",
@@ -137,6 +138,11 @@ def names(config: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
     """The names listed under a key, None if it is absent. Raises: DataError naming the key."""
     listing = get(config, key, _NAMES, None)
     return None if listing is None else tuple(listing)
+
+
+def task(config: Mapping[str, Any]) -> str | None:
+    """The task of an export, None where its config names none. Raises: DataError naming the key."""
+    return get(nested(nested(config, "zooadapt"), "task"), "name", _NAME, None)
 
 
 def error(key: str, value: Any, expected: str, *, file: str = "config.json") -> DataError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TASKS: Mapping[str, str] = {
     "classification": "zooadapt.tasks.classification:Classification",
+    "multilabel": "zooadapt.tasks.multilabel:Multilabel",
     "regression": "zooadapt.tasks.regression:Regression",
     "ordinal": "zooadapt.tasks.ordinal:Ordinal",
 }
@@ -81,12 +82,13 @@ class Reading:
         return self.task.read([self.cells[k] for k in used], columns=self.columns, row=row)
 
 
-def of_facts(outputs: Sequence[str], facts: Mapping[str, Any]) -> Task:
-    """The task of an export. facts: the `zooadapt` object of its config.
+def of_facts(outputs: Sequence[str], facts: Mapping[str, Any], *, native: str = DEFAULT) -> Task:
+    """The task of an export. facts: the `zooadapt` object of its config; native: the task of a
+    config without one, as the family's own library reads it.
 
     Raises: DataError for a task that this version does not know.
     """
     own = facts.get("task")
-    if not isinstance(own, Mapping):  # before there were others
-        return named(DEFAULT).from_facts(outputs, {})
+    if not isinstance(own, Mapping):
+        return named(native).from_facts(outputs, {})
     return named(str(own.get("name"))).from_facts(outputs, own)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,6 +16,7 @@ from zooadapt.tasks.figures import Shown, Table
 from zooadapt.tasks.label_issues import LabelIssues
 from zooadapt.tasks.metrics import Metrics, measure, of_probabilities
 from zooadapt.tasks.predictions import Prediction
+from zooadapt.tasks.spelling import loosely, normalised, others, twins
 from zooadapt.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ class Classification(Task):
     imbalances: ClassVar[tuple[str, ...]] = ("none", "weights", "sampler", "logit-adjust")
     heads: ClassVar[tuple[str, ...]] = ("ridge", "logistic")
     test = "McNemar's exact test"
+    nearer = "right about"
+    compared = "it is right about {better:.3f} of the {samples}, the model about {worse:.3f}"
 
     @classmethod
     def of(cls, count: int) -> Self:
@@ -66,19 +67,11 @@ class Classification(Task):
             )
         if columns:
             names = [name or "" for name in by_value(names)]
-        spelled: dict[str, str] = {}
-        for name in sorted(set(names)):
-            normal = unicodedata.normalize("NFC", name)
-            if spelled.setdefault(normal, name) != name:
-                raise DataError(
-                    f"two classes are spelled '{normal}' in different Unicode forms",
-                    thing=normal,
-                    remedy="merge or rename them",
-                )
-        classes = tuple(sorted(spelled))
+        forms = normalised(names, cls.noun)
+        classes = tuple(sorted(forms.values()))
         check_number(classes, cls.noun)
-        rows = {spelled[name]: row for row, name in enumerate(classes)}
-        return cls(outputs=classes), np.array([rows[name] for name in names], dtype=np.int64)
+        rows = {name: row for row, name in enumerate(classes)}
+        return cls(outputs=classes), np.array([rows[forms[name]] for name in names], dtype=np.int64)
 
     def check(self, train: np.ndarray, *, allow_tiny: bool) -> None:
         """See that there are two classes or more, each with two training samples or more."""
@@ -93,9 +86,9 @@ class Classification(Task):
         unseen = [classes[k] for k in np.flatnonzero(counts == 0)]
         if unseen:
             trained_names = [classes[k] for k in np.flatnonzero(counts)]
-            alike = [name for name in trained_names if _loosely(name) == _loosely(unseen[0])]
+            alike = [name for name in trained_names if loosely(name) == loosely(unseen[0])]
             raise DataError(
-                f"class '{unseen[0]}'{_others(unseen)} is in the test part only"
+                f"class '{unseen[0]}'{others(unseen)} is in the test part only"
                 + (f"; the training part has '{alike[0]}'" if alike else ""),
                 thing=unseen[0],
                 remedy="spell it alike in all parts"
@@ -105,7 +98,7 @@ class Classification(Task):
         single = [classes[k] for k in np.flatnonzero(counts == 1)]
         if single and not allow_tiny:
             raise DataError(
-                f"class '{single[0]}'{_others(single)} has a single training sample",
+                f"class '{single[0]}'{others(single)} has a single training sample",
                 thing=single[0],
                 remedy="add samples, or --allow-tiny",
             )
@@ -119,16 +112,8 @@ class Classification(Task):
         if untested and len(test):
             count = counted(len(untested), "class has", "classes have")
             notes.append(f"{count} no test sample: {listed([repr(name) for name in untested])}")
-        alike = Counter(_loosely(name) for name in classes)
         counts = np.bincount(labels, minlength=len(classes)).tolist()
-        twins = [
-            f"{name!r} ({count})"
-            for name, count in zip(classes, counts, strict=True)
-            if alike[_loosely(name)] > 1
-        ]
-        if twins:
-            notes.append(f"classes that differ only in case, spaces or digits: {listed(twins)}")
-        return notes
+        return notes + twins(classes, counts, self.noun)
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
         return labels
@@ -311,22 +296,10 @@ class Classification(Task):
         return class_card.limits(figures)
 
     def doubts(self, outputs: np.ndarray, labels: np.ndarray) -> LabelIssues:
-        return label_issues.find(outputs, labels)
+        return label_issues.find(outputs, labels, self.outputs)
 
     def linear(self, features: Any, labels: np.ndarray, held_out: Any) -> np.ndarray:
         """One logistic regression for each class."""
         from zooadapt.tasks.linear import classifier
 
         return np.asarray(classifier().fit(features, labels).predict(held_out))
-
-
-def _others(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _loosely(name: str) -> str:
-    """Equal for names that differ only in case, spaces or the digits of a number."""
-    try:
-        return repr(float(name))
-    except ValueError:
-        return " ".join(name.split()).casefold()

@@ -38,15 +38,23 @@ class LabelIssues:
     score: np.ndarray
     """`(s,)` from 0 to 1: half of 1 + probability of the likelier class - that of the given one."""
     of: int
-    """Number of samples examined."""
+    """Number of labels examined."""
+    names: Sequence[str] = ()
+    """What the numbers of classes stand for, as a list shows it."""
     reliable: bool = True
     """Whether the head is accurate enough to flag label issues; if not, none is flagged."""
 
     def __len__(self) -> int:
         return len(self.index)
 
+    def apply(self, labels: np.ndarray, action: str) -> tuple[list[Any], list[bool], int]:
+        """Labels to train on, whether to train on each sample, and the number of samples changed:
+        `drop` leaves label issues out, `relabel` replaces the label by the likelier class. At least
+        half of each class stays as it is, the least probable issues."""
+        return apply(self, labels, action)
 
-def find(probabilities: np.ndarray, labels: np.ndarray) -> LabelIssues:
+
+def find(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str] = ()) -> LabelIssues:
     """The off-diagonal of the confident joint: a sample is flagged if its most probable class is
     not that of its label, and is at least as probable as that class is, on average, for the samples
     labelled so. (The paper also counts classes that are not the most probable one: with imbalanced
@@ -78,6 +86,7 @@ def find(probabilities: np.ndarray, labels: np.ndarray) -> LabelIssues:
         likelier=likelier[index],
         score=score[index],
         of=len(labels),
+        names=names,
         reliable=bool(reliable),
     )
 
@@ -85,11 +94,7 @@ def find(probabilities: np.ndarray, labels: np.ndarray) -> LabelIssues:
 def apply(
     issues: LabelIssues, labels: np.ndarray, action: str
 ) -> tuple[list[int], list[bool], int]:
-    """Labels to train on, whether to train on each sample, and the number of samples changed.
-
-    `drop` leaves label issues out, `relabel` replaces the label by the likelier class. At least
-    half of each class stays as it is, the least probable issues.
-    """
+    """As `LabelIssues.apply`."""
     targets, used = labels.copy(), np.ones(len(labels), dtype=bool)
     changeable = np.bincount(labels) // 2
     changed = 0
@@ -113,12 +118,10 @@ def check_place(path: Path) -> None:
     csv_output.check_place(path, COLUMNS[:4], option="--suspects")
 
 
-def rows(
-    issues: LabelIssues, ids: Sequence[str], texts: Sequence[str | None], classes: Sequence[str]
-) -> list[list[Any]]:
+def rows(issues: LabelIssues, ids: Sequence[str], texts: Sequence[str | None]) -> list[list[Any]]:
     """The label issues as rows of `COLUMNS`; ids and texts: of all samples examined."""
     each = zip(issues.index.tolist(), issues.given, issues.likelier, issues.score, strict=True)
     return [
-        [ids[index], classes[given], classes[likelier], float(score), texts[index] or ""]
+        [ids[index], issues.names[given], issues.names[likelier], float(score), texts[index] or ""]
         for index, given, likelier, score in each
     ]

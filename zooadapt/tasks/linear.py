@@ -3,6 +3,9 @@ scikit-learn."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
@@ -14,11 +17,25 @@ _TOLERANCE = 1e-2
 
 
 def classifier() -> OneVsRestClassifier:
-    """A logistic regression for each class or label."""
-    return OneVsRestClassifier(
-        LogisticRegression(
-            C=INVERSE_L2, solver="liblinear", tol=_TOLERANCE, max_iter=100, random_state=0
-        )
+    """A logistic regression for each class."""
+    return OneVsRestClassifier(_logistic())
+
+
+def label_probabilities(features: Any, labels: np.ndarray, held_out: Any) -> np.ndarray:
+    """`(m, L)` probabilities by a logistic regression for each of the `(n, L)` labels; those of a
+    label that all samples have, or none, are 1 or 0."""
+    return np.stack([_probabilities(features, truth, held_out) for truth in labels.T], axis=1)
+
+
+def _probabilities(features: Any, truth: np.ndarray, held_out: Any) -> np.ndarray:
+    if truth.all() or not truth.any():
+        return np.full(held_out.shape[0], float(truth[0]))
+    return np.asarray(_logistic().fit(features, truth).predict_proba(held_out)[:, 1])
+
+
+def _logistic() -> LogisticRegression:
+    return LogisticRegression(
+        C=INVERSE_L2, solver="liblinear", tol=_TOLERANCE, max_iter=100, random_state=0
     )
 
 

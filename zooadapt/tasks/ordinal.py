@@ -15,6 +15,7 @@ from zooadapt.tasks.classification import Classification
 from zooadapt.tasks.figures import Shown
 from zooadapt.tasks.grade_metrics import GradeMetrics, measure
 from zooadapt.tasks.predictions import Prediction
+from zooadapt.tasks.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,8 @@ class Ordinal(Classification):
     )
     imbalances = ("none", "weights", "sampler")
     heads = ("ridge",)
-    compared = "its quadratic kappa is"
+    compared = Task.compared
+    nearer = Task.nearer
     ignorant = "the median grade"
     test = "a sign test"
 

@@ -56,7 +56,6 @@ class Regression(Task):
         Shown(title="Spearman", key="spearman", interval="spearman_interval"),
     )
     carries_rows = False
-    compared = "its R2 is"
     ignorant = "the mean"
 
     @classmethod

@@ -41,6 +41,8 @@ class Task(ABC):
     """What one output stands for, and several: `("class", "classes")`."""
     shown: ClassVar[tuple[Shown, ...]]
     """The figures of tables, the most important first."""
+    tags: ClassVar[tuple[str, ...]] = ()
+    """What the Hub calls the kind of the task, where its name does not tell."""
     carries_rows: ClassVar[bool] = True
     """Whether a source's head row for an output of the same name is worth keeping."""
     counts_classes: ClassVar[bool] = False
@@ -305,14 +307,16 @@ class Task(ABC):
 
     ignorant: ClassVar[str] = "the most frequent class"
     """The best model that knows no features, as a person reads it."""
-    compared: ClassVar[str] = "it is right about"
-    """What comes before a headline where a person reads it."""
+    compared: ClassVar[str] = "its {figure} on the {samples} is {better:.3f}, here {worse:.3f}"
+    """Two headlines as a person reads them."""
+    nearer: ClassVar[str] = "less wrong about"
+    """What the better of two models is of a sample where `compare` tells them apart."""
     test: ClassVar[str] = "a sign test"
     """The name of the test of `compare`."""
 
     def ahead(self, one: Any, other: Any, metric: str) -> bool:
         """Whether the first of two figures is better by the metric that a model was chosen for, if
-        that is another than the headline."""
+        that is another than what `errors` tells."""
         return True
 
     def scores_of(self, figures: Figures) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from zooadapt.runtime.wording import counted
 from zooadapt.tasks import metrics
 from zooadapt.tasks.figures import Figures
 from zooadapt.tasks.metrics import Comparison
+from zooadapt.tasks.task import Task
 from zooadapt.training.head_fitter import HeadFitter
 from zooadapt.training.plan import Plan
 from zooadapt.training.strategies import AUTO
@@ -49,7 +50,7 @@ def findings(
     return Findings(
         baselines=measured,
         comparisons=comparisons if new else [],
-        conclusion=conclusion(plan, comparisons) if was_to_train and new else None,
+        conclusion=conclusion(plan, task, comparisons) if was_to_train and new else None,
         label_issues=fitter.label_issues if new else None,
         action=plan.suspects,
         changed=fitter.changed,
@@ -61,14 +62,14 @@ def findings(
     )
 
 
-def conclusion(plan: Plan, comparisons: Sequence[Comparison]) -> str | None:
+def conclusion(plan: Plan, task: Task, comparisons: Sequence[Comparison]) -> str | None:
     """What came of a training that `auto` had planned, and what to do next time; None for another
     strategy."""
     if plan.strategy != AUTO:
         return None
     if not plan.trained and plan.from_scratch:
         return (
-            "conclusion: the source's features tell these classes apart less well than those of "
+            f"conclusion: the source's features tell less of these {task.noun[1]} than those of "
             "the same network with random weights; next time: another source"
         )
     if not plan.trained:
@@ -82,7 +83,7 @@ def conclusion(plan: Plan, comparisons: Sequence[Comparison]) -> str | None:
     if beside.significant and beside.better > beside.worse:
         return (
             f"conclusion: training paid; on {counted(beside.n, 'held-out sample')} it alone is "
-            f"right about {beside.better}, the linear probe alone about {beside.worse}"
+            f"{task.nearer} {beside.better}, the linear probe alone about {beside.worse}"
         )
     return (
         f"conclusion: on {counted(beside.n, 'held-out sample')} training is not significantly "

@@ -141,9 +141,7 @@ class HeadFitter:
         self.label_issues = issues = task.doubts(np.concatenate(outputs), labels)
         if action == label_issues.KEEP or issues is None:
             return fit
-        learned, used, self.changed = distributed.broadcast(
-            lambda: label_issues.apply(issues, labels, action)
-        )
+        learned, used, self.changed = distributed.broadcast(lambda: issues.apply(labels, action))
         start = 0
         for part in (name, *others):
             end = start + len(self._splits[part])

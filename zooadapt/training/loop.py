@@ -182,7 +182,7 @@ class Training:
         self._history.epochs.append(Epoch(phase=self._phase, **losses, val_accuracy=accuracy))
         self._progress.say(
             f"{self._epoch_name}: training loss {train_loss:.3f}, validation loss {loss:.3f}, "
-            f"validation accuracy {accuracy:.3f}"
+            f"validation {self._objective.figure} {accuracy:.3f}"
         )
         self._epoch += 1
         self._waited += 1

@@ -32,6 +32,8 @@ class Objective(ABC):
 
     title = ""
     """Stands before "loss" and "epoch" where a person reads them."""
+    figure = "accuracy"
+    """The name of a validation's own figure."""
     remedy = "--lr {lower_rate:.1g}"
     """Against a loss that is not finite."""
     schedule = staticmethod(cosine)
@@ -90,6 +92,7 @@ class Supervised(Objective):
         super().__init__(backbone, engine, recipe)
         self._task, self._loader_at, self._evening = task, loader_at, evening
         self._labels, self._val_labels = labels, val_labels
+        self.figure = task.shown[0].title
 
     def order(self, loader: Loader, key: Key) -> list[np.ndarray]:
         """With the sampler, as many batches drawn with replacement, classes equally often."""

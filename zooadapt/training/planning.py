@@ -292,6 +292,8 @@ def _imbalance(request: Request, task: Task, counts: np.ndarray) -> tuple[str, s
     if most == least:
         fact = f"each {noun} has {counted(most, 'training sample')}"
     if request.metric == "accuracy":
+        if not task.counts_classes:
+            return "none", f"{fact}; --imbalance weights evens them out"
         return "none", f"{fact}; for --metric accuracy every sample counts the same"
     if ratio < _UNEVEN:
         return "none", fact

@@ -123,6 +123,7 @@ class Run:
         once = fitter.distinct(TRAIN)
         predicted["knn"] = baselines.nearest(train[once], labels[once], val, task)
         measured = {name: fitter.measure_answers(one, VAL) for name, one in predicted.items()}
+        fitter.settle(logits, VAL)
         measured["probe"] = fitter.measure(logits, VAL)
         predicted["probe"] = self._fitter.answers(logits)
         return replace(state, predicted=predicted, baselines=measured)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -307,7 +307,7 @@ def _export(progress: Progress, opened: Opened, ready: Ready, outcome: Outcome) 
             export.save(model, request.out, written, overwrite=request.overwrite)
             outcome.checkpoint.remove()
             if request.suspects is not None and issues is not None:
-                _write_suspects(request.suspects, issues, data.classes, outcome.splits)
+                _write_suspects(request.suspects, issues, outcome.splits)
         distributed.barrier()
     listed = {} if request.suspects is None else {"suspects_file": str(request.suspects)}
     facts = {"out": str(request.out), "seconds": clock.seconds()}
@@ -338,10 +338,8 @@ def _look_at_samples(ready: Ready, outcome: Outcome) -> tuple[Examples, dict[str
     return examples, relevance
 
 
-def _write_suspects(
-    path: Path, issues: LabelIssues, classes: Sequence[str], splits: Mapping[str, Split]
-) -> None:
+def _write_suspects(path: Path, issues: LabelIssues, splits: Mapping[str, Split]) -> None:
     parts = [splits[name] for name in (TRAIN, VAL) if name in splits]
     ids = [name for part in parts for name in part.ids]
     texts = [part.text(index) for part in parts for index in range(len(part))]
-    csv_output.write(path, label_issues.COLUMNS, label_issues.rows(issues, ids, texts, classes))
+    csv_output.write(path, label_issues.COLUMNS, label_issues.rows(issues, ids, texts))

@@ -56,9 +56,11 @@ def defeat(
         if not (one.significant and one.worse > one.better and task.ahead(other, own, metric)):
             continue
         better, worse = task.headline(other), task.headline(own)
+        compared = task.compared.format(
+            figure=task.shown[0].title, samples=_PARTS[part], better=better, worse=worse
+        )
         sentence = (
-            f"{result.baseline.title} beats this model: {task.compared} {better:.3f} of "
-            f"the {_PARTS[part]}, the model about {worse:.3f} ({task.test}, p {one.p:.2g})"
+            f"{result.baseline.title} beats this model: {compared} ({task.test}, p {one.p:.2g})"
         )
         labels = _labels(curve, samples, worse, better)
         return Defeat(

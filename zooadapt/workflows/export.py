@@ -93,7 +93,7 @@ def check_names(model: Model) -> None:
     Raises: DataError where the names of the classes make too large a one.
     """
     source = model.source
-    config = dict(source.family.native_config(source.config, model.classes))
+    config = model.native_config()
     config.pop(FILES, None)
     if tuple(source.family.classes(config) or ()) != model.classes:
         config["zooadapt"] = {"classes": list(model.classes)}

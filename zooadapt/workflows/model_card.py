@@ -56,7 +56,7 @@ def _front(
     front: dict[str, Any] = {
         "library_name": source.family.export_library(source.config),
         "pipeline_tag": task,
-        "tags": [task, "zooadapt", source.family.name],
+        "tags": [task, *model.task.tags, "zooadapt", source.family.name],
         "metrics": [one["type"] for one in scores],
         "model-index": [{"name": "adapted model", "results": [result]}],
     }
@@ -149,10 +149,11 @@ def _origin(plan: Plan, source: Source) -> str:
 
 
 def _usage(model: Model) -> list[str]:
-    family, config = model.source.family, model.source.config
+    family = model.source.family
+    config = model.native_config() | {"zooadapt": {"task": {"name": model.task.name}}}
     example = modalities.named(family.modality).example
     parts = [f"```sh\n{example.format(model=FOLDER)}\n```\n"]
-    if code := family.usage(family.native_config(config, model.classes), FOLDER):
+    if code := family.usage(config, FOLDER):
         parts.append(f"Or without zooadapt:\n\n```python\n{code}```\n")
     return parts
 

@@ -129,7 +129,7 @@ def compose(
         "versions": versions(),
     }
     result |= (test or val).details() | findings.to_json()
-    native = dict(source.family.native_config(source.config, model.classes))
+    native = model.native_config()
     files = native.pop(FILES, {})
     facts = _facts(plan, model, data, origin, scores)
     facts["task"] = {"name": model.task.name} | model.task.facts()

@@ -93,8 +93,8 @@ def collect(
         doubtful = [
             samples.example(
                 int(index),
-                label=model.classes[given],
-                answer=model.classes[likelier],
+                label=issues.names[given],
+                answer=issues.names[likelier],
                 score=f"score {score:.2f}",
             )
             for index, given, likelier, score in list(each)[:ISSUES]

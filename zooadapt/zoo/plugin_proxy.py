@@ -75,6 +75,9 @@ class FamilyProxy(Family):
             "native_config", lambda: self._plugin.native_config(config, classes), kind=dict
         )
 
+    def task_config(self, task: str) -> Mapping[str, Any]:
+        return self._call("task_config", lambda: self._plugin.task_config(task), kind=Mapping)
+
     def convert(
         self, state: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:

@@ -40,7 +40,18 @@ class Source:
         """
         names = self.classes
         facts = config_keys.nested(self.config, "zooadapt")
-        return None if names is None else tasks.of_facts(names, facts)
+        if names is None:
+            return None
+        return tasks.of_facts(names, facts, native=self._native_task)
+
+    @property
+    def _native_task(self) -> str:
+        """The task that the family's own library reads in the config."""
+        for name in tasks.TASKS:
+            keys = self.family.task_config(name)
+            if keys and keys.items() <= self.config.items():
+                return name
+        return tasks.DEFAULT
 
     @property
     def white(self) -> int | None:

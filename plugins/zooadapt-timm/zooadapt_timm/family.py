@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.family import Capabilities, Family, Stage, Variant
+from zooadapt.family import Capabilities, Family, Stage, Variant, config_keys
 from zooadapt_timm.config import parse
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ image = Image.open("photo.jpg").convert("MODE")
 with torch.inference_mode():
     probabilities = model(transform(image)[None]).softmax(1)[0]
 print(model.pretrained_cfg["label_names"][probabilities.argmax()], probabilities.max().item())
+"""
+_USAGE_OF_LABELS = f"""\
+{_USAGE.rpartition("print")[0].replace("softmax(1)", "sigmoid()")}\
+print(dict(zip(model.pretrained_cfg["label_names"], probabilities.tolist())))
 """
 
 
@@ -123,7 +127,9 @@ class TimmFamily(Family):
         channels = parse(config).pretrained.get("input_size", (3,))[0]
         mode = "L" if channels == 1 else "RGB"
         where = f"{'hf-hub' if on_hub else 'local-dir'}:{place}"
-        return _USAGE.replace("MODE", mode).replace("PLACE", where)
+        several = config_keys.task(config) == "multilabel"
+        usage = _USAGE_OF_LABELS if several else _USAGE
+        return usage.replace("MODE", mode).replace("PLACE", where)
 
     def with_input(
         self, config: Mapping[str, Any], *, size: int | None = None, channels: int | None = None

@@ -276,20 +276,63 @@ def test_pairs_are_encoded_as_stock_transformers_encodes_them(source, kind, tmp_
     assert max(lengths) > prepare.max_length
 
 
+def write_source(config, folder):
+    """A folder with a network of random weights."""
+    backbone, files = backbone_of(config), config.pop(FILES)
+    folder.mkdir()
+    for name, text in (files | {"config.json": json.dumps(config)}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    state = family_of(config).native_state(backbone.net.state_dict(), config | {FILES: files})
+    state = {name: tensor for name, tensor in state.items() if "/" not in name}
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("kind", ["bert", "sentence"])
+def test_several_labels_are_known_to_stock_transformers(
+    source, kind, tmp_path, monkeypatch, capsys
+):
+    """And a model of transformers that says so is read as one."""
+    monkeypatch.chdir(tmp_path)
+    config = source("bert")
+    if kind == "sentence":
+        config = pooling.with_pool(config, pooling.Pool(("mean",)))
+    write_source(config, tmp_path / "source")
+    sentences = [sentence for sentence in SENTENCES if sentence.isascii() and "," not in sentence]
+    rows = [
+        f"{sentence} {k},{('a', 'b', 'a|b', '')[k % 4]}"
+        for k, sentence in enumerate(sentences * 12)
+        if sentence
+    ]
+    Path("train.csv").write_text("text,label\n" + "\n".join(rows))
+    adapt(Request(source="source", data="train.csv", out=Path("out"), strategy="probe",
+                  precision="fp32"), Progress())  # fmt: skip
+    Path("input.txt").write_text("a text\n")
+    (ours,) = predict("out", ["input.txt"], UseSettings(precision="fp32"), Progress())
+    card = Path("out/README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    capsys.readouterr()
+    exec(compile(code.replace("PATH_OF_THIS_FOLDER", "out"), "README.md", "exec"), {})
+    answer = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
+    listed = answer[0] if isinstance(answer[0], list) else answer
+    scores = {one["label"]: one["score"] for one in listed}
+    assert scores == pytest.approx(dict(ours.probabilities), abs=1e-5)
+    exported = json.loads(Path("out/config.json").read_text())
+    assert exported["problem_type"] == "multi_label_classification"
+    del exported["zooadapt"]
+    Path("out/config.json").write_text(json.dumps(exported))
+    (read,) = predict("out", ["input.txt"], UseSettings(precision="fp32"), Progress())
+    assert dict(read.probabilities) == pytest.approx(dict(ours.probabilities), abs=1e-5)
+    assert read.labels == tuple(name for name, p in read.probabilities.items() if p >= 0.5)
+
+
 @pytest.mark.parametrize("kind", ["bert", "sentence", "vit"])
 def test_the_code_on_a_card_runs_in_stock_transformers(source, kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config, data = source("bert" if kind == "sentence" else kind), tmp_path / "data"
     if kind == "sentence":
         config = pooling.with_pool(config, pooling.Pool(("mean",)))
-    backbone, files = backbone_of(config), config.pop(FILES)
-    (tmp_path / "source").mkdir()
-    for name, text in (files | {"config.json": json.dumps(config)}).items():
-        (tmp_path / "source" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "source" / name).write_text(text)
-    state = family_of(config).native_state(backbone.net.state_dict(), config | {FILES: files})
-    state = {name: tensor for name, tensor in state.items() if "/" not in name}
-    save_file(state, tmp_path / "source/model.safetensors", {"format": "pt"})
+    write_source(config, tmp_path / "source")
     if kind != "vit":
         data.mkdir()
         rows = [f"{sentence},{k % 2}" for k, sentence in enumerate(SENTENCES * 4) if sentence]

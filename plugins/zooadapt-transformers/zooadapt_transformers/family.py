@@ -25,7 +25,7 @@ _USAGE = """\
 from transformers import pipeline
 
 classify = pipeline("{task}", model="{place}")
-print(classify("{example}"))
+print(classify("{example}"{every}))
 """
 _SENTENCE_USAGE = """\
 from sentence_transformers import SentenceTransformer
@@ -34,6 +34,14 @@ model = SentenceTransformer("{place}")
 probabilities = model.encode("a text", convert_to_tensor=True).softmax(0)
 names = model[0].auto_model.config.id2label
 print([{{"label": names[int(probabilities.argmax())], "score": float(probabilities.max())}}])
+"""
+_SENTENCE_USAGE_OF_LABELS = """\
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{place}")
+probabilities = model.encode("a text", convert_to_tensor=True).sigmoid().tolist()
+names = model[0].auto_model.config.id2label
+print([{{"label": names[k], "score": score}} for k, score in enumerate(probabilities)])
 """
 
 
@@ -73,10 +81,14 @@ class EncoderFamily(Family):
     def classes(self, config: Mapping[str, Any]) -> Sequence[str] | None:
         return settings.labels(config)
 
+    def task_config(self, task: str) -> Mapping[str, Any]:
+        return settings.TASKS.get(task, {})
+
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
         task = f"{self.modality}-classification"
         example = {"image": "photo.jpg", "text": "a text", "audio": "clip.wav"}[self.modality]
-        return _USAGE.format(task=task, place=place, example=example)
+        every = ", top_k=None" if self.modality == "text" and settings.several(config) else ""
+        return _USAGE.format(task=task, place=place, example=example, every=every)
 
 
 class TextFamily(EncoderFamily):
@@ -116,7 +128,8 @@ class TextFamily(EncoderFamily):
     def usage(self, config: Mapping[str, Any], place: str, *, on_hub: bool = False) -> str:
         if pooling.declared(config) is None:
             return super().usage(config, place, on_hub=on_hub)
-        return _SENTENCE_USAGE.format(place=place)
+        usage = _SENTENCE_USAGE_OF_LABELS if settings.several(config) else _SENTENCE_USAGE
+        return usage.format(place=place)
 
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> TextPreprocessor:
         from zooadapt_transformers.text import TextPreprocessor

@@ -34,6 +34,15 @@ _REFUSED = {
     "quantization_config": (None,),
 }
 """Keys that would make another network of the same weights -> the values that are accepted."""
+TASKS: Mapping[str, Mapping[str, Any]] = {
+    "multilabel": {"problem_type": "multi_label_classification"},
+}
+"""The keys by which transformers knows a task that is no classification."""
+
+
+def several(config: Mapping[str, Any]) -> bool:
+    """Whether a sample has several of the labels."""
+    return TASKS["multilabel"].items() <= config.items()
 
 
 def recipe(config: Mapping[str, Any]) -> Recipe:

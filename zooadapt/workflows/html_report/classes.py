@@ -81,6 +81,13 @@ def recall(report: Mapping[str, Any], examples: Examples) -> dict[str, Any] | No
     return {"rows": rows, "of": len(measured), "absent": counts.classes - len(measured)}
 
 
+def labels(report: Mapping[str, Any], examples: Examples) -> dict[str, Any] | None:
+    """The scores of each label of which a sample has several, the lowest first."""
+    measured = [one for one in report.get("labels") or () if one["average_precision"] is not None]
+    rows = sorted(measured, key=lambda one: one["average_precision"])[:_MOST_LISTED]
+    return {"rows": rows, "of": len(report["labels"])} if rows else None
+
+
 def _counts(report: Mapping[str, Any]) -> Confusion | None:
     """The confusion of a report, in either of its two forms."""
     classes = len(report.get("classes") or ())

@@ -173,6 +173,7 @@ SECTIONS = (
     Section(name="accuracy", title="Scores and baselines", values=_accuracy, wide=True),
     Section(name="confusion", title="Confusion matrix", values=classes.confusion),
     Section(name="classes", title="Classes", values=classes.recall),
+    Section(name="labels", title="Labels", values=classes.labels),
     Section(name="training", title="Training", values=figures.training),
     Section(name="learning_curve", title="More labels", values=figures.learning_curve),
     Section(name="reliability", title="Calibration", values=figures.reliability),
