@@ -26,9 +26,6 @@ from zooadapt.workflows.adapt import adapt
 
 from .make import encoded, image_folder, opened, photo, refused
 
-pytest.importorskip("zooadapt.tasks.multilabel")
-pytest.importorskip("zooadapt.tasks.regression")
-
 TEXTS = [f"a sentence about the number {k}, more or less" for k in range(12)]
 SETS: list[tuple[str, ...]] = [
     ("joy", "love"),

@@ -70,8 +70,6 @@ class Reading:
             return cls(task=named(wanted), cells=cells, columns=columns)
         cells, columns = arranged(cells, columns)
         name, choices = (wanted, ()) if wanted != AUTO else detect(cells, columns=columns)
-        if name not in TASKS:
-            name, choices = DEFAULT, ()
         return cls(task=named(name), cells=cells, columns=columns, choices=choices)
 
     def read(self, used: Sequence[int], row: Callable[[int], str]) -> tuple[Task, np.ndarray]:
