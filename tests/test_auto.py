@@ -380,10 +380,12 @@ def test_a_run_that_left_its_source_goes_on_without_it(
 def test_channel_means_find_the_channels():
     image, tokens = torch.rand(2, 5, 4, 4), torch.rand(2, 7, 5)
     last = image.permute(0, 2, 3, 1)
-    assert torch.equal(channel_means({"x": image}), image.mean((2, 3)))
-    assert torch.equal(channel_means({"x": last}), last.mean((1, 2)))
-    assert torch.equal(channel_means({"x": tokens}), tokens.mean(1))
-    both = channel_means({"features": torch.ones(2, 3), "sizes": torch.ones(2).long(), "x": tokens})
+    assert torch.equal(channel_means({"x": image}, None), image.mean((2, 3)))
+    assert torch.equal(channel_means({"x": last}, -1), last.mean((1, 2)))
+    assert torch.equal(channel_means({"x": tokens}, None), tokens.mean(1))
+    both = channel_means(
+        {"features": torch.ones(2, 3), "sizes": torch.ones(2).long(), "x": tokens}, None
+    )
     assert both.shape == (2, 8)
 
 

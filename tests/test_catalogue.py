@@ -20,7 +20,7 @@ def test_recommended_models_come_first_then_bundled_then_smallest() -> None:
     rows = listed["models"]
     first = [row for row in rows if row["start"]]
     assert rows[: len(first)] == first
-    assert {row["modality"] for row in first} == {"image", "text"}
+    assert {row["modality"] for row in first} == {"audio", "image", "text"}
     for modality in ("image", "text"):
         assert 2 <= sum(row["modality"] == modality for row in first) <= 5
     sizes = [row["bytes"] for row in first]

@@ -135,7 +135,7 @@ def test_colours_and_pixels_that_a_source_throws_away_are_noted(tmp_path: Path) 
     data = ends(tmp_path / "colours", (300, 240), coloured=True)
     (note,) = settled(data).notes
     side = pretrained.build(
-        sources.open_source("digits04"), classes=("a", "b")
+        sources.open_source("digits04"), task=of_classes(("a", "b"))
     ).preprocessor.config()
     side = side["input_size"][1]
     lost = f"{1 - side * side / (300 * 240):.0%}"

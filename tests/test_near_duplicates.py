@@ -130,8 +130,8 @@ def test_equal_contents_are_never_split(by_chance: Path) -> None:
 def test_duplicates_count_as_one_neighbour(by_chance: Path) -> None:
     """One of the three nearest samples has copies: all of them together have one vote."""
     split = open_dataset(str(by_chance / "five/set"), modality="image", seed=0).train
-    layer, weights = torch.nn.Linear(2, 3), torch.ones(3, dtype=torch.float64)
-    fitter = HeadFitter(None, layer, lambda name: lambda: iter(()), {"train": split}, weights)
+    layer, task = torch.nn.Linear(2, 3), of_classes("abc")
+    fitter = HeadFitter(None, task, layer, lambda name: lambda: iter(()), {"train": split})
     once = fitter.distinct("train")
     assert len(once) == 60 == len({split.digests[k] for k in once.tolist()})
     angles, labels = torch.zeros(300), torch.from_numpy(split.labels)

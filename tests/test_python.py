@@ -174,7 +174,7 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 def test_parameters_are_the_options_of_the_command_line() -> None:
-    own = {"source", "data", "out", "why", "plan_only", "as_json"}
+    own = {"source", "data", "out", "why", "plan_only", "as_json", "opens"}
     names = {one.name for one in command.params} - own
     assert names == OPTIONS.keys()
     shown = inspect.signature(zooadapt.adapt).parameters

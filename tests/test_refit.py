@@ -136,10 +136,11 @@ def test_a_training_leaves_time_for_its_refit(
     train, val = hold_out(open_dataset(str(pictures), modality="image", seed=0).train, 0.2, 0)
     splits = {"train": train, "val": val}
     model = build(open_source("digits04"), task=of_classes(["a", "b", "c"]))
-    weights = torch.ones(3, dtype=torch.float64)
-    fitter = HeadFitter(None, model.backbone.head, lambda name: lambda: iter(()), splits, weights)
+    fitter = HeadFitter(
+        None, model.task, model.backbone.head, lambda name: lambda: iter(()), splits
+    )
     trainer = Trainer(
-        model.backbone, Engine(precision="fp32", channels_last=False), None, fitter, weights,
+        model.backbone, Engine(precision="fp32", channels_last=False), None, fitter,
         Progress(), deadline=monotonic() + 100, trained=trained,
     )  # fmt: skip
     phase = TrainPhase(freeze_at=0, epochs=12, lr=1e-3, warmup=0.1)

@@ -11,6 +11,7 @@ import torch
 from zooadapt.cli import adapt as command
 from zooadapt.heads.learning_curve import Curve, Point
 from zooadapt.runtime.wording import counted, listed
+from zooadapt.tasks import named, of_classes
 from zooadapt.tasks.validation import Validation
 from zooadapt.training import policy, setup
 from zooadapt.training.config import Request
@@ -77,7 +78,7 @@ def test_an_insignificant_difference_shows_its_counts(
     better: int, worse: int, sentence: str
 ) -> None:
     one = {"name": "knn", "n": 80, "better": better, "worse": worse, "p": 1.0}
-    assert command._tie(one) == sentence
+    assert command._tie(one, named("classification")) == sentence
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_an_insignificant_difference_shows_its_counts(
 )
 def test_class_sizes_are_counts(tmp_path, counts: list[int], fact: str) -> None:
     request = Request(source="s", data="d", out=tmp_path)
-    assert _imbalance(request, np.array(counts))[1].startswith(fact)
+    assert _imbalance(request, of_classes("ab"), np.array(counts))[1].startswith(fact)
 
 
 def test_a_learning_curve_says_what_its_accuracy_is_of() -> None:

@@ -158,7 +158,7 @@ def test_intervals_cover_their_share_of_new_samples() -> None:
 def test_a_probe_predicts_numbers_in_their_own_units(bright: Path, tmp_path: Path) -> None:
     model = adapted(bright, tmp_path / "out", "price", strategy="probe")
     report = model.report
-    assert report["task"] == "regression"
+    assert report["task"] == "regression" and report["classes"] == ["price"]
     assert report["test"]["r2_log"] > 0.8 and "accuracy" not in report["test"]
     assert 0.7 < report["test"]["coverage"] <= 1
     assert any(one["what"] == "scale" for one in report["decisions"])
@@ -224,3 +224,19 @@ def test_a_number_can_not_be_rejected(bright: Path, tmp_path: Path) -> None:
     model = adapted(bright, tmp_path / "out", "side", strategy="probe")
     with pytest.raises(UsageError, match="numbers, which have no probability"):
         model.predict(bright / "pictures/test0.png", reject_below=0.5, progress=False)
+
+
+def test_a_number_that_is_far_off_is_suspected(bright: Path, tmp_path: Path) -> None:
+    table = (bright / "train.csv").read_text().splitlines()
+    row = table[7].split(",")
+    wrong = [*table[:7], ",".join([row[0], "400", row[2]]), *table[8:]]
+    (tmp_path / "train.csv").write_text("\n".join(wrong))
+    (tmp_path / "pictures").symlink_to(bright / "pictures")
+    zooadapt.adapt(
+        "digits04", tmp_path / "train.csv", out=tmp_path / "out", image_column="image",
+        label_column="side", task="regression", strategy="probe", progress=False,
+        suspects=tmp_path / "s.csv", follow_links=True,
+    )  # fmt: skip
+    with (tmp_path / "s.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert first["given"] == "400" and float(first["likelier"]) < 100

@@ -31,7 +31,9 @@ def pretrain(as_json: bool, **options: Any) -> None:
     existing(options["text"])  # before torch is imported
     from zooadapt.workflows.pretrain import pretrain as run
 
-    request = PretrainRequest(reading=shared.read_options(options), **options)
+    # Not `read_options`: recordings are read in windows, too, which are other ones.
+    reading = ReadOptions(encoding=options.pop("encoding"))
+    request = PretrainRequest(reading=reading, **options)
     report = run(request, progress(as_json))
     emit(report, as_json, lambda: _show(report), stands=True)
 

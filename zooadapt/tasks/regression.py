@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zooadapt.tasks.codes import Codes
+    from zooadapt.tasks.label_issues import LabelIssues
     from zooadapt.tasks.validation import Validation
 
 _BINS, _IN_BIN = 10, 5
@@ -266,6 +267,10 @@ class Regression(Task):
     def from_facts(cls, outputs: Sequence[str], facts: Mapping[str, Any]) -> Self:
         scales, widths = numbers.of_facts(facts, len(outputs))
         return cls(outputs=tuple(outputs), scales=scales, widths=widths)
+
+    def doubts(self, outputs: np.ndarray, labels: np.ndarray) -> LabelIssues:
+        on_scale = self._standardised(outputs), self._standardised(labels)
+        return number_issues.find(*on_scale, outputs, labels)
 
     def say(
         self,

@@ -9,6 +9,7 @@ import pytest
 
 from zooadapt.backbone.pretrained import build
 from zooadapt.errors import DataError, UsageError
+from zooadapt.tasks import of_classes
 from zooadapt.zoo.sources import open_source
 
 PLAIN = {"architecture": "resnet18", "num_classes": 3, "pretrained_cfg": {"crop_pct": 0.9}}
@@ -122,10 +123,10 @@ def test_the_old_flat_layout_is_read(family):
 def test_images_are_grey_or_in_colour(family):
     """Nothing decodes another number of channels, so it is refused before anything is built."""
     source = open_source("digits04")
-    assert build(source, classes=("a", "b"), in_chans=3).channels == 3
+    assert build(source, task=of_classes("ab"), in_chans=3).channels == 3
     for channels in (0, 2, 4, 5):
         with pytest.raises(UsageError, match=f"not with {channels} channels"):
-            build(source, classes=("a", "b"), in_chans=channels)
+            build(source, task=of_classes("ab"), in_chans=channels)
     four = replace(source, config=family.with_input(source.config, channels=4))
     with pytest.raises(DataError, match="'.*digits04' takes images of 4 channels"):
         build(four)
