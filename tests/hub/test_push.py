@@ -52,6 +52,15 @@ def test_the_first_push_makes_a_private_repo_with_one_commit(hub, owner, mine, m
     assert "toy adapted to data da7ada7ada7a, test accuracy 0.91" in message
 
 
+def test_a_commit_names_the_score_of_the_models_task(hub, owner, mine, model):
+    config = json.loads((model / "config.json").read_text())
+    config["zooadapt"] |= {"task": {"name": "regression", "scales": [{"log": True}], "widths": [1]}}
+    config["zooadapt"]["scores"] = {"val": None, "test": {"r2": 0.625, "mae": 3.0, "n": 80}}
+    (model / "config.json").write_text(json.dumps(config))
+    owner("push", model, mine)
+    assert "adapted to data da7ada7ada7a, test R2 0.625 (" in hub.repos[mine].head.title
+
+
 def test_the_card_names_its_repo_and_keeps_its_measurements(hub, owner, mine, model):
     owner("push", model, mine)
     text = hub.repos[mine].head.files["README.md"].decode()

@@ -20,6 +20,7 @@ from zooadapt.heads import fitting
 from zooadapt.tasks.number_metrics import measure
 from zooadapt.tasks.numbers import Scale, parsed
 from zooadapt.tasks.regression import Regression
+from zooadapt.zoo.hub.card import FOLDER
 
 
 def problem(n: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -240,3 +241,35 @@ def test_a_number_that_is_far_off_is_suspected(bright: Path, tmp_path: Path) -> 
     with (tmp_path / "s.csv").open() as file:
         first = next(csv.DictReader(file))
     assert first["given"] == "400" and float(first["likelier"]) < 100
+
+
+def test_the_code_on_the_card_gives_the_prediction(
+    bright: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    timm = pytest.importorskip("timm")
+    from zooadapt.runtime.model_files import write_weights
+
+    (tmp_path / "source").mkdir()
+    weights = timm.create_model("test_resnet", num_classes=3).state_dict()
+    write_weights(tmp_path / "source/model.safetensors", weights)
+    config = {"architecture": "test_resnet", "num_classes": 3}
+    (tmp_path / "source/config.json").write_text(json.dumps(config))
+    model = zooadapt.adapt(
+        str(tmp_path / "source"), bright, out=tmp_path / "out", image_column="image",
+        label_column="price", task="regression", strategy="probe", progress=False, input_size=32,
+        precision="fp32",
+    )  # fmt: skip
+    assert any("logarithms" in one["value"] for one in model.report["decisions"])
+    card = (tmp_path / "out/README.md").read_text()
+    code = card.partition("```python\n")[2].partition("```")[0]
+    Image.open(bright / "pictures/test0.png").convert("RGB").save(
+        tmp_path / "photo.jpg", quality=95
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace(FOLDER, "out"), {})
+    said = eval(capsys.readouterr().out)
+    (one,) = model.predict(tmp_path / "photo.jpg", progress=False, precision="fp32")
+    assert said["price"] == pytest.approx(one.value, rel=1e-3)

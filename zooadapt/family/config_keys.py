@@ -140,6 +140,13 @@ def names(config: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
     return None if listing is None else tuple(listing)
 
 
+def logarithmic(config: Mapping[str, Any]) -> bool:
+    """Whether the numbers of an export's head are logarithms."""
+    scales = nested(nested(config, "zooadapt"), "task").get("scales")
+    each = scales if isinstance(scales, list) else []
+    return any(isinstance(one, Mapping) and one.get("log") is True for one in each)
+
+
 def task(config: Mapping[str, Any]) -> str | None:
     """The task of an export, None where its config names none. Raises: DataError naming the key."""
     return get(nested(nested(config, "zooadapt"), "task"), "name", _NAME, None)

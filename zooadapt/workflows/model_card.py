@@ -150,7 +150,9 @@ def _origin(plan: Plan, source: Source) -> str:
 
 def _usage(model: Model) -> list[str]:
     family = model.source.family
-    config = model.native_config() | {"zooadapt": {"task": {"name": model.task.name}}}
+    config = model.native_config() | {
+        "zooadapt": {"task": {"name": model.task.name} | model.task.facts()}
+    }
     example = modalities.named(family.modality).example
     parts = [f"```sh\n{example.format(model=FOLDER)}\n```\n"]
     if code := family.usage(config, FOLDER):

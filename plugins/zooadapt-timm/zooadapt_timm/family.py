@@ -29,6 +29,10 @@ with torch.inference_mode():
     probabilities = model(transform(image)[None]).softmax(1)[0]
 print(model.pretrained_cfg["label_names"][probabilities.argmax()], probabilities.max().item())
 """
+_USAGE_OF_NUMBERS = f"""\
+{_USAGE.rpartition("print")[0].replace("probabilities", "numbers").replace(".softmax(1)", "EXP")}\
+print(dict(zip(model.pretrained_cfg["label_names"], numbers.tolist())))
+"""
 _USAGE_OF_LABELS = f"""\
 {_USAGE.rpartition("print")[0].replace("softmax(1)", "sigmoid()")}\
 print(dict(zip(model.pretrained_cfg["label_names"], probabilities.tolist())))
@@ -127,8 +131,9 @@ class TimmFamily(Family):
         channels = parse(config).pretrained.get("input_size", (3,))[0]
         mode = "L" if channels == 1 else "RGB"
         where = f"{'hf-hub' if on_hub else 'local-dir'}:{place}"
-        several = config_keys.task(config) == "multilabel"
-        usage = _USAGE_OF_LABELS if several else _USAGE
+        usages = {"multilabel": _USAGE_OF_LABELS, "regression": _USAGE_OF_NUMBERS}
+        usage = usages.get(config_keys.task(config), _USAGE)
+        usage = usage.replace("EXP", ".exp()" if config_keys.logarithmic(config) else "")
         return usage.replace("MODE", mode).replace("PLACE", where)
 
     def with_input(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zooadapt.family import FILES, Capabilities, Family, Stage, Variant
+from zooadapt.family import FILES, Capabilities, Family, Stage, Variant, config_keys
 from zooadapt_transformers import examples, pooling, settings
 from zooadapt_transformers.pooling import Pool
 from zooadapt_transformers.recipes import RECIPES
@@ -42,6 +42,13 @@ model = SentenceTransformer("{place}")
 probabilities = model.encode("a text", convert_to_tensor=True).sigmoid().tolist()
 names = model[0].auto_model.config.id2label
 print([{{"label": names[k], "score": score}} for k, score in enumerate(probabilities)])
+"""
+_SENTENCE_USAGE_OF_NUMBERS = """\
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{place}")
+numbers = model.encode("a text", convert_to_tensor=True){exp}.tolist()
+print(dict(zip(model[0].auto_model.config.id2label.values(), numbers)))
 """
 
 
@@ -129,7 +136,10 @@ class TextFamily(EncoderFamily):
         if pooling.declared(config) is None:
             return super().usage(config, place, on_hub=on_hub)
         usage = _SENTENCE_USAGE_OF_LABELS if settings.several(config) else _SENTENCE_USAGE
-        return usage.format(place=place)
+        if config_keys.task(config) == "regression":
+            usage = _SENTENCE_USAGE_OF_NUMBERS
+        exp = ".exp()" if config_keys.logarithmic(config) else ""
+        return usage.format(place=place, exp=exp)
 
     def preprocessor(self, config: Mapping[str, Any], *, augment: str = "none") -> TextPreprocessor:
         from zooadapt_transformers.text import TextPreprocessor

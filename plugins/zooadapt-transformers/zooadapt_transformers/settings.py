@@ -36,6 +36,7 @@ _REFUSED = {
 """Keys that would make another network of the same weights -> the values that are accepted."""
 TASKS: Mapping[str, Mapping[str, Any]] = {
     "multilabel": {"problem_type": "multi_label_classification"},
+    "regression": {"problem_type": "regression"},
 }
 """The keys by which transformers knows a task that is no classification."""
 
