@@ -81,6 +81,8 @@ def joins(cells: Sequence[Cell], separator: str) -> bool:
     """Whether these strings share the parts between separators: parts repeat, and there are no more
     different ones than different strings, as there are where the parts are levels of a taxonomy."""
     names = {cell for cell in cells if isinstance(cell, str) and not lacks(cell)}
+    if any(name.strip().startswith(separator) for name in names):  # a name, or a row of a drawing
+        return False
     each = [split(name, separator) for name in names]
     parts = {part for several in each for part in several}
     most = len(names) - (separator == ",")  # a comma is part of many names
