@@ -132,7 +132,7 @@ class TimmFamily(Family):
         mode = "L" if channels == 1 else "RGB"
         where = f"{'hf-hub' if on_hub else 'local-dir'}:{place}"
         usages = {"multilabel": _USAGE_OF_LABELS, "regression": _USAGE_OF_NUMBERS}
-        usage = usages.get(config_keys.task(config), _USAGE)
+        usage = usages.get(config_keys.task(config) or "", _USAGE)
         usage = usage.replace("EXP", ".exp()" if config_keys.logarithmic(config) else "")
         return usage.replace("MODE", mode).replace("PLACE", where)
 
