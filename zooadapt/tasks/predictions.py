@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ INPUT = ("input", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(ABC):
     """What a model says of one input, whatever its task."""
 
     input: str
@@ -25,9 +26,9 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @abstractmethod
     def cells(self, *, listed: bool) -> list[str]:
         """What a line of the terminal shows of it. listed: with what else is probable."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
